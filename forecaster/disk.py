@@ -1,0 +1,112 @@
+"""Writing so that a reader, or the next command, finds the old thing or the new one, never half.
+
+A file or a folder is written under a temporary name beside its place, flushed to the disk, and
+renamed into place. What a killed command leaves behind is hidden (a dot before its name) and
+removed by the next write of the same thing.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forecaster.errors import StoreError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path to write a file to; it takes the place of ``path`` if nothing is raised.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, read-only, or the folder cannot be made.
+    """
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private to the user; take the place of an ordinary file.
+            temporary.chmod(0o666 & ~_umask())
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; it takes the place of ``path`` if nothing is raised.
+
+    A folder cannot be renamed over another, so the old one steps aside for an instant. Call
+    :func:`recover` before reading: it brings the old one back if a command was killed just then.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, read-only, or the folder cannot be made.
+    """
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recover(path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.new.", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for file in temporary.rglob("*"):
+                _flush(file)
+            if path.exists():
+                path.rename(_aside(path))
+            temporary.rename(path)
+            _flush(path.parent)
+            shutil.rmtree(_aside(path), ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Brings back a folder whose replacement was killed between its two renames."""
+    aside = _aside(path)
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+    elif aside.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush(path: Path) -> None:
+    """Makes what was written survive a loss of power, where the system allows it."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # a folder cannot be opened on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; what was there is unchanged. "
+            "Free some space, or name a folder you may write to with --home"
+        ) from error

@@ -1,0 +1,62 @@
+"""Everything that can go wrong for a reason a user can mend.
+
+::
+
+    ForecastError            exit code 1
+    ├── PricesError          a price history breaks a rule
+    ├── SourceError          a source could not deliver prices
+    │   ├── UnknownTickerError
+    │   ├── RateLimitedError
+    │   └── NetworkError
+    ├── StoreError           the home folder cannot give or take what was asked
+    ├── BundleError          a run is missing, damaged or not one of ours
+    ├── HistoryError         too little history, or the wrong span of it, for what was asked
+    └── UsageError           exit code 2: the words of the command are wrong
+
+A message is one line that says what was expected, what came and what to do.
+Only the command line turns an error into an exit code.
+"""
+
+
+class ForecastError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class PricesError(ForecastError):
+    """A price history breaks a rule of the prices frame."""
+
+
+class SourceError(ForecastError):
+    """A source of prices could not deliver."""
+
+
+class UnknownTickerError(SourceError):
+    """The source does not know the ticker."""
+
+
+class RateLimitedError(SourceError):
+    """The source asks to be called less often."""
+
+
+class NetworkError(SourceError):
+    """The source could not be reached, or answered with garbage."""
+
+
+class StoreError(ForecastError):
+    """The home folder cannot give or take what was asked."""
+
+
+class BundleError(ForecastError):
+    """A run is missing, damaged, or not one of ours."""
+
+
+class HistoryError(ForecastError):
+    """There is too little history, or the wrong span of it, for what was asked."""
+
+
+class UsageError(ForecastError):
+    """The words of a command are wrong."""
+
+    exit_code = 2
