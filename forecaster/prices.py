@@ -1,0 +1,257 @@
+"""The prices frame: one row for each ticker and finished session.
+
+=========  ================  ================================================================
+column     dtype             meaning
+=========  ================  ================================================================
+ticker     str               Yahoo's name of the instrument
+date       datetime64[us]    the session: midnight, without a time zone
+open       float64           null where unknown, as are high and low
+high       float64
+low        float64
+close      float64           adjusted for splits
+adj_close  float64           adjusted for splits and dividends
+volume     float64           null where unknown
+=========  ================  ================================================================
+
+Rows are sorted by ticker and date, and no date comes twice for a ticker.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from forecaster.errors import PricesError
+
+COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
+
+_LONGEST_TICKER = 40
+_ROUNDING = 1e-6
+
+
+def check(frame: pd.DataFrame, *, today: date | None = None) -> pd.DataFrame:
+    """Returns a tidy copy of a prices frame, or says which rule it breaks, where, and what to do.
+
+    Vendors often report an open or a close a hair outside the session's low and high: that is
+    let through.
+
+    Parameters
+    ----------
+    frame
+        At least ``ticker``, ``date`` and one of ``close`` and ``adj_close``; a ticker without any
+        value in one of these two takes the other. Other known columns are used where present.
+    today
+        No date may be later. By default the current date in UTC and one day more, because the
+        far east is ahead.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS`` only, sorted by ticker and date, indexed from 0.
+
+    Raises
+    ------
+    PricesError
+        Naming the ticker, the date, the rule that failed and how many more rows fail it.
+    """
+    _check_columns(frame)
+    _check_tickers(frame["ticker"])
+    tidy = pd.DataFrame(
+        {
+            "ticker": frame["ticker"].astype("str").array,
+            "date": _parsed_dates(frame).array,
+            **{column: _numbers(frame, column) for column in COLUMNS[2:]},
+        }
+    )
+    if not _is_sorted(tidy):
+        tidy = tidy.sort_values(["ticker", "date"], kind="stable", ignore_index=True)
+    tidy["close"], tidy["adj_close"] = _filled(tidy, "close", "adj_close")
+    _check_rules(tidy, _last_day(today))
+    return tidy
+
+
+def dates(values: pd.Series) -> pd.Series:
+    """Calendar dates (n,) as datetime64[us]; null where a value is not a date.
+
+    Text must be ``YYYY-MM-DD``, ``YYYY/MM/DD`` or ``YYYYMMDD``, with or without a time: 03/04/2018
+    is two different days on two sides of an ocean. A time and its zone are dropped, which leaves
+    the date where the session took place.
+    """
+    if pd.api.types.is_datetime64_any_dtype(values):
+        stamps = values.dt.tz_localize(None)
+    else:
+        text = values.astype("str").str.strip()
+        text = text.str.replace(r"[T ]\d{1,2}:\d{2}.*$", "", regex=True)
+        text = text.where(text.str.fullmatch(r"\d{4}([-/]?)\d{2}\1\d{2}"))
+        stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", errors="coerce")
+    return stamps.dt.normalize().astype("datetime64[us]")
+
+
+def between(frame: pd.DataFrame, start: date | None, end: date | None) -> pd.DataFrame:
+    """The rows of a not yet checked frame from ``start`` to ``end``, both included.
+
+    Rows without a readable date stay, for :func:`check` to name them.
+    """
+    if start is None and end is None:
+        return frame
+    days = dates(frame["date"])
+    outside = pd.Series(False, index=frame.index)
+    if start is not None:
+        outside |= days < pd.Timestamp(start)
+    if end is not None:
+        outside |= days > pd.Timestamp(end)
+    return frame[~outside]
+
+
+def log_returns(adj_close: np.ndarray) -> np.ndarray:
+    """Log returns (n,) of the prices (n,) of one ticker, as fractions; the first is NaN.
+
+    r[t] = ln(adj_close[t] / adj_close[t - 1])
+    """
+    return np.diff(np.log(adj_close), prepend=np.nan)
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """The SHA-256 of a checked prices frame, in hexadecimal: other prices, other digest."""
+    counts = frame["ticker"].value_counts(sort=False).sort_index()
+    header = "".join(f"{ticker!r}:{count};" for ticker, count in counts.items())
+    sha = hashlib.sha256(header.encode())
+    sha.update(frame["date"].to_numpy("datetime64[us]").astype("<i8").tobytes())
+    for column in COLUMNS[2:]:
+        values = frame[column].to_numpy("<f8")
+        # There are many NaNs and two zeros: each has one canonical form.
+        sha.update((np.where(np.isnan(values), np.nan, values) + 0.0).tobytes())
+    return sha.hexdigest()
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    for wanted in (("ticker",), ("date",), ("close", "adj_close")):
+        if not any(column in frame for column in wanted):
+            found = ", ".join(map(str, frame.columns)) or "none"
+            raise PricesError(
+                f"prices need a column {' or '.join(wanted)}; found the columns {found}. "
+                "Add it, or rename the column that holds it"
+            )
+    if frame.empty:
+        raise PricesError("the prices have no rows; at least one row a ticker is needed")
+
+
+def _check_tickers(tickers: pd.Series) -> None:
+    for ticker in tickers.unique().tolist():
+        name: str = "" if pd.isna(ticker) else str(ticker)
+        if not name.strip():
+            fault = "is blank"
+        elif len(name) > _LONGEST_TICKER:
+            fault = f"has {len(name)} characters, at most {_LONGEST_TICKER} are allowed"
+        elif not name.isprintable() or name != name.strip():
+            fault = "has characters that do not print, or blanks around it"
+        else:
+            continue
+        rows = tickers.index[tickers.isna() if pd.isna(ticker) else tickers == ticker]
+        raise PricesError(
+            f"row {rows[0]}: the ticker {name[:_LONGEST_TICKER]!r} {fault}"
+            f"{_more(len(rows))}; name the instrument as Yahoo does, such as AAPL or BRK-B"
+        )
+
+
+def _parsed_dates(frame: pd.DataFrame) -> pd.Series:
+    days = dates(frame["date"])
+    bad = days.isna().to_numpy()
+    if bad.any():
+        first = int(bad.argmax())
+        value = frame["date"].iloc[first]
+        found = "is missing" if pd.isna(value) else f"is {str(value)!r}"
+        raise PricesError(
+            f"{frame['ticker'].iloc[first]} row {frame.index[first]}: the date {found}"
+            f"{_more(bad.sum())}; write dates as YYYY-MM-DD"
+        )
+    return days
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    if column not in frame:
+        return np.full(len(frame), np.nan)
+    numbers = pd.to_numeric(frame[column], errors="coerce")
+    bad = (numbers.isna() & frame[column].notna()).to_numpy()
+    if bad.any():
+        row = frame.iloc[int(bad.argmax())]
+        raise PricesError(
+            f"{row['ticker']} {str(row['date'])[:10]}: {column} is {str(row[column])!r}"
+            f"{_more(bad.sum())}; write numbers as 1234.56, and nothing where there is none"
+        )
+    return numbers.to_numpy("float64", na_value=np.nan)
+
+
+def _is_sorted(tidy: pd.DataFrame) -> bool:
+    tickers, days = tidy["ticker"].to_numpy(object), tidy["date"].to_numpy()
+    same, next_ticker = tickers[1:] == tickers[:-1], tickers[1:] > tickers[:-1]
+    return bool((next_ticker | same & (days[1:] >= days[:-1])).all())
+
+
+def _filled(tidy: pd.DataFrame, first: str, second: str) -> tuple[pd.Series, pd.Series]:
+    """Two columns, each taken from the other for the tickers that have none of it."""
+    known = tidy[[first, second]].notna().groupby(tidy["ticker"]).transform("any")
+    return (
+        tidy[first].where(known[first], tidy[second]),
+        tidy[second].where(known[second], tidy[first]),
+    )
+
+
+def _check_rules(tidy: pd.DataFrame, last_day: pd.Timestamp) -> None:
+    _require(
+        tidy,
+        ~tidy.duplicated(["ticker", "date"]),
+        ["close"],
+        "a date may come only once for a ticker",
+    )
+    _require(
+        tidy,
+        tidy["date"] <= last_day,
+        ["close"],
+        f"a session after {last_day:%Y-%m-%d} is not finished",
+    )
+    for column in ("close", "adj_close", "open", "high", "low"):
+        values = tidy[column]
+        good = np.isfinite(values) & (values > 0)
+        if column not in ("close", "adj_close"):
+            good |= values.isna()
+        _require(tidy, good, [column], "a price must be a finite number above zero")
+    _require(
+        tidy,
+        ~(tidy["high"] < tidy["low"] * (1 - _ROUNDING)),
+        ["high", "low"],
+        "the high may not be below the low",
+    )
+    volume = tidy["volume"]
+    _require(
+        tidy,
+        volume.isna() | (np.isfinite(volume) & (volume >= 0)),
+        ["volume"],
+        "a volume must be a finite number, zero or more",
+    )
+
+
+def _require(tidy: pd.DataFrame, good: pd.Series, columns: Sequence[str], rule: str) -> None:
+    if good.all():
+        return
+    row = tidy[~good].iloc[0]
+    found = " and ".join(
+        f"{column} is {'missing' if np.isnan(row[column]) else f'{row[column]:.8g}'}"
+        for column in columns
+    )
+    raise PricesError(
+        f"{row['ticker']} {row['date']:%Y-%m-%d}: {found}; {rule}{_more((~good).sum())}. "
+        "Correct or remove the row"
+    )
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
+
+
+def _last_day(today: date | None) -> pd.Timestamp:
+    if today is not None:
+        return pd.Timestamp(today)
+    return pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta(days=1)

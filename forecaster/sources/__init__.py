@@ -1,0 +1,80 @@
+"""Where prices come from: ``yahoo``, the ``sample`` that comes with the program, or a file."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+
+from forecaster import prices
+from forecaster.errors import ForecastError, SourceError
+
+# One bad ticker must not hide the good ones: each has its prices or its own error.
+Outcome = tuple[str, pd.DataFrame | ForecastError]
+
+
+def load(
+    source: str,
+    tickers: Sequence[str] | None = None,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+) -> list[Outcome]:
+    """Loads the prices of some tickers, or of all that the source has.
+
+    Parameters
+    ----------
+    source
+        ``yahoo``, ``sample``, or the path of a CSV or Parquet file.
+    tickers
+        What to load; Yahoo has too many to load them all.
+    start, end
+        The first and the last date wanted.
+
+    Returns
+    -------
+    list of (ticker, outcome)
+        The outcome is a checked prices frame, or the error that stopped this ticker.
+
+    Raises
+    ------
+    SourceError
+        The source as a whole could not be read.
+    UsageError
+        No tickers for a source that needs them.
+    """
+    return [
+        (ticker, _checked(ticker, outcome))
+        for ticker, outcome in _load(source, tickers, start, end)
+    ]
+
+
+def _load(
+    source: str,
+    tickers: Sequence[str] | None,
+    start: date | None,
+    end: date | None,
+) -> list[Outcome]:
+    if source == "yahoo":
+        from forecaster.sources import yahoo
+
+        return yahoo.load(tickers or (), start, end)
+    if source == "sample":
+        from forecaster.sources import sample
+
+        return sample.load(tickers, start, end)
+    from forecaster.sources import files
+
+    return files.load(source, tickers, start, end)
+
+
+def _checked(ticker: str, outcome: pd.DataFrame | ForecastError) -> pd.DataFrame | ForecastError:
+    if isinstance(outcome, ForecastError):
+        return outcome
+    if outcome.empty:
+        return SourceError(
+            f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
+        )
+    try:
+        return prices.check(outcome)
+    except ForecastError as error:
+        return error

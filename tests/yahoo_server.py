@@ -1,0 +1,300 @@
+"""Yahoo Finance on the loopback: what yfinance asks for, over TLS behind an HTTP proxy.
+
+    charts = {"ACME": Chart(prices)}
+    with YahooServer(charts, {"ACME": ["fine", "reset"]}) as server:
+        subprocess.run([...], env=os.environ | server.environment)
+        server.requests
+
+An unpatched yfinance in a process with that environment believes that it talks to Yahoo: the
+proxy answers for every host, with certificates of an authority made for the occasion. The
+answers have the shape of Yahoo's own, as yfinance 1.7 reads them.
+"""
+
+import json
+import socket
+import ssl
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import time
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pandas as pd
+import trustme
+
+FIELDS = ["open", "high", "low", "close", "volume"]
+STALL = 30.0  # seconds that a stalled answer waits, unless the server closes first
+
+
+@dataclass
+class Chart:
+    """What Yahoo knows of a ticker; prices has a row a session, with NaN where Yahoo has null."""
+
+    prices: pd.DataFrame  # date, open, high, low, close, adj_close, volume
+    timezone: str = "America/New_York"
+    currency: str = "USD"
+    instrument: str = "EQUITY"
+    hours: tuple[str, str] = ("09:30", "16:00")
+    dividends: Mapping[date, float] = field(default_factory=dict)
+    splits: Mapping[date, tuple[int, int]] = field(default_factory=dict)  # new shares, old shares
+    session: tuple[pd.Timestamp, pd.Timestamp] | None = None  # current one; None: of the last row
+
+    def answer(self, ticker: str, query: Mapping[str, str]) -> tuple[int, dict]:
+        """The HTTP status and JSON for a query by range or by period1 and period2."""
+        times = self._seconds(self.prices["date"])
+        if "period1" in query:
+            asked = (times >= int(query["period1"])) & (times < int(query["period2"]))
+        else:
+            asked = times == times.max()
+        if not asked.any():
+            return 400, failure(
+                "Bad Request",
+                f"Data doesn't exist for startDate = {query['period1']}, "
+                f"endDate = {query['period2']}",
+            )
+        rows = self.prices[asked].astype(object)
+        rows = rows.where(rows.notna(), None)
+        result = {
+            "meta": self._meta(ticker, times),
+            "timestamp": times[asked].tolist(),
+            "events": self._events(),
+            "indicators": {
+                "quote": [{name: rows[name].tolist() for name in FIELDS}],
+                "adjclose": [{"adjclose": rows["adj_close"].tolist()}],
+            },
+        }
+        return 200, {"chart": {"result": [result], "error": None}}
+
+    def _seconds(self, dates, hour: int = 0) -> pd.Series:
+        """Unix seconds of the opening (0) or the closing (1) of sessions."""
+        opened = pd.to_datetime(pd.Series(dates)) + pd.Timedelta(f"{self.hours[hour]}:00")
+        return opened.dt.tz_localize(self.timezone).map(lambda moment: int(moment.timestamp()))
+
+    def _meta(self, ticker: str, times: pd.Series) -> dict:
+        last = self.prices["date"].tail(1)
+        start, end = (
+            (int(self._seconds(last, hour).item()) for hour in (0, 1))
+            if self.session is None
+            else (int(moment.timestamp()) for moment in self.session)
+        )
+        zone = pd.Timestamp(end, unit="s", tz="UTC").tz_convert(self.timezone)
+        zone = {"timezone": zone.tzname(), "gmtoffset": int(zone.utcoffset().total_seconds())}
+        return {
+            "currency": self.currency,
+            "symbol": ticker,
+            "exchangeName": "LOOP",
+            "instrumentType": self.instrument,
+            "firstTradeDate": int(times.min()),
+            "regularMarketTime": int(times.max()),
+            "exchangeTimezoneName": self.timezone,
+            "priceHint": 2,
+            "currentTradingPeriod": {
+                "pre": {"start": start, "end": start, **zone},
+                "regular": {"start": start, "end": end, **zone},
+                "post": {"start": end, "end": end, **zone},
+            },
+            "dataGranularity": "1d",
+            "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
+            **zone,
+        }
+
+    def _events(self) -> dict:
+        dividends = zip(self._seconds(list(self.dividends)), self.dividends.values(), strict=True)
+        splits = zip(self._seconds(list(self.splits)), self.splits.values(), strict=True)
+        return {
+            "dividends": {str(at): {"date": at, "amount": paid} for at, paid in dividends},
+            "splits": {
+                str(at): {
+                    "date": at,
+                    "numerator": new,
+                    "denominator": old,
+                    "splitRatio": f"{new}:{old}",
+                }
+                for at, (new, old) in splits
+            },
+        }
+
+
+def failure(code: str, description: str, kind: str = "chart") -> dict:
+    """Yahoo's own way to say no."""
+    return {kind: {"result": None, "error": {"code": code, "description": description}}}
+
+
+class YahooServer:
+    """Serve charts by ticker while the context lasts; any other ticker is not found.
+
+    ``modes`` gives, by ticker, what becomes of its chart requests, one after another; the last
+    goes on for ever. A mode is ``fine`` or a method of ``Handler`` that starts with ``mode_``.
+    ``requests`` lists the (host, path and query) of every request in the order of arrival.
+    """
+
+    def __init__(self, charts: Mapping[str, Chart], modes: Mapping[str, Sequence[str]] = {}):
+        self.charts = dict(charts)
+        self.modes = {ticker: list(queue) for ticker, queue in modes.items()}
+        self.requests: list[tuple[str, str]] = []
+        self.closing = threading.Event()
+
+    def __enter__(self) -> "YahooServer":
+        self._folder = tempfile.TemporaryDirectory(prefix="yahoo-")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self._authority))
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("*.yahoo.com", "*.finance.yahoo.com").configure_cert(self.tls)
+        self._listener = Listener(("127.0.0.1", 0), Handler)
+        self._listener.yahoo = self
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closing.set()
+        self._listener.shutdown()
+        self._thread.join()
+        self._listener.server_close()  # waits for the handlers' threads
+        self._folder.cleanup()
+
+    @property
+    def _authority(self) -> Path:
+        return Path(self._folder.name, "authority.pem")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a process here, with yfinance's caches in a folder that will be removed."""
+        proxy = f"http://127.0.0.1:{self._listener.server_port}"
+        trust = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"]
+        home = ["HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"]
+        return (
+            {"HTTPS_PROXY": proxy, "https_proxy": proxy, "NO_PROXY": "", "no_proxy": ""}
+            | dict.fromkeys(trust, str(self._authority))
+            | dict.fromkeys(home, self._folder.name)
+        )
+
+    def next_mode(self, ticker: str) -> str:
+        """Take the mode of this ticker's next chart request."""
+        queue = self.modes.get(ticker, ["fine"])
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
+
+class Listener(ThreadingHTTPServer):
+    """A server that waits for its threads and shrugs at clients that hang up."""
+
+    daemon_threads = False
+    yahoo: YahooServer
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection: CONNECT, then plain requests inside TLS."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 2  # seconds that an idle connection is kept
+    server: Listener
+
+    def do_CONNECT(self) -> None:
+        self.host = self.path.partition(":")[0]
+        self.send_response(200)
+        self.end_headers()
+        super().finish()
+        self.request = self.server.yahoo.tls.wrap_socket(self.connection, server_side=True)
+        self.setup()
+
+    def do_GET(self) -> None:
+        self.server.yahoo.requests.append((self.host, self.path))
+        path = unquote(urlsplit(self.path).path)
+        for start, route in self.routes.items():
+            if f"{self.host}{path}".startswith(start):
+                return route(self, path.rpartition("/")[2])
+        return self.reply(404, "<html>no such page</html>")
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def reply(self, status: int, body: dict | str, **headers: str) -> None:
+        data = (json.dumps(body) if isinstance(body, dict) else body).encode()
+        self.send_response(status)
+        kind = "application/json" if isinstance(body, dict) else "text/html"
+        headers |= {"Content-Type": kind, "Content-Length": str(len(data))}
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def cookie(self, _: str) -> None:
+        expires = formatdate(time() + 365 * 86400, usegmt=True)
+        self.reply(404, "", Set_Cookie=f"A3=crumbly; Domain=.yahoo.com; Path=/; Expires={expires}")
+
+    def crumb(self, _: str) -> None:
+        self.reply(200, "crumb")
+
+    def quote(self, ticker: str) -> None:
+        said = f"Quote not found for symbol: {ticker}"
+        self.reply(404, failure("Not Found", said, "quoteSummary"))
+
+    def chart(self, ticker: str) -> None:
+        mode = self.server.yahoo.next_mode(ticker)
+        getattr(self, f"mode_{mode}")(ticker)
+
+    routes: Mapping[str, Callable[["Handler", str], None]] = {
+        "fc.yahoo.com/": cookie,
+        "query1.finance.yahoo.com/v1/test/getcrumb": crumb,
+        "query2.finance.yahoo.com/v1/test/getcrumb": crumb,
+        "query2.finance.yahoo.com/v8/finance/chart/": chart,
+        "query2.finance.yahoo.com/v10/finance/quoteSummary/": quote,
+    }
+
+    def mode_fine(self, ticker: str) -> None:
+        chart = self.server.yahoo.charts.get(ticker)
+        if chart is None:
+            return self.mode_unknown(ticker)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        return self.reply(*chart.answer(ticker, query))
+
+    def mode_unknown(self, ticker: str) -> None:
+        self.reply(404, failure("Not Found", "No data found, symbol may be delisted"))
+
+    def mode_limited(self, ticker: str) -> None:
+        self.reply(429, "Too Many Requests")
+
+    def mode_broken(self, ticker: str) -> None:
+        self.reply(500, "<html>Internal Server Error</html>")
+
+    def mode_excused(self, ticker: str) -> None:
+        self.reply(500, failure("Internal Server Error", "Something went wrong"))
+
+    def mode_refused(self, ticker: str) -> None:
+        self.reply(401, failure("Unauthorized", "Invalid Crumb", "finance"))
+
+    def mode_garbage(self, ticker: str) -> None:
+        self.reply(200, '{"chart": {"result": [{"me')
+
+    def mode_hollow(self, ticker: str) -> None:
+        self.reply(200, {"chart": {"result": [{}], "error": None}})
+
+    def mode_bare(self, ticker: str) -> None:
+        """A sound answer of a known ticker that holds no session."""
+        meta = self.server.yahoo.charts[ticker].answer(ticker, {})[1]["chart"]["result"][0]["meta"]
+        result = {"meta": meta, "indicators": {"quote": [{}], "adjclose": [{}]}}
+        self.reply(200, {"chart": {"result": [result], "error": None}})
+
+    def mode_stall(self, ticker: str) -> None:
+        self.server.yahoo.closing.wait(STALL)
+        self.close_connection = True
+
+    def mode_reset(self, ticker: str) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
