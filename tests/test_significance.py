@@ -1,0 +1,232 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster import significance
+from forecaster.errors import ForecastError, HistoryError, UsageError
+
+DAYS = pd.bdate_range("2020-01-01", periods=600)
+
+
+def losses(**series):
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "ticker": "AAPL",
+                    "model": model,
+                    "cutoff": DAYS[: len(values)],
+                    "date": DAYS[1 : len(values) + 1],
+                    "crps": values,
+                }
+            )
+            for model, values in series.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def comparison(*rows):
+    columns = ["against", "ratio", "p_value", "sessions"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(model="lstm", metric="crps", difference=table["ratio"] - 1)
+
+
+def test_statistic_by_hand():
+    # d = 1, 2, 3: mean 2, g0 = 2/3, g1 = 0. Lag 1: V = 2/3, statistic 2 / sqrt(V / (3 - 1)).
+    test = significance.diebold_mariano([2, 4, 6], [1, 2, 3], lags=1)
+    assert test.difference == 2
+    assert test.statistic == pytest.approx(2 * np.sqrt(3))
+    # A t with 2 degrees of freedom has the cdf 1/2 + t / (2 sqrt(2 + t²)).
+    assert test.p_value == pytest.approx(1 - np.sqrt(12 / 14))
+    assert (test.sessions, test.lags) == (3, 1)
+
+
+def test_statistic_equals_the_dieboldmariano_package():
+    # Tests of the Python package dieboldmariano: squared errors of 0..5 and 0, 2, 3, 3, 5, 6
+    # at horizon 1 give -2.4905 and 0.05513.
+    ours, theirs = np.arange(6.0) ** 2, np.array([0.0, 2, 3, 3, 5, 6]) ** 2
+    test = significance.diebold_mariano(ours, theirs, lags=0)
+    assert test.statistic == pytest.approx(-2.4905, abs=5e-5)
+    assert test.p_value == pytest.approx(0.05513, abs=5e-6)
+
+
+@pytest.mark.parametrize(("n", "lags"), [(50, 3), (250, None), (600, 12)])
+def test_statistic_equals_a_regression_on_a_constant(n, lags):
+    from statsmodels.regression.linear_model import OLS
+
+    rng = np.random.default_rng(n)
+    noise = rng.normal(size=n + 1)
+    a, b = noise[1:] + 0.5 * noise[:-1] + 0.1, rng.normal(size=n)
+    test = significance.diebold_mariano(a, b, lags=lags)
+    # use_correction multiplies the variance by T / (T - 1), which is the correction at horizon 1.
+    fit = OLS(a - b, np.ones(n)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": test.lags, "use_correction": True}, use_t=True
+    )
+    assert test.statistic == pytest.approx(fit.tvalues[0], rel=1e-9)
+    assert test.p_value == pytest.approx(fit.pvalues[0], rel=1e-7)
+
+
+@pytest.mark.parametrize(("n", "lags"), [(100, 4), (250, 4), (1500, 7), (2, 1)])
+def test_default_lags(n, lags):
+    series = np.arange(n) % 2
+    assert significance.diebold_mariano(series, np.zeros(n)).lags == lags
+
+
+def test_equal_losses_are_no_evidence_and_a_constant_gap_is_all_of_it():
+    a = np.random.default_rng(0).normal(size=50)
+    assert significance.diebold_mariano(a, a) == significance.Test(0.0, 0.0, 1.0, 50, 3)
+    test = significance.diebold_mariano(np.ones(50), np.full(50, 1.5))
+    assert (test.statistic, test.p_value) == (-np.inf, 0.0)
+
+
+def test_swapping_and_scaling():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 80))
+    one, other = significance.diebold_mariano(a, b), significance.diebold_mariano(b, a)
+    assert one.statistic == pytest.approx(-other.statistic)
+    assert one.p_value == pytest.approx(other.p_value)
+    scaled = significance.diebold_mariano(1e-4 * a, 1e-4 * b)
+    assert scaled.p_value == pytest.approx(one.p_value)
+
+
+def test_bad_series_are_refused():
+    with pytest.raises(ForecastError, match="of one length"):
+        significance.diebold_mariano([1, 2, 3], [1, 2])
+    with pytest.raises(ForecastError, match="1 that are not"):
+        significance.diebold_mariano([1, 2, np.nan], [1, 2, 3])
+    with pytest.raises(HistoryError, match="at least 2 sessions"):
+        significance.diebold_mariano([1], [2])
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.2])
+def test_size_under_the_null(memory):
+    rng = np.random.default_rng(11)
+    noise = rng.standard_t(5, (4000, 400))
+    d = noise[:, 1:] + memory * noise[:, :-1]
+    zeros = np.zeros(d.shape[1])
+    rejected = np.mean([significance.diebold_mariano(row, zeros).p_value < 0.05 for row in d])
+    assert 0.03 <= rejected <= 0.075
+
+
+def test_power_grows_with_the_sessions():
+    rng = np.random.default_rng(12)
+    d = rng.normal(0.15, 1, (300, 1000))
+
+    def power(n):
+        zeros = np.zeros(n)
+        tests = (significance.diebold_mariano(row[:n], zeros) for row in d)
+        return np.mean([test.p_value < 0.05 for test in tests])
+
+    assert power(100) < 0.5
+    assert power(1000) > 0.98
+
+
+def test_by_day_means_over_the_tickers_both_have():
+    a = losses(lstm=[1.0, 2.0, 3.0], naive=[2.0, 2.0, 2.0])
+    b = losses(lstm=[3.0, 4.0], naive=[6.0, 6.0]).assign(ticker="MSFT")
+    shuffled = pd.concat([a.drop(index=5), b]).sample(frac=1, random_state=0)
+    ours, theirs = significance.by_day(shuffled, "lstm", "naive")
+    np.testing.assert_array_equal(ours, [2, 3])
+    np.testing.assert_array_equal(theirs, [4, 4])
+
+
+def test_by_day_names_what_it_does_not_know():
+    frame = losses(lstm=[1.0], naive=[2.0])
+    with pytest.raises(UsageError, match="'arima'; choose one of lstm, naive"):
+        significance.by_day(frame, "lstm", "arima")
+    with pytest.raises(UsageError, match="'mse'; choose one of crps"):
+        significance.by_day(frame, "lstm", "naive", "mse")
+
+
+def test_compare_pairs_every_model_with_the_baselines_present():
+    rng = np.random.default_rng(2)
+    series = {name: 1 + rng.random(60) for name in ("lstm", "gjr", "ewma")}
+    table = significance.compare(losses(**series))
+    assert list(zip(table["model"], table["against"], strict=True)) == [
+        ("lstm", "gjr"),
+        ("ewma", "gjr"),
+    ]
+    first = table.iloc[0]
+    expected = significance.diebold_mariano(series["lstm"], series["gjr"])
+    assert first["statistic"] == pytest.approx(expected.statistic)
+    assert first["p_value"] == pytest.approx(expected.p_value)
+    assert first["ratio"] == pytest.approx(series["lstm"].mean() / series["gjr"].mean())
+    assert first["sessions"] == 60
+    other = significance.compare(losses(**series), against=["ewma"])
+    assert list(other["model"]) == ["lstm", "gjr"]
+
+
+def test_compare_leaves_out_what_cannot_be_tested():
+    columns = list(significance.compare(losses(lstm=[1.0, 2.0])).columns)
+    for frame in (losses(lstm=[1.0], naive=[2.0]), losses(lstm=[])):
+        table = significance.compare(frame)
+        assert table.empty
+        assert list(table.columns) == columns
+        assert "Nothing can be said of lstm" in significance.verdict(table)
+
+
+def test_compare_and_verdict_of_simulated_models():
+    rng = np.random.default_rng(3)
+    naive = 1 + rng.random(500)
+    frame = losses(lstm=naive - 0.05 + 0.1 * rng.normal(size=500), naive=naive, gjr=naive)
+    sentence = significance.verdict(significance.compare(frame))
+    assert sentence.startswith("lstm beat naive and GJR-GARCH: the CRPS of lstm is 3.")
+    assert "over 500 sessions (Diebold–Mariano test at the 5% level)." in sentence
+    same = significance.verdict(significance.compare(frame), "gjr")
+    assert same.startswith("No better than naive: the CRPS of gjr is")
+    assert "the same as that of naive (p = 1.000, not significant)" in same
+
+
+@pytest.mark.parametrize(
+    ("rows", "headline", "detail"),
+    [
+        (
+            [("naive", 0.959, 1e-9, 1509), ("gjr", 0.993, 0.012, 1509)],
+            "lstm beat naive and GJR-GARCH: ",
+            "4.10% lower than that of naive (p < 0.001) "
+            "and 0.70% lower than that of GJR-GARCH (p = 0.012) over 1,509 sessions",
+        ),
+        (
+            [("naive", 0.959, 0.01, 1509), ("gjr", 0.997, 0.2, 1400)],
+            "lstm beat naive but is no better than GJR-GARCH: ",
+            "0.30% lower than that of GJR-GARCH (p = 0.200, not significant) "
+            "over 1,400 to 1,509 sessions",
+        ),
+        (
+            [("naive", 0.959, 0.01, 300), ("gjr", 1.02, 0.03, 300)],
+            "lstm beat naive but is worse than GJR-GARCH: ",
+            "2.00% higher than that of GJR-GARCH (p = 0.030)",
+        ),
+        (
+            [("naive", 0.999, 0.6, 300), ("gjr", 1.001, 0.4, 300)],
+            "No better than naive or GJR-GARCH: ",
+            "0.10% lower than that of naive (p = 0.600, not significant) "
+            "and 0.10% higher than that of GJR-GARCH (p = 0.400, not significant)",
+        ),
+        (
+            [("naive", 0.999, 0.6, 300), ("gjr", 1.05, 0.001, 300)],
+            "No better than naive and worse than GJR-GARCH: ",
+            "5.00% higher than that of GJR-GARCH (p = 0.001)",
+        ),
+        (
+            [("naive", 1.01, 0.001, 300), ("har", 1.05, 0.001, 300)],
+            "Worse than naive or har: ",
+            "5.00% higher than that of har (p = 0.001)",
+        ),
+    ],
+)
+def test_verdict(rows, headline, detail):
+    sentence = significance.verdict(comparison(*rows))
+    assert sentence.startswith(headline)
+    assert detail in sentence
+    assert sentence.endswith("sessions (Diebold–Mariano test at the 5% level).")
+    assert "\n" not in sentence
+
+
+def test_verdict_reads_the_crps_rows_of_its_model_only():
+    rows = comparison(("naive", 0.9, 0.01, 300))
+    other = rows.assign(metric="qlike", p_value=0.9)
+    table = pd.concat([rows, other, rows.assign(model="rnn")])
+    assert significance.verdict(table) == significance.verdict(rows)
+    assert significance.verdict(table, "rnn").startswith("rnn beat naive: the CRPS of rnn")
