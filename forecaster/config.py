@@ -1,0 +1,94 @@
+"""What can be set, in one place: frozen dataclasses that read TOML and JSON.
+
+A run keeps its configuration as JSON; ``forecast train --config FILE`` takes the same names as TOML.
+"""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from forecaster.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentConfig:
+    """Settings of a recurrent network and of its training."""
+
+    units: int = 32
+    """Width of the cell state and of the hidden state."""
+    window: int = 256
+    """Sessions in a training window."""
+    warmup: int = 60
+    """Sessions at the start of a window that set the state and are not scored."""
+    batch: int = 32
+    """Windows in a training step."""
+    epochs: int = 20
+    """The most passes over the training windows; early stopping usually ends sooner."""
+    steps: int = 20
+    """The least training steps in an epoch, for universes too small to fill them."""
+    patience: int = 5
+    """Epochs without a better validation loss before training stops."""
+    validation: int = 500
+    """Last sessions of the training span held out for early stopping."""
+    learning_rate: float = 0.002
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    """Scaled features are cut off at this many standard deviations."""
+    seeds: int = 1
+    """Networks trained from different seeds, whose outputs are averaged."""
+    seed: int = 0
+    """The first of the seeds."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name in ("seed", "weight_decay") else 1e-9
+            if not least <= value <= 1e6:
+                raise UsageError(f"{field.name} must lie between {least:g} and 1e6, got {value}")
+        if self.warmup >= self.window:
+            raise UsageError(
+                f"warmup must be shorter than window, got warmup {self.warmup} "
+                f"and window {self.window}"
+            )
+
+
+def replaced(config: RecurrentConfig, values: dict[str, Any]) -> RecurrentConfig:
+    """The configuration with some values replaced.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or a value has the wrong type or range.
+    """
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    for name, value in values.items():
+        if name not in types:
+            raise UsageError(f"unknown setting {name!r}; there are {', '.join(types)}")
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if not numeric or (types[name] is int and value % 1 != 0):
+            kind = "a whole number" if types[name] is int else "a number"
+            raise UsageError(f"setting {name} must be {kind}, got {value!r}")
+    checked = dataclasses.replace(config, **values)
+    return dataclasses.replace(
+        checked,
+        **{name: types[name](value) for name, value in values.items()},  # type: ignore[operator]
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file.
+
+    Raises
+    ------
+    UsageError
+        The file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not TOML ({error}); expected lines such as `units = 32`"
+        ) from error

@@ -1,0 +1,231 @@
+"""What a model sees of a history at the close of each session: ratios, so that one model serves all.
+
+Every feature is a ratio or a share, free of the ticker's price, currency and level of volatility.
+Row *t* is computed from sessions up to *t* alone: each average is a recursion that runs forward
+in time, and the market's features at a date are averages over the tickers that traded on it.
+A feature that the data cannot give (no open, high and low, or no volume) is NaN, which the scaler
+of a model turns into the mean of what it was fitted on.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.signal import lfilter
+
+from forecaster.prices import log_returns
+
+DECAY = 0.94
+"""The decay of the volatility that every feature and forecast is measured against (RiskMetrics)."""
+
+FAST, SLOW, SLOWEST = 0.75, 0.985, 0.997
+
+FLOOR = 1e-5
+"""The least daily volatility: a tenth of a basis point, for prices that do not move at all."""
+
+CLOSE = (
+    "return",
+    "abs_return",
+    "log_abs_return",
+    "fast_volatility",
+    "slow_volatility",
+    "slowest_volatility",
+    "downside_share",
+    "trend",
+    "days_since_session",
+)
+RANGE = (
+    "range_today",
+    "range_fast",
+    "range_slow",
+    "parkinson",
+    "overnight",
+    "overnight_share",
+    "close_in_range",
+)
+VOLUME = ("volume_surprise",)
+MARKET = (
+    "market_return",
+    "market_abs_return",
+    "market_fast_volatility",
+    "market_slow_volatility",
+    "market_surprise",
+    "market_surprise_slow",
+    "market_dispersion",
+    "market_range",
+)
+FEATURES = CLOSE + RANGE + VOLUME + MARKET
+
+
+def ewma(values: np.ndarray, decay: float) -> np.ndarray:
+    """Exponentially weighted mean up to and including each session.
+
+    Parameters
+    ----------
+    values : (sessions,) or (sessions, series). NaN counts for nothing.
+    decay : weight of the past, between 0 and 1.
+
+    Returns
+    -------
+    The shape of ``values``; NaN before the first value.
+
+    Notes
+    -----
+    ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
+    form of the RiskMetrics recursion (J.P. Morgan, 1996).
+    """
+    known = np.isfinite(values)
+    total = lfilter([1.0], [1.0, -decay], np.where(known, values, 0.0), axis=0)
+    weight = lfilter([1.0], [1.0, -decay], known.astype(float), axis=0)
+    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+
+def volatility(returns: np.ndarray, decay: float = DECAY) -> np.ndarray:
+    """EWMA volatility (a fraction a day) known at the close of each session: (sessions,)."""
+    return np.maximum(np.sqrt(ewma(returns**2, decay)), FLOOR)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One ticker's sessions in the quantities that features are made of, each (sessions,)."""
+
+    dates: np.ndarray
+    """datetime64[D]"""
+    log_returns: np.ndarray
+    """Close to close, dividends and splits in; NaN at the first session."""
+    volatility: np.ndarray
+    """EWMA volatility at ``DECAY``: what everything is measured against."""
+    range_variance: np.ndarray
+    """Garman & Klass (1980) estimate of the session's variance, NaN without open, high, low."""
+    parkinson: np.ndarray
+    """Parkinson (1980) estimate of the session's variance, NaN without high and low."""
+    overnight: np.ndarray
+    """Log return from the last close to the open, NaN without an open."""
+    close_in_range: np.ndarray
+    """Where the close lies in the session's range: -1 at the low, 1 at the high."""
+    volume: np.ndarray
+
+    @classmethod
+    def of(cls, prices: pd.DataFrame) -> "Bars":
+        """Bars of the prices frame of a single ticker."""
+        dates = prices["date"].to_numpy().astype("datetime64[D]")
+        open_, high, low, close, volume = (
+            prices[name].to_numpy(dtype=float)
+            for name in ("open", "high", "low", "close", "volume")
+        )
+        returns = log_returns(prices["adj_close"].to_numpy(dtype=float))
+        span = np.log(high / low)
+        # From open to close no split or dividend intervenes, so what is left of the adjusted
+        # return is the overnight move, whatever basis the open is quoted on.
+        intraday = np.log(close / open_)
+        garman_klass = 0.5 * span**2 - (2 * np.log(2) - 1) * intraday**2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            location = (2 * close - high - low) / (high - low)
+        return cls(
+            dates=dates,
+            log_returns=returns,
+            volatility=volatility(returns),
+            range_variance=np.maximum(garman_klass, 0.0),
+            parkinson=span**2 / (4 * np.log(2)),
+            overnight=returns - intraday,
+            close_in_range=np.where(
+                np.isfinite(location), location, np.where(np.isnan(high), np.nan, 0.0)
+            ),
+            volume=volume,
+        )
+
+
+@dataclass(frozen=True)
+class Market:
+    """What the tickers of a universe did together, by date."""
+
+    dates: np.ndarray
+    """datetime64[D], every date on which one of them traded: (dates,)"""
+    features: np.ndarray
+    """(dates, len(MARKET))"""
+
+    @classmethod
+    def of(cls, universe: list[Bars]) -> "Market":
+        """The market made of a universe's bars; a date's row uses that date's sessions and before."""
+        dates = np.unique(np.concatenate([bars.dates for bars in universe]))
+
+        def wide(columns: list[np.ndarray]) -> np.ndarray:
+            table = np.full((len(dates), len(universe)), np.nan)  # (dates, tickers)
+            for column, (bars, values) in enumerate(zip(universe, columns, strict=True)):
+                table[np.searchsorted(dates, bars.dates), column] = values
+            return table
+
+        before = [_lagged(bars.volatility) for bars in universe]
+        surprise = wide([b.log_returns / v for b, v in zip(universe, before, strict=True)])
+        ranges = wide([_log_ratio(b.range_variance, b.volatility**2) for b in universe])
+        returns = _mean(wide([b.log_returns for b in universe]))  # (dates,)
+        sigma = volatility(returns)
+        energy = _mean(np.minimum(surprise**2, 25.0))
+        common = _mean(surprise)
+        spread = _mean((surprise - common[:, None]) ** 2)
+        # A single ticker has no dispersion.
+        spread = np.where(np.isfinite(surprise).sum(axis=1) > 1, spread, np.nan)
+        features = {
+            "market_return": returns / sigma,
+            "market_abs_return": np.abs(returns) / sigma,
+            "market_fast_volatility": _log_ratio(ewma(returns**2, FAST), sigma**2),
+            "market_slow_volatility": _log_ratio(ewma(returns**2, SLOW), sigma**2),
+            "market_surprise": np.log(energy + 0.05),
+            "market_surprise_slow": np.log(ewma(energy, 0.9) + 0.05),
+            "market_dispersion": _log_ratio(ewma(spread, FAST), ewma(spread, SLOW)),
+            "market_range": ewma(_mean(ranges), 0.5),
+        }
+        return cls(dates, np.column_stack([features[name] for name in MARKET]))
+
+    def at(self, dates: np.ndarray) -> np.ndarray:
+        """The latest row known on each of ``dates``: (sessions, len(MARKET)), NaN before the first."""
+        row = np.searchsorted(self.dates, dates, side="right") - 1
+        return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
+
+
+def compute(bars: Bars, market: Market) -> np.ndarray:
+    """Features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
+    r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
+    downside = ewma(np.where(r < 0, r**2, 0 * r), DECAY)
+    overnight = bars.overnight
+    volume = np.where(bars.volume > 0, bars.volume, np.nan)
+    gap = np.diff(bars.dates, prepend=bars.dates[:1]).astype(float)
+    own = {
+        "return": r / sigma,
+        "abs_return": np.abs(r) / sigma,
+        "log_abs_return": np.log(np.abs(r) / sigma + 0.05),
+        "fast_volatility": _log_ratio(ewma(r**2, FAST), variance),
+        "slow_volatility": _log_ratio(ewma(r**2, SLOW), variance),
+        "slowest_volatility": _log_ratio(ewma(r**2, SLOWEST), variance),
+        "downside_share": downside / variance - 0.5,
+        "trend": ewma(r, DECAY) / sigma,
+        "days_since_session": np.log1p(np.maximum(gap - 1, 0)),
+        "range_today": _log_ratio(bars.range_variance, variance),
+        "range_fast": _log_ratio(ewma(bars.range_variance, FAST), variance),
+        "range_slow": _log_ratio(ewma(bars.range_variance, DECAY), variance),
+        "parkinson": _log_ratio(ewma(bars.parkinson, DECAY), variance),
+        "overnight": overnight / sigma,
+        "overnight_share": _log_ratio(ewma(overnight**2, DECAY), variance),
+        "close_in_range": bars.close_in_range,
+        "volume_surprise": np.log(volume / ewma(volume, DECAY)),
+    }
+    columns = [own[name] for name in CLOSE + RANGE + VOLUME]
+    return np.column_stack([*columns, market.at(bars.dates)]).astype(np.float32)
+
+
+def _lagged(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([[np.nan], values[:-1]])
+
+
+def _log_ratio(value: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Half the log of a ratio of variances, so a log ratio of volatilities; floored, not -inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 0.5 * np.log(np.maximum(value / base, 1e-3))
+
+
+def _mean(table: np.ndarray) -> np.ndarray:
+    """Mean over tickers, NaN where none is known: (dates, tickers) -> (dates,)."""
+    known = np.isfinite(table)
+    count = known.sum(axis=1)
+    total = np.where(known, table, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(table), np.nan), where=count > 0)

@@ -1,0 +1,90 @@
+"""Forecasting models behind one protocol, found by name and imported on demand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from forecaster.config import RecurrentConfig
+from forecaster.errors import HistoryError, UsageError
+from forecaster.panel import Panel
+
+REGISTRY = {
+    "lstm": "forecaster.models.recurrent",
+    "naive": "forecaster.models.naive",
+    "ewma": "forecaster.models.naive",
+    "garch": "forecaster.models.garch",
+    "gjr": "forecaster.models.garch",
+}
+"""Names of models, and the modules whose ``create(name, config)`` makes them."""
+
+MIN_SESSIONS = 60
+"""Sessions of history a ticker needs before its first forecast, whatever the model."""
+
+Progress = Callable[[int, int, str], None]
+"""Told how much is done, of how much, and what is going on."""
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a fitted model is: plain numbers and names, nothing that can be run."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What JSON can say."""
+
+
+class Model(Protocol):
+    """What every model can do.
+
+    A model is fitted on a panel's sessions up to ``until`` and looks at nothing later. It then
+    forecasts the session after any cutoff from ``until`` on, reading nothing dated after that
+    cutoff. Where a ticker's history is too short it gives no row.
+    """
+
+    name: str
+
+    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
+        """Learns from the sessions up to ``until``, included; HistoryError if they are too few."""
+
+    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+        """The forecasts frame of all cutoffs from ``first`` to ``last``, both included."""
+
+    def state(self) -> State:
+        """What :meth:`restore` needs to forecast the same numbers."""
+
+    def restore(self, state: State) -> None:
+        """Becomes the model that gave the state; ValueError or KeyError if none could have."""
+
+    def export(self, folder: Path) -> None:
+        """Leaves a copy in the file format of the library that trained it, where there is one."""
+
+
+def create(name: str, config: RecurrentConfig | None = None) -> Model:
+    """An unfitted model by its registered name.
+
+    Raises
+    ------
+    UsageError
+        No model has this name.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"there is no model {name!r}; there are {', '.join(REGISTRY)}")
+    return import_module(REGISTRY[name]).create(name, config or RecurrentConfig())
+
+
+def too_short(model: str, panel: Panel, until: np.datetime64, needed: int) -> HistoryError:
+    """The error of a fit that found no ticker with enough sessions."""
+    longest = max((history.count_until(until) for history in panel.histories), default=0)
+    return HistoryError(
+        f"{model} needs {needed} sessions of a ticker up to {until} to be fitted, the longest "
+        f"history has {longest}; fetch earlier prices or choose a later date"
+    )

@@ -1,0 +1,186 @@
+"""GARCH(1,1) and GJR-GARCH(1,1) with Student-t innovations, fitted by the ``arch`` package.
+
+Bollerslev (1986, 1987) and Glosten, Jagannathan and Runkle (1993)::
+
+    r[t] = mu + e[t]
+    v[t+1] = omega + (alpha + gamma * [e[t] < 0]) * e[t]**2 + beta * v[t]
+
+Between fits the parameters are fixed and the recursion is run forward here, not by ``arch``: its
+``fix`` bounds the variances by a figure of the whole sample, which would let the future in.
+"""
+
+import logging
+import warnings
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.signal import lfilter
+
+from forecaster import forecasts, student
+from forecaster.config import RecurrentConfig
+from forecaster.features import FLOOR
+from forecaster.models import Progress, State, silent, too_short
+from forecaster.panel import History, Panel
+
+MIN_SESSIONS = 250
+"""Sessions a ticker needs before its parameters mean anything."""
+
+PERCENT = 100.0
+"""Returns are fitted in percent: the optimiser of ``arch`` wants numbers near one."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A ticker's parameters, in percent, and where its recursion goes on from."""
+
+    mu: float
+    omega: float
+    alpha: float
+    gamma: float
+    beta: float
+    df: float
+    variance: float
+    """Of the last session fitted, given those before it."""
+    last: float
+    """That session's date, in days since 1970."""
+
+
+class Garch:
+    """A per-ticker model: ``garch`` is symmetric, ``gjr`` has a leverage term."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._fitted: dict[str, Fitted] = {}
+
+    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
+        """Fits every ticker that has enough sessions by maximum likelihood."""
+        self._fitted = {}
+        for done, history in enumerate(panel.histories, start=1):
+            known = history.count_until(until)
+            if known > MIN_SESSIONS:
+                self._fitted[history.ticker] = _fit(self.name, history, known)
+            progress(done, len(panel.histories), f"{self.name} {history.ticker}")
+        if not self._fitted:
+            raise too_short(self.name, panel, until, MIN_SESSIONS + 1)
+
+    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+        """The forecasts frame of the tickers that were fitted, from their last fitted session on."""
+        frames = [forecasts.empty()]
+        for history in panel.histories:
+            if history.ticker not in self._fitted:
+                continue
+            fitted = self._fitted[history.ticker]
+            begin = history.count_until(np.datetime64(int(fitted.last), "D")) - 1
+            index = history.between(first, last)
+            index = index[index >= max(begin, 0)]
+            if len(index):
+                variance = _filter(fitted, history.log_returns[begin:])[index - begin]
+                ones = np.ones(len(index))
+                scale = np.sqrt(variance * (fitted.df - 2) / fitted.df) / PERCENT
+                frames.append(
+                    history.student_forecasts(
+                        self.name, index, fitted.mu / PERCENT * ones, scale, fitted.df * ones
+                    )
+                )
+        return forecasts.concat(frames)
+
+    def state(self) -> State:
+        """The parameters by ticker."""
+        return State(
+            {"parameters": np.array([astuple(fitted) for fitted in self._fitted.values()])},
+            {"tickers": list(self._fitted)},
+        )
+
+    def restore(self, state: State) -> None:
+        """Takes the parameters of a state."""
+        rows = state.arrays["parameters"].tolist()
+        self._fitted = {
+            ticker: Fitted(*row)
+            for ticker, row in zip(state.settings["tickers"], rows, strict=True)
+        }
+        if not all(fitted.df > 2 and fitted.variance > 0 for fitted in self._fitted.values()):
+            raise ValueError("df must be above 2 and variances above 0")
+        if not all(abs(fitted.last) < 1e6 for fitted in self._fitted.values()):
+            raise ValueError("the last session fitted must be days from 1970, fewer than a million")
+
+    def export(self, folder: Path) -> None:
+        """There is no other format."""
+
+
+def _fit(name: str, history: History, known: int) -> Fitted:
+    from arch import arch_model
+
+    returns = PERCENT * history.log_returns[1:known]
+    last = float(history.dates[known - 1].astype(int))
+    model = arch_model(returns, p=1, o=int(name == "gjr"), q=1, dist="t", rescale=False)
+    with warnings.catch_warnings():
+        # What arch warns about here is told by its convergence flag, and by our fallback.
+        warnings.simplefilter("ignore")
+        try:
+            result = model.fit(disp="off", show_warning=False)
+            failed = result.convergence_flag != 0 or not np.isfinite(result.params).all()
+        except (ValueError, np.linalg.LinAlgError):
+            failed = True
+    if failed:
+        log.warning(
+            "%s did not converge on %s up to %s; RiskMetrics parameters stand in for it",
+            name,
+            history.ticker,
+            history.dates[known - 1],
+        )
+        return _riskmetrics(history, known, last)
+    parameters = result.params
+    return Fitted(
+        mu=float(parameters["mu"]),
+        omega=float(parameters["omega"]),
+        alpha=float(parameters["alpha[1]"]),
+        gamma=float(parameters.get("gamma[1]", 0.0)),
+        beta=float(parameters["beta[1]"]),
+        df=max(float(parameters["nu"]), student.DF_BOUNDS[0]),
+        variance=max(float(result.conditional_volatility[-1]) ** 2, (PERCENT * FLOOR) ** 2),
+        last=last,
+    )
+
+
+def _riskmetrics(history: History, known: int, last: float) -> Fitted:
+    width = history.volatility[: known - 1]
+    scale, df = student.fit(history.log_returns[1:known][20:] / width[20:])
+    inflation = scale**2 * df / (df - 2)
+    return Fitted(
+        mu=0.0,
+        omega=0.0,
+        alpha=0.06 * inflation,
+        gamma=0.0,
+        beta=0.94,
+        df=df,
+        variance=float(width[-1] * PERCENT) ** 2 * inflation,
+        last=last,
+    )
+
+
+def _filter(fitted: Fitted, returns: np.ndarray) -> np.ndarray:
+    """The next session's variance at each close, from that of the last session fitted on.
+
+    Parameters
+    ----------
+    fitted : the parameters, and the variance of ``returns[0]``.
+    returns : (sessions,) log returns, a fraction.
+
+    Returns
+    -------
+    (sessions,) in percent squared: at *t*, the variance of the return of *t* + 1.
+    """
+    shock = PERCENT * returns - fitted.mu
+    news = fitted.omega + (fitted.alpha + fitted.gamma * (shock < 0)) * shock**2
+    start = np.array([fitted.beta * fitted.variance])
+    variance, _ = lfilter([1.0], [1.0, -fitted.beta], news, zi=start)
+    return np.maximum(variance, (PERCENT * FLOOR) ** 2)
+
+
+def create(name: str, config: RecurrentConfig) -> Garch:
+    """The model called ``garch`` or ``gjr``."""
+    return Garch(name)

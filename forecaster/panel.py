@@ -1,0 +1,119 @@
+"""Tickers' histories as models see them: arrays and dates, no files and no frames.
+
+A panel is made from prices and a universe. The universe is the tickers whose average is the
+market of the features: those a model was trained on, whichever are asked for later, so that a
+forecast of one ticker is the same alone and among others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from forecaster import forecasts
+from forecaster.calendars import next_session
+from forecaster.features import Bars, Market, compute
+
+
+@dataclass(frozen=True)
+class History:
+    """One ticker's finished sessions; each array is (sessions,) unless said."""
+
+    ticker: str
+    dates: np.ndarray
+    """datetime64[D]"""
+    next_dates: np.ndarray
+    """datetime64[D], the session after each; after the last, the exchange's calendar says."""
+    close: np.ndarray
+    """In the instrument's currency."""
+    log_returns: np.ndarray
+    """From the session before, a fraction; NaN at the first."""
+    volatility: np.ndarray
+    """EWMA volatility a day known at each close, a fraction."""
+    features: np.ndarray
+    """(sessions, features), NaN where unknown."""
+
+    def between(self, first: np.datetime64, last: np.datetime64) -> np.ndarray:
+        """Indices of the sessions from ``first`` to ``last``, both included."""
+        return np.flatnonzero((self.dates >= first) & (self.dates <= last))
+
+    def count_until(self, date: np.datetime64) -> int:
+        """How many sessions there are up to ``date``, included."""
+        return int(np.searchsorted(self.dates, date, side="right"))
+
+    def student_forecasts(
+        self,
+        model: str,
+        index: np.ndarray,
+        location: np.ndarray,
+        scale: np.ndarray,
+        df: np.ndarray,
+    ) -> pd.DataFrame:
+        """The forecasts frame of Student-t forecasts made at the closes of the sessions ``index``.
+
+        ``location`` and ``scale`` are of the next session's log return; all are (len(index),).
+        """
+        happened = np.append(self.log_returns[1:], np.nan)
+        return forecasts.from_student(
+            ticker=self.ticker,
+            model=model,
+            cutoff=self.dates[index],
+            date=self.next_dates[index],
+            last_close=self.close[index],
+            log_return=happened[index],
+            location=location,
+            scale=scale,
+            df=df,
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The histories a model is fitted on or asked about."""
+
+    histories: tuple[History, ...]
+
+    @classmethod
+    def of(
+        cls,
+        prices: pd.DataFrame,
+        *,
+        tickers: Sequence[str] | None = None,
+        universe: Sequence[str] | None = None,
+    ) -> "Panel":
+        """The panel of a checked prices frame.
+
+        Parameters
+        ----------
+        prices : the prices frame, of the tickers and the universe.
+        tickers : whose histories to give; all by default.
+        universe : whose average is the market; all by default.
+        """
+        bars = {str(t): Bars.of(group) for t, group in prices.groupby("ticker", sort=True)}
+        close = {str(t): group.to_numpy() for t, group in prices.groupby("ticker")["close"]}
+        market = Market.of([bars[t] for t in sorted(universe or bars)])
+        return cls(tuple(_history(t, bars[t], close[t], market) for t in sorted(tickers or bars)))
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """The tickers, in order."""
+        return tuple(history.ticker for history in self.histories)
+
+    @property
+    def sessions(self) -> np.ndarray:
+        """Every date on which any of the tickers traded, in order: datetime64[D]."""
+        return np.unique(np.concatenate([history.dates for history in self.histories]))
+
+
+def _history(ticker: str, bars: Bars, close: np.ndarray, market: Market) -> History:
+    following = next_session(ticker, pd.Timestamp(bars.dates[-1])).to_datetime64()
+    return History(
+        ticker=ticker,
+        dates=bars.dates,
+        next_dates=np.append(bars.dates[1:], following.astype("datetime64[D]")),
+        close=close,
+        log_returns=bars.log_returns,
+        volatility=bars.volatility,
+        features=compute(bars, market),
+    )

@@ -1,0 +1,111 @@
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import settings
+
+from forecaster import prices, runs
+from forecaster.calendars import next_session
+from forecaster.config import RecurrentConfig
+
+SESSIONS = 700
+
+# A busy machine is slow, not wrong.
+settings.register_profile("default-without-deadline", deadline=None)
+settings.load_profile("default-without-deadline")
+
+
+@pytest.fixture(scope="session")
+def world():
+    """Prices of three tickers from 2016 on; CCC has closes alone, starts late and skips sessions."""
+    dates = _sessions("2016-01-04", SESSIONS)
+    third = _simulated("CCC", dates[90:], seed=3)[["ticker", "date", "close", "adj_close"]]
+    third = third.drop(third.index[[200, 201, 330]])
+    return prices.check(
+        pd.concat(
+            [_simulated("AAA", dates, seed=1), _simulated("BBB", dates, seed=2), third],
+            ignore_index=True,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def newcomer():
+    """Prices of a ticker that no model was fitted on, over the sessions of the world."""
+    return prices.check(_simulated("NEW", _sessions("2016-01-04", SESSIONS), seed=4))
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A network that trains in a moment and learns nothing."""
+    return RecurrentConfig(units=4, window=40, warmup=10, batch=8, epochs=2, steps=2, validation=60)
+
+
+@pytest.fixture(scope="session")
+def until(world):
+    """The last session that the models of ``trained`` have seen."""
+    return world["date"].iloc[520].date()
+
+
+@pytest.fixture(scope="session")
+def trained(world, tiny, until):
+    """A function from a model's name to its run, trained once in all the tests."""
+
+    @cache
+    def train(name):
+        return runs.train(world, model=name, until=until, config=tiny)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def rewritten():
+    """A function that makes up all prices and volumes after a date anew."""
+
+    def rewrite(frame, after, seed=0):
+        rng = np.random.default_rng(seed)
+        frame = frame.copy()
+        later = frame["date"] > pd.Timestamp(after)
+        factor = np.exp(rng.normal(0, 0.2, (int(later.sum()), 4)))
+        for column in ("open", "high", "low", "close"):
+            frame.loc[later, column] *= factor[:, 0]
+        frame.loc[later, "adj_close"] *= factor[:, 1]
+        frame.loc[later, "volume"] *= factor[:, 2]
+        frame.loc[later, "low"] /= np.maximum(factor[:, 3], 1 / factor[:, 3])
+        return prices.check(frame)
+
+    return rewrite
+
+
+def _sessions(first, count):
+    dates = [pd.Timestamp(first)]
+    while len(dates) < count:
+        dates.append(next_session("AAA", dates[-1]))
+    return pd.DatetimeIndex(dates)
+
+
+def _simulated(ticker, dates, seed):
+    """A GARCH(1,1) with Student-t innovations (5 degrees of freedom), and bars around it."""
+    rng = np.random.default_rng(seed)
+    shocks = rng.standard_t(5, len(dates)) * np.sqrt(3 / 5)
+    returns, variance = np.zeros(len(dates)), 1e-4
+    for t in range(1, len(dates)):
+        returns[t] = np.sqrt(variance) * shocks[t]
+        variance = 2e-6 + 0.08 * returns[t] ** 2 + 0.90 * variance
+    adj_close = 50 * np.exp(np.cumsum(returns))
+    close = 1.1 * adj_close
+    open_ = close * np.exp(rng.normal(0, 0.005, len(dates)))
+    wick = np.exp(rng.exponential(0.004, (2, len(dates))))
+    return pd.DataFrame(
+        {
+            "ticker": ticker,
+            "date": dates,
+            "open": open_,
+            "high": np.maximum(open_, close) * wick[0],
+            "low": np.minimum(open_, close) / wick[1],
+            "close": close,
+            "adj_close": adj_close,
+            "volume": rng.lognormal(14, 0.4, len(dates)),
+        }
+    )
