@@ -1,0 +1,210 @@
+"""Backtests: every model through history, fold by fold, on the same days.
+
+A model is fitted on what was known at the start of a fold and asked for every session until the
+next refit. A trained run stands for its model as it is; it is never refitted, and it forecasts
+only what came after it was trained.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster import forecasts, metrics, prices, significance
+from forecaster.config import RecurrentConfig
+from forecaster.errors import HistoryError, StoreError, UsageError
+from forecaster.models import Progress, create, silent
+from forecaster.panel import Panel
+from forecaster.runs import Run, panel_of, versions
+from forecaster.splits import Fold, walk_forward
+
+DEFAULT_YEARS = 3
+"""Without a start and without a run, so many last years are forecast, or half of a short history."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a backtest found."""
+
+    forecasts: pd.DataFrame
+    """The forecasts frame of all models."""
+    scores: pd.DataFrame
+    """:func:`forecaster.metrics.scores`"""
+    comparison: pd.DataFrame
+    """:func:`forecaster.significance.compare` on the days that all models forecast"""
+    verdict: str
+    """One sentence on the first model."""
+    config: dict[str, Any]
+    """Tickers, dates, models, folds, seeds, versions, hash of the prices."""
+
+
+def run(
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    *,
+    tickers: Sequence[str] | None = None,
+    start: date | None = None,
+    end: date | None = None,
+    refit: str | int = "yearly",
+    trained: Run | None = None,
+    config: RecurrentConfig | None = None,
+    progress: Progress = silent,
+) -> Backtest:
+    """Forecasts every session from ``start`` to ``end`` from the one before it, and scores it.
+
+    Parameters
+    ----------
+    frame : the prices frame of the tickers, and of the universe of ``trained``.
+    models : registered names; the verdict is on the first.
+    tickers : whose sessions to forecast; all of the frame by default.
+    start, end : first and last date forecast. By default from the first session after the run's
+        training span (without a run, the last three years) to the last stored session.
+    refit : ``never``, ``yearly`` or a number of sessions; see :mod:`forecaster.splits`.
+    trained : stands for its model, if that is among ``models``.
+    config : settings of recurrent models that are fitted here.
+
+    Raises
+    ------
+    HistoryError
+        ``start`` lies within the training span of ``trained``, or there is too little history.
+    UsageError
+        There is no such model, or a model is named twice.
+    """
+    if not models or len(set(models)) < len(models):
+        raise UsageError(f"name each model once, got {','.join(models) or 'none'}")
+    created = {name: create(name, config) for name in models}
+    if trained and trained.model.name not in models:
+        raise UsageError(
+            f"run {trained.name} is of the model {trained.model.name}, which is not among "
+            f"--models {','.join(models)}"
+        )
+    tickers = sorted(tickers or frame["ticker"].unique())
+    panel = Panel.of(frame[frame["ticker"].isin(tickers)])
+    sessions = panel.sessions
+    first, last = _span(sessions, start, end, trained)
+    folds = list(walk_forward(sessions, start=first, end=last, refit=refit))
+    total = len(folds) * len(models)
+    frames, done = [], 0
+    for name, model in created.items():
+        if trained and trained.model.name == name:
+            world = panel_of(trained, frame, tickers)
+            frames.append(trained.model.forecast(world, folds[0].first, folds[-1].last))
+            done += len(folds)
+            progress(done, total, f"{name}: forecasts of run {trained.name}")
+            continue
+        for fold in folds:
+            progress(done, total, f"{name}: fit to {fold.until}")
+            model.fit(panel, fold.until)
+            frames.append(model.forecast(panel, fold.first, fold.last))
+            done += 1
+            progress(done, total, f"{name}: {fold.first} to {fold.last}")
+    found = forecasts.concat(frames)
+    # Where calendars differ, a ticker's next session may lie beyond the end.
+    found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
+    _require_all(found, models)
+    losses = metrics.common(metrics.losses(found))
+    comparison = significance.compare(losses)
+    return Backtest(
+        forecasts=found,
+        scores=metrics.scores(found),
+        comparison=comparison,
+        verdict=significance.verdict(comparison, models[0]),
+        config={
+            "tickers": list(tickers),
+            "models": list(models),
+            "start": str(found["date"].min().date()),
+            "end": str(found["date"].max().date()),
+            "refit": refit,
+            "folds": [_dates(fold) for fold in folds],
+            "run": trained.summary if trained else None,
+            "settings": asdict(config or RecurrentConfig()),
+            "prices_from": str(frame["date"].min().date()),
+            "prices_to": str(frame["date"].max().date()),
+            "prices_sha256": prices.digest(frame),
+            "versions": versions(),
+        },
+    )
+
+
+def write(backtest: Backtest, folder: Path) -> None:
+    """Writes ``forecasts.parquet``, ``scores.csv``, ``scores.json`` and ``config.json``."""
+    backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
+    backtest.scores.to_csv(folder / "scores.csv", index=False)
+    document = {
+        "verdict": backtest.verdict,
+        "scores": records(backtest.scores),
+        "significance": records(backtest.comparison),
+    }
+    _write_json(folder / "scores.json", document)
+    _write_json(folder / "config.json", backtest.config)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON says them: what is not a number is null."""
+    finite = frame.replace([np.inf, -np.inf], np.nan)
+    rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def check_replaceable(folder: Path) -> None:
+    """StoreError if writing a backtest to a folder would remove something else."""
+    ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise StoreError(
+            f"{folder} holds something that is not a backtest, and would be replaced; "
+            "give --out an empty or a new folder"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file; give --out a folder")
+
+
+def _span(
+    sessions: np.ndarray, start: date | None, end: date | None, trained: Run | None
+) -> tuple[np.datetime64, np.datetime64]:
+    last = np.datetime64(end) if end else sessions[-1]
+    if trained is None:
+        years = np.timedelta64(365 * DEFAULT_YEARS, "D")
+        recent = max(last - years, sessions[len(sessions) // 2])
+        return np.datetime64(start) if start else recent, last
+    seen = np.datetime64(trained.until)
+    first = np.datetime64(start) if start else seen + 1
+    if first <= seen:
+        raise HistoryError(
+            f"run {trained.name} was trained on sessions up to {seen}, so a backtest from {first} "
+            f"would show it what it has already seen; start after {seen}, or train a run with "
+            "--until before the start"
+        )
+    if not (sessions > seen).any():
+        raise HistoryError(
+            f"run {trained.name} was trained on every stored session, up to {seen}, so none is "
+            "left to backtest; train a run with an earlier --until"
+        )
+    return first, last
+
+
+def _require_all(found: pd.DataFrame, models: Sequence[str]) -> None:
+    for name in models:
+        if name not in set(found["model"]):
+            raise HistoryError(
+                f"{name} gave no forecast: no ticker it knows has enough history; "
+                "fetch earlier prices or start later"
+            )
+
+
+def _dates(fold: Fold) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(fold).items()}
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """What numpy and pandas call a number or a date, as Python does."""
+    return value.item() if isinstance(value, np.generic) else str(value)

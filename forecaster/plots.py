@@ -1,0 +1,409 @@
+"""The forecasts frame as pictures: each function returns a matplotlib Figure.
+
+Nothing here saves or shows, and pyplot is never touched, so no display is needed and no figure
+outlives its caller. ``figure.savefig(path)`` is the caller's.
+
+Only next-day forecasts (step 1) are drawn. Colours are those of Okabe & Ito (2008), which
+readers with any colour vision can tell apart; a model keeps its colour in every figure of a frame.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, product
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from forecaster import forecasts, metrics, student
+from forecaster.errors import ForecastError, HistoryError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+BANDS = {0.95: "#D3E6F2", 0.8: "#A3CAE3", 0.5: "#66A9D1"}
+INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
+BINS = 20
+MONTH = 21
+MOST_TICKERS = 10
+BASELINES = ("gjr", "naive")
+
+
+def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 250) -> "Figure":
+    """Draw the last forecasts of a ticker as 50, 80 and 95% bands in price, and what happened.
+
+    Each day's band was forecast at the close before it, so the median follows the price one day
+    late, as it does for every honest next-day forecast: judge the width of the bands.
+
+    Parameters
+    ----------
+    frame : forecasts frame; closes are drawn as ``last_close * exp(log_return)`` where known.
+    sessions : how many of the latest forecasts to draw.
+
+    Raises
+    ------
+    ForecastError : the frame has no next-day forecast of this ticker by this model.
+    """
+    rows = _rows(frame, ticker=ticker, model=model).tail(sessions)
+    dates = rows["date"].to_numpy()
+    returns = rows["log_return"].to_numpy(float)
+    last_close = rows["last_close"].to_numpy(float)
+    figure = _canvas()
+    (axes,) = figure.axes
+    for level, color in BANDS.items():
+        low, high = forecasts.interval(rows, level)
+        axes.fill_between(
+            dates,
+            last_close * np.exp(low),
+            last_close * np.exp(high),
+            color=color,
+            linewidth=0,
+            label=f"{level:.0%} band{_held(returns, low, high)}",
+        )
+    median = last_close * np.exp(rows["q0.5"].to_numpy(float))
+    axes.plot(dates, median, color=PALETTE[0], linewidth=0.9, label="median forecast")
+    closes = last_close * np.exp(returns)
+    axes.plot(dates, closes, ".", color=INK, markersize=3.5, label="actual close")
+    axes.set_ylabel("price (currency of the ticker)")
+    axes.set_title(_plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
+    _dates(axes)
+    _legend(figure, axes, columns=3)
+    return figure
+
+
+def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
+    r"""Draw every model's predicted volatility of a ticker against the size of its returns.
+
+    Dots are absolute log returns, those above every volatility set on the top edge. The dark line
+    is the volatility realised over the 21 sessions that end on the day drawn,
+    :math:`\sqrt{\frac{1}{21}\sum_{i=0}^{20} r_{t-i}^2}`: it contains the day forecast and so is
+    hindsight, which no forecast of that day could have. All in % a day.
+
+    Raises
+    ------
+    ForecastError : the frame has no next-day forecast of this ticker.
+    """
+    rows = _rows(frame, ticker=ticker)
+    returns = 100 * rows.drop_duplicates("date").set_index("date")["log_return"].astype(float)
+    realised = (returns**2).rolling(MONTH).mean() ** 0.5
+    days = returns.index.to_numpy()
+    figure = _canvas()
+    (axes,) = figure.axes
+    # The largest returns would squeeze the volatilities, the matter of the figure, into its foot.
+    top = 1.05 * np.nanmax([realised.max(), 100 * rows["volatility"].max()])
+    axes.plot(
+        days,
+        returns.abs().clip(upper=top),
+        ".",
+        color=PALE,
+        markersize=3,
+        clip_on=False,
+        label="|log return| (on the top edge: larger)",
+    )
+    axes.plot(
+        days,
+        realised,
+        color=INK,
+        linewidth=1.4,
+        label=f"realised, {MONTH} sessions to that day (hindsight)",
+    )
+    models = rows["model"].unique()
+    looks = _looks(frame)
+    for model in models:
+        its = rows[rows["model"] == model]
+        values = 100 * its["volatility"].to_numpy(float)
+        axes.plot(
+            its["date"].to_numpy(), values, linewidth=0.9, label=_plain(model), **looks[model]
+        )
+    axes.set_ylim(0, top)
+    axes.set_ylabel("volatility (% a day)")
+    axes.set_title(_plain(f"{ticker} · predicted and realised volatility, {_span(rows)}"))
+    _dates(axes)
+    _legend(figure, axes, columns=len(models) // 2 + 2)
+    return figure
+
+
+def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
+    """Draw the histogram of the probability integral transforms, a panel for each model.
+
+    A PIT is the probability that the forecast gave to returns up to the one that happened:
+    uniform when the forecasts are right (Diebold, Gunther & Tay 1998). It is the Student-t's
+    where the row has one, else read off the quantiles by linear interpolation. The grey band
+    holds a bin with probability 95% (binomial) if draws are independent; tickers move together
+    within a day, so with several of them the band is too narrow.
+
+    Parameters
+    ----------
+    frame : forecasts frame, all tickers pooled.
+    models : the models to draw, in this order; all of the frame by default.
+
+    Raises
+    ------
+    ForecastError : a model has no next-day forecasts in the frame, or there is no model.
+    HistoryError : no outcome of a model's forecasts is known yet.
+    """
+    names = list(_rows(frame)["model"].unique() if models is None else models)
+    if not names:
+        raise ForecastError("expected next-day forecasts by one model or more, got none; add some")
+    known = {model: _known(_rows(frame, model=model)) for model in names}
+    across = min(3, len(names))
+    down = -(-len(names) // across)
+    figure = _canvas(down, across, height=max(4.5, 2.0 * down + 0.8))
+    looks = _looks(frame)
+    for axes, model in zip(figure.axes, names, strict=False):
+        _histogram(axes, _transforms(known[model]), color=looks[model]["color"])
+        axes.set_title(_plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
+        axes.set_xlabel("PIT (a probability)")
+    for axes in figure.axes[len(names) :]:
+        axes.remove()
+    top = max(axes.get_ylim()[1] for axes in figure.axes)
+    for axes in figure.axes:
+        axes.set_ylim(0, top)
+    for axes in figure.axes[::across]:
+        axes.set_ylabel("forecasts (%)")
+    dates = _span(pd.concat(known.values()))
+    figure.suptitle(f"PIT of next-day forecasts: flat is calibrated, {dates}", fontsize=12)
+    _legend(figure, figure.axes[0], columns=2)
+    return figure
+
+
+def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = BASELINES) -> "Figure":
+    """Draw the running sum of a model's CRPS less that of each baseline: falling is winning.
+
+    Each day adds the mean difference over the tickers that both forecast; the unit is basis
+    points (1e-4) of log return. At the end of each line stand its last value and the same as a
+    share of the baseline's own CRPS.
+
+    Raises
+    ------
+    ForecastError : the model or a baseline has no next-day forecasts in the frame, or there is
+        no baseline but the model itself.
+    HistoryError : no day has a known outcome and forecasts by both.
+    """
+    names = list(dict.fromkeys([model, *against]))
+    if len(names) < 2:
+        raise ForecastError(f"expected a baseline to hold {model} against, got none; name another")
+    rows = pd.concat([_rows(frame, model=name) for name in names])
+    losses = metrics.losses(rows).pivot(index=["date", "ticker"], columns="model", values="crps")
+    crps = losses.reindex(columns=names)  # a model without outcomes has no losses
+    figure = _canvas()
+    (axes,) = figure.axes
+    axes.axhline(0, color=GREY, linewidth=1)
+    looks = _looks(frame)
+    ends = []
+    for baseline in names[1:]:
+        pair = crps[[model, baseline]].dropna().groupby("date").mean()
+        if pair.empty:
+            raise HistoryError(
+                f"expected days with known outcomes and forecasts by both {model} and "
+                f"{baseline}, found none; backtest both over the same days"
+            )
+        total = 1e4 * (pair[model] - pair[baseline]).cumsum()
+        axes.plot(
+            total.index.to_numpy(), total, linewidth=1.5, label=_plain(baseline), **looks[baseline]
+        )
+        end, share = total.iloc[-1], total.iloc[-1] / (1e4 * pair[baseline].sum())
+        numbers = f"{end:+,.1f} bp\n{share:+.2%} of its CRPS".replace("-", "−")
+        ends.append((end, f"vs {baseline}\n{numbers}", looks[baseline]["color"]))
+    _annotate(axes, ends)
+    axes.set_ylabel(
+        _plain(
+            f"cumulative CRPS difference\n(basis points of log return; below 0: {model} is better)"
+        )
+    )
+    tickers = rows["ticker"].nunique()
+    of = "1 ticker" if tickers == 1 else f"mean of {tickers} tickers"
+    axes.set_title(_plain(f"{model} against its baselines · {of}, {_span(rows)}"))
+    _dates(axes)
+    return figure
+
+
+def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"]]:
+    """Yield the figures of a backtest, each with a name that is safe as a file's stem.
+
+    ``forecast-TICKER`` and ``volatility-TICKER`` for the first 10 of the model's tickers only,
+    then ``pit``, and ``skill`` against those of gjr and naive that the frame has.
+
+    Raises
+    ------
+    ForecastError : the model has no next-day forecasts in the frame.
+    HistoryError : no outcome is known yet.
+    """
+    for ticker in _rows(frame, model=model)["ticker"].unique()[:MOST_TICKERS]:
+        yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model)
+        yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
+    yield "pit", pit(frame)
+    there = set(_rows(frame)["model"]) - {model}
+    if against := [name for name in BASELINES if name in there]:
+        yield "skill", skill(frame, model, against)
+
+
+def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    """Return the next-day rows by date in which each column named has the value given."""
+    rows = frame[frame["step"] == 1]
+    for column, value in wanted.items():
+        there = rows[column].unique()
+        rows = rows[rows[column] == value]
+        if rows.empty:
+            listed = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
+            raise ForecastError(
+                f"expected a {column} with next-day forecasts, got {value!r}; "
+                f"choose from: {listed or 'none, the frame has no such rows'}"
+            )
+    return rows.sort_values("date", kind="stable")
+
+
+def _known(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose outcome is known."""
+    known = rows[rows["log_return"].notna()]
+    if known.empty:
+        raise HistoryError(
+            f"expected outcomes of the forecasts by {rows['model'].iloc[0]}, none is known yet; "
+            "draw this once a session forecast has closed"
+        )
+    return known
+
+
+def _held(returns: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
+    """Say what share of the known returns the intervals held; nothing where none is known."""
+    known = np.isfinite(returns)
+    if not known.any():
+        return ""
+    inside = (low <= returns) & (returns <= high)
+    return f" (held {inside[known].mean():.0%})"
+
+
+def _transforms(rows: pd.DataFrame) -> np.ndarray:
+    """Return the PIT of each row's outcome: Student-t where there is one, else by quantiles."""
+    outcome = rows["log_return"].to_numpy(float)
+    result = _interpolated(outcome, rows[forecasts.QUANTILES].to_numpy(float))
+    shape = rows[forecasts.STUDENT].to_numpy(float)
+    known = np.isfinite(shape).all(axis=1)
+    result[known] = student.cdf(outcome[known], *shape[known].T)
+    return result
+
+
+def _interpolated(outcome: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Return the level of each outcome between its row's quantiles, (n,) from (n, levels).
+
+    Beyond the outermost quantiles the level is theirs: it stays in the right bin.
+    """
+    levels = np.asarray(forecasts.LEVELS)
+    right = np.clip((quantiles <= outcome[:, None]).sum(axis=1), 1, len(levels) - 1)
+    row = np.arange(len(outcome))
+    low, high = quantiles[row, right - 1], quantiles[row, right]
+    width = np.where(high > low, high - low, 1.0)
+    part = np.clip((outcome - low) / width, 0, 1)
+    return levels[right - 1] + part * (levels[right] - levels[right - 1])
+
+
+def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:
+    """Draw the shares of values in equal bins of [0, 1], the uniform share and its 95% band."""
+    counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
+    # The binomial quantile; bdtrik has none, and 0 is meant, where no draw at all is likely enough.
+    band = np.ceil(np.nan_to_num(special.bdtrik([0.025, 0.975], len(values), 1 / BINS)))
+    low, high = 100 * band / len(values)
+    axes.bar(
+        edges[:-1],
+        100 * counts / len(values),
+        width=0.85 / BINS,
+        align="edge",
+        color=color,
+        alpha=0.8,
+    )
+    axes.axhspan(
+        low,
+        high,
+        color=GREY,
+        alpha=0.35,
+        linewidth=0,
+        label="95% band for independent draws (same-day tickers are not)",
+    )
+    axes.axhline(100 / BINS, color=INK, linewidth=1, linestyle="--", label="uniform")
+    axes.set_xlim(0, 1)
+
+
+def _annotate(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
+    """Write each (value, text, colour) right of the axes at its value, or below its neighbour."""
+    bottom, top = axes.get_ylim()
+    room = 0.16 * (top - bottom)
+    height = top + room / 2  # so that the first stays below the title
+    for value, text, color in sorted(ends, reverse=True):
+        height = min(value, height - room)
+        axes.text(
+            1.01,
+            height,
+            _plain(text),
+            color=color,
+            fontsize=9,
+            verticalalignment="center",
+            transform=axes.get_yaxis_transform(),
+        )
+
+
+def _canvas(down: int = 1, across: int = 1, *, height: float = 4.5) -> "Figure":
+    """Return a figure in the shared style with (down, across) axes, in ``figure.axes`` by row.
+
+    The style is set on the artists, not in matplotlib's settings: ticks read those only when
+    they are drawn, long after any context of ours has closed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
+    for axes in figure.subplots(down, across, squeeze=False).flat:
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9, color=GREY)
+    return figure
+
+
+def _dates(axes: "Axes") -> None:
+    """Mark the x axis with dates as short as they can be told apart."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=10)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("session forecast")
+    axes.margins(x=0.01)
+
+
+def _legend(figure: "Figure", axes: "Axes", *, columns: int) -> None:
+    """Put the legend of the axes below everything, where it hides no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8.5,
+        columnspacing=1.4,
+        frameon=False,
+    )
+
+
+def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return each model's colour and line style, the same in every figure of a frame."""
+    styles = (
+        {"color": color, "linestyle": line} for line, color in product(("-", "--", ":"), PALETTE)
+    )
+    return dict(zip(frame["model"].unique(), cycle(styles), strict=False))
+
+
+def _span(rows: pd.DataFrame) -> str:
+    """Return the first and the last date forecast."""
+    return f"{rows['date'].min():%Y-%m-%d} to {rows['date'].max():%Y-%m-%d}"
+
+
+def _plain(text: str) -> str:
+    """Return the text with its dollar signs kept from being read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _stem(ticker: str) -> str:
+    """Return the ticker percent-encoded, so that no path, drive or hidden file is in it."""
+    return quote(ticker, safe="").replace(".", "%2E")

@@ -1,0 +1,301 @@
+"""Runs: a trained model in its folder, and the forecasts it gives.
+
+``runs/NAME/`` holds a bundle of two files, ``run.json`` and ``weights.safetensors``, and what the
+training library wants to leave (``lstm-0.keras``), which is never read back. A bundle is data:
+JSON and arrays, whose names and shapes are checked, and a model's registered name. Nothing in it
+can be run, so a bundle from a stranger can be refused but not feared.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from forecaster import __version__, disk, forecasts, prices
+from forecaster.config import RecurrentConfig
+from forecaster.errors import BundleError, ForecastError, HistoryError, UsageError
+from forecaster.models import REGISTRY, Model, Progress, State, create, silent
+from forecaster.panel import Panel
+
+FORMAT = 1
+MAX_BYTES = 256 * 2**20
+"""A file of a bundle larger than this is not read: ours are well under a megabyte."""
+
+PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fitted model and where it comes from."""
+
+    name: str
+    model: Model
+    tickers: list[str]
+    """The universe it was trained on, whose average stays its market."""
+    first: date
+    """The first session of the training span."""
+    until: date
+    """The last session the model has seen: it forecasts later ones only."""
+    prices_sha256: str
+    created: str
+    versions: dict[str, str]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``run.json`` says but for the model's own settings."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "model": self.model.name,
+            "tickers": self.tickers,
+            "first": self.first.isoformat(),
+            "until": self.until.isoformat(),
+            "prices_sha256": self.prices_sha256,
+            "created": self.created,
+            "versions": self.versions,
+        }
+
+
+def train(
+    frame: pd.DataFrame,
+    *,
+    model: str = "lstm",
+    name: str | None = None,
+    until: date | None = None,
+    config: RecurrentConfig | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Fits a model on all tickers of a prices frame.
+
+    Parameters
+    ----------
+    frame : the prices frame.
+    model : a registered name.
+    name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``.
+    until : the last date to learn from; by default the last there is.
+
+    Raises
+    ------
+    HistoryError
+        ``until`` is not within the prices, or there are too few sessions before it.
+    UsageError
+        There is no such model, or the name cannot be that of a folder.
+    """
+    fitted = create(model, config)
+    begin, end = frame["date"].min().date(), frame["date"].max().date()
+    if until is not None and not begin <= until <= end:
+        raise HistoryError(
+            f"--until must lie within the stored prices, from {begin} to {end}; got {until}"
+        )
+    span = frame[frame["date"] <= pd.Timestamp(until or end)]
+    last = span["date"].max().date()
+    run = Run(
+        name=checked_name(name or f"{model}-{last}"),
+        model=fitted,
+        tickers=sorted(span["ticker"].unique()),
+        first=span["date"].min().date(),
+        until=last,
+        prices_sha256=prices.digest(span),
+        created=datetime.now(UTC).isoformat(),
+        versions=versions(),
+    )
+    fitted.fit(Panel.of(span), np.datetime64(last), progress)
+    return run
+
+
+def predict(
+    run: Run, frame: pd.DataFrame, *, tickers: Sequence[str], as_of: date | None = None
+) -> pd.DataFrame:
+    """The next session's forecast of each ticker, made at its last session up to ``as_of``.
+
+    Parameters
+    ----------
+    run : a trained model.
+    frame : the prices frame of the tickers and of the run's universe.
+    as_of : the latest date a forecast may use; by default the last there is.
+
+    Returns
+    -------
+    The forecasts frame, a row for each ticker in the order given; the same numbers as the row of
+    a backtest of the run with that cutoff.
+
+    Raises
+    ------
+    HistoryError
+        A ticker has too little history, or what is to be forecast was in the training span.
+    """
+    panel = panel_of(run, frame, tickers)
+    limit = np.datetime64(as_of or frame["date"].max().date())
+    cutoffs: dict[np.datetime64, list[int]] = {}
+    for i, history in enumerate(panel.histories):
+        known = history.count_until(limit)
+        if known == 0:
+            raise HistoryError(
+                f"{history.ticker} has no session up to {limit}: its first is {history.dates[0]}"
+            )
+        if history.next_dates[known - 1] <= np.datetime64(run.until):
+            raise HistoryError(
+                f"run {run.name} was trained on sessions up to {run.until}, so it cannot forecast "
+                f"{history.ticker} from {history.dates[known - 1]} without having seen what came; "
+                "choose a later --as-of, or train a run with an earlier --until"
+            )
+        cutoffs.setdefault(history.dates[known - 1], []).append(i)
+    frames = [
+        run.model.forecast(Panel(tuple(panel.histories[i] for i in members)), cutoff, cutoff)
+        for cutoff, members in cutoffs.items()
+    ]
+    found = forecasts.concat(frames).set_index("ticker")
+    for ticker in tickers:
+        if ticker not in found.index:
+            raise HistoryError(
+                f"{run.model.name} cannot forecast {ticker}: it has too little history up to "
+                f"{limit}, or was not among the tickers the run {run.name} was fitted on; "
+                "fetch more, or train a run with it"
+            )
+    return found.loc[list(tickers)].reset_index()
+
+
+def panel_of(run: Run, frame: pd.DataFrame, tickers: Sequence[str]) -> Panel:
+    """The panel of some tickers in the market that the run was trained in."""
+    stored = set(frame["ticker"].unique())
+    universe = [ticker for ticker in run.tickers if ticker in stored]
+    return Panel.of(frame, tickers=tickers, universe=universe or tickers)
+
+
+def save(run: Run, home: Path) -> Path:
+    """Writes the bundle to ``home/runs/NAME`` in one step, in place of one of that name."""
+    state = run.model.state()
+    folder = home / "runs" / run.name
+    with disk.replacing_folder(folder) as temporary:
+        document = run.summary | {"settings": state.settings}
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        (temporary / "run.json").write_text(text, encoding="utf-8")
+        arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+        (temporary / "weights.safetensors").write_bytes(safetensors.save(arrays))
+        run.model.export(temporary)
+    return folder
+
+
+def load(home: Path, name: str | None = None) -> Run:
+    """The run of that name, or the one trained last.
+
+    Raises
+    ------
+    BundleError
+        There is no such run, or its bundle is damaged or not one of ours.
+    """
+    found = names(home)
+    if name is None:
+        latest = next(iter(readable(home)), None)
+        if latest is None and not found:
+            raise BundleError(f"there is no run in {home / 'runs'} yet; `forecast train` makes one")
+        return latest or read(home / "runs" / found[0])  # which says what is wrong with it
+    if checked_name(name) not in found:
+        there = f"there are {', '.join(found)}" if found else "there are none yet"
+        raise BundleError(
+            f"there is no run {name!r}; {there}. `forecast train --run {name}` makes it"
+        )
+    return read(home / "runs" / name)
+
+
+def names(home: Path) -> list[str]:
+    """Names of the stored runs."""
+    folder = home / "runs"
+    if not folder.is_dir():
+        return []
+    for aside in folder.glob(".*.old"):
+        disk.recover(folder / aside.name[1 : -len(".old")])
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def read(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, damaged, too large, or not what a bundle of this version holds.
+    """
+    try:
+        document = json.loads(_bytes(folder / "run.json"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r} instead of {FORMAT}")
+        if document["model"] not in REGISTRY:
+            raise ValueError(f"unknown model {document['model']!r}")
+        model = create(document["model"])
+        model.restore(State(_arrays(folder / "weights.safetensors"), document["settings"]))
+        return Run(
+            name=folder.name,
+            model=model,
+            tickers=[str(ticker) for ticker in document["tickers"]],
+            first=date.fromisoformat(document["first"]),
+            until=date.fromisoformat(document["until"]),
+            prices_sha256=str(document["prices_sha256"]),
+            created=str(document["created"]),
+            versions={str(k): str(v) for k, v in document["versions"].items()},
+        )
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        *(SafetensorError, ForecastError),
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BundleError(
+            f"the run in {folder} is damaged or not a bundle of Forecaster "
+            f"({type(error).__name__}: {reason[:160]}); train it again or remove the folder"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of those that forecasts depend on."""
+    found = {"forecaster": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def checked_name(name: str) -> str:
+    """The name, if it can be that of a folder anywhere; UsageError otherwise."""
+    reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name) and not reserved:
+        return name
+    raise UsageError(
+        "a run's name takes letters, digits, dots, dashes and underscores, 80 at most, starting "
+        f"with a letter or digit; got {name!r}"
+    )
+
+
+def readable(home: Path) -> list[Run]:
+    """The runs whose bundles are in order, the latest first."""
+    found = []
+    for name in names(home):
+        try:
+            found.append(read(home / "runs" / name))
+        except BundleError:
+            continue
+    return sorted(found, key=lambda run: run.created, reverse=True)
+
+
+def _bytes(path: Path) -> bytes:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_BYTES} bytes")
+    return path.read_bytes()
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays = safetensors.load(_bytes(path))
+    for name, array in arrays.items():
+        if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
+            raise ValueError(f"{name} is not an array of finite numbers")
+    return arrays

@@ -1,0 +1,365 @@
+"""The pictures say what the frame says, and can be read."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from forecaster import forecasts, metrics, plots
+from forecaster.errors import ForecastError, HistoryError
+from forecaster.forecasts import LEVELS, STUDENT
+
+DF = 6.0
+
+
+def simulated(tickers=("AAPL", "^GSPC"), sessions=300, seed=7):
+    """Return forecasts of GARCH(1,1)-t returns: the truth, a blunter one and a constant one."""
+    rng = np.random.default_rng(seed)
+    dates = pd.bdate_range("2017-01-02", periods=sessions + 1)
+    parts = []
+    for ticker in tickers:
+        returns, variance = np.empty(sessions), np.full(sessions, 1e-4)
+        for i, noise in enumerate(stats.t.rvs(DF, size=sessions, random_state=rng)):
+            if i:
+                variance[i] = 3e-6 + 0.09 * returns[i - 1] ** 2 + 0.88 * variance[i - 1]
+            returns[i] = noise * np.sqrt(variance[i] * (DF - 2) / DF)
+        for model, volatility in (
+            ("gjr", np.sqrt(variance)),
+            ("lstm", np.sqrt(0.8 * variance + 0.2e-4)),
+            ("naive", np.full(sessions, 0.012)),
+        ):
+            parts.append(
+                forecasts.from_student(
+                    ticker=ticker,
+                    model=model,
+                    cutoff=dates[:-1],
+                    date=dates[1:],
+                    last_close=100 * np.exp(np.cumsum(returns) - returns),
+                    log_return=returns,
+                    location=0.0,
+                    scale=volatility * np.sqrt((DF - 2) / DF),
+                    df=DF,
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return simulated()
+
+
+def of(frame, ticker, model):
+    return frame[(frame["ticker"] == ticker) & (frame["model"] == model)]
+
+
+def line(axes, label):
+    (found,) = (it for it in axes.lines if it.get_label() == label)
+    return found
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def texts(figure):
+    """Return every text that is drawn, by panel, with its extent in pixels."""
+    figure.draw_without_rendering()
+    loose = [figure._suptitle, *(text for it in figure.legends for text in it.get_texts())]
+    for axes in figure.axes:
+        loose += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            loose += [*(tick.label1 for tick in ticks), axis.get_offset_text()]
+    shown = [text for text in loose if text is not None and text.get_text()]
+    return [(text.get_text(), text.get_window_extent()) for text in shown]
+
+
+def assert_readable(figure):
+    drawn = texts(figure)
+    width, height = figure.bbox.size
+    for name, box in drawn:
+        assert -0.5 <= box.x0 < box.x1 <= width + 0.5, name
+        assert -0.5 <= box.y0 < box.y1 <= height + 0.5, name
+    for i, (name, box) in enumerate(drawn):
+        for other, its in drawn[:i]:
+            assert not box.overlaps(its), (name, other)
+
+
+def test_bands_median_and_closes_are_those_of_the_last_forecasts(frame):
+    (axes,) = plots.forecast(frame, "^GSPC", "lstm", sessions=40).axes
+    rows = of(frame, "^GSPC", "lstm").tail(40)
+    for band, (low, high) in zip(
+        axes.collections, (("q0.025", "q0.975"), ("q0.1", "q0.9"), ("q0.25", "q0.75")), strict=True
+    ):
+        corners = pd.DataFrame(band.get_paths()[0].vertices).groupby(0)[1]
+        np.testing.assert_allclose(corners.min(), rows["last_close"] * np.exp(rows[low]))
+        np.testing.assert_allclose(corners.max(), rows["last_close"] * np.exp(rows[high]))
+    median, closes = line(axes, "median forecast"), line(axes, "actual close")
+    np.testing.assert_array_equal(closes.get_xdata(), rows["date"])
+    np.testing.assert_allclose(median.get_ydata(), rows["last_close"] * np.exp(rows["q0.5"]))
+    # The close that came is the next forecast's last close.
+    np.testing.assert_allclose(closes.get_ydata()[:-1], rows["last_close"].iloc[1:])
+
+
+def test_forecast_says_how_many_closes_each_band_held(frame):
+    rows = of(frame, "AAPL", "gjr").tail(4).copy()
+    rows["log_return"] = [0.0, rows["q0.2"].iloc[1], rows["q0.05"].iloc[2], rows["q0.99"].iloc[3]]
+    figure = plots.forecast(rows, "AAPL", "gjr")
+    assert legend(figure)[:3] == [
+        "95% band (held 75%)",
+        "80% band (held 50%)",
+        "50% band (held 25%)",
+    ]
+
+
+def test_a_forecast_without_an_outcome_has_a_band_and_no_close(frame):
+    rows = of(frame, "AAPL", "gjr").tail(3).copy()
+    rows["log_return"] = [np.nan, 0.0, np.nan]
+    (axes,) = plots.forecast(rows, "AAPL", "gjr").axes
+    np.testing.assert_array_equal(
+        np.isnan(line(axes, "actual close").get_ydata()), [True, False, True]
+    )
+    assert len(set(axes.collections[0].get_paths()[0].vertices[:, 0])) == 3
+    figure = plots.forecast(rows.assign(log_return=np.nan), "AAPL", "gjr")
+    assert legend(figure)[0] == "95% band"
+
+
+def test_volatilities_are_in_percent_and_the_realised_one_is_named_hindsight(frame):
+    figure = plots.volatility(frame, "AAPL")
+    (axes,) = figure.axes
+    rows = of(frame, "AAPL", "gjr")
+    np.testing.assert_allclose(line(axes, "gjr").get_ydata(), 100 * rows["volatility"])
+    np.testing.assert_allclose(line(axes, "naive").get_ydata(), 1.2)
+    realised = line(axes, "realised, 21 sessions to that day (hindsight)").get_ydata()
+    assert np.isnan(realised[:20]).all()
+    squares = 0.0
+    for r in rows["log_return"].iloc[80:101]:
+        squares += (100 * r) ** 2
+    assert realised[100] == pytest.approx((squares / 21) ** 0.5)
+    sizes = 100 * rows["log_return"].abs()
+    top = axes.get_ylim()[1]
+    assert (sizes > top).any()  # or the next line says less than it should
+    np.testing.assert_allclose(
+        line(axes, "|log return| (on the top edge: larger)").get_ydata(), np.minimum(sizes, top)
+    )
+    assert "% a day" in axes.get_ylabel()
+
+
+def test_a_short_or_unfinished_history_still_has_its_volatilities(frame):
+    short = frame[frame["date"] > frame["date"].unique()[-4]]
+    for rows in (short, short.assign(log_return=np.nan)):
+        (axes,) = plots.volatility(rows, "AAPL").axes
+        assert axes.get_ylim()[1] == pytest.approx(105 * rows["volatility"].max(), rel=0.05)
+
+
+def test_pit_counts_are_those_of_the_student_t(frame):
+    figure = plots.pit(frame)
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{model} (600 forecasts)" for model in ("gjr", "lstm", "naive")
+    ]
+    for axes, model in zip(figure.axes, ("gjr", "lstm", "naive"), strict=True):
+        rows = frame[frame["model"] == model]
+        values = stats.t.cdf(rows["log_return"], DF, rows["location"], rows["scale"])
+        counts = np.bincount((20 * values).astype(int), minlength=20)
+        heights = [bar.get_height() for bar in axes.containers[0]]
+        np.testing.assert_allclose(heights, counts / 6)
+        assert sum(heights) == pytest.approx(100)
+
+
+def test_pit_from_quantiles_falls_in_the_bins_of_the_closed_form(frame):
+    # The edges of the bins are quantile levels, so interpolation cannot change a bin.
+    bare = frame.copy()
+    bare[STUDENT] = np.nan
+    for ours, theirs in zip(plots.pit(bare).axes, plots.pit(frame).axes, strict=True):
+        np.testing.assert_allclose(
+            [bar.get_height() for bar in ours.containers[0]],
+            [bar.get_height() for bar in theirs.containers[0]],
+        )
+
+
+@given(st.floats(-0.5, 1.5))
+def test_pit_of_a_uniform_forecast_is_its_outcome(outcome):
+    # Quantiles equal to their levels: the forecast is uniform on (0, 1).
+    value = plots._interpolated(np.array([outcome]), np.array([LEVELS]))
+    assert value[0] == pytest.approx(min(max(outcome, 0.01), 0.99))
+
+
+def test_pit_of_equal_quantiles_is_a_number():
+    values = plots._interpolated(np.array([-1.0, 0.0, 1.0]), np.zeros((3, len(LEVELS))))
+    np.testing.assert_array_equal(values[[0, 2]], [0.01, 0.99])
+    assert 0.01 <= values[1] <= 0.99
+
+
+@pytest.mark.parametrize("count", [1, 20, 141, 3000])
+def test_band_of_the_pit_is_binomial(frame, count):
+    (axes,) = plots.pit(pd.concat([of(frame, "AAPL", "gjr")] * 10).head(count)).axes
+    (band,) = (patch for patch in axes.patches if "95% band" in patch.get_label())
+    box = band.get_bbox()
+    wanted = stats.binom.ppf([0.025, 0.975], count, 0.05)
+    np.testing.assert_allclose([box.y0, box.y1], 100 * wanted / count)
+
+
+def test_pit_draws_the_models_asked_for_in_their_order(frame):
+    titles = [axes.get_title() for axes in plots.pit(frame, ["naive", "gjr"]).axes]
+    assert [title.split()[0] for title in titles] == ["naive", "gjr"]
+
+
+def test_skill_ends_at_the_sum_of_the_daily_means_over_shared_forecasts(frame):
+    # naive starts late and lacks a ticker on some days: only what both forecast is compared.
+    days = frame["date"].unique()
+    late = (frame["model"] == "naive") & (
+        (frame["date"] < days[50]) | ((frame["ticker"] == "AAPL") & (frame["date"] > days[250]))
+    )
+    frame = frame[~late]
+    figure = plots.skill(frame, "lstm")
+    (axes,) = figure.axes
+    losses = metrics.losses(frame)
+    crps = losses.set_index(["date", "ticker", "model"])["crps"].to_dict()
+    for baseline in ("gjr", "naive"):
+        end, own = 0.0, 0.0
+        for day in days:
+            pairs = [
+                (crps[day, ticker, "lstm"], crps[day, ticker, baseline])
+                for ticker in ("AAPL", "^GSPC")
+                if (day, ticker, baseline) in crps
+            ]
+            if pairs:
+                ours, theirs = np.mean(pairs, axis=0)
+                end, own = end + ours - theirs, own + theirs
+        drawn = line(axes, baseline).get_ydata()
+        assert drawn[-1] == pytest.approx(1e4 * end)
+        (note,) = (text.get_text() for text in axes.texts if baseline in text.get_text())
+        numbers = note.replace("−", "-").replace(",", "").split()
+        assert float(numbers[2]) == pytest.approx(1e4 * end, abs=0.051)
+        assert float(numbers[4].rstrip("%")) == pytest.approx(100 * end / own, abs=0.0051)
+    assert len(line(axes, "naive").get_ydata()) == 250
+    assert "below 0: lstm is better" in axes.get_ylabel()
+    assert "basis points" in axes.get_ylabel()
+
+
+def test_every_figure_of_a_backtest_can_be_read(frame):
+    more = [of(frame, ticker, "gjr") for ticker in ("AAPL", "^GSPC")]
+    names = ("garch", "ewma", "har", "boosting")
+    full = pd.concat([frame, *(rows.assign(model=name) for name in names for rows in more)])
+    figures = dict(plots.of_backtest(full, "lstm"))
+    assert list(figures) == [
+        "forecast-AAPL",
+        "volatility-AAPL",
+        "forecast-%5EGSPC",
+        "volatility-%5EGSPC",
+        "pit",
+        "skill",
+    ]
+    for figure in figures.values():
+        assert_readable(figure)
+        assert figure.get_size_inches()[0] == 8
+        assert all(axes.get_xlabel() for axes in figure.axes)
+        assert figure.axes[0].get_ylabel()
+    title = figures["forecast-%5EGSPC"].axes[0].get_title()
+    assert title == "^GSPC · lstm · next-day forecasts, 2017-03-14 to 2018-02-26"
+
+
+def test_ends_of_the_same_value_do_not_cover_each_other(frame):
+    twins = [frame[frame["model"] == "gjr"].assign(model=model) for model in ("garch", "boosting")]
+    against = ("gjr", "garch", "boosting", "naive")
+    figure = plots.skill(pd.concat([frame, *twins]), "lstm", against)
+    assert_readable(figure)
+
+
+def test_a_model_has_one_colour_in_all_figures(frame):
+    (volatility,) = plots.volatility(frame, "^GSPC").axes
+    (skill,) = plots.skill(frame, "lstm").axes
+    for model in ("gjr", "naive"):
+        assert line(volatility, model).get_color() == line(skill, model).get_color()
+
+
+def test_names_of_files_are_safe_and_unlike():
+    tickers = ["../x", "..", "CON.", "A/B", "A%2FB", "BRK-B", "005930.KS", "C:\\x", "$A$"]
+    names = [
+        name
+        for name, _ in plots.of_backtest(simulated(tickers, sessions=3), "naive")
+        if name.startswith("forecast-")
+    ]
+    assert len(set(names)) == len(tickers)
+    for name in names:
+        assert name.replace("-", "").replace("%", "").isalnum()
+    assert "forecast-%2E%2E%2Fx" in names
+
+
+def test_only_ten_tickers_are_drawn_and_skill_needs_a_baseline():
+    rows = simulated([f"T{i:02}" for i in range(12)], sessions=3)
+    names = [name for name, _ in plots.of_backtest(rows[rows["model"] == "lstm"], "lstm")]
+    wanted = [f"{kind}-T{i:02}" for i in range(10) for kind in ("forecast", "volatility")]
+    assert names == [*wanted, "pit"]
+
+
+def test_dollars_are_not_mathematics(frame):
+    figure = plots.forecast(frame.replace({"ticker": {"AAPL": "$A$"}}), "$A$", "gjr")
+    title = figure.axes[0].title
+    assert title._preprocess_math(title.get_text())[1] is False
+
+
+def test_longer_steps_are_left_out(frame):
+    far = frame.assign(step=5, log_return=9.0)
+    for name in ("AAPL", "^GSPC"):
+        (axes,) = plots.volatility(pd.concat([frame, far]), name).axes
+        assert len(line(axes, "gjr").get_ydata()) == 300
+    assert plots.pit(pd.concat([frame, far])).axes[0].get_title() == "gjr (600 forecasts)"
+
+
+def test_frame_is_left_alone_whatever_its_order(frame):
+    before = frame.copy()
+    shuffled = frame.sample(frac=1, random_state=1)
+    kept = shuffled.copy()
+    for rows in (frame, shuffled):
+        (axes,) = plots.forecast(rows, "AAPL", "gjr").axes
+        assert (np.diff(line(axes, "actual close").get_xdata()) > np.timedelta64(0)).all()
+        list(plots.of_backtest(rows, "gjr"))
+    pd.testing.assert_frame_equal(frame, before)
+    pd.testing.assert_frame_equal(shuffled, kept)
+
+
+def test_nothing_is_left_open_and_matplotlib_is_loaded_late():
+    script = (
+        "import sys, forecaster.plots as plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "plots._canvas()\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda f: plots.forecast(f, "MSFT", "lstm"), "ticker .*'MSFT'.*AAPL, \\^GSPC"),
+        (lambda f: plots.forecast(f, "AAPL", "gru"), "model .*'gru'.*gjr, lstm, naive"),
+        (lambda f: plots.volatility(f, "MSFT"), "ticker .*'MSFT'"),
+        (lambda f: plots.pit(f, ["gru"]), "model .*'gru'"),
+        (lambda f: plots.pit(f, []), "one model or more"),
+        (lambda f: plots.skill(f, "lstm", ["har"]), "model .*'har'"),
+        (lambda f: plots.skill(f, "lstm", ["lstm"]), "a baseline"),
+        (lambda f: list(plots.of_backtest(f, "gru")), "model .*'gru'"),
+        (lambda f: plots.forecast(f.head(0), "AAPL", "lstm"), "no such rows"),
+    ],
+)
+def test_what_the_frame_lacks_is_said_in_one_line(frame, draw, words):
+    with pytest.raises(ForecastError, match=words) as caught:
+        draw(frame)
+    assert "\n" not in str(caught.value)
+
+
+def test_figures_of_outcomes_wait_for_an_outcome(frame):
+    unknown = frame.assign(log_return=np.nan)
+    with pytest.raises(HistoryError, match="gjr"):
+        plots.pit(unknown)
+    with pytest.raises(HistoryError, match="lstm and gjr"):
+        plots.skill(unknown, "lstm")
