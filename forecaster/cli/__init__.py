@@ -1,0 +1,73 @@
+"""The command ``forecast``: parse, one call, print.
+
+Exit codes: 0 done; 1 failed, wholly or in part, and stderr says what; 2 wrong usage; 130 interrupted.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from forecaster import __version__
+from forecaster.cli import backtest, data, models
+from forecaster.errors import ForecastError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="forecast",
+    help=(
+        "Next-day forecasts of stocks, as distributions, beside naive and GARCH.\n\n"
+        "Exit codes: 0 done, 1 failed (some or all, said which), 2 wrong usage, 130 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("fetch")(data.fetch)
+app.add_typer(data.app, name="data")
+app.command("train")(models.train)
+app.command("predict")(models.predict)
+app.command("backtest")(backtest.backtest)
+app.command("runs")(models.runs)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and exits; the one place where an error becomes an exit code."""
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="forecast", standalone_mode=False) or 0
+    except ForecastError as error:
+        return _failed(str(error), error.exit_code, error)
+    except typer.TyperException as error:
+        return _failed(f"{error.format_message()}; see `forecast --help`", error.exit_code, error)
+    except OSError as error:
+        return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 1, error)
+    if code == INTERRUPTED:
+        print("interrupted; what is stored is as it was, or complete", file=sys.stderr)
+    return code
+
+
+def _failed(message: str, code: int, error: Exception) -> int:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    logging.getLogger("forecaster").debug("where it came from", exc_info=error)
+    return code

@@ -1,0 +1,197 @@
+"""``forecast backtest``."""
+
+import math
+import os
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forecaster.cli import models as model_commands
+from forecaster.cli import options, output
+from forecaster.errors import UsageError
+
+COLUMNS = {
+    "crps": ("CRPS %", ".4f"),
+    "crps/naive": ("/naive", ".4f"),
+    "crps/gjr": ("/gjr", ".4f"),
+    "log_score": ("log score", ".4f"),
+    "qlike": ("QLIKE", ".3f"),
+    "rel_mae": ("relMAE", ".4f"),
+    "coverage_80": ("in 80%", ".1%"),
+    "coverage_90": ("90%", ".1%"),
+    "coverage_95": ("95%", ".1%"),
+    "hit_rate": ("hits", ".1%"),
+}
+"""Pooled scores that the terminal shows: their titles and formats."""
+
+
+def backtest(
+    tickers: options.Tickers = None,
+    models: Annotated[
+        str, typer.Option(help="Models, separated by commas; the verdict is on the first.")
+    ] = "lstm,gjr,garch,ewma,naive",
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=options.DAY,
+            help="First date forecast; by default the first after the run's training span.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option(formats=options.DAY, help="Last date forecast.", show_default=False),
+    ] = None,
+    refit: Annotated[
+        str | None,
+        typer.Option(
+            help="never, yearly or N sessions: how often models are fitted again. By default yearly, "
+            "but a trained run stands for its model and is never refitted; yearly or N given here "
+            "fits that model too.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="The trained run that stands for its model; by default the latest, if it is of one "
+            "of the models.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the results; by default one in the home folder.", show_default=False
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the plots.")] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run models through history and compare them on the same days.
+
+    Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
+    """
+    from forecaster import backtest, disk, report
+    from forecaster.splits import schedule
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    options.in_order(options.day(start), options.day(end))
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    rhythm = schedule(refit) if refit is not None else "yearly"
+    trained = _trained(options.folder(home), run, names, refit)
+    if trained:
+        frame, asked = model_commands.prices_for(trained, options.folder(home), tickers)
+    else:
+        store = Store(options.folder(home))
+        asked = options.stored(store, tickers)
+        frame = store.read(asked)
+    folder = out or options.folder(home) / "backtests" / "-".join(names)
+    backtest.check_replaceable(folder)
+    with output.progress(quiet=quiet) as progress:
+        found = backtest.run(
+            frame,
+            names,
+            tickers=asked,
+            start=options.day(start),
+            end=options.day(end),
+            refit=rhythm,
+            trained=trained,
+            progress=progress,
+        )
+        with disk.replacing_folder(folder) as temporary:
+            backtest.write(found, temporary)
+            report.write(found, temporary)
+    if as_json:
+        output.dump(
+            {
+                "verdict": found.verdict,
+                "scores": backtest.records(found.scores),
+                "significance": backtest.records(found.comparison),
+                "folder": str(folder),
+            }
+        )
+    else:
+        _print(found, folder)
+    if open_:
+        _show(found, folder)
+
+
+def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -> Any:
+    """The run that stands for its model, if there is one to."""
+    from forecaster import runs
+
+    if refit not in (None, "never"):
+        if run is not None:
+            raise UsageError(
+                f"a run is never refitted: drop --run {run} to fit every model {refit}, "
+                "or drop --refit"
+            )
+        return None
+    if run is not None:
+        return runs.load(home, run)
+    of_models = [r for r in runs.readable(home) if r.model.name in names]
+    return max(of_models, key=lambda r: r.created, default=None)
+
+
+def _print(found: Any, folder: Path) -> None:
+    from forecaster import metrics
+
+    table = metrics.pooled(found.scores)
+    shown = {name: column for name, column in COLUMNS.items() if name in table}
+    rows = [
+        [str(model), *(_cell(row[name], form) for name, (_, form) in shown.items())]
+        for model, row in table.iterrows()
+    ]
+    output.table(["model", *(title for title, _ in shown.values())], rows)
+    config = found.config
+    print(
+        f"{found.verdict}\n"
+        f"Forecasts of {config['start']} to {config['end']} from stored prices of "
+        f"{config['prices_from']} to {config['prices_to']}: history, not today's forecast.\n"
+        f"Plots, report and forecasts: {folder}"
+    )
+
+
+def _cell(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _show(found: Any, folder: Path) -> None:
+    """The plots in windows where there is a display, else the report in the system's viewer."""
+    from forecaster import plots
+
+    if _has_display() and _windows():
+        import matplotlib.pyplot as plt
+
+        for name, figure in plots.of_backtest(found.forecasts, found.config["models"][0]):
+            figure.set_label(name)
+            plt.figure(figure)
+        plt.show()
+    elif sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
+        typer.launch(str(folder / "report.html"))
+    else:
+        typer.echo(f"no display and no viewer here; open {folder / 'report.html'}", err=True)
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
+def _windows() -> bool:
+    """Whether matplotlib has a toolkit here that opens windows."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)

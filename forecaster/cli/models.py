@@ -1,0 +1,246 @@
+"""``forecast train``, ``forecast predict`` and ``forecast runs``."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forecaster.cli import options, output
+
+Until = Annotated[
+    datetime | None,
+    typer.Option(formats=options.DAY, help="Last date to learn from.", show_default=False),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option("--run", help="Name of a run; by default the latest.", show_default=False),
+]
+
+
+def train(
+    tickers: options.Tickers = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="Name of the run; by default MODEL-DATE.", show_default=False),
+    ] = None,
+    model: Annotated[str, typer.Option(help="lstm, gjr, garch, ewma or naive.")] = "lstm",
+    until: Until = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Networks to train and average.", show_default="1"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="The most epochs to train.", show_default="20")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings.", show_default=False)
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Fit a model on stored prices and keep it as a run.
+
+    Example: forecast train --until 2023-12-29
+    """
+    from forecaster import runs
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    settings = _settings(config, seeds=seeds, epochs=epochs)
+    if run is not None:
+        runs.checked_name(run)
+    store = Store(options.folder(home))
+    frame = store.read(options.stored(store, tickers))
+    with output.progress(quiet=quiet) as progress:
+        trained = runs.train(
+            frame,
+            model=model,
+            name=run,
+            until=options.day(until),
+            config=settings,
+            progress=progress,
+        )
+        folder = runs.save(trained, options.folder(home))
+    document = trained.summary | {"folder": str(folder)}
+    if as_json:
+        output.dump(document)
+        return
+    typer.echo(
+        f"run {trained.name}: {model} on {_count(trained.tickers)}, "
+        f"{trained.first} to {trained.until}\nin {folder}"
+    )
+
+
+def predict(
+    tickers: options.Tickers = None,
+    run: RunName = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=options.DAY, help="Last date to use.", show_default=False),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write the forecasts frame to this file.", show_default=False),
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Forecast the next session.
+
+    Example: forecast predict AAPL --json
+    """
+    from forecaster import disk, forecasts, runs
+
+    output.start(quiet=quiet, verbose=verbose)
+    trained = runs.load(options.folder(home), run)
+    frame, asked = prices_for(trained, options.folder(home), tickers)
+    found = runs.predict(trained, frame, tickers=asked, as_of=options.day(as_of))
+    if csv is not None:
+        with disk.replacing(csv) as temporary:
+            found.to_csv(temporary, index=False)
+    rows = forecasts.summary(found)
+    if as_of is None:
+        for row in rows:
+            _warn_if_stale(row)
+    if as_json:
+        cutoff = max(row["cutoff"] for row in rows)
+        output.dump({"run": trained.name, "as_of": cutoff, "forecasts": rows})
+    else:
+        _print_forecasts(trained, rows)
+
+
+def runs(home: options.Home = None, as_json: options.Json = False) -> None:
+    """List the trained runs.
+
+    Example: forecast runs
+    """
+    from forecaster import runs
+    from forecaster.errors import BundleError
+
+    rows, broken = [], []
+    for name in runs.names(options.folder(home)):
+        try:
+            rows.append(runs.load(options.folder(home), name).summary)
+        except BundleError as error:
+            broken.append(error)
+    if as_json:
+        output.dump(rows)
+    elif rows:
+        output.table(
+            ["run", "model", "tickers", "first", "until", "created"],
+            [
+                [
+                    row["name"],
+                    row["model"],
+                    _count(row["tickers"]),
+                    row["first"],
+                    row["until"],
+                    row["created"][:16].replace("T", " "),
+                ]
+                for row in rows
+            ],
+            left=3,
+        )
+    elif not broken:
+        typer.echo("there are no runs yet; `forecast train` makes one", err=True)
+    for problem in broken:
+        typer.echo(f"error: {problem}", err=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+def prices_for(trained: Any, home: Path, words: list[str] | None) -> tuple[Any, list[str]]:
+    """The prices of the tickers typed and of the run's universe, and these tickers."""
+    import logging
+
+    from forecaster.store import Store
+
+    store = Store(home)
+    asked = options.stored(store, words)
+    known = set(store.tickers())
+    missing = [ticker for ticker in trained.tickers if ticker not in known]
+    if missing:
+        logging.getLogger("forecaster").warning(
+            "%d of the %d tickers that run %s was trained on are not stored (%s%s); the market is "
+            "taken from the others, so forecasts differ a little from those with all",
+            len(missing),
+            len(trained.tickers),
+            trained.name,
+            ", ".join(missing[:5]),
+            ", …" if len(missing) > 5 else "",
+        )
+    universe = [ticker for ticker in trained.tickers if ticker in known]
+    return store.read(sorted({*asked, *universe})), asked
+
+
+def _settings(config: Path | None, **typed: int | None) -> Any:
+    from forecaster.config import RecurrentConfig, read, replaced
+
+    values = read(config) if config else {}
+    values |= {name: value for name, value in typed.items() if value is not None}
+    return replaced(RecurrentConfig(), values)
+
+
+def _count(tickers: list[str]) -> str:
+    return tickers[0] if len(tickers) == 1 else f"{len(tickers)} tickers"
+
+
+def _warn_if_stale(row: dict[str, Any]) -> None:
+    import logging
+
+    import pandas as pd
+
+    from forecaster import calendars
+
+    due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
+    behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
+    if behind > 0:
+        logging.getLogger("forecaster").warning(
+            "%s: the last stored session is %s, %s behind the exchange's last finished one, %s; "
+            "this is not a forecast of the session to come. `forecast fetch %s` brings it up to date",
+            row["ticker"],
+            row["cutoff"],
+            f"{behind:,} session{'s' if behind > 1 else ''}",
+            due.date(),
+            row["ticker"],
+        )
+
+
+def _print_forecasts(trained: Any, rows: list[dict[str, Any]]) -> None:
+    output.table(
+        [
+            *(
+                "ticker",
+                "last close",
+                "of",
+                "forecast of",
+                "median",
+                "80% interval",
+                "95% interval",
+            ),
+            *("volatility", "P(rise)", "95% VaR"),
+        ],
+        [
+            [
+                row["ticker"],
+                f"{row['last_close']:,.2f}",
+                row["cutoff"],
+                row["date"],
+                f"{row['median']:,.2f}",
+                *(f"{low:,.2f} – {high:,.2f}" for low, high in row["intervals"].values()),
+                f"{100 * row['volatility']:.2f}%/day",
+                f"{100 * row['p_up']:.1f}%",
+                f"{100 * row['var_95']:.2f}%",
+            ]
+            for row in rows
+        ],
+    )
+    typer.echo(
+        f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}. "
+        "The day's mean return is close to unpredictable: read the intervals, not the median."
+    )

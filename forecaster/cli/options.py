@@ -1,0 +1,83 @@
+"""What several commands take: options, lists of tickers, dates."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forecaster.errors import UsageError
+
+if TYPE_CHECKING:
+    from forecaster.store import Store
+
+DAY = ["%Y-%m-%d"]
+
+Tickers = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Tickers; @FILE reads a list. None means all that are stored.", show_default=False
+    ),
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="FORECAST_HOME",
+        help="Folder of prices and runs; by default the user-data folder of the system.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say more on stderr.")]
+
+
+def folder(home: Path | None) -> Path:
+    """The home folder."""
+    if home is not None:
+        return home
+    from platformdirs import user_data_path
+
+    return user_data_path("forecaster", appauthor=False)
+
+
+def day(value: datetime | None) -> date | None:
+    """The date of what the command line parsed."""
+    return value.date() if value else None
+
+
+def in_order(start: date | None, end: date | None) -> None:
+    """UsageError if the start is after the end."""
+    if start and end and start > end:
+        raise UsageError(f"--start must not be after --end, got {start} and {end}")
+
+
+def expanded(words: list[str] | None) -> list[str]:
+    """Tickers as typed, with every @FILE replaced by the tickers in it, each once.
+
+    In a file, tickers are separated by white space or commas, and # starts a comment.
+    """
+    tickers: list[str] = []
+    for word in words or []:
+        tickers += _listed(Path(word[1:])) if word.startswith("@") else [word.strip()]
+    if words and not any(tickers):
+        raise UsageError(f"expected tickers, got only {' '.join(words)!r}")
+    return list(dict.fromkeys(ticker for ticker in tickers if ticker))
+
+
+def stored(store: "Store", words: list[str] | None) -> list[str]:
+    """The stored tickers that were typed, in upper case if only that is stored; all if none were."""
+    known = store.tickers()
+    tickers = [t.upper() if t not in known and t.upper() in known else t for t in expanded(words)]
+    store.require(tickers)
+    return list(dict.fromkeys(tickers)) or known
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"cannot read the list of tickers {path}: {reason}") from error
+    return " ".join(line.partition("#")[0] for line in lines).replace(",", " ").split()

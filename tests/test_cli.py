@@ -1,0 +1,399 @@
+"""The command line, end to end on the sample that comes with the program."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from forecaster.cli import main
+from forecaster.models import REGISTRY
+
+HEAVY = ["tensorflow", "keras", "sklearn", "arch", "pandas", "numpy", "matplotlib", "yfinance"]
+
+
+class Result:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def forecast(capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Result(stop.value.code, captured.out, captured.err)
+
+    return run
+
+
+def subprocess_forecast(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "forecaster", *map(str, words)],
+        capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home with the sample stored and a small LSTM trained on its first years."""
+    home = tmp_path_factory.mktemp("home")
+    settings = home / "small.toml"
+    settings.write_text("units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 2\n")
+    for words in (
+        ["fetch", "--source", "sample", "--end", "2006-12-29"],
+        ["train", "--until", "2005-12-30", "--config", settings, "--run", "small"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, words), "--home", str(home), "--quiet"])
+        assert stop.value.code == 0
+    return home
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def assert_refused(result, code, *words):
+    """One line on stderr with these words, nothing on stdout, the exit code."""
+    assert result.code == code, result.err
+    assert result.out == ""
+    lines = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.err
+    assert "Traceback" not in result.err
+    for word in words:
+        assert str(word) in lines[0]
+
+
+# ---- the whole way
+
+
+def test_fetch_prints_what_it_stored(forecast, tmp_path):
+    result = forecast("fetch", "--source", "sample", "--home", tmp_path, "--json")
+    assert result.code == 0
+    assert [(row["ticker"], row["rows"], row["first"], row["last"]) for row in result.json] == [
+        ("^GSPC", 5031, "1999-01-04", "2018-12-31"),
+        ("^IXIC", 5031, "1999-01-04", "2018-12-31"),
+    ]
+    again = forecast("fetch", "--source", "sample", "--home", tmp_path, "--json").json
+    assert [row["new_rows"] for row in again] == [0, 0]
+
+
+def test_data_list(forecast, home):
+    rows = forecast("data", "list", "--home", home, "--json").json
+    assert [row["ticker"] for row in rows] == ["^GSPC", "^IXIC"]
+    assert rows[0]["source"] == "sample"
+    assert rows[0]["last"] == "2006-12-29"
+    assert 0 <= rows[0]["age_days"] < 1
+    table = forecast("data", "list", "--home", home).out
+    assert "^GSPC" in table
+    assert "1999-01-04" in table
+
+
+def test_predict_gives_the_next_session_as_a_distribution(forecast, home):
+    result = forecast("predict", "--home", home, "--json")
+    assert result.code == 0
+    document = result.json
+    assert document["run"] == "small"
+    assert document["as_of"] == "2006-12-29"
+    gspc = document["forecasts"][0]
+    assert gspc["ticker"] == "^GSPC"
+    assert gspc["cutoff"] == "2006-12-29"
+    # The exchange was closed on Monday for New Year and on Tuesday for President Ford's funeral.
+    assert gspc["date"] == "2007-01-03"
+    assert gspc["last_close"] == pytest.approx(1418.30, abs=0.01)
+    (low80, high80), (low95, high95) = gspc["intervals"]["80"], gspc["intervals"]["95"]
+    assert low95 < low80 < gspc["median"] < high80 < high95
+    assert 0.002 < gspc["volatility"] < 0.05
+    assert 0 < gspc["p_up"] < 1
+    assert 0 < gspc["var_95"] < gspc["es_95"] < 0.2
+
+
+def test_predict_warns_that_prices_are_old(forecast, home):
+    result = forecast("predict", "^GSPC", "--home", home)
+    assert "the last stored session is 2006-12-29" in result.err
+    assert "behind" in result.err
+    assert "2006-12-29" in result.out
+    assert "2007-01-03" in result.out
+    quiet = forecast("predict", "^GSPC", "--home", home, "--quiet")
+    assert quiet.err == ""
+    assert quiet.out == result.out
+
+
+def test_predict_writes_the_forecasts_frame(forecast, home, tmp_path):
+    csv = tmp_path / "next.csv"
+    assert forecast("predict", "--home", home, "--csv", csv, "--quiet").code == 0
+    frame = pd.read_csv(csv)
+    assert list(frame["ticker"]) == ["^GSPC", "^IXIC"]
+    assert frame["log_return"].isna().all()
+
+
+@pytest.fixture(scope="module")
+def backtested(home):
+    out = home / "bt"
+    done = subprocess_forecast(
+        "backtest", "--models", ",".join(REGISTRY), "--home", home, "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    return done, out
+
+
+def test_backtest_leaves_what_is_promised(backtested):
+    done, out = backtested
+    for name in ("forecasts.parquet", "scores.csv", "scores.json", "config.json", "report.html"):
+        assert (out / name).stat().st_size > 0
+    assert len(list((out / "plots").glob("*.png"))) == 6
+    assert str(out) in done.stdout
+    assert "2006-01-03 to 2006-12-29" in done.stdout  # the forecasts' dates
+    assert "1999-01-04 to 2006-12-29" in done.stdout  # the prices' dates
+    assert "Diebold–Mariano" in done.stdout
+    for model in REGISTRY:
+        assert model in done.stdout
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["verdict"] in done.stdout
+    config = json.loads((out / "config.json").read_text())
+    assert config["run"]["name"] == "small"
+    assert config["tickers"] == ["^GSPC", "^IXIC"]
+
+
+def test_backtest_rows_are_what_predict_says(forecast, home, backtested):
+    frame = pd.read_parquet(backtested[1] / "forecasts.parquet")
+    rows = frame[(frame["model"] == "lstm") & (frame["cutoff"] == "2006-05-26")]
+    said = forecast("predict", "--as-of", "2006-05-28", "--home", home, "--json").json["forecasts"]
+    # The Friday before Memorial Day: the next session is Tuesday.
+    assert [row["date"] for row in said] == ["2006-05-30", "2006-05-30"]
+    assert [row["volatility"] for row in said] == list(rows["volatility"])
+    assert [row["mean_return"] for row in said] == list(rows["mean"])
+
+
+def test_stdout_is_for_results(backtested):
+    done, _ = backtested
+    assert "5/5" in done.stderr  # progress
+    assert "━" not in done.stdout
+    for noise in ("cuda", "oneDNN", "TensorRT", "WARNING"):
+        assert noise not in done.stderr + done.stdout
+
+
+def test_open_without_a_display_or_viewer_says_where(home):
+    done = subprocess_forecast(
+        *("backtest", "--models", "naive,ewma", "--start", "2006-11-01"),
+        *("--home", home, "--out", home / "opened", "--open"),
+        env={k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        | {"PATH": os.path.dirname(sys.executable)},
+    )
+    assert done.returncode == 0
+    assert str(home / "opened" / "report.html") in done.stderr
+
+
+@pytest.mark.parametrize("model", sorted(set(REGISTRY) - {"lstm"}))
+def test_every_model_trains_and_predicts(forecast, home, model):
+    trained = forecast("train", "--model", model, "--until", "2005-12-30", "--home", home, "--json")
+    assert trained.json["name"] == f"{model}-2005-12-30"
+    said = forecast("predict", "--run", f"{model}-2005-12-30", "--home", home, "--json", "--quiet")
+    assert len(said.json["forecasts"]) == 2
+    assert model in forecast("runs", "--home", home).out
+
+
+def test_lists_of_tickers(forecast, home, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("^ixic, ^GSPC # two indices\n\n^GSPC\n")
+    said = forecast("predict", f"@{listed}", "--run", "small", "--home", home, "--json").json
+    assert [row["ticker"] for row in said["forecasts"]] == ["^IXIC", "^GSPC"]
+
+
+def test_a_bad_ticker_does_not_stop_a_good_one(forecast, tmp_path):
+    file = tmp_path / "two.csv"
+    file.write_text("ticker,date,close\nGOOD,2020-01-02,1\nBAD,2020-01-02,-1\n")
+    result = forecast("fetch", "--source", file, "--home", tmp_path / "home")
+    assert result.code == 1
+    assert "GOOD" in result.out
+    assert "error: " in result.err
+    assert "BAD" in result.err
+    stored = forecast("data", "list", "--home", tmp_path / "home", "--json").json
+    assert [row["ticker"] for row in stored] == ["GOOD"]
+
+
+# ---- bad input
+
+
+def test_usage_errors(forecast, home):
+    for words, said in (
+        (["train", "--until", "yesterday"], "yesterday"),
+        (["train", "--model", "prophet"], "prophet"),
+        (["train", "--run", "../up"], "../up"),
+        (["train", "--epochs", "0"], "epochs"),
+        (["train", "--config", home / "missing.toml"], "missing.toml"),
+        (["backtest", "--models", "lstm,oracle"], "oracle"),
+        (["backtest", "--models", "naive,naive"], "naive,naive"),
+        (["backtest", "--refit", "monthly"], "monthly"),
+        (["backtest", "--refit", "yearly", "--run", "small"], "small"),
+        (["backtest", "--start", "2006-02-01", "--end", "2006-01-01"], "2006-02-01"),
+        (["predict", "@missing.txt"], "missing.txt"),
+        (["fetch", "--source", "yahoo"], "tickers"),
+        (["teach"], "teach"),
+        (["predict", "--colour"], "--colour"),
+    ):
+        extra = [] if words == ["teach"] else ["--home", home]
+        assert_refused(forecast(*words, *extra), 2, said)
+
+
+def test_what_is_not_there(forecast, home, tmp_path):
+    before = contents(home)
+    for words, said in (
+        (["predict", "AAPL", "--run", "small"], "AAPL"),
+        (["predict", "--run", "missing"], "missing"),
+        (["train", "^GSPX"], "^GSPC"),  # did you mean
+        (["fetch", "--source", tmp_path / "missing.csv"], "missing.csv"),
+        (["fetch", "FTSE", "--source", "sample"], "FTSE"),
+        (["train", "--until", "1990-01-01"], "1999-01-04"),
+        (["train", "--until", "2030-01-01"], "2006-12-29"),
+        (["train", "--until", "1999-06-30"], "sessions"),
+        (["train", "--until", "1999-02-01", "--model", "gjr"], "sessions"),
+        (["predict", "--as-of", "2001-01-01", "--run", "small"], "2005-12-30"),
+        (["backtest", "--start", "2004-01-01", "--run", "small"], "2005-12-30"),
+        (["backtest", "--start", "2010-01-01", "--run", "small"], "2006-12-29"),
+    ):
+        assert_refused(forecast(*words, "--home", home), 1, said)
+    assert contents(home) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("date,volume\n2020-01-02,3\n", "close"),
+        ("date,close\nyesterday,3\n", "yesterday"),
+        ("date,close\n2020-01-02,3\n2020-01-02,4\n", "2020-01-02"),
+        ("date,close\n2999-01-02,3\n", "2999-01-02"),
+        ("date,close\n2020-01-02,0\n", "2020-01-02"),
+        ("date,close\n2020-01-02,-3\n", "2020-01-02"),
+        ("date,close\n2020-01-02,\n2020-01-03,1\n", "2020-01-02"),
+        ("date,close\n2020-01-02,inf\n", "2020-01-02"),
+        ("\x00\x01\x02", "junk.csv"),
+    ],
+)
+def test_bad_files(forecast, tmp_path, text, said):
+    file = tmp_path / "junk.csv"
+    file.write_text(text)
+    assert_refused(forecast("fetch", "--source", file, "--home", tmp_path / "home"), 1, said)
+    assert contents(tmp_path) == {file: text.encode()}
+
+
+def test_a_damaged_run(forecast, home):
+    run = home / "runs" / "broken"
+    run.mkdir()
+    (run / "run.json").write_text('{"format": 1, "model": "lstm"')
+    try:
+        assert_refused(forecast("predict", "--run", "broken", "--home", home), 1, "broken")
+        # The latest run in order is taken; a broken one is not in the way.
+        assert forecast("predict", "^GSPC", "--home", home, "--quiet").code == 0
+        listed = forecast("runs", "--home", home)
+        assert listed.code == 1
+        assert "small" in listed.out
+    finally:
+        (run / "run.json").unlink()
+        run.rmdir()
+
+
+def test_a_home_that_is_a_file(forecast, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert_refused(forecast("fetch", "--source", "sample", "^GSPC", "--home", file), 1, file)
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_not_replaced(forecast, home, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    result = forecast("backtest", "--models", "naive", "--home", home, "--out", tmp_path)
+    assert_refused(result, 1, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_full_disk_keeps_what_was_there(home):
+    """No file may grow beyond a few kilobytes, which is what a full disk looks like."""
+    before = contents(home)
+    code = (
+        "import resource, signal, sys; from forecaster.cli import main;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); main(sys.argv[1:])"
+    )
+    for words in (
+        ["fetch", "--source", "sample"],
+        ["train", "--epochs", "1", "--run", "small"],
+        ["backtest", "--models", "naive", "--start", "2006-06-01", "--out", home / "bt"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, words), "--home", str(home), "--quiet"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("error: ") >= 1
+    assert contents(home) == before
+
+
+def test_an_interrupted_training_changes_nothing(home):
+    before = contents(home)
+    words = ["train", "--until", "2005-12-30", "--run", "small", "--epochs", "500"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "forecaster", *words, "--home", str(home)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"TTY_COMPATIBLE": "1"},
+    ) as training:  # fmt: skip
+        seen = ""
+        while "epoch 1" not in seen:
+            seen += training.stderr.read(1)
+        time.sleep(0.2)
+        training.send_signal(signal.SIGINT)
+        out, err = training.communicate(timeout=30)
+    assert training.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert contents(home) == before
+
+
+# ---- start-up and help
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from forecaster.cli import main\n"
+        "try: main(['--help'])\n"
+        f"except SystemExit: print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "predict" in done.stdout
+
+
+def test_predict_needs_no_tensorflow(home):
+    code = (
+        "import sys; from forecaster.cli import main\n"
+        f"try: main(['predict', '--run', 'small', '--quiet', '--home', {str(home)!r}])\n"
+        "except SystemExit: print([m for m in sys.modules if m.split('.')[0] in "
+        "('tensorflow', 'keras', 'sklearn', 'matplotlib', 'arch', 'yfinance')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "^GSPC" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["fetch", "train", "predict", "backtest", "runs", "data list"])
+def test_every_command_has_help_with_an_example(forecast, command):
+    result = forecast(*command.split(), "--help")
+    assert result.code == 0
+    assert f"Example: forecast {command}" in result.out
+
+
+def test_version(forecast):
+    assert forecast("--version").out.strip() == "0.1.0"
