@@ -1,0 +1,43 @@
+# Everything runs in .venv, which is made when it is missing; delete it to start afresh.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO ?= demo
+export FORECAST_HOME = $(DEMO)/home
+
+.PHONY: demo test lint clean
+
+demo: .venv/forecaster
+	rm -rf $(DEMO)
+	$(BIN)/forecast fetch --source sample
+	$(BIN)/forecast train --until 2012-12-31 $(TRAIN)
+	@mkdir -p $(DEMO)
+	$(BIN)/forecast backtest --models lstm,gjr,garch,ewma,naive --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
+	$(BIN)/forecast predict
+	@cat $(DEMO)/scores.txt
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv $(DEMO)
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Forecaster needs Python 3.11 or later as python3; name another with: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/forecaster: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Forecaster and TensorFlow in .venv; the first time this takes a few minutes."
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Forecaster and its test tools in .venv; the first time this takes a few minutes."
+	$(INSTALL) --editable ".[dev]"
+	@touch $@ .venv/forecaster

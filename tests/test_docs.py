@@ -1,0 +1,48 @@
+"""What the papers of the project say is so."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import forecaster
+from forecaster.cli import app
+from forecaster.models import REGISTRY
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_shows_every_command_and_model():
+    for command in app.registered_commands:
+        assert f"forecast {command.name}" in README
+    for group in app.registered_groups:
+        assert f"forecast {group.name}" in README
+    for model in REGISTRY:
+        assert f"`{model}`" in README
+
+
+def test_readme_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert targets
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_python_in_the_readme_names_what_there_is():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    used = re.findall(r"\b(runs|backtest|sources)\.(\w+)", code)
+    assert used
+    for module, attribute in used:
+        assert hasattr(import_module(f"forecaster.{module}"), attribute)
+
+
+def test_changelog_has_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in changelog or f"## [{forecaster.__version__}]" in changelog
+
+
+def test_constraints_hold_names_and_versions_only():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert len(pins) > 50
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", pin) for pin in pins)

@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# Jupyter's client and kernel, which live in processes of their own, warn of each other.
+@pytest.mark.filterwarnings("default:::jupyter_client", "default:::zmq")
+def test_notebooks_run(path):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    # Nothing is written to stderr: no chatter of libraries in front of the reader.
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
