@@ -18,10 +18,14 @@ of *k* forget gates, and a gate that the network has opened is close to 1: the m
 the gradient, lives for as long as the data ask for. ``x`` is a session's features, ``h`` and ``c``
 are what the session before left behind.
 
+Two other cells are here to be compared with: the gated recurrent unit, which makes do with two gates
+and no cell state, and the plain recurrent cell, which has neither.
+
 This is also the engine of every forecast: it needs numpy alone, where TensorFlow takes seconds to
 load. Training is Keras's; a test holds the two to each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,17 +34,26 @@ CHUNK = 64
 """Series advanced together. Always this many, with zeros where there are fewer: a matrix product
 of one shape rounds in one way, so a ticker's forecast is the same alone and among others."""
 
+State = tuple[np.ndarray, np.ndarray]
+"""Hidden state and cell state, each (series, units); a cell without the latter passes it on."""
+
+Advance = Callable[["Weights", np.ndarray, np.ndarray, np.ndarray], State]
+"""A cell: from its weights, what is new, and the state left behind, to the state after."""
+
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of a cell, in Keras's layout: the four gates side by side, in the order i, f, g, o."""
+    """Weights of a cell, in Keras's layout: its gates side by side, for the LSTM in the order i, f, g, o.
+
+    There are 4 gates to an LSTM, 3 to a GRU and 1 to a plain cell, the candidate among them.
+    """
 
     kernel: np.ndarray
-    """``W``, from the features to the gates: (features, 4 * units)"""
+    """``W``, from the features to the gates: (features, gates * units)"""
     recurrent: np.ndarray
-    """``U``, from the hidden state to the gates: (units, 4 * units)"""
+    """``U``, from the hidden state to the gates: (units, gates * units)"""
     bias: np.ndarray
-    """``b``: (4 * units,)"""
+    """``b``: (gates * units,); of a GRU (2, 3 * units), for ``W`` and for ``U``"""
 
     @property
     def units(self) -> int:
@@ -78,13 +91,44 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     return Step(input_gate, forget_gate, candidate, output_gate, cell, hidden)
 
 
-def hidden_states(weights: Weights, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def lstm(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
+    """The hidden state and the cell state that :func:`step` leaves behind."""
+    after = step(weights, x, hidden, cell)
+    return after.hidden, after.cell
+
+
+def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
+    """The gated recurrent unit of Cho et al. (2014), in the form that applies ``r`` after ``U``.
+
+    ::
+
+        z = sigmoid(W_z x + U_z h)              update gate: how much of the memory to keep
+        r = sigmoid(W_r x + U_r h)              reset gate: how much of it the candidate sees
+        g = tanh   (W_g x + r * (U_g h))        candidate
+        h = z * h + (1 - z) * g                 hidden state and memory in one
+    """
+    z, r, g = np.split(x @ weights.kernel + weights.bias[0], 3, axis=1)  # each (series, units)
+    z_h, r_h, g_h = np.split(hidden @ weights.recurrent + weights.bias[1], 3, axis=1)
+    update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
+    candidate = np.tanh(g + reset * g_h)
+    return update * hidden + (1 - update) * candidate, cell
+
+
+def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
+    """The recurrent cell of Elman (1990): ``h = tanh(W x + U h + b)``, rewritten at every session."""
+    return np.tanh(x @ weights.kernel + hidden @ weights.recurrent + weights.bias), cell
+
+
+def hidden_states(
+    weights: Weights, inputs: list[np.ndarray], advance: Advance = lstm
+) -> list[np.ndarray]:
     """The hidden state after every session of every series, each starting from an empty memory.
 
     Parameters
     ----------
     weights : of the cell.
     inputs : a (sessions, features) array for each series; lengths may differ.
+    advance : the cell.
 
     Returns
     -------
@@ -100,8 +144,7 @@ def hidden_states(weights: Weights, inputs: list[np.ndarray]) -> list[np.ndarray
         out = np.empty((longest, CHUNK, weights.units), np.float32)
         hidden = cell = np.zeros((CHUNK, weights.units), np.float32)
         for t in range(longest):
-            state = step(weights, x[t], hidden, cell)
-            hidden, cell = state.hidden, state.cell
+            hidden, cell = advance(weights, x[t], hidden, cell)
             out[t] = hidden
         states += [out[: len(series), row] for row, series in enumerate(chunk)]
     return states

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter
 
 from forecaster.prices import log_returns
 
@@ -74,10 +73,8 @@ def ewma(values: np.ndarray, decay: float) -> np.ndarray:
     ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
     form of the RiskMetrics recursion (J.P. Morgan, 1996).
     """
-    known = np.isfinite(values)
-    total = lfilter([1.0], [1.0, -decay], np.where(known, values, 0.0), axis=0)
-    weight = lfilter([1.0], [1.0, -decay], known.astype(float), axis=0)
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    averages = pd.DataFrame(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
+    return averages.reshape(np.shape(values))
 
 
 def volatility(returns: np.ndarray, decay: float = DECAY) -> np.ndarray:

@@ -9,7 +9,7 @@ can be run, so a bundle from a stranger can be refused but not feared.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,13 +17,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from forecaster import __version__, disk, forecasts, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import BundleError, ForecastError, HistoryError, UsageError
-from forecaster.models import REGISTRY, Model, Progress, State, create, silent
+from forecaster.models import (
+    NO_CHECKPOINT,
+    REGISTRY,
+    Checkpoint,
+    Model,
+    Progress,
+    State,
+    create,
+    silent,
+)
 from forecaster.panel import Panel
 
 FORMAT = 1
@@ -73,6 +82,8 @@ def train(
     until: date | None = None,
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
+    home: Path | None = None,
+    resume: bool = False,
 ) -> Run:
     """Fits a model on all tickers of a prices frame.
 
@@ -82,9 +93,13 @@ def train(
     model : a registered name.
     name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``.
     until : the last date to learn from; by default the last there is.
+    home : where to keep the state of the training after every epoch; by default it is not kept.
+    resume : go on from the state that an interrupted training of the run left in ``home``.
 
     Raises
     ------
+    BundleError
+        There is nothing to resume, or it was the training of something else.
     HistoryError
         ``until`` is not within the prices, or there are too few sessions before it.
     UsageError
@@ -108,7 +123,12 @@ def train(
         created=datetime.now(UTC).isoformat(),
         versions=versions(),
     )
-    fitted.fit(Panel.of(span), np.datetime64(last), progress)
+    checkpoint = NO_CHECKPOINT
+    if home is not None:
+        checkpoint = FileCheckpoint(
+            _checkpoint_path(home, run.name), _identity(run, config), resume
+        )
+    fitted.fit(Panel.of(span), np.datetime64(last), progress, checkpoint)
     return run
 
 
@@ -179,9 +199,10 @@ def save(run: Run, home: Path) -> Path:
         document = run.summary | {"settings": state.settings}
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / "run.json").write_text(text, encoding="utf-8")
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
         (temporary / "weights.safetensors").write_bytes(safetensors.save(arrays))
         run.model.export(temporary)
+    _checkpoint_path(home, run.name).unlink(missing_ok=True)
     return folder
 
 
@@ -252,6 +273,65 @@ def read(folder: Path) -> Run:
             f"the run in {folder} is damaged or not a bundle of Forecaster "
             f"({type(error).__name__}: {reason[:160]}); train it again or remove the folder"
         ) from error
+
+
+class FileCheckpoint(Checkpoint):
+    """The state of a training in a file, with what it is the training of."""
+
+    def __init__(self, path: Path, identity: dict[str, Any], resume: bool) -> None:
+        self._path = path
+        self._identity = identity
+        self._state = self._read() if resume else None
+
+    def load(self) -> State | None:
+        """The state that an interrupted training left, if it is to be resumed."""
+        return self._state
+
+    def save(self, state: State) -> None:
+        """Writes the state in one step."""
+        document = {"identity": self._identity, "settings": state.settings}
+        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+        with disk.replacing(self._path) as temporary:
+            temporary.write_bytes(safetensors.save(arrays, {"json": json.dumps(document)}))
+
+    def _read(self) -> State:
+        name = self._path.name
+        if not self._path.is_file():
+            raise BundleError(
+                f"there is no interrupted training to resume ({name} is not there); "
+                "leave out --resume to start one"
+            )
+        try:
+            arrays = safetensors.load(_bytes(self._path))
+            with safe_open(self._path, "numpy") as file:
+                document = json.loads(file.metadata()["json"])
+            identity, settings = document["identity"], document["settings"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BundleError(
+                f"the interrupted training in {name} is damaged ({type(error).__name__}); "
+                "leave out --resume to start anew"
+            ) from error
+        differing = [key for key in self._identity if identity.get(key) != self._identity[key]]
+        if differing:
+            raise BundleError(
+                f"the interrupted training in {name} differs in {', '.join(differing)}; ask for the "
+                "same again, or leave out --resume to start anew"
+            )
+        return State(arrays, settings)
+
+
+def _checkpoint_path(home: Path, name: str) -> Path:
+    return home / "runs" / f".{name}.training"
+
+
+def _identity(run: Run, config: RecurrentConfig | None) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    return {
+        "model": run.model.name,
+        "settings": asdict(config or RecurrentConfig()),
+        "prices": run.prices_sha256,
+        "versions": run.versions,
+    }
 
 
 def versions() -> dict[str, str]:

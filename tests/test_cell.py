@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from forecaster import cell
-from forecaster.models.recurrent import _keras
+from forecaster.models.training import keras_on_tensorflow
 
 
-def random_weights(features, units, seed=0):
+def random_weights(features, units, seed=0, gates=4, biases=()):
     rng = np.random.default_rng(seed)
     return cell.Weights(
-        rng.normal(0, 0.7, (features, 4 * units)).astype(np.float32),
-        rng.normal(0, 0.7, (units, 4 * units)).astype(np.float32),
-        rng.normal(0, 0.7, 4 * units).astype(np.float32),
+        rng.normal(0, 0.7, (features, gates * units)).astype(np.float32),
+        rng.normal(0, 0.7, (units, gates * units)).astype(np.float32),
+        rng.normal(0, 0.7, (*biases, gates * units)).astype(np.float32),
     )
 
 
@@ -29,14 +29,37 @@ def logit(p):
     return np.log(p / (1 - p))
 
 
-def test_equals_keras():
-    weights, series = random_weights(5, 7), random_series([1, 6, 90], 5)
-    layer = _keras().layers.LSTM(7, return_sequences=True)
+@pytest.mark.parametrize(
+    ("advance", "layer", "gates", "biases"),
+    [(cell.lstm, "LSTM", 4, ()), (cell.gru, "GRU", 3, (2,)), (cell.plain, "SimpleRNN", 1, ())],
+)
+def test_equals_keras(advance, layer, gates, biases):
+    weights = random_weights(5, 7, gates=gates, biases=biases)
+    series = random_series([1, 6, 90], 5)
+    layer = getattr(keras_on_tensorflow().layers, layer)(7, return_sequences=True)
     layer.build((None, None, 5))
     layer.set_weights([weights.kernel, weights.recurrent, weights.bias])
-    for x, found in zip(series, cell.hidden_states(weights, series), strict=True):
+    for x, found in zip(series, cell.hidden_states(weights, series, advance), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, layer(x[None])[0].numpy(), atol=1e-5, rtol=0)
+
+
+def test_a_gru_that_keeps_everything_and_one_that_keeps_nothing():
+    zeros = np.zeros((1, 3), np.float32)
+    for update, expected in ((40.0, [0, 0, 0]), (-40.0, [0.5, 0.5, 0.5])):
+        bias = np.array([[update, 0, np.arctanh(0.5)], [0, 0, 0]], np.float32)
+        x = [np.zeros((3, 1), np.float32)]
+        (found,) = cell.hidden_states(cell.Weights(zeros, zeros, bias), x, cell.gru)
+        np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+
+
+def test_a_plain_cell_forgets_like_a_power():
+    # h = tanh(h / 2) after a shock of 0.01: halved at every session, where an LSTM may keep it.
+    half = np.array([[0.5]], np.float32)
+    weights = cell.Weights(np.ones((1, 1), np.float32), half, np.zeros(1, np.float32))
+    shock = [np.array([[0.01], *[[0.0]] * 6], np.float32)]
+    (found,) = cell.hidden_states(weights, shock, cell.plain)
+    np.testing.assert_allclose(found[:, 0], 0.01 * 0.5 ** np.arange(7), rtol=1e-3)
 
 
 def test_equals_the_equations_written_out_for_one_number():

@@ -13,10 +13,13 @@ from forecaster.models import MIN_SESSIONS, REGISTRY, State, create
 from forecaster.models import garch as garch_module
 from forecaster.models import naive as naive_module
 from forecaster.models import recurrent as recurrent_module
+from forecaster.models import training as training_module
 from forecaster.panel import Panel
 
 every_model = pytest.mark.parametrize("name", list(REGISTRY))
-per_ticker = pytest.mark.parametrize("name", [name for name in REGISTRY if name != "lstm"])
+per_ticker = pytest.mark.parametrize(
+    "name", [name for name in REGISTRY if name not in recurrent_module.CELLS]
+)
 
 AFTER = (0, 1, 64, 178)
 """Sessions after the last one fitted: the cutoffs at which promises are checked."""
@@ -212,14 +215,14 @@ def test_too_little_history_to_be_forecast(name, world, newcomer, trained):
     panel = Panel.of(pd.concat([world, late]), tickers=["NEW"], universe=["AAA", "BBB", "CCC"])
     (history,) = panel.histories
     frame = trained(name).model.forecast(panel, history.dates[0], history.dates[-1])
-    assert len(frame) == (1 if name == "lstm" else 0)
+    assert len(frame) == (1 if name in recurrent_module.CELLS else 0)
 
 
 @every_model
 def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
     both = pd.concat([world, newcomer], ignore_index=True)
     run = trained(name)
-    if name == "lstm":
+    if name in recurrent_module.CELLS:
         frame = runs.predict(run, both, tickers=["NEW", "AAA"])
         assert frame["ticker"].tolist() == ["NEW", "AAA"]
         assert_same(frame[1:].reset_index(drop=True), runs.predict(run, world, tickers=["AAA"]))
@@ -231,7 +234,7 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
 @every_model
 def test_progress_is_told(name, world, trained, tiny, until):
     told = []
-    total = 2 if name == "lstm" else 3  # epochs or tickers
+    total = 2 if name in recurrent_module.CELLS else 3  # epochs or tickers
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(done, total) for done in range(1, total + 1)]
     assert all(text.startswith(name) for _, _, text in told)
@@ -246,7 +249,7 @@ def test_a_state_of_another_model_is_refused(name, trained):
 
 
 def test_no_such_model():
-    with pytest.raises(UsageError, match="no model 'prophet'; there are lstm, naive"):
+    with pytest.raises(UsageError, match="no model 'prophet'; there are lstm, gru"):
         create("prophet")
 
 
@@ -398,7 +401,7 @@ def test_the_exported_network_is_the_one_that_forecasts(world, trained, tmp_path
     model = trained("lstm").model
     histories = list(Panel.of(world).histories)
     model.export(tmp_path)
-    keras = recurrent_module._keras()
+    keras = training_module.keras_on_tensorflow()
     exported = keras.models.load_model(tmp_path / "lstm-0.keras", safe_mode=True, compile=False)
     for history, found in zip(histories, model.outputs(histories), strict=True):
         expected = exported.predict(model.inputs(history)[None], verbose=0)[0]
@@ -410,8 +413,8 @@ def test_the_loss_is_the_density_of_the_forecast():
     output = rng.normal(size=(3, 50, 3)).astype(np.float32)
     target = rng.standard_t(4, (3, 50)).astype(np.float32)
     target[:, :20] = np.nan
-    recurrent_module._keras()
-    found = float(recurrent_module._negative_log_likelihood(target, output))
+    training_module.keras_on_tensorflow()
+    found = float(training_module.negative_log_likelihood(target, output))
     location, scale, df = recurrent_module.student_of(output.reshape(-1, 3), np.ones(150))
     expected = -np.nanmean(student.log_density(target.ravel(), location, scale, df))
     np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -24,7 +24,7 @@ def train(
         str | None,
         typer.Option("--run", help="Name of the run; by default MODEL-DATE.", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(help="lstm, gjr, garch, ewma or naive.")] = "lstm",
+    model: Annotated[str, typer.Option(help="lstm, gru, rnn, gjr, garch, ewma or naive.")] = "lstm",
     until: Until = None,
     seeds: Annotated[
         int | None,
@@ -36,6 +36,9 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings.", show_default=False)
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training of this run.")
+    ] = False,
     home: options.Home = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -62,6 +65,8 @@ def train(
             until=options.day(until),
             config=settings,
             progress=progress,
+            home=options.folder(home),
+            resume=resume,
         )
         folder = runs.save(trained, options.folder(home))
     document = trained.summary | {"folder": str(folder)}

@@ -15,6 +15,8 @@ from forecaster.panel import Panel
 
 REGISTRY = {
     "lstm": "forecaster.models.recurrent",
+    "gru": "forecaster.models.recurrent",
+    "rnn": "forecaster.models.recurrent",
     "naive": "forecaster.models.naive",
     "ewma": "forecaster.models.naive",
     "garch": "forecaster.models.garch",
@@ -42,6 +44,20 @@ class State:
     """What JSON can say."""
 
 
+class Checkpoint:
+    """Where a training keeps its state between epochs; this one keeps nothing."""
+
+    def load(self) -> State | None:
+        """The state kept last, None if there is none."""
+        return None
+
+    def save(self, state: State) -> None:
+        """Keeps a state in place of the last."""
+
+
+NO_CHECKPOINT = Checkpoint()
+
+
 class Model(Protocol):
     """What every model can do.
 
@@ -52,8 +68,17 @@ class Model(Protocol):
 
     name: str
 
-    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
-        """Learns from the sessions up to ``until``, included; HistoryError if they are too few."""
+    def fit(
+        self,
+        panel: Panel,
+        until: np.datetime64,
+        progress: Progress = silent,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
+        """Learns from the sessions up to ``until``, included; HistoryError if they are too few.
+
+        A fit of minutes goes on from the checkpoint, if that has a state, and keeps its own in it.
+        """
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
         """The forecasts frame of all cutoffs from ``first`` to ``last``, both included."""

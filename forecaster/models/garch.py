@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter
 
 from forecaster import forecasts, student
 from forecaster.config import RecurrentConfig
 from forecaster.features import FLOOR
-from forecaster.models import Progress, State, silent, too_short
+from forecaster.models import NO_CHECKPOINT, Checkpoint, Progress, State, silent, too_short
 from forecaster.panel import History, Panel
 
 MIN_SESSIONS = 250
@@ -56,7 +55,13 @@ class Garch:
         self.name = name
         self._fitted: dict[str, Fitted] = {}
 
-    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
+    def fit(
+        self,
+        panel: Panel,
+        until: np.datetime64,
+        progress: Progress = silent,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
         """Fits every ticker that has enough sessions by maximum likelihood."""
         self._fitted = {}
         for done, history in enumerate(panel.histories, start=1):
@@ -174,6 +179,8 @@ def _filter(fitted: Fitted, returns: np.ndarray) -> np.ndarray:
     -------
     (sessions,) in percent squared: at *t*, the variance of the return of *t* + 1.
     """
+    from scipy.signal import lfilter  # a second to import, and only this model needs it
+
     shock = PERCENT * returns - fitted.mu
     news = fitted.omega + (fitted.alpha + fitted.gamma * (shock < 0)) * shock**2
     start = np.array([fitted.beta * fitted.variance])

@@ -13,7 +13,15 @@ import pandas as pd
 from forecaster import forecasts, student
 from forecaster.config import RecurrentConfig
 from forecaster.features import FLOOR
-from forecaster.models import MIN_SESSIONS, Progress, State, silent, too_short
+from forecaster.models import (
+    MIN_SESSIONS,
+    NO_CHECKPOINT,
+    Checkpoint,
+    Progress,
+    State,
+    silent,
+    too_short,
+)
 from forecaster.panel import History, Panel
 
 WINDOW = 250
@@ -46,7 +54,13 @@ class RandomWalk:
         self._width = WIDTHS[name]
         self._shapes: dict[str, tuple[float, float]] = {}
 
-    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
+    def fit(
+        self,
+        panel: Panel,
+        until: np.datetime64,
+        progress: Progress = silent,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
         """Fits scale and degrees of freedom of each ticker's returns over their width."""
         self._shapes = {}
         for done, history in enumerate(panel.histories, start=1):

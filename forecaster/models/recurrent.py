@@ -9,30 +9,42 @@ every session of a window after its warm-up.
 Training is Keras on TensorFlow; forecasts run through :mod:`forecaster.cell`, which needs neither.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecaster import cell, forecasts, windows
+from forecaster import cell, forecasts
 from forecaster.config import RecurrentConfig, replaced
 from forecaster.errors import HistoryError
 from forecaster.features import FEATURES
-from forecaster.models import MIN_SESSIONS, Progress, State, silent, too_short
+from forecaster.models import (
+    MIN_SESSIONS,
+    NO_CHECKPOINT,
+    Checkpoint,
+    Progress,
+    State,
+    silent,
+    too_short,
+)
+from forecaster.models.training import (
+    CELLS,
+    DF_START,
+    LOCATION_UNIT,
+    LOG_SCALE_START,
+    Training,
+    Windowed,
+    network_of,
+    numbered,
+)
 from forecaster.panel import History, Panel
 from forecaster.student import DF_BOUNDS
 
-LOCATION_UNIT, LOG_SCALE_START, DF_START = 0.1, -0.15, 4.0
-"""What zero outputs mean, in EWMA volatilities: location 0, scale 0.86, 6.1 degrees of freedom."""
-
-PLATEAU, DECAY = 2, 0.4
-"""After so many epochs without a better validation loss the learning rate shrinks by this factor."""
+WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
+"""Names of a network's weights, in Keras's order."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,21 @@ class Network:
     head_bias: np.ndarray
     """(3,)"""
 
+    @classmethod
+    def of(cls, weights: Sequence[np.ndarray]) -> "Network":
+        """The network of weights in Keras's order."""
+        kernel, recurrent, bias, head_kernel, head_bias = weights
+        return cls(cell.Weights(kernel, recurrent, bias), head_kernel, head_bias)
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """The weights in Keras's order."""
+        gates = [self.cell.kernel, self.cell.recurrent, self.cell.bias]
+        return [*gates, self.head_kernel, self.head_bias]
+
 
 class Recurrent:
-    """A global recurrent model: ``lstm``."""
+    """A global recurrent model: ``lstm``, ``gru`` or ``rnn``, which differ in their cell alone."""
 
     def __init__(self, name: str, config: RecurrentConfig) -> None:
         self.name = name
@@ -82,7 +106,13 @@ class Recurrent:
         self.training: list[dict[str, float]] = []
         """Seed, epoch, training loss and validation loss (nats a session) of each epoch."""
 
-    def fit(self, panel: Panel, until: np.datetime64, progress: Progress = silent) -> None:
+    def fit(
+        self,
+        panel: Panel,
+        until: np.datetime64,
+        progress: Progress = silent,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
         """Fits the scaler and the networks on every ticker whose sessions fill a window."""
         config = self.config
         sessions = panel.sessions
@@ -103,45 +133,41 @@ class Recurrent:
                 f"and no ticker with more than {config.window} sessions before traded on them; "
                 "choose an earlier --until, or leave out the tickers that are too new"
             )
-        self.networks, self.training = [], []
-        for seed in range(config.seed, config.seed + config.seeds):
-            self._train(windowed, seed, progress)
+        kept = checkpoint.load()
+        self.training = list(kept.settings["training"]) if kept else []
+        self.networks = _networks(kept) if kept else []
+        for seed in range(config.seed + len(self.networks), config.seed + config.seeds):
+            training = Training(self.name, len(self.features), config, seed)
+            if kept and kept.settings["seed"] == seed:
+                training.restore(kept)
+            self._train(training, windowed, progress, checkpoint)
+            self.networks.append(Network.of(training.best_weights))
 
-    def _train(self, windowed: "Windowed", seed: int, progress: Progress) -> None:
-        """Trains one network until the validation loss no longer falls, and keeps its best epoch."""
-        keras = _keras()
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(seed)
-        rng = np.random.default_rng(seed)
-        model = _model(len(self.features), self.config)
-        optimizer = keras.optimizers.AdamW(
-            self.config.learning_rate, weight_decay=self.config.weight_decay, global_clipnorm=1.0
-        )
-        model.compile(optimizer=optimizer, loss=_negative_log_likelihood, jit_compile=False)
-        best, weights, waited = np.inf, model.get_weights(), 0
-        for epoch in range(1, self.config.epochs + 1):
-            model.reset_metrics()
-            for x, y in windowed.batches(rng):
-                loss = float(model.train_on_batch(x, y))
-            validation = windowed.validation_loss(model)
-            self.training.append(
-                {"seed": seed, "epoch": epoch, "loss": loss, "validation_loss": validation}
-            )
-            if validation < best:
-                best, weights, waited = validation, model.get_weights(), 0
-            else:
-                waited += 1
-                if waited % PLATEAU == 0:
-                    optimizer.learning_rate = DECAY * float(optimizer.learning_rate)
+    def _train(
+        self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint
+    ) -> None:
+        """Runs the epochs of one network, and keeps a checkpoint of each."""
+        config = self.config
+        while not training.finished:
+            epoch = training.run_epoch(windowed)
+            self.training.append(epoch)
+            checkpoint.save(self._checkpoint(training.state()))
             progress(
-                (seed - self.config.seed) * self.config.epochs + epoch,
-                self.config.seeds * self.config.epochs,
-                f"{self.name} epoch {epoch}: loss {loss:.4f}, validation {validation:.4f}",
+                (training.seed - config.seed) * config.epochs + training.epoch,
+                config.seeds * config.epochs,
+                f"{self.name} epoch {training.epoch}: loss {epoch['loss']:.4f}, "
+                f"validation {epoch['validation_loss']:.4f}",
             )
-            if waited == self.config.patience:
-                break
-        kernel, recurrent, bias, head_kernel, head_bias = weights
-        self.networks.append(Network(cell.Weights(kernel, recurrent, bias), head_kernel, head_bias))
+
+    def _checkpoint(self, state: State) -> State:
+        """The state of a training, and of those of other seeds before it."""
+        arrays = {
+            f"network.{n}.{i}": weight
+            for n, network in enumerate(self.networks)
+            for i, weight in enumerate(network.weights)
+        }
+        settings = {"training": self.training, "networks": len(self.networks)}
+        return State(state.arrays | arrays, state.settings | settings)
 
     @property
     def validation_loss(self) -> float:
@@ -175,7 +201,7 @@ class Recurrent:
         inputs = [self.inputs(history) for history in histories]
         total: list[Any] = [0.0] * len(inputs)
         for network in self.networks:
-            hidden = cell.hidden_states(network.cell, inputs)
+            hidden = cell.hidden_states(network.cell, inputs, CELLS[self.name].advance)
             # Not a matrix product, which may round otherwise with another number of sessions.
             heads = (np.einsum("tu,uk->tk", h, network.head_kernel) for h in hidden)
             total = [t + (h + network.head_bias) for t, h in zip(total, heads, strict=True)]
@@ -183,14 +209,8 @@ class Recurrent:
 
     def state(self) -> State:
         """Scaler and weights; of several seeds, the first axis is the seed."""
-        stacked = {
-            "kernel": [n.cell.kernel for n in self.networks],
-            "recurrent": [n.cell.recurrent for n in self.networks],
-            "bias": [n.cell.bias for n in self.networks],
-            "head_kernel": [n.head_kernel for n in self.networks],
-            "head_bias": [n.head_bias for n in self.networks],
-        }
-        arrays = {name: np.stack(weights) for name, weights in stacked.items()}
+        stacked = zip(*(network.weights for network in self.networks), strict=True)
+        arrays = {name: np.stack(w) for name, w in zip(WEIGHTS, stacked, strict=True)}
         arrays |= {"scaler_mean": self.scaler.mean, "scaler_scale": self.scaler.scale}
         settings = {
             "features": self.features,
@@ -206,10 +226,12 @@ class Recurrent:
         self.features = [FEATURES[FEATURES.index(name)] for name in state.settings["features"]]
         self.training = list(state.settings["training"])
         arrays, units, inputs = state.arrays, self.config.units, len(self.features)
+        kind = CELLS[self.name]
+        width = kind.gates * units
         shapes = {
-            "kernel": (inputs, 4 * units),
-            "recurrent": (units, 4 * units),
-            "bias": (4 * units,),
+            "kernel": (inputs, width),
+            "recurrent": (units, width),
+            "bias": (width,) if kind.biases == 1 else (kind.biases, width),
             "head_kernel": (units, 3),
             "head_bias": (3,),
         }
@@ -221,19 +243,21 @@ class Recurrent:
                 raise ValueError(f"{name} has shape {arrays[name].shape}")
         self.scaler = Scaler(arrays["scaler_mean"], arrays["scaler_scale"], self.config.clip)
         self.networks = [
-            Network(cell.Weights(kernel, recurrent, bias), head_kernel, head_bias)
-            for kernel, recurrent, bias, head_kernel, head_bias in zip(
-                *(arrays[name] for name in shapes), strict=True
-            )
+            Network.of(weights) for weights in zip(*(arrays[name] for name in WEIGHTS), strict=True)
         ]
 
     def export(self, folder: Path) -> None:
-        """Saves each network as a Keras model of standard layers, ``lstm-<seed>.keras``."""
+        """Saves each network as a Keras model of standard layers, such as ``lstm-0.keras``."""
         for seed, network in enumerate(self.networks, start=self.config.seed):
-            model = _model(len(self.features), self.config)
-            gates = (network.cell.kernel, network.cell.recurrent, network.cell.bias)
-            model.set_weights([*gates, network.head_kernel, network.head_bias])
+            model = network_of(self.name, len(self.features), self.config)
+            model.set_weights(network.weights)
             model.save(folder / f"{self.name}-{seed}.keras")
+
+
+def _networks(kept: State) -> list[Network]:
+    """The networks of seeds that were finished when a checkpoint was kept."""
+    count = kept.settings["networks"]
+    return [Network.of(numbered(kept.arrays, f"network.{n}")) for n in range(count)]
 
 
 def student_of(
@@ -256,140 +280,6 @@ def student_of(
     return location, scale, np.minimum(df, DF_BOUNDS[1])
 
 
-@dataclass(frozen=True)
-class Windowed:
-    """The training span as windows: inputs, targets in EWMA volatilities, and where windows start."""
-
-    inputs: np.ndarray
-    """(sessions, features), the histories laid end to end"""
-    train_targets: np.ndarray
-    """(sessions,): the next session's return over today's volatility; NaN is not scored."""
-    validation_targets: np.ndarray
-    """(sessions,), NaN but for the sessions held out"""
-    lengths: list[int]
-    config: RecurrentConfig
-
-    @classmethod
-    def of(
-        cls,
-        histories: list[History],
-        inputs: np.ndarray,
-        until: np.datetime64,
-        cut: np.datetime64,
-        config: RecurrentConfig,
-    ) -> "Windowed":
-        """Windows of the histories up to ``until``; targets from ``cut`` on are held out."""
-        lengths = [h.count_until(until) for h in histories]
-        targets, dates = [], []
-        for history, length in zip(histories, lengths, strict=True):
-            ratio = history.log_returns[1:length] / history.volatility[: length - 1]
-            targets.append(np.append(ratio, np.nan).astype(np.float32))
-            dates.append(history.next_dates[:length])
-        target, date = np.concatenate(targets), np.concatenate(dates)
-        return cls(
-            inputs=inputs,
-            train_targets=np.where(date < cut, target, np.float32(np.nan)),
-            validation_targets=np.where(date >= cut, target, np.float32(np.nan)),
-            lengths=lengths,
-            config=config,
-        )
-
-    def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """An epoch of (batch, window, features) inputs and (batch, window) targets, shuffled."""
-        size, least = self.config.batch, self.config.batch * self.config.steps
-        begin = np.array([], dtype=int)
-        while len(begin) < least:
-            begin = np.append(begin, self._starts(self.train_targets, rng.random()))
-        rng.shuffle(begin)
-        for i in range(0, len(begin) - size + 1, size):
-            yield self._gather(begin[i : i + size], self.train_targets)
-
-    def validation_loss(self, model: Any) -> float:
-        """Mean negative log likelihood of the sessions held out; nats a session."""
-        begin = self._starts(self.validation_targets, 0.0)
-        total = count = 0.0
-        for i in range(0, len(begin), 256):
-            x, y = self._gather(begin[i : i + 256], self.validation_targets)
-            scored = np.isfinite(y).sum()
-            if scored:
-                total += float(_negative_log_likelihood(y, model(x, training=False))) * scored
-                count += scored
-        return total / count
-
-    def _starts(self, targets: np.ndarray, shift: float) -> np.ndarray:
-        """Where windows start that score at least one target."""
-        window, warmup = self.config.window, self.config.warmup
-        begin = windows.starts(self.lengths, window=window, step=window - warmup, shift=shift)
-        scored = np.concatenate([[0], np.cumsum(np.isfinite(targets))])
-        return begin[scored[begin + window] > scored[begin + warmup]]
-
-    def _gather(self, begin: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = windows.views(self.inputs, self.config.window)[begin]  # (batch, window, features)
-        y = windows.views(targets, self.config.window)[begin]  # (batch, window)
-        y[:, : self.config.warmup] = np.nan
-        return x, y
-
-
-def _model(features: int, config: RecurrentConfig) -> Any:
-    """The Keras network: (batch, window, features) -> (batch, window, 3)."""
-    keras = _keras()
-    inputs = keras.Input((None, features))
-    hidden = keras.layers.LSTM(config.units, return_sequences=True)(inputs)
-    outputs = keras.layers.Dense(3, kernel_initializer="zeros")(hidden)
-    return keras.Model(inputs, outputs)
-
-
-def _negative_log_likelihood(target: Any, output: Any) -> Any:
-    """Mean over the targets that are not NaN of -log density of the Student-t; in TensorFlow.
-
-    The same distribution as :func:`student_of`, with the EWMA volatility as the unit.
-    """
-    import tensorflow as tf
-
-    scored = tf.math.is_finite(target)
-    target = tf.where(scored, target, 0.0)
-    location = LOCATION_UNIT * output[..., 0]
-    log_scale = output[..., 1] + LOG_SCALE_START
-    df = DF_BOUNDS[0] + tf.math.softplus(output[..., 2] + DF_START)
-    ratio = tf.square((target - location) * tf.exp(-log_scale)) / df
-    loss = (
-        tf.math.lgamma(df / 2)
-        - tf.math.lgamma((df + 1) / 2)
-        + 0.5 * tf.math.log(np.float32(np.pi) * df)
-        + log_scale
-        + (df + 1) / 2 * tf.math.log1p(ratio)
-    )
-    count = tf.reduce_sum(tf.cast(scored, loss.dtype))
-    return tf.reduce_sum(tf.where(scored, loss, 0.0)) / count
-
-
-def _keras() -> ModuleType:
-    """Keras on TensorFlow, deterministic, imported without its chatter."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    # oneDNN chooses its kernels, and so its rounding, as it runs.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-    with _stderr_silenced():
-        import keras
-        import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
-    return keras
-
-
-@contextmanager
-def _stderr_silenced() -> Iterator[None]:
-    """TensorFlow's libraries write to the terminal before there is a log level to set."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def create(name: str, config: RecurrentConfig) -> Recurrent:
-    """The recurrent model called ``lstm``."""
+    """The recurrent model called ``lstm``, ``gru`` or ``rnn``."""
     return Recurrent(name, config)

@@ -1,0 +1,263 @@
+"""Training of a recurrent network: windows in, the best weights out; Keras on TensorFlow.
+
+The loss is the negative log likelihood of a Student-t, at every session of a window after its
+warm-up. A training is a sequence of epochs whose whole state can be saved and restored.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from forecaster import cell, windows
+from forecaster.config import RecurrentConfig
+from forecaster.models import State
+from forecaster.panel import History
+from forecaster.student import DF_BOUNDS
+
+LOCATION_UNIT, LOG_SCALE_START, DF_START = 0.1, -0.15, 4.0
+"""What zero outputs mean, in EWMA volatilities: location 0, scale 0.86, 6.1 degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of cell: how it goes forward here, its layer in Keras, and how many gates it has."""
+
+    advance: cell.Advance
+    layer: str
+    gates: int
+    biases: int = 1
+
+
+CELLS = {
+    "lstm": Cell(cell.lstm, "LSTM", 4),
+    "gru": Cell(cell.gru, "GRU", 3, biases=2),
+    "rnn": Cell(cell.plain, "SimpleRNN", 1),
+}
+
+PLATEAU, DECAY = 2, 0.4
+"""After so many epochs without a better validation loss the learning rate shrinks by this factor."""
+
+
+class Training:
+    """One network being trained, an epoch at a time, until the validation loss no longer falls."""
+
+    def __init__(self, name: str, features: int, config: RecurrentConfig, seed: int) -> None:
+        keras = keras_on_tensorflow()
+        # Without this each training would keep the graphs of those before it.
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        self.config = config
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.model = network_of(name, features, config)
+        self.optimizer = keras.optimizers.AdamW(
+            config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
+        )
+        self.model.compile(
+            optimizer=self.optimizer, loss=negative_log_likelihood, jit_compile=False
+        )
+        self.optimizer.build(self.model.trainable_variables)
+        self.epoch = 0
+        self.best = np.inf
+        self.best_weights: list[np.ndarray] = self.model.get_weights()
+        self.waited = 0
+        """Epochs since the validation loss was best."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs, or the patience, are used up."""
+        return self.epoch >= self.config.epochs or self.waited >= self.config.patience
+
+    def run_epoch(self, windowed: "Windowed") -> dict[str, float]:
+        """Trains for one epoch; gives seed, epoch, training loss and validation loss."""
+        self.model.reset_metrics()
+        for x, y in windowed.batches(self.rng):
+            loss = float(self.model.train_on_batch(x, y))
+        validation = windowed.validation_loss(self.model)
+        self.epoch += 1
+        if validation < self.best:
+            self.best, self.best_weights, self.waited = validation, self.model.get_weights(), 0
+        else:
+            self.waited += 1
+            if self.waited % PLATEAU == 0:
+                self.optimizer.learning_rate = DECAY * float(self.optimizer.learning_rate)
+        return {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "loss": loss,
+            "validation_loss": validation,
+        }
+
+    def state(self) -> State:
+        """All that the next epochs depend on."""
+        groups = {
+            "model": self.model.get_weights(),
+            "best": self.best_weights,
+            "optimizer": [np.asarray(variable) for variable in self.optimizer.variables],
+        }
+        arrays = {f"{group}.{i}": w for group, ws in groups.items() for i, w in enumerate(ws)}
+        settings = {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "best": self.best,
+            "waited": self.waited,
+            "rng": self.rng.bit_generator.state,
+        }
+        return State(arrays, settings)
+
+    def restore(self, state: State) -> None:
+        """Goes back to a state of the same training."""
+        self.model.set_weights(numbered(state.arrays, "model"))
+        self.best_weights = numbered(state.arrays, "best")
+        kept = numbered(state.arrays, "optimizer")
+        for variable, value in zip(self.optimizer.variables, kept, strict=True):
+            variable.assign(value)
+        self.epoch, self.best = state.settings["epoch"], state.settings["best"]
+        self.waited = state.settings["waited"]
+        self.rng.bit_generator.state = state.settings["rng"]
+
+
+def numbered(arrays: dict[str, np.ndarray], group: str) -> list[np.ndarray]:
+    """The arrays called ``GROUP.0``, ``GROUP.1`` and so on, in order."""
+    names = [name for name in arrays if name.rpartition(".")[0] == group]
+    return [arrays[f"{group}.{i}"] for i in range(len(names))]
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """The training span as windows: inputs, targets in EWMA volatilities, and where windows start."""
+
+    inputs: np.ndarray
+    """(sessions, features), the histories laid end to end"""
+    train_targets: np.ndarray
+    """(sessions,): the next session's return over today's volatility; NaN is not scored."""
+    validation_targets: np.ndarray
+    """(sessions,), NaN but for the sessions held out"""
+    lengths: list[int]
+    config: RecurrentConfig
+
+    @classmethod
+    def of(
+        cls,
+        histories: list[History],
+        inputs: np.ndarray,
+        until: np.datetime64,
+        cut: np.datetime64,
+        config: RecurrentConfig,
+    ) -> "Windowed":
+        """Windows of the histories up to ``until``; targets from ``cut`` on are held out."""
+        lengths = [h.count_until(until) for h in histories]
+        targets, dates = [], []
+        for history, length in zip(histories, lengths, strict=True):
+            ratio = history.log_returns[1:length] / history.volatility[: length - 1]
+            targets.append(np.append(ratio, np.nan).astype(np.float32))
+            dates.append(history.next_dates[:length])
+        target, date = np.concatenate(targets), np.concatenate(dates)
+        return cls(
+            inputs=inputs,
+            train_targets=np.where(date < cut, target, np.float32(np.nan)),
+            validation_targets=np.where(date >= cut, target, np.float32(np.nan)),
+            lengths=lengths,
+            config=config,
+        )
+
+    def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """An epoch of (batch, window, features) inputs and (batch, window) targets, shuffled."""
+        size, least = self.config.batch, self.config.batch * self.config.steps
+        begin = np.array([], dtype=int)
+        while len(begin) < least:
+            begin = np.append(begin, self._starts(self.train_targets, rng.random()))
+        rng.shuffle(begin)
+        for i in range(0, len(begin) - size + 1, size):
+            yield self._gather(begin[i : i + size], self.train_targets)
+
+    def validation_loss(self, model: Any) -> float:
+        """Mean negative log likelihood of the sessions held out; nats a session."""
+        begin = self._starts(self.validation_targets, 0.0)
+        total = count = 0.0
+        for i in range(0, len(begin), 256):
+            x, y = self._gather(begin[i : i + 256], self.validation_targets)
+            scored = np.isfinite(y).sum()
+            if scored:
+                total += float(negative_log_likelihood(y, model(x, training=False))) * scored
+                count += scored
+        return total / count
+
+    def _starts(self, targets: np.ndarray, shift: float) -> np.ndarray:
+        """Where windows start that score at least one target."""
+        window, warmup = self.config.window, self.config.warmup
+        begin = windows.starts(self.lengths, window=window, step=window - warmup, shift=shift)
+        scored = np.concatenate([[0], np.cumsum(np.isfinite(targets))])
+        return begin[scored[begin + window] > scored[begin + warmup]]
+
+    def _gather(self, begin: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = windows.views(self.inputs, self.config.window)[begin]  # (batch, window, features)
+        y = windows.views(targets, self.config.window)[begin]  # (batch, window)
+        y[:, : self.config.warmup] = np.nan
+        return x, y
+
+
+def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
+    """The Keras network: (batch, window, features) -> (batch, window, 3)."""
+    keras = keras_on_tensorflow()
+    inputs = keras.Input((None, features))
+    layer = getattr(keras.layers, CELLS[name].layer)
+    hidden = layer(config.units, return_sequences=True)(inputs)
+    outputs = keras.layers.Dense(3, kernel_initializer="zeros")(hidden)
+    return keras.Model(inputs, outputs)
+
+
+def negative_log_likelihood(target: Any, output: Any) -> Any:
+    """Mean over the targets that are not NaN of -log density of the Student-t; in TensorFlow.
+
+    The same distribution as :func:`student_of`, with the EWMA volatility as the unit.
+    """
+    import tensorflow as tf
+
+    scored = tf.math.is_finite(target)
+    target = tf.where(scored, target, 0.0)
+    location = LOCATION_UNIT * output[..., 0]
+    log_scale = output[..., 1] + LOG_SCALE_START
+    df = DF_BOUNDS[0] + tf.math.softplus(output[..., 2] + DF_START)
+    ratio = tf.square((target - location) * tf.exp(-log_scale)) / df
+    loss = (
+        tf.math.lgamma(df / 2)
+        - tf.math.lgamma((df + 1) / 2)
+        + 0.5 * tf.math.log(np.float32(np.pi) * df)
+        + log_scale
+        + (df + 1) / 2 * tf.math.log1p(ratio)
+    )
+    count = tf.reduce_sum(tf.cast(scored, loss.dtype))
+    return tf.reduce_sum(tf.where(scored, loss, 0.0)) / count
+
+
+def keras_on_tensorflow() -> ModuleType:
+    """Keras on TensorFlow, deterministic, imported without its chatter."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # oneDNN chooses its kernels, and so its rounding, as it runs.
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    with _stderr_silenced():
+        import keras
+        import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    return keras
+
+
+@contextmanager
+def _stderr_silenced() -> Iterator[None]:
+    """TensorFlow's libraries write to the terminal before there is a log level to set."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
