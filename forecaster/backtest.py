@@ -6,6 +6,7 @@ only what came after it was trained.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -22,6 +23,8 @@ from forecaster.models import Progress, create, silent
 from forecaster.panel import Panel
 from forecaster.runs import Run, panel_of, versions
 from forecaster.splits import Fold, walk_forward
+
+log = logging.getLogger(__name__)
 
 DEFAULT_YEARS = 3
 """Without a start and without a run, so many last years are forecast, or half of a short history."""
@@ -75,8 +78,7 @@ def run(
     UsageError
         There is no such model, or a model is named twice.
     """
-    if not models or len(set(models)) < len(models):
-        raise UsageError(f"name each model once, got {','.join(models) or 'none'}")
+    check_models(models)
     created = {name: create(name, config) for name in models}
     if trained and trained.model.name not in models:
         raise UsageError(
@@ -107,8 +109,10 @@ def run(
     # Where calendars differ, a ticker's next session may lie beyond the end.
     found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     _require_all(found, models)
-    losses = metrics.common(metrics.losses(found))
-    comparison = significance.compare(losses)
+    losses = metrics.losses(found)
+    common = metrics.common(losses)
+    _warn_of_unscored(tickers, losses, common)
+    comparison = significance.compare(common)
     return Backtest(
         forecasts=found,
         scores=metrics.scores(found),
@@ -116,6 +120,7 @@ def run(
         verdict=significance.verdict(comparison, models[0]),
         config={
             "tickers": list(tickers),
+            "scored_tickers": sorted(common["ticker"].unique()),
             "models": list(models),
             "start": str(found["date"].min().date()),
             "end": str(found["date"].max().date()),
@@ -123,6 +128,7 @@ def run(
             "folds": [_dates(fold) for fold in folds],
             "run": trained.summary if trained else None,
             "settings": asdict(config or RecurrentConfig()),
+            "run_settings": trained.model.state().settings.get("config") if trained else None,
             "prices_from": str(frame["date"].min().date()),
             "prices_to": str(frame["date"].max().date()),
             "prices_sha256": prices.digest(frame),
@@ -151,6 +157,14 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+def check_models(models: Sequence[str]) -> None:
+    """UsageError if there is no such model, or one is named twice."""
+    if not models or len(set(models)) < len(models):
+        raise UsageError(f"name each model once, got {','.join(models) or 'none'}")
+    for name in models:
+        create(name)
+
+
 def check_replaceable(folder: Path) -> None:
     """StoreError if writing a backtest to a folder would remove something else."""
     ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
@@ -173,18 +187,35 @@ def _span(
         return np.datetime64(start) if start else recent, last
     seen = np.datetime64(trained.until)
     first = np.datetime64(start) if start else seen + 1
+    if last <= seen:
+        raise HistoryError(
+            f"run {trained.name} was trained on sessions up to {seen}, so nothing is left to "
+            f"backtest up to {last}; give a later --end, or train a run with an earlier --until"
+        )
     if first <= seen:
         raise HistoryError(
             f"run {trained.name} was trained on sessions up to {seen}, so a backtest from {first} "
             f"would show it what it has already seen; start after {seen}, or train a run with "
             "--until before the start"
         )
-    if not (sessions > seen).any():
-        raise HistoryError(
-            f"run {trained.name} was trained on every stored session, up to {seen}, so none is "
-            "left to backtest; train a run with an earlier --until"
-        )
     return first, last
+
+
+def _warn_of_unscored(tickers: Sequence[str], losses: pd.DataFrame, common: pd.DataFrame) -> None:
+    """Says what is left out of the scores because not every model could forecast it."""
+    missing = sorted(set(tickers) - set(common["ticker"]))
+    if missing:
+        log.warning(
+            "%d of %d tickers are not scored, because a model has no forecast of them: %s%s",
+            len(missing), len(tickers), ", ".join(missing[:5]), ", …" if len(missing) > 5 else "",
+        )  # fmt: skip
+    rows = losses[~losses["ticker"].isin(missing)]
+    left_out = len(rows) - len(common)
+    if left_out:
+        log.warning(
+            "%d of %d forecasts of the other tickers are not scored, because not every model has "
+            "one for that ticker and session", left_out, len(rows),
+        )  # fmt: skip
 
 
 def _require_all(found: pd.DataFrame, models: Sequence[str]) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 from forecaster.errors import UsageError
 
+_RANGES = {"seed": (0, 1e6), "weight_decay": (0, 1e6), "feature_dropout": (0, 0.9)}
+"""Least and most of the settings that may be zero."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentConfig:
@@ -33,6 +36,8 @@ class RecurrentConfig:
     """Last sessions of the training span held out for early stopping."""
     learning_rate: float = 0.002
     weight_decay: float = 0.01
+    feature_dropout: float = 0.4
+    """Share of the features hidden from each training window, so that none is relied on alone."""
     clip: float = 5.0
     """Scaled features are cut off at this many standard deviations."""
     seeds: int = 1
@@ -43,9 +48,11 @@ class RecurrentConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("seed", "weight_decay") else 1e-9
-            if not least <= value <= 1e6:
-                raise UsageError(f"{field.name} must lie between {least:g} and 1e6, got {value}")
+            least, most = _RANGES.get(field.name, (1e-9, 1e6))
+            if not least <= value <= most:
+                raise UsageError(
+                    f"{field.name} must lie between {least:g} and {most:g}, got {value}"
+                )
         if self.warmup >= self.window:
             raise UsageError(
                 f"warmup must be shorter than window, got warmup {self.warmup} "

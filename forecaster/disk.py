@@ -52,6 +52,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     StoreError
         The disk is full, read-only, or the folder cannot be made.
     """
+    path = path.resolve()  # a link stays a link, to the new folder
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         recover(path)

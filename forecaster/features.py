@@ -19,6 +19,12 @@ DECAY = 0.94
 
 FAST, SLOW, SLOWEST = 0.75, 0.985, 0.997
 
+OUTLIER, OUTLIER_MEMORY = 3.0, 130
+"""A move of so many volatilities is an outlier; how long ago it was counts up to so many sessions."""
+
+QUARTER, HALF_YEAR, YEAR = 63, 126, 252
+"""Sessions after which earnings are told again, give or take two."""
+
 FLOOR = 1e-5
 """The least daily volatility: a tenth of a basis point, for prices that do not move at all."""
 
@@ -29,9 +35,14 @@ CLOSE = (
     "fast_volatility",
     "slow_volatility",
     "slowest_volatility",
+    "mean_abs_fast",
+    "mean_abs_slow",
     "downside_share",
     "trend",
-    "days_since_session",
+    "since_outlier",
+    "quarter_ago",
+    "half_year_ago",
+    "year_ago",
 )
 RANGE = (
     "range_today",
@@ -43,6 +54,7 @@ RANGE = (
     "close_in_range",
 )
 VOLUME = ("volume_surprise",)
+CALENDAR = ("days_since_session", "monday", "tuesday", "wednesday", "thursday", "friday")
 MARKET = (
     "market_return",
     "market_abs_return",
@@ -53,7 +65,7 @@ MARKET = (
     "market_dispersion",
     "market_range",
 )
-FEATURES = CLOSE + RANGE + VOLUME + MARKET
+FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET
 
 
 def ewma(values: np.ndarray, decay: float) -> np.ndarray:
@@ -186,7 +198,9 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
     downside = ewma(np.where(r < 0, r**2, 0 * r), DECAY)
     overnight = bars.overnight
     volume = np.where(bars.volume > 0, bars.volume, np.nan)
+    surprise = np.abs(r) / _lagged(sigma)
     gap = np.diff(bars.dates, prepend=bars.dates[:1]).astype(float)
+    weekday = (bars.dates.astype(int) + 3) % 7  # 1970-01-01 was a Thursday
     own = {
         "return": r / sigma,
         "abs_return": np.abs(r) / sigma,
@@ -194,9 +208,14 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
         "fast_volatility": _log_ratio(ewma(r**2, FAST), variance),
         "slow_volatility": _log_ratio(ewma(r**2, SLOW), variance),
         "slowest_volatility": _log_ratio(ewma(r**2, SLOWEST), variance),
+        "mean_abs_fast": _log_share(ewma(np.abs(r), 0.9), sigma),
+        "mean_abs_slow": _log_share(ewma(np.abs(r), 0.98), sigma),
         "downside_share": downside / variance - 0.5,
         "trend": ewma(r, DECAY) / sigma,
-        "days_since_session": np.log1p(np.maximum(gap - 1, 0)),
+        "since_outlier": _sessions_since(surprise > OUTLIER) / OUTLIER_MEMORY,
+        "quarter_ago": _echo(surprise, QUARTER),
+        "half_year_ago": _echo(surprise, HALF_YEAR),
+        "year_ago": _echo(surprise, YEAR),
         "range_today": _log_ratio(bars.range_variance, variance),
         "range_fast": _log_ratio(ewma(bars.range_variance, FAST), variance),
         "range_slow": _log_ratio(ewma(bars.range_variance, DECAY), variance),
@@ -205,13 +224,32 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
         "overnight_share": _log_ratio(ewma(overnight**2, DECAY), variance),
         "close_in_range": bars.close_in_range,
         "volume_surprise": np.log(volume / ewma(volume, DECAY)),
+        "days_since_session": np.log1p(np.maximum(gap - 1, 0)),
     }
-    columns = [own[name] for name in CLOSE + RANGE + VOLUME]
+    own |= {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}
+    columns = [own[name] for name in CLOSE + RANGE + VOLUME + CALENDAR]
     return np.column_stack([*columns, market.at(bars.dates)]).astype(np.float32)
 
 
 def _lagged(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[np.nan], values[:-1]])
+
+
+def _sessions_since(event: np.ndarray) -> np.ndarray:
+    """Sessions since the last event, ``OUTLIER_MEMORY`` at most and where there was none."""
+    now = np.arange(len(event))
+    last = np.maximum.accumulate(np.where(event, now, -OUTLIER_MEMORY))
+    return np.minimum(now - last, OUTLIER_MEMORY).astype(float)
+
+
+def _echo(surprise: np.ndarray, lag: int) -> np.ndarray:
+    """The largest surprise within two sessions of ``lag`` sessions before the next one."""
+    around = pd.Series(np.minimum(surprise, 6.0)).rolling(5, min_periods=1).max()
+    return around.shift(lag - 3).to_numpy()
+
+
+def _log_share(value: np.ndarray, base: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(value / base, 1e-3))
 
 
 def _log_ratio(value: np.ndarray, base: np.ndarray) -> np.ndarray:

@@ -15,6 +15,9 @@ from forecaster import forecasts
 from forecaster.calendars import next_session
 from forecaster.features import Bars, Market, compute
 
+GAP = np.timedelta64(14, "D")
+"""No exchange closes for longer, so what comes after is not the next session but missing data."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -24,11 +27,14 @@ class History:
     dates: np.ndarray
     """datetime64[D]"""
     next_dates: np.ndarray
-    """datetime64[D], the session after each; after the last, the exchange's calendar says."""
+    """datetime64[D], the session after each; after the last, and before a gap in the history of more
+    than ``GAP``, the exchange's calendar says."""
     close: np.ndarray
     """In the instrument's currency."""
     log_returns: np.ndarray
     """From the session before, a fraction; NaN at the first."""
+    next_returns: np.ndarray
+    """To the session after, a fraction; NaN at the last and before a gap."""
     volatility: np.ndarray
     """EWMA volatility a day known at each close, a fraction."""
     features: np.ndarray
@@ -54,14 +60,13 @@ class History:
 
         ``location`` and ``scale`` are of the next session's log return; all are (len(index),).
         """
-        happened = np.append(self.log_returns[1:], np.nan)
         return forecasts.from_student(
             ticker=self.ticker,
             model=model,
             cutoff=self.dates[index],
             date=self.next_dates[index],
             last_close=self.close[index],
-            log_return=happened[index],
+            log_return=self.next_returns[index],
             location=location,
             scale=scale,
             df=df,
@@ -107,13 +112,20 @@ class Panel:
 
 
 def _history(ticker: str, bars: Bars, close: np.ndarray, market: Market) -> History:
-    following = next_session(ticker, pd.Timestamp(bars.dates[-1])).to_datetime64()
+    gap = np.append(np.diff(bars.dates) > GAP, True)
+    next_dates = np.append(bars.dates[1:], bars.dates[-1:])
+    next_dates[gap] = [_next(ticker, date) for date in bars.dates[gap]]
     return History(
         ticker=ticker,
         dates=bars.dates,
-        next_dates=np.append(bars.dates[1:], following.astype("datetime64[D]")),
+        next_dates=next_dates,
         close=close,
         log_returns=bars.log_returns,
+        next_returns=np.where(gap, np.nan, np.append(bars.log_returns[1:], np.nan)),
         volatility=bars.volatility,
         features=compute(bars, market),
     )
+
+
+def _next(ticker: str, date: np.datetime64) -> np.datetime64:
+    return next_session(ticker, pd.Timestamp(date)).to_datetime64().astype("datetime64[D]")

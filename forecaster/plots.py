@@ -29,7 +29,6 @@ INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
 BINS = 20
 MONTH = 21
 MOST_TICKERS = 10
-BASELINES = ("gjr", "naive")
 
 
 def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 250) -> "Figure":
@@ -170,7 +169,7 @@ def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
     return figure
 
 
-def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = BASELINES) -> "Figure":
+def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASELINES) -> "Figure":
     """Draw the running sum of a model's CRPS less that of each baseline: falling is winning.
 
     Each day adds the mean difference over the tickers that both forecast; the unit is basis
@@ -237,7 +236,7 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
         yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
     yield "pit", pit(frame)
     there = set(_rows(frame)["model"]) - {model}
-    if against := [name for name in BASELINES if name in there]:
+    if against := [name for name in metrics.BASELINES if name in there]:
         yield "skill", skill(frame, model, against)
 
 

@@ -145,6 +145,8 @@ def _check_tickers(tickers: pd.Series) -> None:
             fault = "is blank"
         elif len(name) > _LONGEST_TICKER:
             fault = f"has {len(name)} characters, at most {_LONGEST_TICKER} are allowed"
+        elif len(name.encode("utf-8", "replace")) > _LONGEST_TICKER:
+            fault = f"is longer than {_LONGEST_TICKER} bytes"
         elif not name.isprintable() or name != name.strip():
             fault = "has characters that do not print, or blanks around it"
         else:

@@ -7,6 +7,7 @@ can be run, so a bundle from a stranger can be refused but not feared.
 """
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from forecaster import __version__, disk, forecasts, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import BundleError, ForecastError, HistoryError, UsageError
 from forecaster.models import (
+    MIN_SESSIONS,
     NO_CHECKPOINT,
     REGISTRY,
     Checkpoint,
@@ -33,11 +35,16 @@ from forecaster.models import (
     create,
     silent,
 )
-from forecaster.panel import Panel
+from forecaster.panel import History, Panel
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 MAX_BYTES = 256 * 2**20
 """A file of a bundle larger than this is not read: ours are well under a megabyte."""
+
+LARGEST = 1e6
+"""No number in a bundle is larger: weights are of the size of one, dates of ten thousand days."""
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 
@@ -153,42 +160,68 @@ def predict(
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
+    found, failed = predict_each(run, frame, tickers=tickers, as_of=as_of)
+    for error in failed.values():
+        raise error
+    return found
+
+
+def predict_each(
+    run: Run, frame: pd.DataFrame, *, tickers: Sequence[str], as_of: date | None = None
+) -> tuple[pd.DataFrame, dict[str, HistoryError]]:
+    """As :func:`predict`, but gives the forecasts there are, and by ticker why others are not."""
     panel = panel_of(run, frame, tickers)
     limit = np.datetime64(as_of or frame["date"].max().date())
-    cutoffs: dict[np.datetime64, list[int]] = {}
-    for i, history in enumerate(panel.histories):
-        known = history.count_until(limit)
-        if known == 0:
-            raise HistoryError(
-                f"{history.ticker} has no session up to {limit}: its first is {history.dates[0]}"
-            )
-        if history.next_dates[known - 1] <= np.datetime64(run.until):
-            raise HistoryError(
-                f"run {run.name} was trained on sessions up to {run.until}, so it cannot forecast "
-                f"{history.ticker} from {history.dates[known - 1]} without having seen what came; "
-                "choose a later --as-of, or train a run with an earlier --until"
-            )
-        cutoffs.setdefault(history.dates[known - 1], []).append(i)
+    failed: dict[str, HistoryError] = {}
+    cutoffs: dict[np.datetime64, list[History]] = {}
+    for history in panel.histories:
+        problem = _unforeseeable(run, history, limit)
+        if problem:
+            failed[history.ticker] = HistoryError(problem)
+        else:
+            cutoff = history.dates[history.count_until(limit) - 1]
+            cutoffs.setdefault(cutoff, []).append(history)
     frames = [
-        run.model.forecast(Panel(tuple(panel.histories[i] for i in members)), cutoff, cutoff)
-        for cutoff, members in cutoffs.items()
+        run.model.forecast(Panel(tuple(histories)), cutoff, cutoff)
+        for cutoff, histories in cutoffs.items()
     ]
     found = forecasts.concat(frames).set_index("ticker")
-    for ticker in tickers:
-        if ticker not in found.index:
-            raise HistoryError(
-                f"{run.model.name} cannot forecast {ticker}: it has too little history up to "
-                f"{limit}, or was not among the tickers the run {run.name} was fitted on; "
-                "fetch more, or train a run with it"
-            )
-    return found.loc[list(tickers)].reset_index()
+    for ticker in set(tickers) - set(found.index) - set(failed):
+        failed[ticker] = HistoryError(
+            f"run {run.name} has no {run.model.name} for {ticker}, or not for the sessions stored; "
+            "train a run with it"
+        )
+    order = [ticker for ticker in tickers if ticker in found.index]
+    return found.loc[order].reset_index(), failed
+
+
+def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | None:
+    """Why a ticker's next session cannot be forecast, if so."""
+    known = history.count_until(limit)
+    if known < MIN_SESSIONS:
+        return (
+            f"{history.ticker} has {known} sessions up to {limit}, and a forecast needs "
+            f"{MIN_SESSIONS}; its first is {history.dates[0]}"
+        )
+    if history.next_dates[known - 1] <= np.datetime64(run.until):
+        return (
+            f"run {run.name} was trained on sessions up to {run.until}, so it cannot forecast "
+            f"{history.ticker} from {history.dates[known - 1]} without having seen what came; "
+            "choose a later --as-of, or train a run with an earlier --until"
+        )
+    return None
 
 
 def panel_of(run: Run, frame: pd.DataFrame, tickers: Sequence[str]) -> Panel:
     """The panel of some tickers in the market that the run was trained in."""
     stored = set(frame["ticker"].unique())
     universe = [ticker for ticker in run.tickers if ticker in stored]
-    return Panel.of(frame, tickers=tickers, universe=universe or tickers)
+    if not universe:
+        raise HistoryError(
+            f"none of the tickers that run {run.name} was trained on is stored, and their average "
+            f"is its market; fetch some of {', '.join(run.tickers[:5])}, or train another run"
+        )
+    return Panel.of(frame, tickers=tickers, universe=universe)
 
 
 def save(run: Run, home: Path) -> Path:
@@ -235,7 +268,7 @@ def names(home: Path) -> list[str]:
         return []
     for aside in folder.glob(".*.old"):
         disk.recover(folder / aside.name[1 : -len(".old")])
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and _is_name(p.name))
 
 
 def read(folder: Path) -> Run:
@@ -257,11 +290,11 @@ def read(folder: Path) -> Run:
         return Run(
             name=folder.name,
             model=model,
-            tickers=[str(ticker) for ticker in document["tickers"]],
+            tickers=[_printable(ticker) for ticker in document["tickers"]],
             first=date.fromisoformat(document["first"]),
             until=date.fromisoformat(document["until"]),
             prices_sha256=str(document["prices_sha256"]),
-            created=str(document["created"]),
+            created=datetime.fromisoformat(document["created"]).isoformat(),
             versions={str(k): str(v) for k, v in document["versions"].items()},
         )
     except (
@@ -347,13 +380,18 @@ def versions() -> dict[str, str]:
 
 def checked_name(name: str) -> str:
     """The name, if it can be that of a folder anywhere; UsageError otherwise."""
-    reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
-    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name) and not reserved:
+    if _is_name(name):
         return name
     raise UsageError(
         "a run's name takes letters, digits, dots, dashes and underscores, 80 at most, starting "
         f"with a letter or digit; got {name!r}"
     )
+
+
+def _is_name(name: str) -> bool:
+    reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
+    allowed = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name)
+    return bool(allowed) and not reserved
 
 
 def readable(home: Path) -> list[Run]:
@@ -362,20 +400,31 @@ def readable(home: Path) -> list[Run]:
     for name in names(home):
         try:
             found.append(read(home / "runs" / name))
-        except BundleError:
-            continue
+        except BundleError as error:
+            log.warning("passed over: %s", error)
     return sorted(found, key=lambda run: run.created, reverse=True)
 
 
+def _printable(ticker: str) -> str:
+    if not ticker.isprintable():  # it may be a command to the terminal
+        raise ValueError(f"ticker {ticker!r}")
+    return ticker
+
+
 def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
+    if not path.is_file():  # a device or a pipe may never end
+        raise ValueError(f"{path.name} is not a file")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_BYTES} bytes")
-    return path.read_bytes()
+    return content
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = safetensors.load(_bytes(path))
     for name, array in arrays.items():
-        if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
-            raise ValueError(f"{name} is not an array of finite numbers")
+        sound = array.dtype in (np.float32, np.float64) and (np.abs(array) < LARGEST).all()
+        if not sound:
+            raise ValueError(f"{name} is not an array of numbers below {LARGEST:g}")
     return arrays

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from forecaster.errors import ForecastError, HistoryError, UsageError
+from forecaster.metrics import BASELINES
 
 LEVEL = 0.05
-BASELINES = ("naive", "gjr")
 
 _TITLES = {"garch": "GARCH", "gjr": "GJR-GARCH"}
 _COLUMNS = ["model", "against", "metric", "difference", "ratio", "statistic", "p_value", "sessions"]
@@ -142,8 +142,8 @@ def verdict(comparison: pd.DataFrame, model: str = "lstm") -> str:
     rows = comparison[(comparison["model"] == model) & (comparison["metric"] == "crps")]
     if rows.empty:
         return (
-            f"Nothing can be said of {model}: it shares no two sessions with a baseline to be "
-            "tested against."
+            f"Nothing can be said of {model}: a score alone has no meaning, and there are no two "
+            f"sessions that it and a baseline ({' or '.join(BASELINES)}) both forecast."
         )
     sure, lower = rows["p_value"] < LEVEL, rows["difference"] < 0
     beaten, level, worse = rows[sure & lower], rows[~sure], rows[sure & ~lower]

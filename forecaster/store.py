@@ -156,7 +156,7 @@ class Store:
         near = [match for ticker in missing for match in _near(ticker, stored)]
         hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near else ""
         raise StoreError(
-            f"not stored: {_listed(missing)}; {hint}Stored are {_listed(stored)}. "
+            f"not stored: {_listed(missing)}; {hint}stored are {_listed(stored)}. "
             f"Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 

@@ -131,7 +131,7 @@ def test_a_run_is_not_shown_what_it_was_trained_on(world, trained, until, days):
 
 def test_a_run_trained_on_everything_has_nothing_left(world, trained, until):
     seen = world[world["date"] <= pd.Timestamp(until)]
-    with pytest.raises(HistoryError, match=f"every stored session, up to {until}"):
+    with pytest.raises(HistoryError, match=f"so nothing is left to backtest up to {until}"):
         backtest.run(seen, ["naive"], trained=trained("naive"))
 
 

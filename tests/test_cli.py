@@ -260,7 +260,7 @@ def test_what_is_not_there(forecast, home, tmp_path):
         (["train", "--until", "2030-01-01"], "2006-12-29"),
         (["train", "--until", "1999-06-30"], "sessions"),
         (["train", "--until", "1999-02-01", "--model", "gjr"], "sessions"),
-        (["predict", "--as-of", "2001-01-01", "--run", "small"], "2005-12-30"),
+        (["predict", "^GSPC", "--as-of", "2001-01-01", "--run", "small"], "2005-12-30"),
         (["backtest", "--start", "2004-01-01", "--run", "small"], "2005-12-30"),
         (["backtest", "--start", "2010-01-01", "--run", "small"], "2006-12-29"),
     ):
@@ -413,6 +413,32 @@ def test_every_command_has_help_with_an_example(forecast, command):
     result = forecast(*command.split(), "--help")
     assert result.code == 0
     assert f"Example: forecast {command}" in result.out
+
+
+def test_a_terminal_without_unicode(home):
+    done = subprocess_forecast(
+        *("predict", "--home", home), env=os.environ | {"PYTHONIOENCODING": "latin-1"}
+    )
+    assert done.returncode == 0
+    assert "^GSPC" in done.stdout
+
+
+def test_nothing_said_is_a_cry_for_help(forecast):
+    result = forecast()
+    assert result.code == 2
+    assert "error" not in result.err
+    assert "predict" in result.out + result.err
+
+
+def test_a_failure_leaves_no_empty_progress_bar(home):
+    done = subprocess_forecast("train", "--until", "1990-01-01", "--home", home)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_score_alone_is_called_meaningless(forecast, home):
+    words = ["backtest", "--models", "ewma", "--start", "2006-12-01", "--out", home / "alone"]
+    assert "a score alone has no meaning" in forecast(*words, "--home", home).out
 
 
 def test_version(forecast):

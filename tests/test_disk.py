@@ -111,3 +111,14 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
     disk.recover(path)
     assert os.listdir(tmp_path) == ["run"]
     assert (path / "weights").read_text() == "old"
+
+
+def test_a_linked_folder_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for content in ("one", "two"):
+        with disk.replacing_folder(tmp_path / "link") as folder:
+            (folder / "file").write_text(content)
+        assert (tmp_path / "real" / "file").read_text() == content
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

@@ -144,7 +144,11 @@ def test_no_feature_knows_what_comes_later(world, rewritten, share, seed):
             )
 
 
-@pytest.mark.parametrize("name", FEATURES)
+# Weekdays are of the date alone; the echoes and outliers, of sessions before, are tested below.
+ELSEWHERE = {"since_outlier", "quarter_ago", "half_year_ago", "year_ago", *features.CALENDAR[1:]}
+
+
+@pytest.mark.parametrize("name", [name for name in FEATURES if name not in ELSEWHERE])
 def test_every_feature_knows_the_session_of_its_row(world, rewritten, name):
     days = world["date"].drop_duplicates().sort_values().reset_index(drop=True)
     if name == "days_since_session":  # is of dates alone
@@ -170,15 +174,15 @@ def test_the_basis_of_adjustment_does_not_matter(world):
 
 
 def test_features_are_of_the_size_of_one(world):
-    table = tables(world)["AAA"].to_numpy()[100:]
+    table = tables(world)["AAA"].to_numpy()[260:]
     assert np.isfinite(table).all()
     assert np.abs(table).max() < 30
     assert table.dtype == np.float32
 
 
 def test_closes_alone_give_what_they_can(world):
-    known = tables(world)["CCC"].iloc[100:].notna()
-    assert known[list(features.CLOSE + features.MARKET)].all(axis=None)
+    known = tables(world)["CCC"].iloc[260:].notna()
+    assert known[list(features.CLOSE + features.CALENDAR + features.MARKET)].all(axis=None)
     assert not known[list(features.RANGE + features.VOLUME)].any(axis=None)
 
 
@@ -211,3 +215,34 @@ def test_bars_have_one_value_for_each_session(world):
     for ticker, bars in bars_of(world).items():
         count = (world["ticker"] == ticker).sum()
         assert {len(getattr(bars, field.name)) for field in dataclasses.fields(bars)} == {count}
+
+
+def test_weekdays(world):
+    table = tables(world)["AAA"]
+    for day, name in enumerate(["monday", "tuesday", "wednesday", "thursday", "friday"]):
+        assert (table[name] == (pd.DatetimeIndex(table.index).day_of_week == day)).all()
+
+
+def moved(at, sessions=300):
+    """A quiet ticker that jumps by 20% at one session."""
+    returns = 0.01 * np.where(np.arange(sessions) % 2, 1, -1)
+    returns[at] = 0.2
+    return toy(close=100 * np.exp(np.cumsum(returns)))
+
+
+@pytest.mark.parametrize(
+    ("name", "lag"), [("quarter_ago", 63), ("half_year_ago", 126), ("year_ago", 252)]
+)
+def test_an_echo_is_heard_within_two_sessions_of_its_lag(name, lag):
+    (table,) = tables(moved(at=30)).values()
+    heard = np.flatnonzero(table[name] > 5)
+    # The session forecast is one after the row's.
+    np.testing.assert_array_equal(heard + 1 - 30, np.arange(lag - 2, lag + 3))
+
+
+def test_sessions_since_an_outlier():
+    (table,) = tables(moved(at=30)).values()
+    since = table["since_outlier"] * features.OUTLIER_MEMORY
+    assert (since.iloc[:30] == features.OUTLIER_MEMORY).all()
+    np.testing.assert_allclose(since.iloc[30:160], np.arange(130), atol=1e-4)
+    assert (since.iloc[160:] == features.OUTLIER_MEMORY).all()

@@ -93,3 +93,17 @@ def test_prices_are_left_alone(world):
     before = world.copy()
     Panel.of(world)
     pd.testing.assert_frame_equal(world, before, check_exact=True)
+
+
+def test_what_comes_after_a_gap_is_not_the_next_session(world):
+    days = world["date"].drop_duplicates().sort_values().reset_index(drop=True)
+    missing = days.between(days[300], days[330])
+    (history,) = Panel.of(
+        world[~world["date"].isin(days[missing])], tickers=["AAA"], universe=["AAA"]
+    ).histories
+    before = int(np.searchsorted(history.dates, days[299].to_datetime64()))
+    assert history.next_dates[before] == days[300].to_datetime64().astype("datetime64[D]")
+    assert np.isnan(history.next_returns[before])
+    np.testing.assert_array_equal(
+        history.next_returns[:before], history.log_returns[1 : before + 1]
+    )

@@ -361,5 +361,5 @@ def test_figures_of_outcomes_wait_for_an_outcome(frame):
     unknown = frame.assign(log_return=np.nan)
     with pytest.raises(HistoryError, match="gjr"):
         plots.pit(unknown)
-    with pytest.raises(HistoryError, match="lstm and gjr"):
+    with pytest.raises(HistoryError, match="lstm and naive"):
         plots.skill(unknown, "lstm")

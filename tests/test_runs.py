@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -94,7 +95,7 @@ def test_what_was_trained_on_cannot_be_forecast(world, trained, until):
 
 
 def test_a_ticker_that_had_no_session_yet(world, trained):
-    with pytest.raises(HistoryError, match="CCC has no session up to 2016-01-10"):
+    with pytest.raises(HistoryError, match="CCC has 0 sessions up to 2016-01-10"):
         runs.predict(trained("naive"), world, tickers=["CCC"], as_of=date(2016, 1, 10))
 
 
@@ -233,7 +234,7 @@ def test_truncated_files(home, file, share):
 @pytest.mark.parametrize("file", ["run.json", "weights.safetensors"])
 def test_missing_files(home, file):
     (home / "runs" / "lstm" / file).unlink()
-    assert "FileNotFoundError" in refused(home, "lstm")
+    assert "is not a file" in refused(home, "lstm")
     (home / "runs" / "lstm" / file).mkdir()
     refused(home, "lstm")
 
@@ -444,3 +445,49 @@ def test_what_the_trainer_left_is_never_read(home, world, trained):
         runs.predict(trained("lstm"), world, tickers=EVERYONE),
         check_exact=True,
     )
+
+
+def test_a_bundle_that_never_ends_is_refused(trained, tmp_path):
+    folder = runs.save(trained("naive"), tmp_path)
+    for never_ending in (lambda path: path.symlink_to("/dev/zero"), os.mkfifo):
+        (folder / "run.json").unlink()
+        never_ending(folder / "run.json")
+        with pytest.raises(BundleError, match="not a file"):
+            runs.read(folder)
+
+
+def test_no_bundle_speaks_to_the_terminal(trained, tmp_path):
+    folder = runs.save(trained("naive"), tmp_path)
+    document = json.loads((folder / "run.json").read_text())
+    for change in ({"tickers": ["\x1b]0;x\x07"]}, {"created": "\x1b[31m2099"}):
+        (folder / "run.json").write_text(json.dumps(document | change))
+        with pytest.raises(BundleError) as refused:
+            runs.read(folder)
+        assert str(refused.value).isprintable()
+
+
+def test_a_stray_folder_is_no_run(trained, tmp_path):
+    runs.save(trained("naive"), tmp_path)
+    (tmp_path / "runs" / "backup copy").mkdir()
+    assert runs.names(tmp_path) == [trained("naive").name]
+
+
+def test_a_universe_that_is_not_stored_has_no_market(trained, newcomer):
+    with pytest.raises(HistoryError, match="is its market"):
+        runs.predict(trained("lstm"), newcomer, tickers=["NEW"])
+
+
+def test_one_ticker_that_cannot_be_forecast_does_not_hide_the_others(trained, world):
+    short = world[
+        (world["ticker"] != "CCC") | (world["date"] > world["date"].max() - pd.Timedelta("30D"))
+    ]
+    found, failed = runs.predict_each(trained("lstm"), short, tickers=["AAA", "CCC"])
+    assert list(found["ticker"]) == ["AAA"]
+    assert list(failed) == ["CCC"]
+    assert "CCC has" in str(failed["CCC"])
+
+
+def test_a_garch_whose_last_session_is_gone_gives_no_forecast(trained, world, until):
+    later = world[world["date"] > pd.Timestamp(until)]
+    with pytest.raises(HistoryError, match="train a run with it"):
+        runs.predict(trained("gjr"), later, tickers=["AAA"])

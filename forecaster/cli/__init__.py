@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 failed, wholly or in part, and stderr says what; 2 wrong usage; 130 interrupted.
 """
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,9 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and exits; the one place where an error becomes an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal or pipe that cannot say an en dash
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -59,6 +63,8 @@ def _run(arguments: list[str]) -> int:
     except ForecastError as error:
         return _failed(str(error), error.exit_code, error)
     except typer.TyperException as error:
+        if not error.format_message():  # help was asked for by saying nothing, and given
+            return error.exit_code
         return _failed(f"{error.format_message()}; see `forecast --help`", error.exit_code, error)
     except OSError as error:
         return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 1, error)

@@ -38,13 +38,19 @@ def backtest(
         datetime | None,
         typer.Option(
             formats=options.DAY,
+            metavar="YYYY-MM-DD",
             help="First date forecast; by default the first after the run's training span.",
             show_default=False,
         ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option(formats=options.DAY, help="Last date forecast.", show_default=False),
+        typer.Option(
+            formats=options.DAY,
+            metavar="YYYY-MM-DD",
+            help="Last date forecast.",
+            show_default=False,
+        ),
     ] = None,
     refit: Annotated[
         str | None,
@@ -59,8 +65,7 @@ def backtest(
         str | None,
         typer.Option(
             "--run",
-            help="The trained run that stands for its model; by default the latest, if it is of one "
-            "of the models.",
+            help="The trained run that stands for its model; by default the latest of the first model.",
             show_default=False,
         ),
     ] = None,
@@ -87,6 +92,7 @@ def backtest(
     output.start(quiet=quiet, verbose=verbose)
     options.in_order(options.day(start), options.day(end))
     names = [name.strip() for name in models.split(",") if name.strip()]
+    backtest.check_models(names)
     rhythm = schedule(refit) if refit is not None else "yearly"
     trained = _trained(options.folder(home), run, names, refit)
     if trained:
@@ -139,8 +145,7 @@ def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -
         return None
     if run is not None:
         return runs.load(home, run)
-    of_models = [r for r in runs.readable(home) if r.model.name in names]
-    return max(of_models, key=lambda r: r.created, default=None)
+    return next((r for r in runs.readable(home) if r.model.name == names[0]), None)
 
 
 def _print(found: Any, folder: Path) -> None:

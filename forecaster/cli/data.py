@@ -23,10 +23,16 @@ def fetch(
         str, typer.Option(help="yahoo, sample (two indices, offline), or a CSV or Parquet file.")
     ] = "yahoo",
     start: Annotated[
-        datetime | None, typer.Option(formats=options.DAY, help="First date.", show_default=False)
+        datetime | None,
+        typer.Option(
+            formats=options.DAY, metavar="YYYY-MM-DD", help="First date.", show_default=False
+        ),
     ] = None,
     end: Annotated[
-        datetime | None, typer.Option(formats=options.DAY, help="Last date.", show_default=False)
+        datetime | None,
+        typer.Option(
+            formats=options.DAY, metavar="YYYY-MM-DD", help="Last date.", show_default=False
+        ),
     ] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Replace what is stored, whatever it is.")
@@ -109,7 +115,12 @@ def _stored(ticker: str, outcome: Any, source: str, refresh: bool, home: Any) ->
 
 
 @app.command("list")
-def listing(home: options.Home = None, as_json: options.Json = False) -> None:
+def listing(
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
     """List the stored tickers: dates, rows, source and age.
 
     Example: forecast data list --json
@@ -118,6 +129,7 @@ def listing(home: options.Home = None, as_json: options.Json = False) -> None:
 
     from forecaster.store import Store
 
+    output.start(quiet=quiet, verbose=verbose)
     inventory = Store(options.folder(home)).inventory()
     age = (pd.Timestamp.now("UTC") - inventory["fetched_at"]).dt.total_seconds() / 86_400
     shown = inventory.assign(

@@ -10,7 +10,12 @@ from forecaster.cli import options, output
 
 Until = Annotated[
     datetime | None,
-    typer.Option(formats=options.DAY, help="Last date to learn from.", show_default=False),
+    typer.Option(
+        formats=options.DAY,
+        metavar="YYYY-MM-DD",
+        help="Last date to learn from.",
+        show_default=False,
+    ),
 ]
 RunName = Annotated[
     str | None,
@@ -28,10 +33,13 @@ def train(
     until: Until = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Networks to train and average.", show_default="1"),
+        typer.Option(
+            min=1, help="Networks to train and average; 1 by default.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="The most epochs to train.", show_default="20")
+        int | None,
+        typer.Option(min=1, help="The most epochs to train; 20 by default.", show_default=False),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings.", show_default=False)
@@ -49,12 +57,14 @@ def train(
     Example: forecast train --until 2023-12-29
     """
     from forecaster import runs
+    from forecaster.models import create
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     settings = _settings(config, seeds=seeds, epochs=epochs)
     if run is not None:
         runs.checked_name(run)
+    create(model, settings)  # says so at once if there is none
     store = Store(options.folder(home))
     frame = store.read(options.stored(store, tickers))
     with output.progress(quiet=quiet) as progress:
@@ -84,7 +94,9 @@ def predict(
     run: RunName = None,
     as_of: Annotated[
         datetime | None,
-        typer.Option(formats=options.DAY, help="Last date to use.", show_default=False),
+        typer.Option(
+            formats=options.DAY, metavar="YYYY-MM-DD", help="Last date to use.", show_default=False
+        ),
     ] = None,
     csv: Annotated[
         Path | None,
@@ -104,7 +116,7 @@ def predict(
     output.start(quiet=quiet, verbose=verbose)
     trained = runs.load(options.folder(home), run)
     frame, asked = prices_for(trained, options.folder(home), tickers)
-    found = runs.predict(trained, frame, tickers=asked, as_of=options.day(as_of))
+    found, failed = runs.predict_each(trained, frame, tickers=asked, as_of=options.day(as_of))
     if csv is not None:
         with disk.replacing(csv) as temporary:
             found.to_csv(temporary, index=False)
@@ -113,17 +125,27 @@ def predict(
         for row in rows:
             _warn_if_stale(row)
     if as_json:
-        cutoff = max(row["cutoff"] for row in rows)
+        cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump({"run": trained.name, "as_of": cutoff, "forecasts": rows})
-    else:
+    elif rows:
         _print_forecasts(trained, rows)
+    for error in failed.values():
+        typer.echo(f"error: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
-def runs(home: options.Home = None, as_json: options.Json = False) -> None:
+def runs(
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
     """List the trained runs.
 
     Example: forecast runs
     """
+    output.start(quiet=quiet, verbose=verbose)
     from forecaster import runs
     from forecaster.errors import BundleError
 

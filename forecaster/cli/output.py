@@ -45,7 +45,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 
     console = Console(file=sys.stdout)
     wanted = Measurement.get(console, console.options.update(max_width=10_000), drawn).maximum
     console.width = max(console.width, wanted)
-    console.print(drawn)
+    with console.capture() as capture:
+        console.print(drawn)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    print("\n".join(line for line in lines if line))
 
 
 @contextmanager
@@ -70,10 +73,15 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    with bar:
-        task = bar.add_task("starting", total=None)
 
-        def told(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=text)
+    def told(done: int, total: int, text: str) -> None:
+        # Begun here, so that what fails before anything is done leaves no empty bar.
+        task = bar.task_ids[0] if bar.task_ids else bar.add_task(text)
+        bar.start()
+        bar.update(task, completed=done, total=total, description=text)
 
+    try:
         yield told
+    finally:
+        if bar.task_ids:
+            bar.stop()

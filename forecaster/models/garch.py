@@ -26,6 +26,9 @@ from forecaster.panel import History, Panel
 MIN_SESSIONS = 250
 """Sessions a ticker needs before its parameters mean anything."""
 
+WARMUP = 20
+"""Sessions after which a volatility means something."""
+
 PERCENT = 100.0
 """Returns are fitted in percent: the optimiser of ``arch`` wants numbers near one."""
 
@@ -81,8 +84,9 @@ class Garch:
             fitted = self._fitted[history.ticker]
             begin = history.count_until(np.datetime64(int(fitted.last), "D")) - 1
             index = history.between(first, last)
-            index = index[index >= max(begin, 0)]
-            if len(index):
+            index = index[index >= begin]
+            # The recursion goes on from the last session fitted, so that must be there.
+            if begin >= 0 and len(index):
                 variance = _filter(fitted, history.log_returns[begin:])[index - begin]
                 ones = np.ones(len(index))
                 scale = np.sqrt(variance * (fitted.df - 2) / fitted.df) / PERCENT
@@ -153,7 +157,7 @@ def _fit(name: str, history: History, known: int) -> Fitted:
 
 def _riskmetrics(history: History, known: int, last: float) -> Fitted:
     width = history.volatility[: known - 1]
-    scale, df = student.fit(history.log_returns[1:known][20:] / width[20:])
+    scale, df = student.fit(history.log_returns[1:known][WARMUP:] / width[WARMUP:])
     inflation = scale**2 * df / (df - 2)
     return Fitted(
         mu=0.0,

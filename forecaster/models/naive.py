@@ -24,6 +24,9 @@ from forecaster.models import (
 )
 from forecaster.panel import History, Panel
 
+WIDTH_WARMUP = 20
+"""Sessions after which a width means something."""
+
 WINDOW = 250
 """Sessions whose spread the naive forecast takes for tomorrow's: about a year."""
 
@@ -66,7 +69,7 @@ class RandomWalk:
         for done, history in enumerate(panel.histories, start=1):
             known = history.count_until(until)
             if known > MIN_SESSIONS:
-                ratio = history.log_returns[1:known] / self._width(history)[: known - 1]
+                ratio = history.next_returns[: known - 1] / self._width(history)[: known - 1]
                 # Widths from a handful of returns say little.
                 self._shapes[history.ticker] = student.fit(ratio[WIDTH_WARMUP:])
             progress(done, len(panel.histories), f"{self.name} {history.ticker}")
@@ -110,9 +113,6 @@ class RandomWalk:
 
     def export(self, folder: Path) -> None:
         """There is no other format."""
-
-
-WIDTH_WARMUP = 20
 
 
 def create(name: str, config: RecurrentConfig) -> RandomWalk:

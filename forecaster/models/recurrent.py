@@ -34,6 +34,7 @@ from forecaster.models.training import (
     CELLS,
     DF_START,
     LOCATION_UNIT,
+    LOG_SCALE_MOST,
     LOG_SCALE_START,
     Training,
     Windowed,
@@ -241,6 +242,8 @@ class Recurrent:
         for name in ("scaler_mean", "scaler_scale"):
             if arrays[name].shape != (inputs,):
                 raise ValueError(f"{name} has shape {arrays[name].shape}")
+        if not (arrays["scaler_scale"] > 0).all():
+            raise ValueError("scaler_scale must be above 0")
         self.scaler = Scaler(arrays["scaler_mean"], arrays["scaler_scale"], self.config.clip)
         self.networks = [
             Network.of(weights) for weights in zip(*(arrays[name] for name in WEIGHTS), strict=True)
@@ -275,7 +278,8 @@ def student_of(
     Three (sessions,) arrays; location and scale are of the log return, a fraction.
     """
     location = LOCATION_UNIT * output[:, 0] * volatility
-    scale = np.exp(output[:, 1] + LOG_SCALE_START) * volatility
+    log_scale = np.clip(output[:, 1] + LOG_SCALE_START, -LOG_SCALE_MOST, LOG_SCALE_MOST)
+    scale = np.exp(log_scale) * volatility
     df = DF_BOUNDS[0] + np.logaddexp(0.0, output[:, 2] + DF_START)
     return location, scale, np.minimum(df, DF_BOUNDS[1])
 

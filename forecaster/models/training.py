@@ -4,6 +4,7 @@ The loss is the negative log likelihood of a Student-t, at every session of a wi
 warm-up. A training is a sequence of epochs whose whole state can be saved and restored.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ from forecaster.student import DF_BOUNDS
 
 LOCATION_UNIT, LOG_SCALE_START, DF_START = 0.1, -0.15, 4.0
 """What zero outputs mean, in EWMA volatilities: location 0, scale 0.86, 6.1 degrees of freedom."""
+
+
+LOG_SCALE_MOST = 10.0
+"""No forecast is wider or narrower than this says, whatever weights a foreign bundle holds."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Windowed:
         lengths = [h.count_until(until) for h in histories]
         targets, dates = [], []
         for history, length in zip(histories, lengths, strict=True):
-            ratio = history.log_returns[1:length] / history.volatility[: length - 1]
+            ratio = history.next_returns[: length - 1] / history.volatility[: length - 1]
             targets.append(np.append(ratio, np.nan).astype(np.float32))
             dates.append(history.next_dates[:length])
         target, date = np.concatenate(targets), np.concatenate(dates)
@@ -174,7 +179,8 @@ class Windowed:
             begin = np.append(begin, self._starts(self.train_targets, rng.random()))
         rng.shuffle(begin)
         for i in range(0, len(begin) - size + 1, size):
-            yield self._gather(begin[i : i + size], self.train_targets)
+            x, y = self._gather(begin[i : i + size], self.train_targets)
+            yield x * self._kept(rng, x.shape), y
 
     def validation_loss(self, model: Any) -> float:
         """Mean negative log likelihood of the sessions held out; nats a session."""
@@ -187,6 +193,17 @@ class Windowed:
                 total += float(negative_log_likelihood(y, model(x, training=False))) * scored
                 count += scored
         return total / count
+
+    def _kept(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Dropout of whole features of a window: (batch, 1, features), of mean one.
+
+        A hidden feature is 0, which is what an unknown one is (see :class:`Scaler`): the network
+        learns to do without, and leans on no single one (Srivastava et al., 2014).
+        """
+        batch, _, features = shape
+        rate = self.config.feature_dropout
+        kept = rng.random((batch, 1, features)) >= rate
+        return kept.astype(np.float32) / np.float32(1 - rate)
 
     def _starts(self, targets: np.ndarray, shift: float) -> np.ndarray:
         """Where windows start that score at least one target."""
@@ -242,6 +259,7 @@ def keras_on_tensorflow() -> ModuleType:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # oneDNN chooses its kernels, and so its rounding, as it runs.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    logging.getLogger("tensorflow").setLevel(logging.CRITICAL)  # it comments on interruptions
     with _stderr_silenced():
         import keras
         import tensorflow as tf

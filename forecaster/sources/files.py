@@ -104,7 +104,7 @@ def _read(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
         first_bytes = file.read(4)
     if not first_bytes:
-        raise ValueError("it is empty")
+        raise ValueError("it is empty, and holds no table")
     return _read_parquet(path) if first_bytes == b"PAR1" else _read_csv(path)
 
 
