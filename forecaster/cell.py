@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 64
+CHUNK = 32
 """Series advanced together. Always this many, with zeros where there are fewer: a matrix product
 of one shape rounds in one way, so a ticker's forecast is the same alone and among others."""
 

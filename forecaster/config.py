@@ -28,7 +28,7 @@ class RecurrentConfig:
     """Windows in a training step."""
     epochs: int = 20
     """The most passes over the training windows; early stopping usually ends sooner."""
-    steps: int = 20
+    steps: int = 10
     """The least training steps in an epoch, for universes too small to fill them."""
     patience: int = 5
     """Epochs without a better validation loss before training stops."""

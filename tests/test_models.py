@@ -44,6 +44,11 @@ def tested(world, trained):
     return test
 
 
+def whole(histories):
+    """The first block of sessions of each history, which the network reads from its start."""
+    return [(h, np.arange(min(len(h.dates), recurrent_module.BLOCK))) for h in histories]
+
+
 def known(frame, cutoff):
     """What forecasts up to a cutoff say, without what came to pass."""
     frame = frame[frame["cutoff"] <= pd.Timestamp(cutoff)]
@@ -227,7 +232,7 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
         assert frame["ticker"].tolist() == ["NEW", "AAA"]
         assert_same(frame[1:].reset_index(drop=True), runs.predict(run, world, tickers=["AAA"]))
     else:
-        with pytest.raises(HistoryError, match="cannot forecast NEW"):
+        with pytest.raises(HistoryError, match="train a run with it"):
             runs.predict(run, both, tickers=["NEW", "AAA"])
 
 
@@ -403,8 +408,9 @@ def test_the_exported_network_is_the_one_that_forecasts(world, trained, tmp_path
     model.export(tmp_path)
     keras = training_module.keras_on_tensorflow()
     exported = keras.models.load_model(tmp_path / "lstm-0.keras", safe_mode=True, compile=False)
-    for history, found in zip(histories, model.outputs(histories), strict=True):
-        expected = exported.predict(model.inputs(history)[None], verbose=0)[0]
+    for history, found in zip(histories, model.outputs(whole(histories)), strict=True):
+        read = model.inputs(history, slice(len(found)))
+        expected = exported.predict(read[None], verbose=0)[0]
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
@@ -455,7 +461,7 @@ def test_features_that_no_ticker_has_are_left_out(world, tiny):
     model.fit(Panel.of(closes), np.datetime64("2018-01-01"))
     assert "return" in model.features
     assert not {"range_today", "volume_surprise", "market_dispersion"} & set(model.features)
-    assert model.inputs(Panel.of(closes).histories[0]).shape[1] == len(model.features)
+    assert model.inputs(Panel.of(closes).histories[0], slice(None)).shape[1] == len(model.features)
 
 
 def test_several_seeds_are_averaged(world, trained):
@@ -467,11 +473,15 @@ def test_several_seeds_are_averaged(world, trained):
     both.training = [*model.training, *({**row, "seed": 1} for row in model.training)]
     both.networks = [model.networks[0], other]
     shift = (np.float32([1, 2, 3]) - model.networks[0].head_bias) / 2
-    for one, two in zip(model.outputs(histories), both.outputs(histories), strict=True):
+    for one, two in zip(
+        model.outputs(whole(histories)), both.outputs(whole(histories)), strict=True
+    ):
         np.testing.assert_allclose(two - one, np.tile(shift, (len(one), 1)), atol=1e-6)
     again = create("lstm")
     again.restore(both.state())
-    np.testing.assert_array_equal(again.outputs(histories)[0], both.outputs(histories)[0])
+    np.testing.assert_array_equal(
+        again.outputs(whole(histories))[0], both.outputs(whole(histories))[0]
+    )
 
 
 def test_what_is_held_out_is_not_trained_on(world, tiny, until):
@@ -516,3 +526,26 @@ def test_training_is_recorded_and_stops_when_it_no_longer_helps(world, tiny, unt
 
 def test_the_default_is_the_configuration_of_the_dataclass():
     assert create("lstm").config == RecurrentConfig()
+
+
+def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, world):
+    block = recurrent_module.BLOCK
+    model, (history, *_) = trained("lstm").model, Panel.of(world).histories
+    assert len(history.dates) > block + 60
+    every = np.arange(60, len(history.dates))
+    (together,) = model.outputs([(history, every)])
+    for session in (60, block - 1, block, block + 1, len(history.dates) - 1):
+        (alone,) = model.outputs([(history, np.array([session]))])
+        np.testing.assert_array_equal(alone[0], together[session - 60])
+
+
+def test_spans_begin_a_block_or_two_before_what_is_asked(world):
+    block = recurrent_module.BLOCK
+    history = Panel.of(world).histories[0]
+    spans = recurrent_module._spans(history, np.array([5, block - 1, block, 3 * block + 7]))
+    found = [(span.begin, span.end, span.index.tolist()) for span in spans]
+    assert found == [
+        (0, block, [5, block - 1]),
+        (0, block + 1, [block]),
+        (2 * block, 3 * block + 8, [3 * block + 7]),
+    ]

@@ -12,7 +12,6 @@ Training is Keras on TensorFlow; forecasts run through :mod:`forecaster.cell`, w
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +42,9 @@ from forecaster.models.training import (
 )
 from forecaster.panel import History, Panel
 from forecaster.student import DF_BOUNDS
+
+BLOCK = 512
+"""A forecast remembers at least so many sessions, where there are; see :func:`_spans`."""
 
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
@@ -181,32 +183,41 @@ class Recurrent:
         spans = [h.between(first, last) for h in panel.histories]
         spans = [index[index >= MIN_SESSIONS - 1] for index in spans]
         asked = [(h, i) for h, i in zip(panel.histories, spans, strict=True) if len(i)]
-        outputs = self.outputs([history for history, _ in asked])
-        frames = [forecasts.empty()]
-        for (history, index), output in zip(asked, outputs, strict=True):
-            location, scale, df = student_of(output, history.volatility)
-            frames.append(
-                history.student_forecasts(
-                    self.name, index, location[index], scale[index], df[index]
-                )
-            )
+        if not asked:
+            return forecasts.empty()
+        frames = []
+        for (history, index), output in zip(asked, self.outputs(asked), strict=True):
+            location, scale, df = student_of(output, history.volatility[index])
+            frames.append(history.student_forecasts(self.name, index, location, scale, df))
         return forecasts.concat(frames)
 
-    def inputs(self, history: History) -> np.ndarray:
-        """What the network reads: (sessions, features), scaled."""
+    def inputs(self, history: History, sessions: slice) -> np.ndarray:
+        """What the network reads of some sessions: (sessions, features), scaled."""
         columns = [FEATURES.index(name) for name in self.features]
-        return self.scaler.transform(history.features[:, columns])
+        return self.scaler.transform(history.features[sessions, columns])
 
-    def outputs(self, histories: list[History]) -> list[np.ndarray]:
-        """The head's raw outputs, averaged over the seeds: (sessions, 3) for each history."""
-        inputs = [self.inputs(history) for history in histories]
-        total: list[Any] = [0.0] * len(inputs)
+    def outputs(self, asked: Sequence[tuple[History, np.ndarray]]) -> list[np.ndarray]:
+        """The head's raw outputs at some sessions of each history, averaged over the seeds.
+
+        Parameters
+        ----------
+        asked : histories, and the indices of their sessions, ascending and not empty.
+
+        Returns
+        -------
+        (len(indices), 3) for each.
+        """
+        spans = [span for history, index in asked for span in _spans(history, index)]
+        inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in spans]
+        total = np.zeros((sum(len(index) for _, index in asked), 3))
         for network in self.networks:
             hidden = cell.hidden_states(network.cell, inputs, CELLS[self.name].advance)
+            rows = [h[span.index - span.begin] for h, span in zip(hidden, spans, strict=True)]
             # Not a matrix product, which may round otherwise with another number of sessions.
-            heads = (np.einsum("tu,uk->tk", h, network.head_kernel) for h in hidden)
-            total = [t + (h + network.head_bias) for t, h in zip(total, heads, strict=True)]
-        return [t.astype(float) / len(self.networks) for t in total]
+            total += np.einsum("tu,uk->tk", np.concatenate(rows), network.head_kernel)
+            total += network.head_bias
+        ends = np.cumsum([len(index) for _, index in asked])
+        return np.split(total / len(self.networks), ends[:-1])
 
     def state(self) -> State:
         """Scaler and weights; of several seeds, the first axis is the seed."""
@@ -255,6 +266,29 @@ class Recurrent:
             model = network_of(self.name, len(self.features), self.config)
             model.set_weights(network.weights)
             model.save(folder / f"{self.name}-{seed}.keras")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Sessions that the network reads in one go, and those of them that are asked about."""
+
+    history: History
+    begin: int
+    end: int
+    index: np.ndarray
+
+
+def _spans(history: History, index: np.ndarray) -> list[Span]:
+    """The spans that give the outputs at some sessions of a history, in order.
+
+    The memory starts empty at a session that depends on the one asked about alone, ``BLOCK`` to twice
+    ``BLOCK`` sessions before it: the same, whatever else is asked, and not the whole history.
+    """
+    blocks = np.split(index, np.flatnonzero(np.diff(index // BLOCK)) + 1)
+    return [
+        Span(history, max(0, int(block[0]) // BLOCK - 1) * BLOCK, int(block[-1]) + 1, block)
+        for block in blocks
+    ]
 
 
 def _networks(kept: State) -> list[Network]:
