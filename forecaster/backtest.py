@@ -86,10 +86,12 @@ def run(
             f"--models {','.join(models)}"
         )
     tickers = sorted(tickers or frame["ticker"].unique())
-    panel = Panel.of(frame[frame["ticker"].isin(tickers)])
-    sessions = panel.sessions
+    own = frame[frame["ticker"].isin(tickers)]
+    sessions = np.unique(own["date"].to_numpy().astype("datetime64[D]"))
     first, last = _span(sessions, start, end, trained)
     folds = list(walk_forward(sessions, start=first, end=last, refit=refit))
+    fitted = [name for name in models if not trained or name != trained.model.name]
+    panel = Panel.of(own) if fitted else Panel(())  # features cost, and may not be needed
     total = len(folds) * len(models)
     frames, done = [], 0
     for name, model in created.items():

@@ -48,29 +48,40 @@ class History:
         """How many sessions there are up to ``date``, included."""
         return int(np.searchsorted(self.dates, date, side="right"))
 
-    def student_forecasts(
-        self,
-        model: str,
-        index: np.ndarray,
-        location: np.ndarray,
-        scale: np.ndarray,
-        df: np.ndarray,
-    ) -> pd.DataFrame:
-        """The forecasts frame of Student-t forecasts made at the closes of the sessions ``index``.
 
-        ``location`` and ``scale`` are of the next session's log return; all are (len(index),).
-        """
-        return forecasts.from_student(
-            ticker=self.ticker,
-            model=model,
-            cutoff=self.dates[index],
-            date=self.next_dates[index],
-            last_close=self.close[index],
-            log_return=self.next_returns[index],
-            location=location,
-            scale=scale,
-            df=df,
-        )
+@dataclass(frozen=True)
+class Spread:
+    """Student-t forecasts of one ticker, made at the closes of some sessions; (len(index),) each."""
+
+    history: History
+    index: np.ndarray
+    """Indices of the sessions"""
+    location: np.ndarray
+    """Of the next session's log return, a fraction"""
+    scale: np.ndarray
+    df: np.ndarray
+
+
+def forecasts_of(model: str, spreads: Sequence[Spread]) -> pd.DataFrame:
+    """The forecasts frame of a model's Student-t forecasts."""
+    if not spreads:
+        return forecasts.empty()
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(s.history, name)[s.index] for s in spreads])
+
+    tickers = [s.history.ticker for s in spreads]
+    return forecasts.from_student(
+        ticker=np.repeat(np.array(tickers, dtype=object), [len(s.index) for s in spreads]),
+        model=model,
+        cutoff=joined("dates"),
+        date=joined("next_dates"),
+        last_close=joined("close"),
+        log_return=joined("next_returns"),
+        location=np.concatenate([s.location for s in spreads]),
+        scale=np.concatenate([s.scale for s in spreads]),
+        df=np.concatenate([s.df for s in spreads]),
+    )
 
 
 @dataclass(frozen=True)

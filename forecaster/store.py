@@ -117,7 +117,9 @@ class Store:
         self.require(wanted)
         with ThreadPoolExecutor() as pool:
             tables = list(pool.map(self._table, wanted))
-        return prices.check(pa.concat_tables(tables).to_pandas())
+        return prices.check(
+            pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
+        )
 
     def inventory(self) -> pd.DataFrame:
         """What is stored: ``ticker, first, last, rows, source, fetched_at`` (in UTC).

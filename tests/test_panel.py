@@ -4,7 +4,7 @@ import pytest
 
 from forecaster import forecasts, prices
 from forecaster.features import FEATURES
-from forecaster.panel import Panel
+from forecaster.panel import Panel, Spread, forecasts_of
 
 
 def day(text):
@@ -54,7 +54,8 @@ def test_between_and_count_until_include_their_ends(weekend):
 def test_student_forecasts_say_what_happened_next(weekend):
     (history,) = Panel.of(weekend).histories
     index = np.array([2, 3])
-    frame = history.student_forecasts("toy", index, np.zeros(2), np.ones(2), np.full(2, 5.0))
+    spread = Spread(history, index, np.zeros(2), np.ones(2), np.full(2, 5.0))
+    frame = forecasts_of("toy", [spread])
     pd.testing.assert_frame_equal(frame, forecasts.check(frame))
     assert frame["cutoff"].dt.strftime("%m-%d").tolist() == ["01-12", "01-16"]
     assert frame["date"].dt.strftime("%m-%d").tolist() == ["01-16", "01-17"]

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, student
+from forecaster import student
 from forecaster.config import RecurrentConfig
 from forecaster.features import FLOOR
 from forecaster.models import NO_CHECKPOINT, Checkpoint, Progress, State, silent, too_short
-from forecaster.panel import History, Panel
+from forecaster.panel import History, Panel, Spread, forecasts_of
 
 MIN_SESSIONS = 250
 """Sessions a ticker needs before its parameters mean anything."""
@@ -77,7 +77,7 @@ class Garch:
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
         """The forecasts frame of the tickers that were fitted, from their last fitted session on."""
-        frames = [forecasts.empty()]
+        spreads = []
         for history in panel.histories:
             if history.ticker not in self._fitted:
                 continue
@@ -88,14 +88,11 @@ class Garch:
             # The recursion goes on from the last session fitted, so that must be there.
             if begin >= 0 and len(index):
                 variance = _filter(fitted, history.log_returns[begin:])[index - begin]
-                ones = np.ones(len(index))
                 scale = np.sqrt(variance * (fitted.df - 2) / fitted.df) / PERCENT
-                frames.append(
-                    history.student_forecasts(
-                        self.name, index, fitted.mu / PERCENT * ones, scale, fitted.df * ones
-                    )
-                )
-        return forecasts.concat(frames)
+                zeros = np.zeros(len(index))
+                location = zeros + fitted.mu / PERCENT
+                spreads.append(Spread(history, index, location, scale, zeros + fitted.df))
+        return forecasts_of(self.name, spreads)
 
     def state(self) -> State:
         """The parameters by ticker."""

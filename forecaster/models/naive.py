@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, student
+from forecaster import student
 from forecaster.config import RecurrentConfig
 from forecaster.features import FLOOR
 from forecaster.models import (
@@ -22,7 +22,7 @@ from forecaster.models import (
     silent,
     too_short,
 )
-from forecaster.panel import History, Panel
+from forecaster.panel import History, Panel, Spread, forecasts_of
 
 WIDTH_WARMUP = 20
 """Sessions after which a width means something."""
@@ -78,23 +78,16 @@ class RandomWalk:
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
         """The forecasts frame of the tickers that were fitted."""
-        frames = [forecasts.empty()]
+        spreads = []
         for history in panel.histories:
             index = history.between(first, last)
             index = index[index >= MIN_SESSIONS - 1]
             if history.ticker in self._shapes and len(index):
                 scale, df = self._shapes[history.ticker]
-                width = self._width(history)[index]
-                frames.append(
-                    history.student_forecasts(
-                        self.name,
-                        index,
-                        np.zeros(len(index)),
-                        scale * width,
-                        np.full(len(index), df),
-                    )
-                )
-        return forecasts.concat(frames)
+                zeros = np.zeros(len(index))
+                width = scale * self._width(history)[index]
+                spreads.append(Spread(history, index, zeros, width, zeros + df))
+        return forecasts_of(self.name, spreads)
 
     def state(self) -> State:
         """The shapes by ticker."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import cell, forecasts
+from forecaster import cell
 from forecaster.config import RecurrentConfig, replaced
 from forecaster.errors import HistoryError
 from forecaster.features import FEATURES
@@ -40,7 +40,7 @@ from forecaster.models.training import (
     network_of,
     numbered,
 )
-from forecaster.panel import History, Panel
+from forecaster.panel import History, Panel, Spread, forecasts_of
 from forecaster.student import DF_BOUNDS
 
 BLOCK = 512
@@ -184,12 +184,14 @@ class Recurrent:
         spans = [index[index >= MIN_SESSIONS - 1] for index in spans]
         asked = [(h, i) for h, i in zip(panel.histories, spans, strict=True) if len(i)]
         if not asked:
-            return forecasts.empty()
-        frames = []
-        for (history, index), output in zip(asked, self.outputs(asked), strict=True):
-            location, scale, df = student_of(output, history.volatility[index])
-            frames.append(history.student_forecasts(self.name, index, location, scale, df))
-        return forecasts.concat(frames)
+            return forecasts_of(self.name, [])
+        return forecasts_of(
+            self.name,
+            [
+                Spread(history, index, *student_of(output, history.volatility[index]))
+                for (history, index), output in zip(asked, self.outputs(asked), strict=True)
+            ],
+        )
 
     def inputs(self, history: History, sessions: slice) -> np.ndarray:
         """What the network reads of some sessions: (sessions, features), scaled."""
