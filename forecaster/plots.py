@@ -28,7 +28,7 @@ BANDS = {0.95: "#D3E6F2", 0.8: "#A3CAE3", 0.5: "#66A9D1"}
 INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
 BINS = 20
 MONTH = 21
-MOST_TICKERS = 4
+MOST_TICKERS = 3
 
 
 def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 250) -> "Figure":
@@ -223,7 +223,7 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
 def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"]]:
     """Yield the figures of a backtest, each with a name that is safe as a file's stem.
 
-    ``forecast-TICKER`` and ``volatility-TICKER`` for the first four of the model's tickers only,
+    ``forecast-TICKER`` and ``volatility-TICKER`` for the first three of the model's tickers only,
     then ``pit``, and ``skill`` against those of gjr and naive that the frame has.
 
     Raises

@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 from forecaster import calendars, disk, prices
 from forecaster.errors import StoreError
 
+# Arrow's own allocator keeps 30 MB for a next time that a short command never has.
+pa.set_memory_pool(pa.system_memory_pool())
+
 _EXTENSION = ".parquet"
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_^")
 # Windows keeps these names for devices, whatever the extension.
