@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -25,8 +25,11 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv/dev .venv-peers/ready
+	for script in accuracy ablation speed scaling fits referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv .venv-peers $(DEMO)
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Forecaster needs Python 3.11 or later as python3; name another with: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -41,3 +44,8 @@ clean:
 	@echo "Installing Forecaster and its test tools in .venv; the first time this takes a few minutes."
 	$(INSTALL) --editable ".[dev]"
 	@touch $@ .venv/forecaster
+
+.venv-peers/ready: .venv/bin/python benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements-peers.txt
+	@touch $@

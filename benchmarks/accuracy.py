@@ -1,0 +1,54 @@
+"""How good the LSTM's default settings are: every set of prices, three seeds, against GJR-GARCH-t.
+
+The LSTM is trained once, to the end of the training span, and forecasts every later session; gjr is
+refitted every 250 sessions. Scores are means over sessions and tickers that both forecast; `ratio`
+is the CRPS over gjr's, `better` the number of tickers on which it is lower. Seconds are of training,
+on all cores, imports left out. `python benchmarks/accuracy.py [SET...]`
+"""
+
+import sys
+import time
+
+import common
+
+from forecaster import backtest, runs
+from forecaster.config import RecurrentConfig
+
+SEEDS = (0, 1, 2)
+
+
+def main(names: list[str]) -> None:
+    """Scores gjr and the LSTM on each set."""
+    common.warm_up()
+    for name in names:
+        work = common.WORKS[name]()
+        begin = time.perf_counter()
+        bar = common.bar(work, again=True)
+        common.row(
+            "accuracy",
+            {"set": name, "model": "gjr", "seed": ""},
+            **common.scores(bar, bar.assign(model="bar")),
+            seconds=time.perf_counter() - begin,
+        )
+        for seed in SEEDS:
+            begin = time.perf_counter()
+            run = runs.train(work.universe, until=work.until, config=RecurrentConfig(seed=seed))
+            seconds = time.perf_counter() - begin
+            found = backtest.run(
+                work.prices,
+                ["lstm"],
+                tickers=work.scored,
+                start=work.start,
+                end=work.end,
+                trained=run,
+            )
+            common.row(
+                "accuracy",
+                {"set": name, "model": "lstm", "seed": seed},
+                **common.scores(found.forecasts, bar),
+                seconds=seconds,
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(common.WORKS))

@@ -1,0 +1,151 @@
+"""How long whole processes take beside others, in turn, on one core: `python benchmarks/speed.py [NAME...]`
+
+Each measurement runs ours, then the other, so many times over; a row gives the medians of the seconds, of
+their ratio pair by pair, and of peak memory. `cpu_ratio` is of processor time, which says the same on a
+machine that does something else at the time.
+
+- train-neuralforecast: `forecast train` on W1's training span, prices stored before, against the tuned
+  LSTM of neuralforecast; its forecasting is taken off, its imports are not.
+- train-tutorial: the same against the LSTM of the tutorials.
+- per-target: training per target, dense against one window per target; no whole processes, but seconds.
+- predict: `forecast predict` of 20 tickers against `python -c "import tensorflow"`.
+- help: `forecast --help` against `python -c "import typer"`.
+- backtest-lstm: `forecast backtest --models lstm` of a trained run over W2 against the imports it makes;
+  `beyond` is the difference.
+- backtest-gjr: the same of gjr, refitted every year; and with all cores against one.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+import referee
+
+IMPORTS = "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot"
+PYTHON = [sys.executable, "-c"]
+
+Run = Callable[[], common.Cost]
+
+
+def pairs(name: str, times: int, ours: Run, other: Run) -> None:
+    """Runs both in turn and writes a row."""
+    found = [(ours(), other()) for _ in range(times)]
+    common.row(
+        "speed",
+        {"measure": name},
+        pairs=times,
+        seconds=statistics.median(mine.wall for mine, _ in found),
+        other_seconds=statistics.median(theirs.wall for _, theirs in found),
+        ratio=statistics.median(mine.wall / theirs.wall for mine, theirs in found),
+        cpu_ratio=statistics.median(mine.cpu / theirs.cpu for mine, theirs in found),
+        beyond=statistics.median(mine.wall - theirs.wall for mine, theirs in found),
+        peak=statistics.median(mine.peak for mine, _ in found),
+        other_peak=statistics.median(theirs.peak for _, theirs in found),
+    )
+
+
+def run(command: list[str]) -> Run:
+    """The cost of a command on one core, whenever it is called."""
+    return lambda: common.cost(command)
+
+
+def train_command() -> list[str]:
+    """`forecast train` on W1."""
+    work = common.w1()
+    return referee.train(work, common.stocked(common.CACHE / "w1-home", work.prices), 0)
+
+
+def train_neuralforecast() -> None:
+    """Ours against the tuned LSTM of neuralforecast, less its forecasting."""
+
+    def other() -> common.Cost:
+        _, told, _ = referee.theirs("neuralforecast-lstm")
+        spent = told["predict_seconds"]
+        return common.Cost(told["wall"] - spent, told["cpu"] - spent, told["peak"])
+
+    pairs("train-neuralforecast", 3, run(train_command()), other)
+
+
+def train_tutorial() -> None:
+    """Ours against the LSTM of the tutorials."""
+    pairs("train-tutorial", 1, run(train_command()), run(referee.command("tutorial-lstm")))
+
+
+def per_target() -> None:
+    """Dense targets against one window per target; each process measures both."""
+    out = common.CACHE / "per_target.json"
+    found = []
+    for _ in range(3):
+        used = common.cost([sys.executable, str(common.HERE / "per_target.py"), str(out)])
+        told = json.loads(out.read_text(encoding="utf-8"))
+        found.append((told["dense"], told["one_window"], used.peak))
+    dense, one_window, peak = (statistics.median(values) for values in zip(*found, strict=True))
+    common.row(
+        "speed",
+        {"measure": "per-target"},
+        pairs=len(found),
+        seconds=dense,
+        other_seconds=one_window,
+        ratio=statistics.median(mine / theirs for mine, theirs, _ in found),
+        peak=peak,
+    )
+
+
+def predict() -> None:
+    """`forecast predict` of W1's 20 tickers against importing TensorFlow."""
+    common.cost(train_command())
+    command = common.forecast("predict", "--quiet", "--home", common.CACHE / "w1-home")
+    pairs("predict", 5, run(command), run([*PYTHON, "import tensorflow"]))
+
+
+def show_help() -> None:
+    """`forecast --help` against importing Typer."""
+    pairs("help", 10, run(common.forecast("--help")), run([*PYTHON, "import typer"]))
+
+
+def w2_home() -> Path:
+    """A home with W2's prices and a run trained on them."""
+    work = common.w2()
+    home = common.stocked(common.CACHE / "w2-home", work.prices)
+    common.cost(referee.train(work, home, 0))
+    return home
+
+
+def backtest_command(model: str, home: Path) -> list[str]:
+    """`forecast backtest` of one model over W2's scored span."""
+    work, out = common.w2(), common.CACHE / f"w2-{model}"
+    span = ("--start", work.start, "--end", work.end)
+    return common.forecast("backtest", "--models", model, *span, "--out", out, "--home", home)
+
+
+def backtest_lstm() -> None:
+    """The run's backtest against its imports."""
+    command = backtest_command("lstm", w2_home())
+    pairs("backtest-lstm", 3, run(command), run([*PYTHON, IMPORTS]))
+
+
+def backtest_gjr() -> None:
+    """gjr's against its imports, then with all cores against one."""
+    home = common.stocked(common.CACHE / "w2-gjr-home", common.w2().prices)
+    command = backtest_command("gjr", home)
+    pairs("backtest-gjr", 1, run(command), run([*PYTHON, f"{IMPORTS}, arch"]))
+    pairs("backtest-gjr-cores", 1, lambda: common.cost(command, cores="all"), run(command))
+
+
+MEASURES = {
+    "train-neuralforecast": train_neuralforecast,
+    "train-tutorial": train_tutorial,
+    "per-target": per_target,
+    "predict": predict,
+    "help": show_help,
+    "backtest-lstm": backtest_lstm,
+    "backtest-gjr": backtest_gjr,
+}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or MEASURES:
+        MEASURES[name]()

@@ -1,0 +1,300 @@
+"""Makes the tables and plots of README.md from `results/*.csv`: `python benchmarks/tables.py`
+
+A table stands between `<!-- NAME -->` and `<!-- /NAME -->`, where NAME is a key of TABLES; no figure in the
+README is typed by hand. A table whose rows are not there yet says so.
+"""
+
+import common
+import matplotlib
+import numpy as np
+import pandas as pd
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+TITLES = {
+    "lstm": "**forecaster lstm** (mean of three seeds)",
+    "gjr": "forecaster gjr: GJR-GARCH-t, the bar",
+    "naive": "forecaster naive: a random walk",
+    "neuralforecast-lstm-defaults": "neuralforecast LSTM, Student-t, its defaults",
+    "neuralforecast-lstm": "neuralforecast LSTM, Student-t, tuned",
+    "neuralforecast-lstm-features": "the same, given six features",
+    "neuralforecast-deepar": "neuralforecast DeepAR, tuned",
+    "darts-lstm": "darts RNNModel LSTM, Laplace",
+    "statsforecast-naive": "statsforecast Naive, last 250 sessions",
+    "sklearn-trees": "scikit-learn quantile trees",
+    "arch-egarch": "arch EGARCH, skewed Student-t",
+    "tutorial-lstm": "the tutorials' LSTM on prices, AAPL",
+}
+
+SPEED = {
+    "train-neuralforecast": ("`forecast train` on W1", "tuned neuralforecast LSTM, training", 0.25),
+    "train-tutorial": ("`forecast train` on W1", "the tutorials' LSTM", 0.1),
+    "per-target": ("training a target, dense", "one window per target", 0.1),
+    "predict": ("`forecast predict`, 20 tickers", "`import tensorflow`", 0.25),
+    "help": ("`forecast --help`", "`import typer`", 3.0),
+    "backtest-lstm": ("`forecast backtest --models lstm`, W2", "its imports", None),
+    "backtest-gjr": ("`forecast backtest --models gjr`, W2", "its imports", None),
+    "backtest-gjr-cores": ("the same on all cores", "on one core", None),
+}
+"""What is measured, beside what, and the ratio to stay below."""
+
+
+def read(file: str) -> pd.DataFrame:
+    """The rows of a results file; FileNotFoundError if there are none."""
+    return pd.read_csv(common.RESULTS / f"{file}.csv", keep_default_na=True)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table; the first column is text."""
+    ruler = [" --- ", *[" ---: "] * (len(header) - 1)]
+    lines = [" | ".join(header), "|".join(ruler).strip(), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def shown(value: float, pattern: str) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if pd.isna(value) else format(value, pattern)
+
+
+def by_set() -> pd.DataFrame:
+    """Accuracy averaged over seeds, a row a set."""
+    table = read("accuracy")
+    numbers = table.select_dtypes("number").columns
+    mean = table[table["model"] == "lstm"].groupby("set")[list(numbers)].mean()
+    mean = mean.loc[[name for name in common.WORKS if name in mean.index]]
+    return mean.assign(gjr=table[table["model"] == "gjr"].set_index("set")["crps"])
+
+
+def accuracy() -> str:
+    """Each set, the mean of its seeds."""
+    rows = [
+        [
+            str(name),
+            f"{it['gjr']:.4f}",
+            f"{it['crps']:.4f}",
+            f"{it['ratio']:.4f}",
+            f"{it['log_score_gain']:+.3f}",
+            f"{it['better']:.4g} of {it['tickers']:.0f}",
+            *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 90, 95)),
+            f"{it['seconds']:.0f}",
+        ]
+        for name, it in by_set().iterrows()
+    ]
+    header = ["set", "gjr CRPS %", "lstm CRPS %", "ratio", "log score", "better on"]
+    return markdown([*header, "in 80%", "90%", "95%", "train s"], rows)
+
+
+def ablation() -> str:
+    """Each ingredient, the mean of its seeds."""
+    mean = read("ablation").groupby("without", sort=False)[["ratio", "seconds"]].mean()
+    worth = mean["ratio"] - mean["ratio"].get("(nothing)", np.nan)
+    rows = [
+        [str(name), f"{it['ratio']:.4f}", shown(worth[name], "+.4f"), f"{it['seconds']:.0f}"]
+        for name, it in mean.iterrows()
+    ]
+    return markdown(["without", "CRPS over gjr", "worth", "train s"], rows)
+
+
+def by_model() -> pd.DataFrame:
+    """The peers' rows and ours, averaged over seeds, in the order of TITLES."""
+    table = read("peers")
+    numbers = table.select_dtypes("number").columns.drop("seed")
+    mean = table.groupby("model")[list(numbers)].mean()
+    return mean.loc[[name for name in TITLES if name in mean.index]]
+
+
+def peers() -> str:
+    """Every model on W1."""
+    rows = [
+        [
+            TITLES[str(name)],
+            shown(it["crps"], ".4f"),
+            shown(it["crps_quantiles"], ".4f"),
+            shown(it["wql19"], ".4f"),
+            shown(100 * it["coverage_80"], ".1f"),
+            shown(100 * it["coverage_90"], ".1f"),
+            f"{it['rel_mae']:.4f}",
+            shown(it["train_seconds"], ".0f"),
+            shown(it["predict_seconds"], ".0f"),
+            f"{it['wall']:.0f}",
+            f"{it['peak']:.0f}",
+        ]
+        for name, it in by_model().iterrows()
+    ]
+    header = ["model", "CRPS %", "from quantiles", "WQL19", "in 80%", "90%", "relMAE"]
+    return markdown([*header, "train s", "predict s", "whole s", "peak MiB"], rows)
+
+
+def speed() -> str:
+    """Every pair of processes."""
+    table = read("speed").set_index("measure")
+    rows = []
+    for name, (ours, other, bound) in SPEED.items():
+        if name not in table.index:
+            continue
+        it = table.loc[name]
+        unit, factor = ("µs", 1e6) if name == "per-target" else ("s", 1.0)
+        rows.append(
+            [
+                f"{ours}, beside {other}",
+                f"{factor * it['seconds']:.3g} {unit}",
+                f"{factor * it['other_seconds']:.3g} {unit}",
+                f"{it['ratio']:.3g}",
+                shown(np.nan if bound is None else bound, "g"),
+                shown(it["peak"], ".0f"),
+                shown(it["other_peak"], ".0f"),
+            ]
+        )
+    header = ["what, beside what", "ours", "other", "ratio", "at most", "peak MiB", "other's"]
+    return markdown(header, rows)
+
+
+def exponent(table: pd.DataFrame, column: str) -> float:
+    """Slope of a line through the logarithms of tickers and cost."""
+    return float(np.polyfit(np.log(table["tickers"]), np.log(table[column]), 1)[0])
+
+
+def scaling() -> str:
+    """Cost by number of tickers, and the fitted exponents."""
+    table = read("scaling").sort_values("tickers")
+    rows = [
+        [f"{it['tickers']:.0f}", f"{it['seconds']:.1f}", f"{it['peak']:.0f}"]
+        for _, it in table.iterrows()
+    ]
+    for label, part in {"exponent": table, "exponent of the last two": table.tail(2)}.items():
+        rows.append([label, *(f"{exponent(part, column):.2f}" for column in ("seconds", "peak"))])
+    return markdown(["tickers", "seconds", "peak MiB"], rows)
+
+
+def fits() -> str:
+    """The peak after some of twenty fits in one process."""
+    peak = read("fits").set_index("fit")["peak"]
+    kept = [fit for fit in (1, 3, 10, 20) if fit in peak.index]
+    return markdown(["after fit", "peak MiB"], [[str(fit), f"{peak[fit]:.0f}"] for fit in kept])
+
+
+def goals() -> str:
+    """What was to be reached and what was; rows of all benchmarks are needed."""
+    sets, models, grown = by_set(), by_model(), read("scaling")
+    pairs, peak = read("speed").set_index("measure"), read("fits")["peak"]
+    errors = [100 * (sets[f"coverage_{level}"] - level / 100).abs().max() for level in (80, 90, 95)]
+    nf = models["crps"].get("neuralforecast-lstm", np.nan)
+    most = [
+        ("W1: CRPS, %", sets["crps"].get("W1", np.nan), 0.8826),
+        ("W2: CRPS over gjr's", sets["ratio"].get("W2", np.nan), 0.9928),
+        ("W2, tickers never seen: CRPS over gjr's", sets["ratio"].get("W2-unseen", np.nan), 0.994),
+        ("worst set: CRPS over gjr's", sets["ratio"].max(), 1.0),
+        ("worst set: error of a coverage, points", max(errors), 1.5),
+        ("W1: CRPS over the tuned neuralforecast LSTM's", models["crps"]["lstm"] / nf, 1.0),
+        *(
+            (f"{ours}: time over that of {other}", pairs["ratio"].get(name, np.nan), bound)
+            for name, (ours, other, bound) in SPEED.items()
+            if bound is not None
+        ),
+        ("`forecast predict`, 20 tickers: peak MiB", pairs["peak"].get("predict", np.nan), 250),
+        ("lstm backtest, W2: s beyond imports", pairs["beyond"].get("backtest-lstm", np.nan), 5),
+        ("gjr backtest, W2: s on one core", pairs["seconds"].get("backtest-gjr", np.nan), 40),
+        ("`forecast train`: exponent of seconds", exponent(grown, "seconds"), 1.1),
+        ("`forecast train`: exponent of memory", exponent(grown, "peak"), 1.1),
+        (
+            "`forecast train`, 88 tickers: MiB",
+            grown.set_index("tickers")["peak"].get(88, np.nan),
+            1536,
+        ),
+        ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
+    ]
+    least = [
+        ("W2: tickers better, of 88", sets["better"].get("W2", np.nan), 86),
+        ("W2: gain in log score", sets["log_score_gain"].get("W2", np.nan), 0.02),
+        ("sample: tickers better, of 2", sets["better"].get("sample", np.nan), 2),
+    ]
+    rows = [
+        [text, bound, shown(value, ".4g"), "–" if pd.isna(value) else "yes" if met else "**no**"]
+        for text, value, bound, met in [
+            *((text, value, f"≤ {limit:g}", value <= limit) for text, value, limit in most),
+            *((text, value, f"≥ {limit:g}", value >= limit) for text, value, limit in least),
+        ]
+    ]
+    return markdown(["goal", "bound", "measured", "met"], rows)
+
+
+TABLES = {
+    "goals": goals,
+    "accuracy": accuracy,
+    "ablation": ablation,
+    "peers": peers,
+    "speed": speed,
+    "scaling": scaling,
+    "fits": fits,
+}
+
+
+def plot_accuracy() -> None:
+    """CRPS over gjr's, a dot a seed, a line a set."""
+    table = read("accuracy")
+    table = table[table["model"] == "lstm"]
+    names = list(by_set().index)[::-1]
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.axvline(1, color="0.4", linewidth=1)
+    axes.plot(table["ratio"], table["set"].map(names.index), "o", alpha=0.7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("CRPS of the LSTM over that of GJR-GARCH-t; left of 1 is better, a dot a seed")
+    axes.grid(axis="y", alpha=0.3)
+    figure.savefig(common.RESULTS / "accuracy.png", dpi=120, metadata={"Software": None})
+
+
+def plot_peers() -> None:
+    """WQL19 against the seconds of the whole process, a dot a model; random walks are far above."""
+    table = (
+        by_model()
+        .dropna(subset="wql19")
+        .drop(index=["naive", "statsforecast-naive"], errors="ignore")
+    )
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    for place, (name, it) in enumerate(table.sort_values("wall").iterrows()):
+        own = name in ("lstm", "gjr")
+        axes.plot(it["wall"], it["wql19"], "o", color="C3" if own else "C0")
+        axes.annotate(
+            f"our {name}" if own else str(name),
+            (it["wall"], it["wql19"]),
+            xytext=(
+                0,
+                7 if place % 2 else -15,
+            ),  # above and below in turn: neighbours do not overlap
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
+    axes.xaxis.set_minor_formatter("")
+    axes.margins(x=0.15, y=0.15)
+    axes.set_xlabel("seconds of the whole work on one core: training and ten years of forecasts")
+    axes.set_ylabel("mean quantile loss on W1 (WQL19, % of log return)")
+    figure.savefig(common.RESULTS / "peers.png", dpi=120, metadata={"Software": None})
+
+
+def main() -> None:
+    """Writes tables and plots."""
+    readme = common.HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        made = table() if complete(name) else "(not all measured yet)"
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
+    readme.write_text(text, encoding="utf-8")
+    for name, plot in {"accuracy": plot_accuracy, "peers": plot_peers}.items():
+        if complete(name):
+            plot()
+
+
+def complete(table: str) -> bool:
+    """Whether the results that a table needs are there."""
+    files = [name for name in TABLES if name != "goals"] if table == "goals" else [table]
+    return all((common.RESULTS / f"{file}.csv").exists() for file in files)
+
+
+if __name__ == "__main__":
+    main()
