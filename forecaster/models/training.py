@@ -8,7 +8,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -49,24 +50,23 @@ PLATEAU, DECAY = 2, 0.4
 
 
 class Training:
-    """One network being trained, an epoch at a time, until the validation loss no longer falls."""
+    """One network being trained, an epoch at a time, until the validation loss no longer falls.
+
+    Trainings of one shape share what Keras compiled, so the next begins when this one has ended.
+    """
 
     def __init__(self, name: str, features: int, config: RecurrentConfig, seed: int) -> None:
         keras = keras_on_tensorflow()
-        # Without this each training would keep the graphs of those before it.
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(seed)
         self.config = config
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self.model = network_of(name, features, config)
-        self.optimizer = keras.optimizers.AdamW(
-            config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
-        )
-        self.model.compile(
-            optimizer=self.optimizer, loss=negative_log_likelihood, jit_compile=False
-        )
-        self.optimizer.build(self.model.trainable_variables)
+        self.model = _compiled(name, features, replace(config, seed=0, seeds=1))
+        self.optimizer = self.model.optimizer
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(network_of(name, features, config).get_weights())
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros_like(variable))
+        self.optimizer.learning_rate = config.learning_rate
         self.epoch = 0
         self.best = np.inf
         self.best_weights: list[np.ndarray] = self.model.get_weights()
@@ -217,6 +217,24 @@ class Windowed:
         y = windows.views(targets, self.config.window)[begin]  # (batch, window)
         y[:, : self.config.warmup] = np.nan
         return x, y
+
+
+@lru_cache(maxsize=1)
+def _compiled(name: str, features: int, config: RecurrentConfig) -> Any:
+    """The network ready to be trained, of any weights.
+
+    TensorFlow never forgets a graph that it has traced, so a network compiled anew for every fold
+    and seed would cost memory each time, and seconds.
+    """
+    keras = keras_on_tensorflow()
+    keras.utils.clear_session()
+    model = network_of(name, features, config)
+    optimizer = keras.optimizers.AdamW(
+        config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
+    )
+    model.compile(optimizer=optimizer, loss=negative_log_likelihood, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
 
 
 def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
