@@ -222,7 +222,8 @@ def _closes(calendar: str) -> pd.Series:
         return _series(sessions, closes)
     made = _made(calendar)
     with suppress(StoreError), disk.replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, np.stack([made.index.asi8, made.dt.as_unit("us").astype("int64")]))
+        instants = [made.index.to_numpy(), made.dt.tz_localize(None).to_numpy()]
+        np.save(file, np.stack(instants).astype("datetime64[us]").astype("int64"))
     return made
 
 
