@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster import forecasts, metrics, student
+from forecaster import calibration, forecasts, metrics
 from forecaster.errors import ForecastError, HistoryError
 
 if TYPE_CHECKING:
@@ -128,11 +128,10 @@ def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
 def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
     """Draw the histogram of the probability integral transforms, a panel for each model.
 
-    A PIT is the probability that the forecast gave to returns up to the one that happened:
-    uniform when the forecasts are right (Diebold, Gunther & Tay 1998). It is the Student-t's
-    where the row has one, else read off the quantiles by linear interpolation. The grey band
-    holds a bin with probability 95% (binomial) if draws are independent; tickers move together
-    within a day, so with several of them the band is too narrow.
+    A PIT (see :func:`forecaster.calibration.pit`) is the probability that the forecast gave to
+    returns up to the one that happened: uniform when the forecasts are right. The grey band holds
+    a bin with probability 95% (binomial) if draws are independent; tickers move together within a
+    day, so with several of them the band is too narrow.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
     figure = _canvas(down, across, height=max(4.5, 2.0 * down + 0.8))
     looks = _looks(frame)
     for axes, model in zip(figure.axes, names, strict=False):
-        _histogram(axes, _transforms(known[model]), color=looks[model]["color"])
+        _histogram(axes, calibration.pit(known[model]), color=looks[model]["color"])
         axes.set_title(_plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
         axes.set_xlabel("PIT (a probability)")
     for axes in figure.axes[len(names) :]:
@@ -273,30 +272,6 @@ def _held(returns: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
         return ""
     inside = (low <= returns) & (returns <= high)
     return f" (held {inside[known].mean():.0%})"
-
-
-def _transforms(rows: pd.DataFrame) -> np.ndarray:
-    """Return the PIT of each row's outcome: Student-t where there is one, else by quantiles."""
-    outcome = rows["log_return"].to_numpy(float)
-    result = _interpolated(outcome, rows[forecasts.QUANTILES].to_numpy(float))
-    shape = rows[forecasts.STUDENT].to_numpy(float)
-    known = np.isfinite(shape).all(axis=1)
-    result[known] = student.cdf(outcome[known], *shape[known].T)
-    return result
-
-
-def _interpolated(outcome: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Return the level of each outcome between its row's quantiles, (n,) from (n, levels).
-
-    Beyond the outermost quantiles the level is theirs: it stays in the right bin.
-    """
-    levels = np.asarray(forecasts.LEVELS)
-    right = np.clip((quantiles <= outcome[:, None]).sum(axis=1), 1, len(levels) - 1)
-    row = np.arange(len(outcome))
-    low, high = quantiles[row, right - 1], quantiles[row, right]
-    width = np.where(high > low, high - low, 1.0)
-    part = np.clip((outcome - low) / width, 0, 1)
-    return levels[right - 1] + part * (levels[right] - levels[right - 1])
 
 
 def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:

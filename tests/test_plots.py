@@ -6,13 +6,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from forecaster import forecasts, metrics, plots
 from forecaster.errors import ForecastError, HistoryError
-from forecaster.forecasts import LEVELS, STUDENT
+from forecaster.forecasts import STUDENT
 
 DF = 6.0
 
@@ -182,19 +180,6 @@ def test_pit_from_quantiles_falls_in_the_bins_of_the_closed_form(frame):
             [bar.get_height() for bar in ours.containers[0]],
             [bar.get_height() for bar in theirs.containers[0]],
         )
-
-
-@given(st.floats(-0.5, 1.5))
-def test_pit_of_a_uniform_forecast_is_its_outcome(outcome):
-    # Quantiles equal to their levels: the forecast is uniform on (0, 1).
-    value = plots._interpolated(np.array([outcome]), np.array([LEVELS]))
-    assert value[0] == pytest.approx(min(max(outcome, 0.01), 0.99))
-
-
-def test_pit_of_equal_quantiles_is_a_number():
-    values = plots._interpolated(np.array([-1.0, 0.0, 1.0]), np.zeros((3, len(LEVELS))))
-    np.testing.assert_array_equal(values[[0, 2]], [0.01, 0.99])
-    assert 0.01 <= values[1] <= 0.99
 
 
 @pytest.mark.parametrize("count", [1, 20, 141, 3000])
