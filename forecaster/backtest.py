@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, metrics, prices, significance
+from forecaster import conformal, forecasts, metrics, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, StoreError, UsageError
+from forecaster.evaluation import evaluate
 from forecaster.models import Progress, create, silent
 from forecaster.panel import Panel
 from forecaster.runs import Run, panel_of, versions
 from forecaster.splits import Fold, walk_forward
+from forecaster.strategy import YEAR
+from forecaster.trials import NONE, Count, Trial
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +39,22 @@ class Backtest:
 
     forecasts: pd.DataFrame
     """The forecasts frame of all models."""
-    scores: pd.DataFrame
-    """:func:`forecaster.metrics.scores`"""
-    comparison: pd.DataFrame
-    """:func:`forecaster.significance.compare` on the days that all models forecast"""
+    tables: dict[str, pd.DataFrame]
+    """All statistics by name; see :class:`forecaster.evaluation.Evaluation`."""
     verdict: str
-    """One sentence on the first model."""
+    """One paragraph on the first model."""
     config: dict[str, Any]
     """Tickers, dates, models, folds, seeds, versions, hash of the prices."""
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """:func:`forecaster.metrics.scores`"""
+        return self.tables["scores"]
+
+    @property
+    def comparison(self) -> pd.DataFrame:
+        """:func:`forecaster.significance.compare` on the days that all models forecast"""
+        return self.tables["significance"]
 
 
 def run(
@@ -56,6 +67,8 @@ def run(
     refit: str | int = "yearly",
     trained: Run | None = None,
     config: RecurrentConfig | None = None,
+    calibrate: bool = False,
+    tried: Count = NONE,
     progress: Progress = silent,
 ) -> Backtest:
     """Forecasts every session from ``start`` to ``end`` from the one before it, and scores it.
@@ -70,6 +83,8 @@ def run(
     refit : ``never``, ``yearly`` or a number of sessions; see :mod:`forecaster.splits`.
     trained : stands for its model, if that is among ``models``.
     config : settings of recurrent models that are fitted here.
+    calibrate : whether to recalibrate every model's quantiles; see :mod:`forecaster.conformal`.
+    tried : the trials on these tickers and days before; see :mod:`forecaster.trials`.
 
     Raises
     ------
@@ -111,15 +126,16 @@ def run(
     # Where calendars differ, a ticker's next session may lie beyond the end.
     found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     _require_all(found, models)
-    losses = metrics.losses(found)
-    common = metrics.common(losses)
-    _warn_of_unscored(tickers, losses, common)
-    comparison = significance.compare(common)
+    if calibrate:
+        found = conformal.recalibrate(found)
+    known = found[found["log_return"].notna()]
+    common = metrics.common(known)
+    _warn_of_unscored(tickers, known, common)
+    evaluation = evaluate(found, own, model=models[0], tried=tried)
     return Backtest(
         forecasts=found,
-        scores=metrics.scores(found),
-        comparison=comparison,
-        verdict=significance.verdict(comparison, models[0]),
+        tables=evaluation.tables,
+        verdict=evaluation.verdict,
         config={
             "tickers": list(tickers),
             "scored_tickers": sorted(common["ticker"].unique()),
@@ -127,6 +143,7 @@ def run(
             "start": str(found["date"].min().date()),
             "end": str(found["date"].max().date()),
             "refit": refit,
+            "calibrated": calibrate,
             "folds": [_dates(fold) for fold in folds],
             "run": trained.summary if trained else None,
             "settings": asdict(config or RecurrentConfig()),
@@ -139,8 +156,29 @@ def run(
     )
 
 
+def trials(backtest: Backtest) -> list[Trial]:
+    """A trial of each model, to be recorded."""
+    config, table = backtest.config, backtest.tables["strategy"]
+    told = ("refit", "calibrated", "settings", "run_settings", "prices_sha256")
+    return [
+        Trial(
+            "backtest", name, config["tickers"], config["start"], config["end"],
+            {key: config[key] for key in told},
+            (table.loc[table["model"] == name, "sharpe"].dropna() / np.sqrt(YEAR)).tolist(),
+        )
+        for name in config["models"]
+    ]  # fmt: skip
+
+
 def write(backtest: Backtest, folder: Path) -> None:
-    """Writes ``forecasts.parquet``, ``scores.csv``, ``scores.json`` and ``config.json``."""
+    """Writes ``forecasts.parquet``, ``scores.csv``, ``scores.json``, ``config.json`` and ``tables/``.
+
+    ``scores.json`` holds the verdict, the scores and the panel tests; ``tables/`` all statistics,
+    a CSV file each.
+    """
+    (folder / "tables").mkdir(exist_ok=True)
+    for name, table in backtest.tables.items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
     backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
     backtest.scores.to_csv(folder / "scores.csv", index=False)
     document = {
@@ -203,7 +241,7 @@ def _span(
     return first, last
 
 
-def _warn_of_unscored(tickers: Sequence[str], losses: pd.DataFrame, common: pd.DataFrame) -> None:
+def _warn_of_unscored(tickers: Sequence[str], known: pd.DataFrame, common: pd.DataFrame) -> None:
     """Says what is left out of the scores because not every model could forecast it."""
     missing = sorted(set(tickers) - set(common["ticker"]))
     if missing:
@@ -211,7 +249,7 @@ def _warn_of_unscored(tickers: Sequence[str], losses: pd.DataFrame, common: pd.D
             "%d of %d tickers are not scored, because a model has no forecast of them: %s%s",
             len(missing), len(tickers), ", ".join(missing[:5]), ", …" if len(missing) > 5 else "",
         )  # fmt: skip
-    rows = losses[~losses["ticker"].isin(missing)]
+    rows = known[~known["ticker"].isin(missing)]
     left_out = len(rows) - len(common)
     if left_out:
         log.warning(

@@ -49,11 +49,14 @@ def crps_from_quantiles(quantiles: np.ndarray, x: np.ndarray) -> np.ndarray:
 def crps(
     x: np.ndarray, location: np.ndarray, scale: np.ndarray, df: np.ndarray, quantiles: np.ndarray
 ) -> np.ndarray:
-    """CRPS at `x`: of the Student-t where its parameters are known, else from the quantiles."""
-    values = student.crps(x, location, scale, df)  # (rows,)
-    other = np.isnan(values)
-    values[other] = crps_from_quantiles(quantiles[other], x[other])
-    return values
+    """CRPS at `x`: of the Student-t if every row is one, else of every row from the quantiles.
+
+    One rule for all rows that are compared: that from the quantiles is a little lower (see
+    `crps_from_quantiles`), and would flatter a model that is not a Student-t.
+    """
+    if np.isnan(df).any():
+        return crps_from_quantiles(quantiles, x)
+    return student.crps(x, location, scale, df)
 
 
 def log_score(x: np.ndarray, location: np.ndarray, scale: np.ndarray, df: np.ndarray) -> np.ndarray:
@@ -98,8 +101,13 @@ def common(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[models == frame["model"].nunique()]
 
 
-def losses(frame: pd.DataFrame) -> pd.DataFrame:
+def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row of losses for each forecast whose log return is known.
+
+    With `variance`, a frame of ticker, date and a proxy of the variance that came
+    (:func:`forecaster.features.realised_variance`), there is qlike_range too, the QLIKE with it,
+    NaN where it is not known. QLIKE and the squared error rank forecasts as the true variance
+    would whichever unbiased proxy is used; absolute errors of volatility do not (Patton 2011).
 
     Columns: ticker, model, cutoff, date, last_close; crps and crps_quantiles in log return;
     log_score, qlike; error and naive_error, of the median price and of "tomorrow is today", in
@@ -117,6 +125,9 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
         f"inside_{percent}": inside(*forecasts.interval(frame, percent / 100), x)
         for percent in COVERAGES
     }
+    if variance is not None:
+        proxy = frame[["ticker", "date"]].merge(variance, how="left", on=["ticker", "date"])
+        inner["qlike_range"] = qlike(np.sqrt(proxy["variance"].to_numpy()), volatility)
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
         crps=crps(x, location, scale, df, quantiles),
         crps_quantiles=crps_from_quantiles(quantiles, x),

@@ -1,6 +1,6 @@
 """Is the difference between two forecasters more than luck?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,8 +12,10 @@ from forecaster.errors import ForecastError, HistoryError, UsageError
 from forecaster.metrics import BASELINES
 
 LEVEL = 0.05
+RESAMPLES = 1000
+MIN_BOOTSTRAP = 20
+"""With fewer sessions a bootstrap says nothing."""
 
-_TITLES = {"garch": "GARCH", "gjr": "GJR-GARCH"}
 _COLUMNS = ["model", "against", "metric", "difference", "ratio", "statistic", "p_value", "sessions"]
 
 
@@ -109,12 +111,14 @@ def by_day(
 def compare(
     losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
 ) -> pd.DataFrame:
-    """Test every model of `losses` against the baselines that are there.
+    """Test every model of `losses` against the baselines that are there, over all tickers.
 
-    One row for each pair that shares two sessions or more: model, against, metric (a column of
-    `metrics.losses` where lower is better), difference of the mean daily losses, their ratio
-    (below 1 favours the model; it means something for losses above zero, such as CRPS), and the
-    statistic, p_value and sessions of `diebold_mariano`.
+    A panel test: what happens to the tickers on one day is one piece of evidence, so losses are
+    averaged over them first, and the daily means are tested with errors that allow for
+    heteroskedasticity and autocorrelation. One row for each pair that shares two sessions or more:
+    model, against, metric (a column of `metrics.losses` where lower is better), difference of the
+    mean daily losses, their ratio (below 1 favours the model; it means something for losses above
+    zero, such as CRPS), and the statistic, p_value and sessions of `diebold_mariano`.
     """
     models = list(losses["model"].unique())
     wide = _by_model(losses, metric)
@@ -134,35 +138,108 @@ def compare(
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def verdict(comparison: pd.DataFrame, model: str = "lstm") -> str:
-    """Say in one sentence whether the model beat its baselines by CRPS, and how surely.
+def per_ticker(
+    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+) -> pd.DataFrame:
+    """Test every model against the baselines, ticker by ticker.
 
-    `comparison` is the frame of `compare`. A p-value below `LEVEL` is a difference.
+    The columns of `compare`, after ticker, and q_value: the p-value corrected for the tickers
+    tested of one model and baseline, so that of the tickers with a q_value below 5% at most 5% are
+    expected to be false (Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B
+    57(1), by `scipy.stats.false_discovery_control`).
     """
-    rows = comparison[(comparison["model"] == model) & (comparison["metric"] == "crps")]
-    if rows.empty:
-        return (
-            f"Nothing can be said of {model}: a score alone has no meaning, and there are no two "
-            f"sessions that it and a baseline ({' or '.join(BASELINES)}) both forecast."
-        )
-    sure, lower = rows["p_value"] < LEVEL, rows["difference"] < 0
-    beaten, level, worse = rows[sure & lower], rows[~sure], rows[sure & ~lower]
-    misses = " and ".join(
-        f"{words} {_listed(group['against'].map(_title), 'or')}"
-        for words, group in (("no better than", level), ("worse than", worse))
-        if len(group)
-    )
-    if beaten.empty:
-        headline = f"{misses[0].upper()}{misses[1:]}"
-    else:
-        wins = f"{model} beat {_listed(beaten['against'].map(_title))}"
-        headline = f"{wins} but is {misses}" if misses else wins
-    fewest, most = rows["sessions"].min(), rows["sessions"].max()
-    sessions = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return (
-        f"{headline}: the CRPS of {model} is {_listed(rows.apply(_gap, axis=1))} "
-        f"over {sessions} sessions (Diebold–Mariano test at the {LEVEL:.0%} level)."
-    )
+    tables = [
+        compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
+        for ticker, rows in losses.groupby("ticker", sort=False)
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    return corrected(found, ["model", "against"])[["ticker", *_COLUMNS, "q_value"]]
+
+
+def corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Add q_value: Benjamini and Hochberg's p-values within each family; NaN stays NaN."""
+    from scipy.stats import false_discovery_control
+
+    table = table.assign(q_value=np.nan)
+    known = table[table["p_value"].notna()]
+    for _, rows in known.groupby(family, sort=False):
+        table.loc[rows.index, "q_value"] = false_discovery_control(rows["p_value"])
+    return table
+
+
+def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0) -> pd.DataFrame:
+    """Which models may be the best? The model confidence set at `LEVEL`, by daily mean losses.
+
+    Hansen, Lunde and Nason (2011), The model confidence set, Econometrica 79(2), by
+    `arch.bootstrap.MCS` with the stationary bootstrap: a row for each model, with its p_value and
+    whether it is included. Fewer than two models are all included.
+    """
+    from arch.bootstrap import MCS
+
+    daily = _daily(losses, metric)
+    if daily.shape[1] < 2 or len(daily) < MIN_BOOTSTRAP:
+        return pd.DataFrame({"model": daily.columns, "p_value": np.nan, "included": True})
+    test = MCS(
+        daily.to_numpy(), LEVEL, block_size=block_length(daily), bootstrap="stationary",
+        reps=RESAMPLES, seed=seed,
+    )  # fmt: skip
+    test.compute()
+    p_values = test.pvalues["Pvalue"].sort_index().to_numpy()
+    return pd.DataFrame({"model": daily.columns, "p_value": p_values, "included": p_values > LEVEL})
+
+
+def superior_ability(
+    losses: pd.DataFrame,
+    *,
+    against: Sequence[str] = BASELINES,
+    metric: str = "crps",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Is any model better than a baseline, given how many were tried? One row a baseline.
+
+    Hansen (2005), A test for superior predictive ability, Journal of Business & Economic
+    Statistics 23(4), by `arch.bootstrap.SPA` with the stationary bootstrap on daily mean losses:
+    benchmark, models (how many), and p_lower, p_consistent and p_upper of "none is better".
+    """
+    from arch.bootstrap import SPA
+
+    daily = _daily(losses, metric)
+    rows = []
+    for baseline in against:
+        others = [model for model in daily if model != baseline]
+        if baseline not in daily or not others or len(daily) < MIN_BOOTSTRAP:
+            continue
+        test = SPA(
+            daily[baseline].to_numpy(), daily[others].to_numpy(), bootstrap="stationary",
+            block_size=block_length(daily), reps=RESAMPLES, seed=seed,
+        )  # fmt: skip
+        test.compute()
+        values = {
+            f"p_{name}": float(test.pvalues[name]) for name in ("lower", "consistent", "upper")
+        }
+        rows.append({"benchmark": baseline, "models": len(others), **values})
+    return pd.DataFrame(rows, columns=["benchmark", "models", "p_lower", "p_consistent", "p_upper"])
+
+
+def block_length(daily: pd.DataFrame) -> int:
+    """Sessions of a block of the stationary bootstrap for daily losses (sessions, models).
+
+    The longest that Politis and White (2004; corrected 2009, Econometric Reviews 28(4)) find best
+    for a difference between the first model and another, at least one, by `arch`.
+    """
+    from arch.bootstrap import optimal_block_length
+
+    differences = daily.iloc[:, 1:].sub(daily.iloc[:, 0], axis=0)
+    differences = differences.loc[:, differences.std() > 0]
+    if differences.empty:
+        return 1
+    longest = optimal_block_length(differences)["stationary"].max()
+    return max(1, round(longest)) if np.isfinite(longest) else 1
+
+
+def _daily(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean losses of each date (sessions, models) over the rows that all models have."""
+    return _by_model(losses, metric).dropna().groupby(level="date").mean()[losses["model"].unique()]
 
 
 def _by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -191,23 +268,3 @@ def _long_run_variance(d: np.ndarray, lags: int) -> float:
     covariances = [centred[k:] @ centred[: n - k] / n for k in range(lags + 1)]
     weights = 1 - np.arange(1, lags + 1) / (lags + 1)
     return float(covariances[0] + 2 * weights @ np.array(covariances[1:]))
-
-
-def _gap(row: pd.Series) -> str:
-    chance = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
-    note = "" if row["p_value"] < LEVEL else ", not significant"
-    if row["difference"] == 0:
-        size = "the same as"
-    else:
-        side = "lower" if row["difference"] < 0 else "higher"
-        size = f"{abs(1 - row['ratio']):.2%} {side} than"
-    return f"{size} that of {_title(row['against'])} ({chance}{note})"
-
-
-def _title(name: str) -> str:
-    return _TITLES.get(name, name)
-
-
-def _listed(words: Iterable[str], link: str = "and") -> str:
-    *first, last = words
-    return f"{', '.join(first)} {link} {last}" if first else last

@@ -408,7 +408,9 @@ def test_predict_needs_no_tensorflow(home):
     assert "^GSPC" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["fetch", "train", "predict", "backtest", "audit", "runs", "data list"])
+@pytest.mark.parametrize(
+    "command", ["fetch", "train", "predict", "backtest", "audit", "runs", "data list"]
+)
 def test_every_command_has_help_with_an_example(forecast, command):
     result = forecast(*command.split(), "--help")
     assert result.code == 0

@@ -78,14 +78,23 @@ def test_crps_from_quantiles_moves_and_scales_with_the_data(quantiles, x, shift,
     np.testing.assert_allclose(moved, factor * score, atol=1e-12)
 
 
-def test_crps_takes_the_closed_form_row_by_row_where_there_is_one():
+def test_crps_is_by_one_rule_for_all_rows():
     made = frame()
+    closed = student.crps(made["log_return"], made["location"], made["scale"], made["df"])
+    np.testing.assert_array_equal(metrics.losses(made)["crps"], closed)
     made.loc[1:2, forecasts.STUDENT] = np.nan
     losses = metrics.losses(made)
-    closed = student.crps(made["log_return"], made["location"], made["scale"], made["df"])
-    np.testing.assert_array_equal(losses["crps"][[0, 3]], closed[[0, 3]])
-    np.testing.assert_allclose(losses["crps"][[1, 2]], losses["crps_quantiles"][[1, 2]])
+    np.testing.assert_array_equal(losses["crps"], losses["crps_quantiles"])
     assert list(losses["log_score"].isna()) == [False, True, True, False]
+
+
+def test_qlike_of_the_range_is_that_of_its_variance():
+    made = frame()
+    variance = made[["ticker", "date"]].drop_duplicates().assign(variance=4e-4)
+    losses = metrics.losses(made, variance.iloc[1:])
+    h = made["volatility"] ** 2
+    expected = (np.log(h) + 4e-4 / h).where(made["date"] != variance["date"].iloc[0])
+    np.testing.assert_allclose(losses["qlike_range"], expected)
 
 
 def test_qlike_by_hand_and_least_at_the_truth():

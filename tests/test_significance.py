@@ -26,12 +26,6 @@ def losses(**series):
     )
 
 
-def comparison(*rows):
-    columns = ["against", "ratio", "p_value", "sessions"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(model="lstm", metric="crps", difference=table["ratio"] - 1)
-
-
 def test_statistic_by_hand():
     # d = 1, 2, 3: mean 2, g0 = 2/3, g1 = 0. Lag 1: V = 2/3, statistic 2 / sqrt(V / (3 - 1)).
     test = significance.diebold_mariano([2, 4, 6], [1, 2, 3], lags=1)
@@ -163,70 +157,49 @@ def test_compare_leaves_out_what_cannot_be_tested():
         table = significance.compare(frame)
         assert table.empty
         assert list(table.columns) == columns
-        assert "Nothing can be said of lstm" in significance.verdict(table)
 
 
-def test_compare_and_verdict_of_simulated_models():
-    rng = np.random.default_rng(3)
-    naive = 1 + rng.random(500)
-    frame = losses(lstm=naive - 0.05 + 0.1 * rng.normal(size=500), naive=naive, gjr=naive)
-    sentence = significance.verdict(significance.compare(frame))
-    assert sentence.startswith("lstm beat naive and GJR-GARCH: the CRPS of lstm is 3.")
-    assert "over 500 sessions (Diebold–Mariano test at the 5% level)." in sentence
-    same = significance.verdict(significance.compare(frame), "gjr")
-    assert same.startswith("No better than naive: the CRPS of gjr is")
-    assert "the same as that of naive (p = 1.000, not significant)" in same
+def test_the_tickers_p_values_are_corrected_by_benjamini_and_hochberg():
+    # Benjamini and Hochberg: the i-th smallest of n times n / i, then the least from the top down.
+    table = pd.DataFrame({"model": "lstm", "p_value": [0.01, 0.04, 0.03, np.nan, 0.5]})
+    found = significance.corrected(table, ["model"])["q_value"]
+    expected = [0.04, 4 / 3 * 0.04, 4 / 3 * 0.04, np.nan, 0.5]
+    np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize(
-    ("rows", "headline", "detail"),
-    [
-        (
-            [("naive", 0.959, 1e-9, 1509), ("gjr", 0.993, 0.012, 1509)],
-            "lstm beat naive and GJR-GARCH: ",
-            "4.10% lower than that of naive (p < 0.001) "
-            "and 0.70% lower than that of GJR-GARCH (p = 0.012) over 1,509 sessions",
-        ),
-        (
-            [("naive", 0.959, 0.01, 1509), ("gjr", 0.997, 0.2, 1400)],
-            "lstm beat naive but is no better than GJR-GARCH: ",
-            "0.30% lower than that of GJR-GARCH (p = 0.200, not significant) "
-            "over 1,400 to 1,509 sessions",
-        ),
-        (
-            [("naive", 0.959, 0.01, 300), ("gjr", 1.02, 0.03, 300)],
-            "lstm beat naive but is worse than GJR-GARCH: ",
-            "2.00% higher than that of GJR-GARCH (p = 0.030)",
-        ),
-        (
-            [("naive", 0.999, 0.6, 300), ("gjr", 1.001, 0.4, 300)],
-            "No better than naive or GJR-GARCH: ",
-            "0.10% lower than that of naive (p = 0.600, not significant) "
-            "and 0.10% higher than that of GJR-GARCH (p = 0.400, not significant)",
-        ),
-        (
-            [("naive", 0.999, 0.6, 300), ("gjr", 1.05, 0.001, 300)],
-            "No better than naive and worse than GJR-GARCH: ",
-            "5.00% higher than that of GJR-GARCH (p = 0.001)",
-        ),
-        (
-            [("naive", 1.01, 0.001, 300), ("har", 1.05, 0.001, 300)],
-            "Worse than naive or har: ",
-            "5.00% higher than that of har (p = 0.001)",
-        ),
-    ],
-)
-def test_verdict(rows, headline, detail):
-    sentence = significance.verdict(comparison(*rows))
-    assert sentence.startswith(headline)
-    assert detail in sentence
-    assert sentence.endswith("sessions (Diebold–Mariano test at the 5% level).")
-    assert "\n" not in sentence
+def test_each_ticker_is_tested_alone():
+    rng = np.random.default_rng(4)
+    frames = [
+        losses(lstm=1 + rng.random(80), naive=1 + rng.random(80)).assign(ticker=ticker)
+        for ticker in ("AAA", "BBB")
+    ]
+    table = significance.per_ticker(pd.concat(frames))
+    assert list(table["ticker"]) == ["AAA", "BBB"]
+    alone = significance.compare(frames[1]).iloc[0]
+    assert table.iloc[1]["p_value"] == alone["p_value"]
+    assert (table["q_value"] >= table["p_value"]).all()
 
 
-def test_verdict_reads_the_crps_rows_of_its_model_only():
-    rows = comparison(("naive", 0.9, 0.01, 300))
-    other = rows.assign(metric="qlike", p_value=0.9)
-    table = pd.concat([rows, other, rows.assign(model="rnn")])
-    assert significance.verdict(table) == significance.verdict(rows)
-    assert significance.verdict(table, "rnn").startswith("rnn beat naive: the CRPS of rnn")
+def test_the_confidence_set_leaves_out_the_model_that_is_worse():
+    rng = np.random.default_rng(5)
+    common = rng.random(400)
+    frame = losses(
+        lstm=common + 0.1 * rng.random(400),
+        gjr=common + 0.1 * rng.random(400),
+        naive=common + 0.05 + 0.1 * rng.random(400),
+    )
+    table = significance.confidence_set(frame).set_index("model")
+    assert table["included"].to_dict() == {"lstm": True, "gjr": True, "naive": False}
+    again = significance.confidence_set(frame).set_index("model")
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_superior_ability_is_of_models_better_than_the_baseline():
+    rng = np.random.default_rng(6)
+    common = rng.random(400)
+    frame = losses(lstm=common + 0.1 * rng.random(400), naive=common + 0.05 + 0.1 * rng.random(400))
+    table = significance.superior_ability(frame).set_index("benchmark")
+    assert list(table.index) == ["naive"]
+    assert table.loc["naive", "p_consistent"] < 0.01
+    turned = frame.assign(model=frame["model"].map({"lstm": "naive", "naive": "lstm"}))
+    assert significance.superior_ability(turned)["p_consistent"].item() > 0.5

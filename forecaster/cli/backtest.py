@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +69,12 @@ def backtest(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Recalibrate every model's intervals from its own misses."
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +91,7 @@ def backtest(
 
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
-    from forecaster import backtest, disk, report
+    from forecaster import backtest, disk, report, trials
     from forecaster.splits import schedule
     from forecaster.store import Store
 
@@ -112,8 +118,12 @@ def backtest(
             end=options.day(end),
             refit=rhythm,
             trained=trained,
+            calibrate=calibrate,
+            tried=_tried(options.folder(home), asked, options.day(start), options.day(end)),
             progress=progress,
         )
+        for trial in backtest.trials(found):
+            trials.record(options.folder(home), trial)
         with disk.replacing_folder(folder) as temporary:
             backtest.write(found, temporary)
             report.write(found, temporary)
@@ -130,6 +140,13 @@ def backtest(
         _print(found, folder)
     if open_:
         _show(found, folder)
+
+
+def _tried(home: Path, tickers: list[str], start: date | None, end: date | None) -> Any:
+    """What was tried on these tickers and days; the registry of every command counts."""
+    from forecaster import trials
+
+    return trials.count(home, tickers, start or date.min, end or date.max)
 
 
 def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -> Any:

@@ -1,0 +1,84 @@
+"""Everything that is said of forecasts once their days have come: tables, and a verdict in words."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from forecaster import calibration, direction, features, metrics, significance, skill, strategy
+from forecaster.trials import NONE, Count
+from forecaster.verdict import verdict
+
+COST_BP = 5.0
+"""What buying or selling costs, in basis points a side."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the statistics say of models, on the rows that all of them have."""
+
+    tables: dict[str, pd.DataFrame]
+    """By name:
+
+    =======================================  ===================================================
+    scores                                   :func:`forecaster.metrics.scores`
+    significance                             :func:`forecaster.significance.compare`, by crps,
+                                             qlike and error (of the median, over the last close)
+    tickers, confidence_set,                 also of :mod:`forecaster.significance`
+    superior_ability
+    skill                                    :func:`forecaster.skill.skill`
+    uniformity, coverage, value_at_risk      of :mod:`forecaster.calibration`
+    direction, information                   of :mod:`forecaster.direction`
+    strategy                                 :func:`forecaster.strategy.performance`
+    =======================================  ===================================================
+    """
+    verdict: str
+    """One paragraph on one of the models."""
+
+
+def evaluate(
+    found: pd.DataFrame,
+    prices: pd.DataFrame,
+    *,
+    model: str,
+    tried: Count = NONE,
+    cost_bp: float = COST_BP,
+) -> Evaluation:
+    """Evaluates the models of a forecasts frame.
+
+    Parameters
+    ----------
+    found : the forecasts frame; rows whose return is not known are left out.
+    prices : the prices frame, for the ranges of the days that came.
+    model : whom the verdict is on.
+    tried : the trials on these tickers and days before.
+    cost_bp : of a trade, in basis points a side.
+    """
+    shared = metrics.common(found[found["log_return"].notna()])
+    losses = metrics.losses(shared, features.realised_variance(prices))
+    relative = losses.assign(error=losses["error"] / losses["last_close"])
+    comparison = pd.concat(
+        [significance.compare(relative, metric=metric) for metric in ("crps", "qlike", "error")],
+        ignore_index=True,
+    )
+    signs, held = direction.direction(shared), calibration.coverage(shared)
+    strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
+    tables = {
+        "scores": metrics.scores(found),
+        "significance": comparison,
+        "tickers": significance.per_ticker(losses),
+        "confidence_set": significance.confidence_set(losses),
+        "superior_ability": significance.superior_ability(losses),
+        "skill": skill.skill(shared, losses),
+        "uniformity": calibration.uniformity(shared),
+        "coverage": held,
+        "value_at_risk": calibration.value_at_risk(shared),
+        "direction": signs,
+        "information": direction.information(shared),
+        "strategy": strategy.performance(
+            strategy.daily(shared, cost_bp=cost_bp),
+            cost_bp=cost_bp,
+            trials=strategies,
+            sharpes=tried.sharpes,
+        ),
+    }
+    return Evaluation(tables, verdict(model, comparison, signs, held))
