@@ -231,9 +231,10 @@ def block_length(daily: pd.DataFrame) -> int:
 
     differences = daily.iloc[:, 1:].sub(daily.iloc[:, 0], axis=0)
     differences = differences.loc[:, differences.std() > 0]
-    if differences.empty:
+    if differences.empty or len(daily) < MIN_BOOTSTRAP:
         return 1
-    longest = optimal_block_length(differences)["stationary"].max()
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a series that hardly varies
+        longest = optimal_block_length(differences)["stationary"].max()
     return max(1, round(longest)) if np.isfinite(longest) else 1
 
 

@@ -74,6 +74,7 @@ def test_the_headline(rows, headline):
     words = verdict("lstm", table, direction(), KEPT)
     assert words.startswith(headline)
     assert ("No evidence of a use" in words) == ("beat" not in headline)
+    assert ("naive or GJR-GARCH would not" in words) == headline.startswith(("No better", "Worse"))
 
 
 def test_an_interval_that_fails_in_a_crisis_shows():
