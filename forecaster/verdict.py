@@ -205,12 +205,10 @@ def _use(claims: list[Claim], intervals: bool) -> str:
     ]
     if not good:
         rivals = [c.against for c in claims if c.subject == "distribution" and not c.supported]
-        others = listed(map(title, rivals), "or")
-        return (
-            f"No evidence of a use that {others} would not serve as well."
-            if rivals
-            else ("A better distribution, but none of its parts alone is shown to be of use.")
-        )
+        if rivals:
+            others = listed(map(title, rivals), "or")
+            return f"No evidence of a use that {others} would not serve as well."
+        return "A better distribution, but none of its parts alone is shown to be of use."
     rest = "" if {"direction", "mean"} <= found else ", and do not trade on its direction"
     return f"Use {listed(good)}{rest if 'direction' not in found else ''}."
 
