@@ -219,9 +219,29 @@ def goals() -> str:
     return markdown(["goal", "bound", "measured", "met"], rows)
 
 
+def baselines() -> str:
+    """Each model on each set."""
+    table = read("baselines").sort_values(["set", "ratio"])
+    rows = [
+        [
+            str(it["set"]),
+            f"`{it['model']}`",
+            f"{it['ratio']:.4f}",
+            "–" if np.isnan(it["log_score_gain"]) else f"{it['log_score_gain']:+.3f}",
+            f"{it['better']:.0f} of {it['tickers']:.0f}",
+            *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 90, 95)),
+            f"{it['seconds']:.0f}",
+        ]
+        for it in table.to_dict("records")
+    ]
+    titles = ["set", "model", "ratio", "log score", "better on", "80%", "90%", "95%", "seconds"]
+    return markdown(titles, rows)
+
+
 TABLES = {
     "goals": goals,
     "accuracy": accuracy,
+    "baselines": baselines,
     "ablation": ablation,
     "peers": peers,
     "speed": speed,

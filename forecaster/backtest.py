@@ -40,7 +40,8 @@ class Backtest:
     forecasts: pd.DataFrame
     """The forecasts frame of all models."""
     tables: dict[str, pd.DataFrame]
-    """All statistics by name; see :class:`forecaster.evaluation.Evaluation`."""
+    """All statistics by name; see :class:`forecaster.evaluation.Evaluation`. And ``fallbacks``: model,
+    until and ticker of the fits that did not converge, for which fixed parameters stand in."""
     verdict: str
     """One paragraph on the first model."""
     config: dict[str, Any]
@@ -108,17 +109,19 @@ def run(
     fitted = [name for name in models if not trained or name != trained.model.name]
     panel = Panel.of(own) if fitted else Panel(())  # features cost, and may not be needed
     total = len(folds) * len(models)
-    frames, done = [], 0
+    frames, fallbacks, done = [], [], 0
     for name, model in created.items():
         if trained and trained.model.name == name:
             world = panel_of(trained, frame, tickers)
             frames.append(trained.model.forecast(world, folds[0].first, folds[-1].last))
+            fallbacks += [(name, str(trained.until), it) for it in trained.model.fallbacks]
             done += len(folds)
             progress(done, total, f"{name}: forecasts of run {trained.name}")
             continue
         for fold in folds:
             progress(done, total, f"{name}: fit to {fold.until}")
             model.fit(panel, fold.until)
+            fallbacks += [(name, str(fold.until), ticker) for ticker in model.fallbacks]
             frames.append(model.forecast(panel, fold.first, fold.last))
             done += 1
             progress(done, total, f"{name}: {fold.first} to {fold.last}")
@@ -134,7 +137,8 @@ def run(
     evaluation = evaluate(found, own, model=models[0], tried=tried)
     return Backtest(
         forecasts=found,
-        tables=evaluation.tables,
+        tables=evaluation.tables
+        | {"fallbacks": pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])},
         verdict=evaluation.verdict,
         config={
             "tickers": list(tickers),

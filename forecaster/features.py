@@ -114,6 +114,11 @@ class Bars:
     """Where the close lies in the session's range: -1 at the low, 1 at the high."""
     volume: np.ndarray
 
+    @property
+    def variance(self) -> np.ndarray:
+        """Squared overnight return plus ``range_variance``: of the whole day, NaN if not known."""
+        return self.overnight**2 + self.range_variance
+
     @classmethod
     def of(cls, prices: pd.DataFrame) -> "Bars":
         """Bars of the prices frame of a single ticker."""
@@ -201,8 +206,7 @@ def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for ticker, group in prices.groupby("ticker", sort=False):
         bars = Bars.of(group)
-        variance = bars.overnight**2 + bars.range_variance
-        tables.append(group[["date"]].assign(ticker=ticker, variance=variance))
+        tables.append(group[["date"]].assign(ticker=ticker, variance=bars.variance))
     return pd.concat(tables, ignore_index=True)
 
 

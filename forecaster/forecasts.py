@@ -20,6 +20,7 @@ Log returns are fractions, not percent. A quantile of the price is last_close * 
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,11 @@ LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 QUANTILES = [f"q{level:g}" for level in LEVELS]
 STUDENT = ["location", "scale", "df"]
 KEYS = ["ticker", "model", "cutoff", "step"]
+
+LEAST_VOLATILITY = 1e-6
+"""What a forecast that is sure of one price says instead of none."""
+
+_MOMENT_DF = 5.0
 
 _DTYPES = {
     "ticker": "str",
@@ -102,6 +108,81 @@ def from_student(
             }
         )
     )
+
+
+def from_quantiles(
+    *,
+    ticker: ArrayLike,
+    model: ArrayLike,
+    cutoff: ArrayLike,
+    date: ArrayLike,
+    last_close: ArrayLike,
+    log_return: ArrayLike,
+    quantiles: np.ndarray,
+) -> pd.DataFrame:
+    """One-step forecasts known by their quantiles (rows, 23) alone, sorted where they cross.
+
+    Sorting crossed quantiles brings them nearer to the true ones (Chernozhukov, Fernández-Val and
+    Galichon 2010, Quantile and probability curves without crossing, Econometrica 78(3)). Mean and
+    volatility are those of `moments`. The rest is as in `from_student`.
+    """
+    n, ordered = len(quantiles), np.sort(quantiles, axis=1)
+    mean, volatility = moments(ordered)
+    return check(
+        pd.DataFrame(
+            {
+                "ticker": _spread(ticker, n),
+                "model": _spread(model, n),
+                "cutoff": _spread(cutoff, n),
+                "date": _spread(date, n),
+                "step": 1,
+                "last_close": _spread(last_close, n),
+                "log_return": _spread(log_return, n),
+                "mean": mean,
+                "volatility": np.maximum(volatility, LEAST_VOLATILITY),
+                **dict(zip(QUANTILES, ordered.T, strict=True)),
+                **dict.fromkeys(STUDENT, np.nan),
+            }
+        )
+    )
+
+
+def moments(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of distributions with these quantiles (rows, 23): (rows,) each.
+
+    Between and beyond its quantiles each distribution is a stretched Student-t of 5 degrees of
+    freedom, about what daily returns have: its quantile function is linear in that one's. A
+    Student-t of df 4 to 20 has its volatility back within 4%.
+    """
+    first, own, next_to = _moment_weights()
+    middle = quantiles[:, len(LEVELS) // 2]
+    q = quantiles - middle[:, None]
+    # Sums along rows, not products of matrices: those round each row as their shape has it.
+    mean = np.sum(first * q, axis=1)
+    square = np.sum(own * q**2, axis=1) + 2 * np.sum(next_to * q[:, 1:] * q[:, :-1], axis=1)
+    return middle + mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+@cache
+def _moment_weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the quantiles (23,), of their squares (23,), and of the products of neighbours (22,).
+
+    The quantile function is a sum of hats over the scores, of which only neighbours overlap.
+    """
+    scores = student.quantile(0.0, 1.0, _MOMENT_DF, LEVELS)
+    # Half of the nodes left of the middle and half right of it, crowded into both tails.
+    nodes, weights = np.polynomial.legendre.leggauss(256)
+    share = (nodes + 1) / 2
+    tail, mass = student.quantile(0.0, 1.0, _MOMENT_DF, share**6 / 2), weights * 1.5 * share**5
+    at, mass = np.concatenate([tail, -tail]), np.concatenate([mass, mass])
+    right = np.searchsorted(scores, at).clip(1, len(scores) - 1)
+    part = (at - scores[right - 1]) / (scores[right] - scores[right - 1])
+    first, own, next_to = np.zeros(len(scores)), np.zeros(len(scores)), np.zeros(len(scores) - 1)
+    for k, p, m in zip(right, part, mass, strict=True):
+        first[k - 1 : k + 1] += m * np.array([1 - p, p])
+        own[k - 1 : k + 1] += m * np.array([1 - p, p]) ** 2
+        next_to[k - 1] += m * p * (1 - p)
+    return first, own, next_to
 
 
 def check(frame: pd.DataFrame) -> pd.DataFrame:

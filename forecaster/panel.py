@@ -37,6 +37,9 @@ class History:
     """To the session after, a fraction; NaN at the last and before a gap."""
     volatility: np.ndarray
     """EWMA volatility a day known at each close, a fraction."""
+    variance: np.ndarray
+    """What the session's range says of its variance, the squared return where there is no range;
+    NaN at the first."""
     features: np.ndarray
     """(sessions, features), NaN where unknown."""
 
@@ -62,26 +65,52 @@ class Spread:
     df: np.ndarray
 
 
+@dataclass(frozen=True)
+class Fan:
+    """Forecasts of one ticker known by their quantiles, made at the closes of some sessions."""
+
+    history: History
+    index: np.ndarray
+    """Indices of the sessions"""
+    quantiles: np.ndarray
+    """Of the next session's log return, a fraction: (len(index), 23)"""
+
+
 def forecasts_of(model: str, spreads: Sequence[Spread]) -> pd.DataFrame:
     """The forecasts frame of a model's Student-t forecasts."""
     if not spreads:
         return forecasts.empty()
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(s.history, name)[s.index] for s in spreads])
-
-    tickers = [s.history.ticker for s in spreads]
     return forecasts.from_student(
-        ticker=np.repeat(np.array(tickers, dtype=object), [len(s.index) for s in spreads]),
         model=model,
-        cutoff=joined("dates"),
-        date=joined("next_dates"),
-        last_close=joined("close"),
-        log_return=joined("next_returns"),
         location=np.concatenate([s.location for s in spreads]),
         scale=np.concatenate([s.scale for s in spreads]),
         df=np.concatenate([s.df for s in spreads]),
+        **_placed(spreads),
     )
+
+
+def quantile_forecasts_of(model: str, fans: Sequence[Fan]) -> pd.DataFrame:
+    """The forecasts frame of a model's forecasts by quantiles."""
+    if not fans:
+        return forecasts.empty()
+    quantiles = np.concatenate([fan.quantiles for fan in fans])
+    return forecasts.from_quantiles(model=model, quantiles=quantiles, **_placed(fans))
+
+
+def _placed(made: Sequence[Spread] | Sequence[Fan]) -> dict[str, np.ndarray]:
+    """Of whom and when forecasts are, and what came, as :mod:`forecaster.forecasts` takes it."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(it.history, name)[it.index] for it in made])
+
+    tickers = np.array([it.history.ticker for it in made], dtype=object)
+    return {
+        "ticker": np.repeat(tickers, [len(it.index) for it in made]),
+        "cutoff": joined("dates"),
+        "date": joined("next_dates"),
+        "last_close": joined("close"),
+        "log_return": joined("next_returns"),
+    }
 
 
 @dataclass(frozen=True)
@@ -134,6 +163,7 @@ def _history(ticker: str, bars: Bars, close: np.ndarray, market: Market) -> Hist
         log_returns=bars.log_returns,
         next_returns=np.where(gap, np.nan, np.append(bars.log_returns[1:], np.nan)),
         volatility=bars.volatility,
+        variance=np.where(np.isfinite(bars.variance), bars.variance, bars.log_returns**2),
         features=compute(bars, market),
     )
 

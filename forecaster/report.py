@@ -157,7 +157,7 @@ def _page(backtest: Backtest, figures: list[str]) -> str:
         meanings=_definitions(_MEANINGS),
         tickers=_tickers(backtest.scores),
         figures="\n".join(figures),
-        origin=_origin(config),
+        origin=_origin(config, backtest.tables["fallbacks"]),
     )
 
 
@@ -197,7 +197,7 @@ def _tickers(scores: pd.DataFrame) -> str:
     return f"<details><summary>CRPS of each of {len(wide)} tickers</summary>\n{table}\n</details>"
 
 
-def _origin(config: dict[str, Any]) -> str:
+def _origin(config: dict[str, Any], fallbacks: pd.DataFrame) -> str:
     run, folds = config["run"], config["folds"]
     trained = "{model} is the run {name}, trained from {first} to {until} and never refitted"
     facts = {
@@ -208,6 +208,12 @@ def _origin(config: dict[str, Any]) -> str:
         "Run": trained.format(**run) if run else "none: every model was fitted fold by fold",
         "Folds": f"{len(folds)} (refit: {config['refit']}), fitted on what was known by "
         + ", ".join(fold["until"] for fold in folds),
+        "Fits that did not converge": "; ".join(
+            f"{model} of {ticker} to {until}" for model, until, ticker in fallbacks.to_numpy()
+        )
+        + ": fixed parameters stand in for them"
+        if len(fallbacks)
+        else "none",
         "Versions": ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
         "SHA-256 of the prices": config["prices_sha256"],
     }

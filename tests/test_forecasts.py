@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from forecaster import forecasts
+from forecaster import forecasts, student
 from forecaster.errors import ForecastError, PricesError
 
 CUTOFFS = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
@@ -193,3 +193,24 @@ def test_both_ways_to_the_probability_of_rise_agree(location, scale, df):
     blind = made.assign(location=np.nan, scale=np.nan, df=np.nan)
     interpolated = forecasts.probability_of_rise(blind)
     np.testing.assert_allclose(interpolated, np.clip(closed, 0.01, 0.99), atol=0.006)
+
+
+@pytest.mark.parametrize("df", [4.0, 5.0, 8.0, 20.0])
+def test_moments_of_quantiles_are_those_of_the_distribution(df):
+    quantiles = student.quantile([0.01, -0.5], [0.02, 3.0], df, forecasts.LEVELS)
+    mean, volatility = forecasts.moments(quantiles)
+    np.testing.assert_allclose(mean, [0.01, -0.5], atol=1e-12)
+    np.testing.assert_allclose(
+        volatility, student.volatility([0.02, 3.0], df), rtol=1e-4 if df == 5 else 0.04
+    )
+
+
+def test_quantiles_that_cross_are_sorted():
+    crossed = np.linspace(-0.05, 0.05, 23)[None, ::-1]
+    frame = forecasts.from_quantiles(
+        ticker="AAA", model="m", cutoff=pd.to_datetime(["2020-01-02"]),
+        date=pd.Timestamp("2020-01-03"), last_close=10.0, log_return=np.nan, quantiles=crossed,
+    )  # fmt: skip
+    np.testing.assert_allclose(frame[forecasts.QUANTILES].to_numpy()[0], np.sort(crossed[0]))
+    assert frame[forecasts.STUDENT].isna().all(axis=None)
+    assert frame["mean"][0] == pytest.approx(0, abs=1e-12)

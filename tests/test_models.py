@@ -4,8 +4,9 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
-from forecaster import backtest, forecasts, prices, runs, student
+from forecaster import backtest, forecasts, jobs, prices, runs, student
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, UsageError
 from forecaster.features import FLOOR
@@ -14,12 +15,14 @@ from forecaster.models import garch as garch_module
 from forecaster.models import naive as naive_module
 from forecaster.models import recurrent as recurrent_module
 from forecaster.models import training as training_module
+from forecaster.models import trees as trees_module
 from forecaster.panel import Panel
 
 every_model = pytest.mark.parametrize("name", list(REGISTRY))
-per_ticker = pytest.mark.parametrize(
-    "name", [name for name in REGISTRY if name not in recurrent_module.CELLS]
-)
+SHARED = {*recurrent_module.CELLS, "trees"}
+"""Models that are one for all tickers, those they have not seen too."""
+
+per_ticker = pytest.mark.parametrize("name", [name for name in REGISTRY if name not in SHARED])
 
 AFTER = (0, 1, 64, 178)
 """Sessions after the last one fitted: the cutoffs at which promises are checked."""
@@ -220,14 +223,14 @@ def test_too_little_history_to_be_forecast(name, world, newcomer, trained):
     panel = Panel.of(pd.concat([world, late]), tickers=["NEW"], universe=["AAA", "BBB", "CCC"])
     (history,) = panel.histories
     frame = trained(name).model.forecast(panel, history.dates[0], history.dates[-1])
-    assert len(frame) == (1 if name in recurrent_module.CELLS else 0)
+    assert len(frame) == (1 if name in SHARED else 0)
 
 
 @every_model
 def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
     both = pd.concat([world, newcomer], ignore_index=True)
     run = trained(name)
-    if name in recurrent_module.CELLS:
+    if name in SHARED:
         frame = runs.predict(run, both, tickers=["NEW", "AAA"])
         assert frame["ticker"].tolist() == ["NEW", "AAA"]
         assert_same(frame[1:].reset_index(drop=True), runs.predict(run, world, tickers=["AAA"]))
@@ -239,7 +242,8 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
 @every_model
 def test_progress_is_told(name, world, trained, tiny, until):
     told = []
-    total = 2 if name in recurrent_module.CELLS else 3  # epochs or tickers
+    total = {**dict.fromkeys(recurrent_module.CELLS, 2), "trees": 23}.get(name, 3)
+    # Epochs, levels or tickers.
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(done, total) for done in range(1, total + 1)]
     assert all(text.startswith(name) for _, _, text in told)
@@ -248,9 +252,13 @@ def test_progress_is_told(name, world, trained, tiny, until):
 @every_model
 def test_a_state_of_another_model_is_refused(name, trained):
     for other in REGISTRY:
-        if {name, other} not in ({"naive", "ewma"}, {"garch", "gjr"}) and name != other:
+        if {name, other} not in PAIRS and name != other:
             with pytest.raises((KeyError, ValueError)):
                 create(name).restore(trained(other).model.state())
+
+
+PAIRS = ({"naive", "ewma"}, {"naive", "drift"}, {"drift", "ewma"}, {"garch", "gjr"})
+"""Models that differ by their name alone."""
 
 
 def test_no_such_model():
@@ -327,9 +335,13 @@ def test_garch_equals_arch(name, world, until, trained):
     model = trained(name).model
     (history,) = Panel.of(world, tickers=["BBB"]).histories
     known_sessions = history.count_until(np.datetime64(until))
-    fit = arch_model(
-        100 * history.log_returns[1:known_sessions], o=int(name == "gjr"), dist="t", rescale=False
-    ).fit(disp="off")
+    with threadpool_limits(1):  # as where it was fitted: the optimiser's path is another on two
+        fit = arch_model(
+            100 * history.log_returns[1:known_sessions],
+            o=int(name == "gjr"),
+            dist="t",
+            rescale=False,
+        ).fit(disp="off")
     # Start our recursion at the first variance of arch's, and run it over the training span.
     state = model.state()
     row = state.arrays["parameters"][state.settings["tickers"].index("BBB")].copy()
@@ -370,6 +382,7 @@ def test_a_history_that_garch_cannot_fit_still_has_forecasts(name, caplog):
     assert f"{name} did not converge on AAA up to {still.dates[300]}" in caplog.text
     frame = model.forecast(Panel((still,)), still.dates[300], still.dates[-1])
     assert len(frame) == 101
+    assert model.fallbacks == ("AAA",)
     again = create(name)
     again.restore(model.state())
     assert_same(again.forecast(Panel((still,)), still.dates[300], still.dates[-1]), frame)
@@ -380,10 +393,7 @@ def test_riskmetrics_in_place_of_garch_is_ewma():
     ewma = create("ewma")
     ewma.fit(Panel((history,)), history.dates[300])
     stand_in = create("garch")
-    stand_in._fitted = {"AAA": garch_module._riskmetrics(history, 301, 0.0)}
-    stand_in._fitted["AAA"] = dataclasses.replace(
-        stand_in._fitted["AAA"], last=float(history.dates[300].astype(int))
-    )
+    stand_in._fitted = {"AAA": garch_module._riskmetrics(task_of(history, 301))}
     span = history.dates[300], history.dates[-1]
     one, other = (
         ewma.forecast(Panel((history,)), *span),
@@ -397,6 +407,171 @@ def test_garch_refuses_dates_beyond_all_calendars(last):
     row = np.array([[0.0, 0.1, 0.05, 0.2, 0.8, 6.0, 1.5, last]])
     with pytest.raises(ValueError, match="last session fitted"):
         create("garch").restore(State({"parameters": row}, {"tickers": ["AAA"]}))
+
+
+def task_of(history, known):
+    return garch_module.Task(
+        "garch", history.ticker, history.log_returns[1:known], history.volatility[: known - 1],
+        history.dates[known - 1],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gjr", "egarch"])
+def test_fits_in_other_processes_give_the_same_bits(name, world, until, trained, monkeypatch):
+    monkeypatch.setattr(jobs, "LEAST", 2)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    again = create(name)
+    again.fit(Panel.of(world), np.datetime64(until))
+    assert_same_state(again.state(), trained(name).model.state())
+
+
+# EGARCH.
+
+
+def test_egarch_equals_arch(world, until, trained):
+    from arch import arch_model
+
+    (history,) = Panel.of(world, tickers=["BBB"]).histories
+    known_sessions = history.count_until(np.datetime64(until))
+    returns = 100 * history.log_returns[1:known_sessions]
+    with threadpool_limits(1):
+        fit = arch_model(
+            returns, vol="EGARCH", p=1, o=1, q=1, dist="skewt", rescale=False
+        ).fit(disp="off")  # fmt: skip
+    model = trained("egarch").model
+    state = model.state()
+    row = state.arrays["skewed_parameters"][state.settings["tickers"].index("BBB")].copy()
+    row[-2:] = 2 * np.log(fit.conditional_volatility[0]), history.dates[1].astype(int)
+    early = create("egarch")
+    early.restore(State({"skewed_parameters": row[None]}, {"tickers": ["BBB"]}))
+    frame = early.forecast(Panel((history,)), history.dates[1], history.dates[known_sessions - 1])
+    expected = np.append(
+        fit.conditional_volatility[1:], np.sqrt(fit.forecast(horizon=1).variance.iloc[0])
+    )
+    # A skewed t is known by its quantiles alone, from which the volatility is found again.
+    np.testing.assert_allclose(100 * frame["volatility"], expected, rtol=0.03)
+    width = (frame["q0.95"] - frame["q0.05"]).to_numpy()
+    np.testing.assert_allclose(width / expected, width[0] / expected[0], rtol=1e-6)
+    low = fit.model.distribution.ppf(np.array([0.05]), fit.params[["eta", "lambda"]].to_numpy())
+    np.testing.assert_allclose(100 * frame["q0.05"], fit.params["mu"] + expected * low, rtol=1e-6)
+
+
+def test_egarch_by_hand():
+    # In percent: shocks of -1 and 2 against mu = 0, from a variance of one.
+    history = history_of(np.array([np.nan, -0.01, 0.02]))
+    row = [0.0, 0.1, 0.2, -0.1, 0.9, 8.0, 0.0, 0.0, float(history.dates[1].astype(int))]
+    model = create("egarch")
+    model.restore(State({"skewed_parameters": np.array([row])}, {"tickers": ["AAA"]}))
+    frame = model.forecast(Panel((history,)), history.dates[0], history.dates[2])
+    typical = (2 / np.pi) ** 0.5
+    first = 0.1 + 0.2 * (1 - typical) + 0.1
+    z = 2 / np.exp(first / 2)
+    second = 0.1 + 0.2 * (z - typical) - 0.1 * z + 0.9 * first
+    # Without a skew it is a Student-t of unit variance.
+    standard = student.quantile(0.0, np.sqrt(6 / 8), 8.0, 0.05)
+    np.testing.assert_allclose(
+        100 * frame["q0.05"], np.exp(np.array([first, second]) / 2) * standard, rtol=1e-6
+    )
+
+
+def test_a_history_that_egarch_cannot_fit_is_counted_and_has_forecasts(caplog):
+    still = history_of(np.append(np.nan, np.zeros(400)))
+    model = create("egarch")
+    with caplog.at_level(logging.WARNING):
+        model.fit(Panel((still,)), still.dates[300])
+    assert model.fallbacks == ("AAA",)
+    frame = model.forecast(Panel((still,)), still.dates[300], still.dates[-1])
+    assert len(frame) == 101
+    again = create("egarch")
+    again.restore(model.state())
+    assert again.fallbacks == ("AAA",)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(5, 2.0), (6, 1.0), (8, 1e300), (2, np.nan)],
+    ids=["df", "skew", "last", "nan"],
+)
+def test_egarch_refuses_parameters_that_no_fit_gives(at, value):
+    row = np.array([[0.0, 0.1, 0.2, -0.1, 0.9, 8.0, 0.0, 0.0, 0.0]])
+    row[0, at] = value
+    with pytest.raises(ValueError, match="must be"):
+        create("egarch").restore(State({"skewed_parameters": row}, {"tickers": ["AAA"]}))
+
+
+# Drift and HAR.
+
+
+def test_drift_is_the_mean_so_far():
+    history = history_of(np.append(np.nan, np.linspace(-0.01, 0.03, 300)))
+    model = create("drift")
+    model.fit(Panel((history,)), history.dates[200])
+    frame = model.forecast(Panel((history,)), history.dates[200], history.dates[-1])
+    expected = [history.log_returns[1 : t + 1].mean() for t in range(200, 301)]
+    np.testing.assert_allclose(frame["q0.5"], expected, rtol=1e-9)
+
+
+def test_har_is_least_squares_of_log_volatilities(world, until, trained):
+    from sklearn.linear_model import LinearRegression
+
+    (history,) = Panel.of(world, tickers=["BBB"]).histories
+    known_sessions = history.count_until(np.datetime64(until))
+    variance = history.variance[:known_sessions]
+    logs = np.array(
+        [
+            [np.log(variance[t + 1 - n : t + 1].mean()) / 2 for n in (1, 5, 22)]
+            for t in range(22, known_sessions)
+        ]
+    )
+    floor = np.log(0.1 * history.volatility[22:known_sessions])
+    logs = np.maximum(logs, floor[:, None])
+    fit = LinearRegression().fit(logs[:-1], logs[1:, 0])
+    state = trained("har").model.state()
+    row = state.arrays["har"][state.settings["tickers"].index("BBB")]
+    np.testing.assert_allclose(row[:4], [fit.intercept_, *fit.coef_], rtol=1e-6)
+    frame = trained("har").model.forecast(Panel((history,)), *[np.datetime64(until)] * 2)
+    expected = row[4] * np.exp(fit.predict(logs[-1:]))
+    np.testing.assert_allclose(frame["scale"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["har", "drift"])
+def test_prices_that_do_not_move_have_forecasts(name):
+    still = history_of(np.append(np.nan, np.zeros(400)))
+    model = create(name)
+    model.fit(Panel((still,)), still.dates[300])
+    assert len(model.forecast(Panel((still,)), still.dates[300], still.dates[-1])) == 101
+
+
+# Trees.
+
+
+def test_trees_walk_as_scikit_learn_does(world, until, trained):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    panel = Panel.of(world)
+    x, y = trees_module._examples(panel, np.datetime64(until))
+    model = HistGradientBoostingRegressor(
+        loss="quantile", quantile=0.05, **trees_module.SETTINGS
+    ).fit(x, y)
+    arrays = trained("trees").model.state().arrays
+    at = forecasts.LEVELS.index(0.05)
+    features = np.concatenate([history.features for history in panel.histories])
+    assert np.isnan(features).any()
+    np.testing.assert_allclose(
+        trees_module._walk(arrays, features)[:, at], model.predict(features), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("left", -1), ("right", 10**6), ("feature", 99), ("roots", 10**6), ("value", np.nan)],
+)
+def test_trees_that_lead_nowhere_are_refused(name, value, trained):
+    state = trained("trees").model.state()
+    arrays = {key: array.copy() for key, array in state.arrays.items()}
+    arrays[name].flat[0] = value
+    with pytest.raises(ValueError, match="expected"):
+        create("trees").restore(State(arrays, state.settings))
 
 
 # The recurrent network.

@@ -78,7 +78,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}
     return Backtest(
         forecasts=found,
-        tables=said.tables,
+        tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
         verdict=said.verdict,
         config={
             "tickers": list(tickers),

@@ -175,10 +175,11 @@ def _print(found: Any, folder: Path) -> None:
         for model, row in table.iterrows()
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
-    config = found.config
+    config, fallbacks = found.config, len(found.tables["fallbacks"])
     print(
         f"{found.verdict}\n"
-        f"Forecasts of {config['start']} to {config['end']} from stored prices of "
+        + f"Fits that did not converge: {fallbacks}; fixed parameters stand in.\n" * bool(fallbacks)
+        + f"Forecasts of {config['start']} to {config['end']} from stored prices of "
         f"{config['prices_from']} to {config['prices_to']}: history, not today's forecast.\n"
         f"Plots, report and forecasts: {folder}"
     )

@@ -29,7 +29,10 @@ def train(
         str | None,
         typer.Option("--run", help="Name of the run; by default MODEL-DATE.", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(help="lstm, gru, rnn, gjr, garch, ewma or naive.")] = "lstm",
+    model: Annotated[
+        str,
+        typer.Option(help="lstm, gru, rnn, trees, gjr, egarch, garch, har, ewma, drift or naive."),
+    ] = "lstm",
     until: Until = None,
     seeds: Annotated[
         int | None,

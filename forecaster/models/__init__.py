@@ -17,10 +17,14 @@ REGISTRY = {
     "lstm": "forecaster.models.recurrent",
     "gru": "forecaster.models.recurrent",
     "rnn": "forecaster.models.recurrent",
+    "trees": "forecaster.models.trees",
     "naive": "forecaster.models.naive",
+    "drift": "forecaster.models.naive",
     "ewma": "forecaster.models.naive",
     "garch": "forecaster.models.garch",
     "gjr": "forecaster.models.garch",
+    "egarch": "forecaster.models.egarch",
+    "har": "forecaster.models.har",
 }
 """Names of models, and the modules whose ``create(name, config)`` makes them."""
 
@@ -67,6 +71,8 @@ class Model(Protocol):
     """
 
     name: str
+    fallbacks: tuple[str, ...]
+    """Tickers whose last fit did not converge, so that something else stands in for it."""
 
     def fit(
         self,

@@ -11,17 +11,19 @@ Between fits the parameters are fixed and the recursion is run forward here, not
 
 import logging
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from forecaster import student
+from forecaster import jobs, student
 from forecaster.config import RecurrentConfig
 from forecaster.features import FLOOR
 from forecaster.models import NO_CHECKPOINT, Checkpoint, Progress, State, silent, too_short
-from forecaster.panel import History, Panel, Spread, forecasts_of
+from forecaster.panel import Panel, Spread, forecasts_of
 
 MIN_SESSIONS = 250
 """Sessions a ticker needs before its parameters mean anything."""
@@ -32,7 +34,23 @@ WARMUP = 20
 PERCENT = 100.0
 """Returns are fitted in percent: the optimiser of ``arch`` wants numbers near one."""
 
+Result = TypeVar("Result")
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A ticker's history up to the fit's cutoff, as another process gets it."""
+
+    model: str
+    ticker: str
+    returns: np.ndarray
+    """(sessions - 1,) log returns, a fraction, from the second session on"""
+    volatility: np.ndarray
+    """(sessions - 1,) EWMA volatility known at the close before each of them"""
+    last: np.datetime64
+    """The last session"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,7 @@ class Garch:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.fallbacks: tuple[str, ...] = ()
         self._fitted: dict[str, Fitted] = {}
 
     def fit(
@@ -66,12 +85,9 @@ class Garch:
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
         """Fits every ticker that has enough sessions by maximum likelihood."""
-        self._fitted = {}
-        for done, history in enumerate(panel.histories, start=1):
-            known = history.count_until(until)
-            if known > MIN_SESSIONS:
-                self._fitted[history.ticker] = _fit(self.name, history, known)
-            progress(done, len(panel.histories), f"{self.name} {history.ticker}")
+        found = list(fits(_fit, self.name, panel, until, progress))
+        self._fitted = {ticker: fitted for ticker, fitted, _ in found}
+        self.fallbacks = tuple(ticker for ticker, _, converged in found if not converged)
         if not self._fitted:
             raise too_short(self.name, panel, until, MIN_SESSIONS + 1)
 
@@ -98,7 +114,7 @@ class Garch:
         """The parameters by ticker."""
         return State(
             {"parameters": np.array([astuple(fitted) for fitted in self._fitted.values()])},
-            {"tickers": list(self._fitted)},
+            {"tickers": list(self._fitted), "fallbacks": list(self.fallbacks)},
         )
 
     def restore(self, state: State) -> None:
@@ -113,34 +129,62 @@ class Garch:
         if not all(abs(fitted.last) < 1e6 for fitted in self._fitted.values()):
             raise ValueError("the last session fitted must be days from 1970, fewer than a million")
 
+        self.fallbacks = tuple(state.settings.get("fallbacks", ()))
+
     def export(self, folder: Path) -> None:
         """There is no other format."""
 
 
-def _fit(name: str, history: History, known: int) -> Fitted:
-    from arch import arch_model
+def fits(
+    fit: Callable[[Task], tuple[Result, bool]],
+    model: str,
+    panel: Panel,
+    until: np.datetime64,
+    progress: Progress,
+) -> Iterator[tuple[str, Result, bool]]:
+    """Each ticker that has enough sessions, what was fitted, and whether that converged."""
+    tasks = []
+    for history in panel.histories:
+        known = history.count_until(until)
+        if known > MIN_SESSIONS:
+            returns, volatility = history.log_returns[1:known], history.volatility[: known - 1]
+            tasks.append(Task(model, history.ticker, returns, volatility, history.dates[known - 1]))
+    for done, (task, (fitted, converged)) in enumerate(
+        zip(tasks, jobs.ordered(fit, tasks), strict=True), start=1
+    ):
+        if not converged:
+            log.warning(
+                "%s did not converge on %s up to %s; fixed parameters stand in for it",
+                model, task.ticker, task.last,
+            )  # fmt: skip
+        progress(done, len(tasks), f"{model} {task.ticker}")
+        yield task.ticker, fitted, converged
 
-    returns = PERCENT * history.log_returns[1:known]
-    last = float(history.dates[known - 1].astype(int))
-    model = arch_model(returns, p=1, o=int(name == "gjr"), q=1, dist="t", rescale=False)
+
+def estimate(model: Any) -> Any:
+    """The fit of a model of ``arch``, None where it did not converge."""
     with warnings.catch_warnings():
         # What arch warns about here is told by its convergence flag, and by our fallback.
         warnings.simplefilter("ignore")
         try:
             result = model.fit(disp="off", show_warning=False)
-            failed = result.convergence_flag != 0 or not np.isfinite(result.params).all()
         except (ValueError, np.linalg.LinAlgError):
-            failed = True
-    if failed:
-        log.warning(
-            "%s did not converge on %s up to %s; RiskMetrics parameters stand in for it",
-            name,
-            history.ticker,
-            history.dates[known - 1],
-        )
-        return _riskmetrics(history, known, last)
+            return None
+    known = np.isfinite(result.params).all() and np.isfinite(result.conditional_volatility[-1])
+    return result if result.convergence_flag == 0 and known else None
+
+
+def _fit(task: Task) -> tuple[Fitted, bool]:
+    from arch import arch_model
+
+    leverage = int(task.model == "gjr")
+    result = estimate(
+        arch_model(PERCENT * task.returns, p=1, o=leverage, q=1, dist="t", rescale=False)
+    )
+    if result is None:
+        return _riskmetrics(task), False
     parameters = result.params
-    return Fitted(
+    fitted = Fitted(
         mu=float(parameters["mu"]),
         omega=float(parameters["omega"]),
         alpha=float(parameters["alpha[1]"]),
@@ -148,13 +192,14 @@ def _fit(name: str, history: History, known: int) -> Fitted:
         beta=float(parameters["beta[1]"]),
         df=max(float(parameters["nu"]), student.DF_BOUNDS[0]),
         variance=max(float(result.conditional_volatility[-1]) ** 2, (PERCENT * FLOOR) ** 2),
-        last=last,
+        last=float(task.last.astype(int)),
     )
+    return fitted, True
 
 
-def _riskmetrics(history: History, known: int, last: float) -> Fitted:
-    width = history.volatility[: known - 1]
-    scale, df = student.fit(history.log_returns[1:known][WARMUP:] / width[WARMUP:])
+def _riskmetrics(task: Task) -> Fitted:
+    width = task.volatility
+    scale, df = student.fit((task.returns / width)[WARMUP:])
     inflation = scale**2 * df / (df - 2)
     return Fitted(
         mu=0.0,
@@ -164,7 +209,7 @@ def _riskmetrics(history: History, known: int, last: float) -> Fitted:
         beta=0.94,
         df=df,
         variance=float(width[-1] * PERCENT) ** 2 * inflation,
-        last=last,
+        last=float(task.last.astype(int)),
     )
 
 

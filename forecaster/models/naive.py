@@ -1,7 +1,7 @@
 """Random walks: tomorrow is today, give or take a Student-t of a simply measured width.
 
-Two ways to measure the width, one model. What is fitted, per ticker and up to the fit's cutoff, is
-the shape of the Student-t of returns divided by that width.
+Two ways to measure the width, and one model that adds the drift so far. What is fitted, per ticker
+and up to the fit's cutoff, is the shape of the Student-t of returns divided by that width.
 """
 
 from collections.abc import Callable
@@ -46,14 +46,32 @@ def riskmetrics(history: History) -> np.ndarray:
     return history.volatility
 
 
-WIDTHS: dict[str, Callable[[History], np.ndarray]] = {"naive": rolling, "ewma": riskmetrics}
+def mean_so_far(history: History) -> np.ndarray:
+    """Mean log return of all sessions up to each: (sessions,)."""
+    returns = np.nan_to_num(history.log_returns)
+    return np.cumsum(returns) / np.maximum(np.arange(len(returns)), 1)
+
+
+def none(history: History) -> np.ndarray:
+    """No drift: (sessions,)."""
+    return np.zeros(len(history.dates))
+
+
+WIDTHS: dict[str, Callable[[History], np.ndarray]] = {
+    "naive": rolling,
+    "drift": rolling,
+    "ewma": riskmetrics,
+}
 
 
 class RandomWalk:
-    """A zero-median Student-t whose scale follows a measured width."""
+    """A Student-t whose scale follows a measured width; its median is zero, or the drift so far."""
+
+    fallbacks: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._drift = mean_so_far if name == "drift" else none
         self._width = WIDTHS[name]
         self._shapes: dict[str, tuple[float, float]] = {}
 
@@ -69,7 +87,8 @@ class RandomWalk:
         for done, history in enumerate(panel.histories, start=1):
             known = history.count_until(until)
             if known > MIN_SESSIONS:
-                ratio = history.next_returns[: known - 1] / self._width(history)[: known - 1]
+                surprise = history.next_returns - self._drift(history)
+                ratio = surprise[: known - 1] / self._width(history)[: known - 1]
                 # Widths from a handful of returns say little.
                 self._shapes[history.ticker] = student.fit(ratio[WIDTH_WARMUP:])
             progress(done, len(panel.histories), f"{self.name} {history.ticker}")
@@ -86,7 +105,8 @@ class RandomWalk:
                 scale, df = self._shapes[history.ticker]
                 zeros = np.zeros(len(index))
                 width = scale * self._width(history)[index]
-                spreads.append(Spread(history, index, zeros, width, zeros + df))
+                location = self._drift(history)[index]
+                spreads.append(Spread(history, index, location, width, zeros + df))
         return forecasts_of(self.name, spreads)
 
     def state(self) -> State:
@@ -109,5 +129,5 @@ class RandomWalk:
 
 
 def create(name: str, config: RecurrentConfig) -> RandomWalk:
-    """The random walk called ``naive`` or ``ewma``."""
+    """The random walk called ``naive``, ``drift`` or ``ewma``."""
     return RandomWalk(name)

@@ -100,6 +100,8 @@ class Network:
 class Recurrent:
     """A global recurrent model: ``lstm``, ``gru`` or ``rnn``, which differ in their cell alone."""
 
+    fallbacks: tuple[str, ...] = ()
+
     def __init__(self, name: str, config: RecurrentConfig) -> None:
         self.name = name
         self.config = config
