@@ -58,6 +58,17 @@ class Backtest:
         return self.tables["significance"]
 
 
+@dataclass(frozen=True)
+class Walk:
+    """What models forecast on their way through history."""
+
+    forecasts: pd.DataFrame
+    tickers: list[str]
+    folds: list[Fold]
+    fallbacks: pd.DataFrame
+    """model, until, ticker of each fit that did not converge"""
+
+
 def run(
     frame: pd.DataFrame,
     models: Sequence[str],
@@ -94,6 +105,55 @@ def run(
     UsageError
         There is no such model, or a model is named twice.
     """
+    walked = walk(
+        frame, models, tickers=tickers, start=start, end=end, refit=refit, trained=trained,
+        config=config, progress=progress,
+    )  # fmt: skip
+    found, own = walked.forecasts, frame[frame["ticker"].isin(walked.tickers)]
+    if calibrate:
+        found = conformal.recalibrate(found)
+    known = found[found["log_return"].notna()]
+    common = metrics.common(known)
+    _warn_of_unscored(walked.tickers, known, common)
+    evaluation = evaluate(found, own, model=models[0], tried=tried)
+    return Backtest(
+        forecasts=found,
+        tables=evaluation.tables | {"fallbacks": walked.fallbacks},
+        verdict=evaluation.verdict,
+        config={
+            "tried": tried.trials,
+            "tickers": walked.tickers,
+            "scored_tickers": sorted(common["ticker"].unique()),
+            "models": list(models),
+            "start": str(found["date"].min().date()),
+            "end": str(found["date"].max().date()),
+            "refit": refit,
+            "calibrated": calibrate,
+            "folds": [_dates(fold) for fold in walked.folds],
+            "run": trained.summary if trained else None,
+            "settings": asdict(config or RecurrentConfig()),
+            "run_settings": trained.model.state().settings.get("config") if trained else None,
+            "prices_from": str(frame["date"].min().date()),
+            "prices_to": str(frame["date"].max().date()),
+            "prices_sha256": prices.digest(frame),
+            "versions": versions(),
+        },
+    )
+
+
+def walk(
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    *,
+    tickers: Sequence[str] | None = None,
+    start: date | None = None,
+    end: date | None = None,
+    refit: str | int = "yearly",
+    trained: Run | None = None,
+    config: RecurrentConfig | None = None,
+    progress: Progress = silent,
+) -> "Walk":
+    """The forecasts of a backtest, not yet judged; takes and raises what :func:`run` does."""
     check_models(models)
     created = {name: create(name, config) for name in models}
     if trained and trained.model.name not in models:
@@ -129,44 +189,18 @@ def run(
     # Where calendars differ, a ticker's next session may lie beyond the end.
     found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     _require_all(found, models)
-    if calibrate:
-        found = conformal.recalibrate(found)
-    known = found[found["log_return"].notna()]
-    common = metrics.common(known)
-    _warn_of_unscored(tickers, known, common)
-    evaluation = evaluate(found, own, model=models[0], tried=tried)
-    return Backtest(
-        forecasts=found,
-        tables=evaluation.tables
-        | {"fallbacks": pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])},
-        verdict=evaluation.verdict,
-        config={
-            "tickers": list(tickers),
-            "scored_tickers": sorted(common["ticker"].unique()),
-            "models": list(models),
-            "start": str(found["date"].min().date()),
-            "end": str(found["date"].max().date()),
-            "refit": refit,
-            "calibrated": calibrate,
-            "folds": [_dates(fold) for fold in folds],
-            "run": trained.summary if trained else None,
-            "settings": asdict(config or RecurrentConfig()),
-            "run_settings": trained.model.state().settings.get("config") if trained else None,
-            "prices_from": str(frame["date"].min().date()),
-            "prices_to": str(frame["date"].max().date()),
-            "prices_sha256": prices.digest(frame),
-            "versions": versions(),
-        },
+    return Walk(
+        found, tickers, folds, pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])
     )
 
 
-def trials(backtest: Backtest) -> list[Trial]:
+def trials(backtest: Backtest, kind: str = "backtest") -> list[Trial]:
     """A trial of each model, to be recorded."""
     config, table = backtest.config, backtest.tables["strategy"]
     told = ("refit", "calibrated", "settings", "run_settings", "prices_sha256")
     return [
         Trial(
-            "backtest", name, config["tickers"], config["start"], config["end"],
+            kind, name, config["tickers"], config["start"], config["end"],
             {key: config[key] for key in told},
             (table.loc[table["model"] == name, "sharpe"].dropna() / np.sqrt(YEAR)).tolist(),
         )

@@ -290,7 +290,7 @@ def _cdf(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     inner = np.where(x < quantiles[:, 0], quantiles[:, 1], quantiles[:, -2])
     outer = np.where(x < quantiles[:, 0], quantiles[:, 0], quantiles[:, -1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        tail = _LEVELS[0] * np.exp(-beyond * _TAIL / np.abs(outer - inner))
+        tail = _LEVELS[0] * np.exp(-np.maximum(beyond, 0.0) * _TAIL / np.abs(outer - inner))
     return np.select([x < quantiles[:, 0], x > quantiles[:, -1]], [tail, 1 - tail], level)
 
 

@@ -5,7 +5,7 @@ verdict comes first, in words; the numbers, what they mean and where they come f
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -50,6 +50,77 @@ _MEANINGS = {
     f"20 between equals, 1 is expected below {LEVEL}. Tests weigh every day the same, scores "
     "every forecast.",
 }
+
+_STATISTICS: dict[str, tuple[str, dict[str, str]]] = {
+    "skill": (
+        "Skill against each baseline, with 95% stationary-bootstrap intervals (ratios of means; "
+        "differences are in nats)",
+        {
+            **dict.fromkeys(["model", "against", "metric", "kind"], ""),
+            **dict.fromkeys(["value", "low", "high"], ".4f"),
+        },
+    ),
+    "confidence_set": (
+        "Model confidence set: which models may be the best by CRPS",
+        {"model": "", "p_value": ".3f", "included": ""},
+    ),
+    "superior_ability": (
+        "Superior predictive ability: the chance of so good a best model if none were better",
+        {
+            "benchmark": "",
+            "models": ".0f",
+            "p_lower": ".3f",
+            "p_consistent": ".3f",
+            "p_upper": ".3f",
+        },
+    ),
+    "coverage": (
+        "Coverage of the intervals, whole, by volatility known at the cutoff, and by year",
+        {
+            **dict.fromkeys(["model", "split", "part"], ""),
+            **dict.fromkeys(["nominal", "share", "low", "high"], ".1%"),
+            "p_value": ".3f",
+        },
+    ),
+    "value_at_risk": (
+        "Value at risk: breaches, and the tests of Kupiec (unconditional) and Christoffersen "
+        "(independence, conditional); shortfall is what was forecast, loss what came",
+        {
+            **dict.fromkeys(["model", "split", "part"], ""),
+            "level": ".0%",
+            **dict.fromkeys(["breaches", "expected"], ".0f"),
+            **dict.fromkeys(["unconditional_p", "independence_p", "conditional_p"], ".3f"),
+            **dict.fromkeys(["shortfall", "loss"], ".2%"),
+            "shortfall_p": ".3f",
+        },
+    ),
+    "direction": (
+        "Signs of the median, tested after Pesaran and Timmermann",
+        {
+            "model": "",
+            "forecasts": ",.0f",
+            "hit_rate": ".1%",
+            "expected": ".1%",
+            "statistic": "+.2f",
+            "p_value": ".3f",
+        },
+    ),
+    "strategy": (
+        "What plain rules on P(rise) would have earned, net of costs; the deflated Sharpe ratio (dsr) "
+        "counts every trial",
+        {
+            **dict.fromkeys(["model", "rule"], ""),
+            "cost_bp": ".1f",
+            **dict.fromkeys(["annual_return", "annual_volatility"], "+.1%"),
+            **dict.fromkeys(["sharpe", "sharpe_low", "sharpe_high"], "+.2f"),
+            **dict.fromkeys(["psr", "dsr"], ".3f"),
+            "trials": ".0f",
+            "max_drawdown": ".1%",
+            "turnover": ".1%",
+        },
+    ),
+}
+"""Tables of :mod:`forecaster.evaluation` that the page shows: captions, columns and their formats."""
 
 _CAPTIONS = {
     "forecast": "{ticker}, each day as {model} forecast it at the close before. The median follows "
@@ -113,6 +184,9 @@ $tests
 $meanings
 <h2>Ticker by ticker</h2>
 $tickers
+<h2>In full</h2>
+<p>Over all tickers; those of each ticker lie in <code>tables/</code> beside this page.</p>
+$statistics
 <h2>Figures</h2>
 $figures
 <h2>Where the numbers come from</h2>
@@ -155,6 +229,7 @@ def _page(backtest: Backtest, figures: list[str]) -> str:
         scores=_pooled(metrics.pooled(backtest.scores)),
         tests=_tests(backtest.comparison),
         meanings=_definitions(_MEANINGS),
+        statistics="\n".join(_statistics(backtest.tables)),
         tickers=_tickers(backtest.scores),
         figures="\n".join(figures),
         origin=_origin(config, backtest.tables["fallbacks"]),
@@ -197,14 +272,35 @@ def _tickers(scores: pd.DataFrame) -> str:
     return f"<details><summary>CRPS of each of {len(wide)} tickers</summary>\n{table}\n</details>"
 
 
+def _statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """The tables of what else was tested, over all tickers, each folded."""
+    for name, (caption, columns) in _STATISTICS.items():
+        table = tables[name]
+        if "ticker" in table:
+            table = table[table["ticker"] == metrics.POOLED]
+        texts = [
+            table[column].astype(str) if spec == "" else _texts(table[column].astype(float), spec)
+            for column, spec in columns.items()
+        ]
+        if len(table):
+            titles = [
+                column.replace("_", " ").replace("p value", "p\u00a0value") for column in columns
+            ]
+            drawn = _table(caption, titles, zip(*texts, strict=True))
+            yield f"<details><summary>{escape(caption)}</summary>\n{drawn}\n</details>"
+
+
 def _origin(config: dict[str, Any], fallbacks: pd.DataFrame) -> str:
     run, folds = config["run"], config["folds"]
     trained = "{model} is the run {name}, trained from {first} to {until} and never refitted"
     facts = {
+        **({"Scored file": config["file"]} if "file" in config else {}),
         "Tickers": f"{len(config['tickers'])}: {', '.join(config['tickers'])}",
         "Models": ", ".join(config["models"]),
         "Sessions forecast": f"{config['start']} to {config['end']}",
         "Prices": f"{config['prices_from']} to {config['prices_to']}",
+        "Trials": f"{config.get('tried', 0)} were recorded before on these tickers and days; a backtest "
+        "chosen among many is better than the next one will be",
         "Run": trained.format(**run) if run else "none: every model was fitted fold by fold",
         "Folds": f"{len(folds)} (refit: {config['refit']}), fitted on what was known by "
         + ", ".join(fold["until"] for fold in folds),

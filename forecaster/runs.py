@@ -46,6 +46,9 @@ MAX_BYTES = 256 * 2**20
 LARGEST = 1e6
 """No number in a bundle is larger: weights are of the size of one, dates of ten thousand days."""
 
+KINDS = (np.float32, np.float64, np.int32)
+"""Of numbers that a bundle holds."""
+
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 
 
@@ -239,6 +242,31 @@ def save(run: Run, home: Path) -> Path:
     return folder
 
 
+def judge(summary: dict[str, Any], home: Path, said: dict[str, str]) -> None:
+    """Keeps what a backtest said of a run beside it; nothing if the run is no longer there.
+
+    Parameters
+    ----------
+    summary : :attr:`Run.summary` of the run that was backtested.
+    said : ``verdict``, and ``start`` and ``end`` of the dates it is on.
+    """
+    folder = home / "runs" / checked_name(summary["name"])
+    if folder.is_dir():
+        document = {"created": summary["created"], **said}
+        with disk.replacing(folder / "verdict.json") as temporary:
+            temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def judged(run: Run, home: Path) -> dict[str, str] | None:
+    """The verdict, start and end of the run's last backtest, None if it had none."""
+    try:
+        document = json.loads(_bytes(home / "runs" / run.name / "verdict.json"))
+        said = {name: _printable(document[name]) for name in ("verdict", "start", "end")}
+        return said if document["created"] == run.created else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def load(home: Path, name: str | None = None) -> Run:
     """The run of that name, or the one trained last.
 
@@ -424,7 +452,7 @@ def _bytes(path: Path) -> bytes:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = safetensors.load(_bytes(path))
     for name, array in arrays.items():
-        sound = array.dtype in (np.float32, np.float64) and (np.abs(array) < LARGEST).all()
+        sound = array.dtype in KINDS and (np.abs(array) < LARGEST).all()
         if not sound:
             raise ValueError(f"{name} is not an array of numbers below {LARGEST:g}")
     return arrays

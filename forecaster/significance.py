@@ -172,20 +172,24 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
 
     Hansen, Lunde and Nason (2011), The model confidence set, Econometrica 79(2), by
     `arch.bootstrap.MCS` with the stationary bootstrap: a row for each model, with its p_value and
-    whether it is included. Fewer than two models are all included.
+    whether it is included. Fewer than two models are all included, and models of the same losses
+    are one.
     """
     from arch.bootstrap import MCS
 
-    daily = _daily(losses, metric)
+    every = _daily(losses, metric)
+    twin = _twins(every)
+    daily = every[list(dict.fromkeys(twin.values()))]
     if daily.shape[1] < 2 or len(daily) < MIN_BOOTSTRAP:
-        return pd.DataFrame({"model": daily.columns, "p_value": np.nan, "included": True})
+        return pd.DataFrame({"model": every.columns, "p_value": np.nan, "included": True})
     test = MCS(
         daily.to_numpy(), LEVEL, block_size=block_length(daily), bootstrap="stationary",
         reps=RESAMPLES, seed=seed,
     )  # fmt: skip
     test.compute()
-    p_values = test.pvalues["Pvalue"].sort_index().to_numpy()
-    return pd.DataFrame({"model": daily.columns, "p_value": p_values, "included": p_values > LEVEL})
+    found = dict(zip(daily, test.pvalues["Pvalue"].sort_index(), strict=True))
+    p_values = np.array([found[twin[str(model)]] for model in every])
+    return pd.DataFrame({"model": every.columns, "p_value": p_values, "included": p_values > LEVEL})
 
 
 def superior_ability(
@@ -204,9 +208,9 @@ def superior_ability(
     from arch.bootstrap import SPA
 
     daily = _daily(losses, metric)
-    rows = []
+    twin, rows = _twins(daily), []
     for baseline in against:
-        others = [model for model in daily if model != baseline]
+        others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
         if baseline not in daily or not others or len(daily) < MIN_BOOTSTRAP:
             continue
         test = SPA(
@@ -219,6 +223,15 @@ def superior_ability(
         }
         rows.append({"benchmark": baseline, "models": len(others), **values})
     return pd.DataFrame(rows, columns=["benchmark", "models", "p_lower", "p_consistent", "p_upper"])
+
+
+def _twins(daily: pd.DataFrame) -> dict[str, str]:
+    """The first model with the same losses, but for rounding, of each: between them is no test."""
+    found: dict[str, str] = {}
+    for model in daily:
+        same = (it for it in found if np.allclose(daily[it], daily[model], rtol=1e-9, atol=0))
+        found[str(model)] = next(same, str(model))
+    return found
 
 
 def block_length(daily: pd.DataFrame) -> int:

@@ -409,7 +409,7 @@ def test_predict_needs_no_tensorflow(home):
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "train", "predict", "backtest", "audit", "runs", "data list"]
+    "command", ["fetch", "train", "predict", "backtest", "score", "audit", "runs", "data list"]
 )
 def test_every_command_has_help_with_an_example(forecast, command):
     result = forecast(*command.split(), "--help")
@@ -445,3 +445,42 @@ def test_a_score_alone_is_called_meaningless(forecast, home):
 
 def test_version(forecast):
     assert forecast("--version").out.strip() == "0.1.0"
+
+
+def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forecast, home):
+    (home / "runs" / "small" / "verdict.json").unlink(missing_ok=True)
+    before = forecast("predict", "^GSPC", "--run", "small", "--home", home)
+    assert "It has no backtest yet" in before.out
+    words = ["backtest", "--run", "small", "--models", "lstm,naive", "--home", home, "--quiet"]
+    plain = forecast(*words, "--out", home / "plain", "--json").json
+    adapted = forecast(*words, "--out", home / "adapted", "--calibrate", "--json").json
+    crps = [[row["crps"] for row in found["scores"]] for found in (plain, adapted)]
+    assert crps[0] != crps[1]
+    assert {row["rule"] for row in plain["tables"]["strategy"]} >= {"buy and hold", "long/flat"}
+    lines = (home / "trials.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds[0] == "train"
+    assert kinds.count("backtest") >= 4
+    said = forecast("predict", "^GSPC", "--run", "small", "--home", home, "--json").json
+    assert said["verdict"]["verdict"] == adapted["verdict"]
+    shown = forecast("predict", "^GSPC", "--run", "small", "--home", home).out
+    assert f"Its backtest: {adapted['verdict']}" in shown
+    page = (home / "adapted" / "report.html").read_text()
+    assert "were recorded before on these tickers and days" in page
+
+
+def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
+    out = ["--out", tmp_path / "mine", "--home", home, "--quiet", "--json"]
+    words = ["--models", "ewma", "--start", "2006-11-01", "--out", tmp_path / "bt"]
+    forecast("backtest", *words, "--home", home, "--quiet")
+    table = pd.read_parquet(tmp_path / "bt" / "forecasts.parquet")
+    table.assign(model="mine").to_csv(tmp_path / "mine.csv", index=False)
+    found = forecast("score", tmp_path / "mine.csv", *out)
+    assert found.code == 0
+    assert {row["model"] for row in found.json["scores"]} == {"mine", "naive", "gjr"}
+    assert (tmp_path / "mine" / "report.html").is_file()
+    bad = forecast("score", tmp_path / "mine.csv", *out, "--values", "prices")
+    assert bad.code == 1
+    assert bad.err.startswith("error: expected prices in mine.csv")
+    assert forecast("score", tmp_path / "mine.csv", "--values", "euros").code == 2
+    assert forecast("score", tmp_path / "none.csv").code == 1

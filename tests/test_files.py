@@ -207,7 +207,7 @@ def test_times_and_zones_become_the_date_of_the_place(write):
     [
         (b"", "empty"),
         (b"\n\n", "cannot read"),
-        (b"hello\nworld\n", "not a table of prices"),
+        (b"hello\nworld\n", "not a table"),
         (b"Date,Close\n", "no rows"),
         (b"PAR1 and then nothing", "cannot read"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "UTF-8"),

@@ -220,8 +220,7 @@ def test_the_table_of_tickers_is_folded_and_that_of_the_scores(written):
     page = Page(text)
     head, *rows = page.tables[2]
     assert head == ["Ticker", *SCALES]
-    (details,) = page.all("details")
-    assert "open" not in details
+    assert all("open" not in details for details in page.all("details"))
     for ticker, *cells in rows:
         its = backtest.scores[backtest.scores["ticker"] == ticker].set_index("model")["crps"]
         assert cells == [f"{its[model]:.4f}" for model in SCALES]
@@ -229,8 +228,23 @@ def test_the_table_of_tickers_is_folded_and_that_of_the_scores(written):
 
 def test_tables_have_captions_and_scopes(written):
     page = Page(written[3])
-    assert len(page.all("caption")) == len(page.all("table")) == 3
+    assert len(page.all("caption")) == len(page.all("table"))
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
+
+
+def test_the_other_statistics_are_shown_over_all_tickers(written):
+    backtest, _, _, text = written
+    page = Page(text)
+    heads = {tuple(table[0]): table[1:] for table in page.tables}
+    coverage = backtest.tables["coverage"]
+    coverage = coverage[coverage["ticker"] == "(all)"]
+    rows = heads["model", "split", "part", "nominal", "share", "low", "high", "p\u00a0value"]
+    assert [row[4] for row in rows] == [f"{share:.1%}" for share in coverage["share"]]
+    skill = backtest.tables["skill"]
+    rows = heads["model", "against", "metric", "kind", "value", "low", "high"]
+    assert len(rows) == (skill["ticker"] == "(all)").sum()
+    strategy = backtest.tables["strategy"]
+    assert any(len(rows) == len(strategy) and head[1] == "rule" for head, rows in heads.items())
 
 
 def test_it_has_a_look_for_the_dark_for_paper_and_for_a_phone(written):

@@ -91,7 +91,7 @@ def backtest(
 
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
-    from forecaster import backtest, disk, report, trials
+    from forecaster import backtest
     from forecaster.splits import schedule
     from forecaster.store import Store
 
@@ -122,24 +122,52 @@ def backtest(
             tried=_tried(options.folder(home), asked, options.day(start), options.day(end)),
             progress=progress,
         )
-        for trial in backtest.trials(found):
-            trials.record(options.folder(home), trial)
-        with disk.replacing_folder(folder) as temporary:
-            backtest.write(found, temporary)
-            report.write(found, temporary)
+        keep(found, folder, options.folder(home), kind="backtest")
+    tell(found, folder, as_json=as_json, open_=open_)
+
+
+def keep(found: Any, folder: Path, home: Path, *, kind: str) -> None:
+    """Writes down the trials, then the results in place of those that were in the folder."""
+    from forecaster import backtest, disk, report, runs, trials
+
+    for trial in backtest.trials(found, kind):
+        trials.record(home, trial)
+    with disk.replacing_folder(folder) as temporary:
+        backtest.write(found, temporary)
+        report.write(found, temporary)
+    run = found.config["run"]
+    if run and run["model"] == found.config["models"][0]:
+        dates = {name: found.config[name] for name in ("start", "end")}
+        runs.judge(run, home, {"verdict": found.verdict, **dates})
+
+
+def tell(found: Any, folder: Path, *, as_json: bool, open_: bool) -> None:
+    """Prints the results, and shows the plots if asked to."""
     if as_json:
-        output.dump(
-            {
-                "verdict": found.verdict,
-                "scores": backtest.records(found.scores),
-                "significance": backtest.records(found.comparison),
-                "folder": str(folder),
-            }
-        )
+        output.dump(_document(found, folder))
     else:
         _print(found, folder)
     if open_:
         _show(found, folder)
+
+
+def _document(found: Any, folder: Path) -> dict[str, Any]:
+    """What machines get: all statistics over all tickers; the folder has those of each."""
+    from forecaster import backtest
+    from forecaster.metrics import POOLED
+
+    tables = {
+        name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
+        for name, table in found.tables.items()
+        if name not in ("scores", "significance", "tickers")
+    }
+    return {
+        "verdict": found.verdict,
+        "scores": backtest.records(found.scores),
+        "significance": backtest.records(found.comparison),
+        "tables": {name: backtest.records(table) for name, table in tables.items()},
+        "folder": str(folder),
+    }
 
 
 def _tried(home: Path, tickers: list[str], start: date | None, end: date | None) -> Any:

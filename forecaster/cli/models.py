@@ -59,7 +59,7 @@ def train(
 
     Example: forecast train --until 2023-12-29
     """
-    from forecaster import runs
+    from forecaster import runs, trials
     from forecaster.models import create
     from forecaster.store import Store
 
@@ -82,6 +82,7 @@ def train(
             resume=resume,
         )
         folder = runs.save(trained, options.folder(home))
+        trials.record(options.folder(home), _trial(trained))
     document = trained.summary | {"folder": str(folder)}
     if as_json:
         output.dump(document)
@@ -124,14 +125,20 @@ def predict(
         with disk.replacing(csv) as temporary:
             found.to_csv(temporary, index=False)
     rows = forecasts.summary(found)
+    judged = runs.judged(trained, options.folder(home))
     if as_of is None:
         for row in rows:
             _warn_if_stale(row)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
-        output.dump({"run": trained.name, "as_of": cutoff, "forecasts": rows})
+        output.dump({"run": trained.name, "as_of": cutoff, "verdict": judged, "forecasts": rows})
     elif rows:
         _print_forecasts(trained, rows)
+        typer.echo(
+            f"Its backtest: {judged['verdict']} ({judged['start']} to {judged['end']})"
+            if judged
+            else "It has no backtest yet: `forecast backtest` says what it is worth."
+        )
     for error in failed.values():
         typer.echo(f"error: {error}", err=True)
     if failed:
@@ -182,6 +189,17 @@ def runs(
         typer.echo(f"error: {problem}", err=True)
     if broken:
         raise typer.Exit(1)
+
+
+def _trial(trained: Any) -> Any:
+    from forecaster.trials import Trial
+
+    settings = {
+        "config": trained.model.state().settings.get("config"),
+        "prices_sha256": trained.prices_sha256,
+    }
+    dates = str(trained.first), str(trained.until)
+    return Trial("train", trained.model.name, list(trained.tickers), *dates, settings)
 
 
 def prices_for(trained: Any, home: Path, words: list[str] | None) -> tuple[Any, list[str]]:

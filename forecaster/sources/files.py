@@ -59,7 +59,7 @@ def load(
         There is no such file, or it is not a table of prices.
     """
     path = Path(path)
-    table = _table(path)
+    table = read_table(path)
     if isinstance(table.columns, pd.MultiIndex):
         frames = _split_wide(path, table, _two_levels(path, table.columns[1:]))
     elif _is_long(table.columns):
@@ -74,7 +74,7 @@ def load(
     ]
 
 
-def _table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """The file's own table; its index counts the rows below the names, from 1."""
     if not path.exists():
         raise SourceError(
@@ -91,11 +91,11 @@ def _table(path: Path) -> pd.DataFrame:
         ) from error
     if table.shape[1] < 2:
         raise SourceError(
-            f"{path} is not a table of prices: expected a column of dates and at least one of "
-            f"prices, found {table.shape[1]}; give a CSV or Parquet file of prices"
+            f"{path} is not a table: expected a column of dates and at least one of "
+            f"numbers, found {table.shape[1]}; give a CSV or Parquet file with both"
         )
     if table.empty:
-        raise SourceError(f"{path} has names of columns and no rows; give a file with prices")
+        raise SourceError(f"{path} has names of columns and no rows; give a file with rows")
     table.index = pd.RangeIndex(1, len(table) + 1)
     return table
 

@@ -1,0 +1,73 @@
+"""``forecast score``."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from forecaster.cli import backtest as backtest_command
+from forecaster.cli import options, output
+from forecaster.errors import UsageError
+
+
+def score(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV or Parquet file of forecasts, ours or Nixtla's layout."),
+    ],
+    models: Annotated[
+        str,
+        typer.Option(help="Models to compare with, separated by commas; naive must be among them."),
+    ] = "naive,gjr",
+    values: Annotated[
+        str | None,
+        typer.Option(
+            help="What the numbers are: returns (log, as fractions) or prices.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the results; by default one in the home folder.", show_default=False
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the plots.")] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Referee anybody's forecasts: score a file against stored prices, beside our baselines.
+
+    Example: forecast score forecasts.csv --models naive,gjr,har
+    """
+    from forecaster import backtest, referee, trials
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    backtest.check_models(names)
+    if values not in (None, *referee.VALUES):
+        raise UsageError(f"--values must be {' or '.join(referee.VALUES)}, got {values!r}")
+    submission = referee.read(file)
+    place = options.folder(home)
+    folder = out or place / "scores" / quote(file.stem, safe=" ")
+    backtest.check_replaceable(folder)
+    store = Store(place)
+    named = sorted(submission.rows["ticker"].unique())
+    asked = sorted(set(named) & set(store.tickers()))
+    if not asked:
+        store.require(named)
+    dates = submission.rows["date"].dt.date
+    with output.progress(quiet=quiet) as progress:
+        found = referee.score(
+            submission,
+            store.read(asked),
+            models=names,
+            values=values,
+            tried=trials.count(place, asked, dates.min(), dates.max()),
+            progress=progress,
+        )
+        backtest_command.keep(found, folder, place, kind="score")
+    backtest_command.tell(found, folder, as_json=as_json, open_=open_)
