@@ -12,6 +12,8 @@ import pandas as pd
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from forecaster import conformal
+
 TITLES = {
     "lstm": "**forecaster lstm** (mean of three seeds)",
     "gjr": "forecaster gjr: GJR-GARCH-t, the bar",
@@ -202,6 +204,8 @@ def goals() -> str:
             grown.set_index("tickers")["peak"].get(88, np.nan),
             1536,
         ),
+        ("all statistics, 88 tickers, 9 models: s", read("evaluation")["seconds"].iloc[-1], 60),
+        ("the same: GiB above the forecasts", read("evaluation")["memory"].iloc[-1], 1.5),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
     ]
     least = [
@@ -238,10 +242,28 @@ def baselines() -> str:
     return markdown(titles, rows)
 
 
+def calibration() -> str:
+    """Each span and model, as forecast and at the rate of ``--calibrate``."""
+    table = read("calibration")
+    rows = [
+        [
+            str(it["span"]),
+            f"`{it['model']}`",
+            f"{it['ratio']:.4f}",
+            f"{it['ratio_high']:.4f}",
+            *(f"{it[name]:.1f}" for name in table.columns if name.startswith("coverage")),
+        ]
+        for it in table[table["rate"] == conformal.RATE].to_dict("records")
+    ]
+    cover = [name.replace("coverage_", "") for name in table.columns if name.startswith("coverage")]
+    return markdown(["span", "model", "ratio", "ratio, volatile third", *cover], rows)
+
+
 TABLES = {
     "goals": goals,
     "accuracy": accuracy,
     "baselines": baselines,
+    "calibration": calibration,
     "ablation": ablation,
     "peers": peers,
     "speed": speed,

@@ -19,7 +19,7 @@ import pandas as pd
 from forecaster import conformal, forecasts, metrics, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, StoreError, UsageError
-from forecaster.evaluation import evaluate
+from forecaster.evaluation import COST_BP, evaluate
 from forecaster.models import Progress, create, silent
 from forecaster.panel import Panel
 from forecaster.runs import Run, panel_of, versions
@@ -80,6 +80,7 @@ def run(
     trained: Run | None = None,
     config: RecurrentConfig | None = None,
     calibrate: bool = False,
+    cost_bp: float = COST_BP,
     tried: Count = NONE,
     progress: Progress = silent,
 ) -> Backtest:
@@ -96,6 +97,7 @@ def run(
     trained : stands for its model, if that is among ``models``.
     config : settings of recurrent models that are fitted here.
     calibrate : whether to recalibrate every model's quantiles; see :mod:`forecaster.conformal`.
+    cost_bp : of buying or selling, in basis points a side, for :mod:`forecaster.strategy`.
     tried : the trials on these tickers and days before; see :mod:`forecaster.trials`.
 
     Raises
@@ -115,7 +117,7 @@ def run(
     known = found[found["log_return"].notna()]
     common = metrics.common(known)
     _warn_of_unscored(walked.tickers, known, common)
-    evaluation = evaluate(found, own, model=models[0], tried=tried)
+    evaluation = evaluate(found, own, model=models[0], tried=tried, cost_bp=cost_bp)
     return Backtest(
         forecasts=found,
         tables=evaluation.tables | {"fallbacks": walked.fallbacks},

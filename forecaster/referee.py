@@ -28,7 +28,7 @@ from forecaster import backtest, forecasts, metrics, prices, student
 from forecaster.backtest import Backtest
 from forecaster.config import RecurrentConfig
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
-from forecaster.evaluation import evaluate
+from forecaster.evaluation import COST_BP, evaluate
 from forecaster.models import Progress, silent
 from forecaster.runs import versions
 from forecaster.sources.files import read_table
@@ -108,6 +108,7 @@ def score(
     *,
     models: Sequence[str] = metrics.BASELINES,
     values: str | None = None,
+    cost_bp: float = COST_BP,
     tried: Count = NONE,
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
@@ -121,6 +122,7 @@ def score(
     models : registered names that are backtested over the same dates, refitted yearly.
     values : ``returns`` or ``prices``; by default log returns in a forecasts frame, and in
         Nixtla's layout what the numbers look like.
+    cost_bp : of buying or selling, in basis points a side.
     tried : the trials on these tickers and days before.
     config : settings of recurrent models among ``models``.
 
@@ -154,7 +156,7 @@ def score(
         )
     found = forecasts.concat([_completed(rows, submission), _cut(ours, submission)])
     names = list(dict.fromkeys(rows["model"]))
-    evaluation = evaluate(found, frame, model=names[0], tried=tried)
+    evaluation = evaluate(found, frame, model=names[0], tried=tried, cost_bp=cost_bp)
     shared = metrics.common(found)
     return Backtest(
         forecasts=found,

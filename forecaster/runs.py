@@ -21,7 +21,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from forecaster import __version__, disk, forecasts, prices
+from forecaster import __version__, conformal, disk, forecasts, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import BundleError, ForecastError, HistoryError, UsageError
 from forecaster.models import (
@@ -35,7 +35,7 @@ from forecaster.models import (
     create,
     silent,
 )
-from forecaster.panel import History, Panel
+from forecaster.panel import GAP, History, Panel
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,12 @@ def train(
 
 
 def predict(
-    run: Run, frame: pd.DataFrame, *, tickers: Sequence[str], as_of: date | None = None
+    run: Run,
+    frame: pd.DataFrame,
+    *,
+    tickers: Sequence[str],
+    as_of: date | None = None,
+    calibrate: bool = False,
 ) -> pd.DataFrame:
     """The next session's forecast of each ticker, made at its last session up to ``as_of``.
 
@@ -152,6 +157,8 @@ def predict(
     run : a trained model.
     frame : the prices frame of the tickers and of the run's universe.
     as_of : the latest date a forecast may use; by default the last there is.
+    calibrate : whether quantiles are moved by the misses since the training span; see
+        :mod:`forecaster.conformal`.
 
     Returns
     -------
@@ -163,14 +170,19 @@ def predict(
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
-    found, failed = predict_each(run, frame, tickers=tickers, as_of=as_of)
+    found, failed = predict_each(run, frame, tickers=tickers, as_of=as_of, calibrate=calibrate)
     for error in failed.values():
         raise error
     return found
 
 
 def predict_each(
-    run: Run, frame: pd.DataFrame, *, tickers: Sequence[str], as_of: date | None = None
+    run: Run,
+    frame: pd.DataFrame,
+    *,
+    tickers: Sequence[str],
+    as_of: date | None = None,
+    calibrate: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, HistoryError]]:
     """As :func:`predict`, but gives the forecasts there are, and by ticker why others are not."""
     panel = panel_of(run, frame, tickers)
@@ -184,10 +196,8 @@ def predict_each(
         else:
             cutoff = history.dates[history.count_until(limit) - 1]
             cutoffs.setdefault(cutoff, []).append(history)
-    frames = [
-        run.model.forecast(Panel(tuple(histories)), cutoff, cutoff)
-        for cutoff, histories in cutoffs.items()
-    ]
+    made = _calibrated if calibrate else _forecast
+    frames = [made(run, Panel(tuple(histories)), cutoff) for cutoff, histories in cutoffs.items()]
     found = forecasts.concat(frames).set_index("ticker")
     for ticker in set(tickers) - set(found.index) - set(failed):
         failed[ticker] = HistoryError(
@@ -196,6 +206,18 @@ def predict_each(
         )
     order = [ticker for ticker in tickers if ticker in found.index]
     return found.loc[order].reset_index(), failed
+
+
+def _forecast(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
+    return run.model.forecast(panel, cutoff, cutoff)
+
+
+def _calibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
+    """As a backtest of the run from its training span on recalibrates that forecast."""
+    until = np.datetime64(run.until)
+    found = run.model.forecast(panel, until - GAP, cutoff)
+    found = conformal.recalibrate(found[found["date"] > pd.Timestamp(run.until)])
+    return found[found["cutoff"] == pd.Timestamp(cutoff)]
 
 
 def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | None:

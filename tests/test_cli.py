@@ -452,17 +452,21 @@ def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forec
     before = forecast("predict", "^GSPC", "--run", "small", "--home", home)
     assert "It has no backtest yet" in before.out
     words = ["backtest", "--run", "small", "--models", "lstm,naive", "--home", home, "--quiet"]
-    plain = forecast(*words, "--out", home / "plain", "--json").json
+    plain = forecast(*words, "--out", home / "plain", "--cost", "50", "--json").json
     adapted = forecast(*words, "--out", home / "adapted", "--calibrate", "--json").json
     crps = [[row["crps"] for row in found["scores"]] for found in (plain, adapted)]
     assert crps[0] != crps[1]
     assert {row["rule"] for row in plain["tables"]["strategy"]} >= {"buy and hold", "long/flat"}
+    assert {row["cost_bp"] for row in plain["tables"]["strategy"]} == {50}
     lines = (home / "trials.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["kind"] for line in lines]
     assert kinds[0] == "train"
     assert kinds.count("backtest") >= 4
     said = forecast("predict", "^GSPC", "--run", "small", "--home", home, "--json").json
     assert said["verdict"]["verdict"] == adapted["verdict"]
+    moved = forecast("predict", "^GSPC", "--run", "small", "--home", home, "--json", "--calibrate")
+    intervals = [it["forecasts"][0]["intervals"] for it in (said, moved.json)]
+    assert intervals[0] != intervals[1]
     shown = forecast("predict", "^GSPC", "--run", "small", "--home", home).out
     assert f"Its backtest: {adapted['verdict']}" in shown
     page = (home / "adapted" / "report.html").read_text()

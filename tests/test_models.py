@@ -148,6 +148,17 @@ def test_predict_says_what_the_backtest_says(name, world, trained, tested, cutof
             assert_same(alone, rows.loc[[ticker]].reset_index())
 
 
+@pytest.mark.parametrize("name", ["lstm", "gjr", "egarch"])
+def test_a_calibrated_prediction_is_the_row_of_a_calibrated_backtest(name, world, trained, cutoffs):
+    run = trained(name)
+    rows = backtest.run(world, [name], trained=run, calibrate=True).forecasts
+    found = runs.predict(run, world, tickers=["AAA"], as_of=cutoffs[-1].item(), calibrate=True)
+    row = rows[(rows["ticker"] == "AAA") & (rows["cutoff"] == found["cutoff"][0])]
+    assert_same(found, row.reset_index(drop=True))
+    plain = runs.predict(run, world, tickers=["AAA"], as_of=cutoffs[-1].item())
+    assert found["q0.05"][0] != plain["q0.05"][0]
+
+
 @every_model
 def test_predict_does_not_need_the_future_nor_the_backtest_the_others(
     name, world, trained, tested, cutoffs

@@ -75,6 +75,7 @@ def backtest(
             "--calibrate", help="Recalibrate every model's intervals from its own misses."
         ),
     ] = False,
+    cost: options.Cost = 5.0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +120,7 @@ def backtest(
             refit=rhythm,
             trained=trained,
             calibrate=calibrate,
+            cost_bp=cost,
             tried=_tried(options.folder(home), asked, options.day(start), options.day(end)),
             progress=progress,
         )

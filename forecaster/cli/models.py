@@ -102,6 +102,13 @@ def predict(
             formats=options.DAY, metavar="YYYY-MM-DD", help="Last date to use.", show_default=False
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Recalibrate the intervals from the run's misses since it was trained.",
+        ),
+    ] = False,
     csv: Annotated[
         Path | None,
         typer.Option(help="Also write the forecasts frame to this file.", show_default=False),
@@ -120,7 +127,9 @@ def predict(
     output.start(quiet=quiet, verbose=verbose)
     trained = runs.load(options.folder(home), run)
     frame, asked = prices_for(trained, options.folder(home), tickers)
-    found, failed = runs.predict_each(trained, frame, tickers=asked, as_of=options.day(as_of))
+    found, failed = runs.predict_each(
+        trained, frame, tickers=asked, as_of=options.day(as_of), calibrate=calibrate
+    )
     if csv is not None:
         with disk.replacing(csv) as temporary:
             found.to_csv(temporary, index=False)

@@ -28,6 +28,15 @@ Home = Annotated[
         show_default=False,
     ),
 ]
+Cost = Annotated[
+    float,
+    typer.Option(
+        "--cost",
+        min=0,
+        max=1000,
+        help="Of buying or selling, in basis points a side; strategies pay it.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings on stderr.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say more on stderr.")]

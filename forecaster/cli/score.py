@@ -26,6 +26,7 @@ def score(
             help="What the numbers are: returns (log, as fractions) or prices.", show_default=False
         ),
     ] = None,
+    cost: options.Cost = 5.0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +67,7 @@ def score(
             store.read(asked),
             models=names,
             values=values,
+            cost_bp=cost,
             tried=trials.count(place, asked, dates.min(), dates.max()),
             progress=progress,
         )
