@@ -207,6 +207,13 @@ def sessions_after(ticker: str, date: Date, until: Date) -> int:
     return max(0, int(last - first))
 
 
+def sessions_between(ticker: str, first: Date, last: Date) -> pd.DatetimeIndex:
+    """The sessions of a ticker's exchange from ``first`` to ``last``, both included."""
+    sessions = pd.DatetimeIndex(_closes(exchange(ticker)).index)
+    begin = int(sessions.searchsorted(pd.Timestamp(first)))
+    return sessions[begin : int(sessions.searchsorted(pd.Timestamp(last), side="right"))]
+
+
 @functools.cache
 def _closes(calendar: str) -> pd.Series:
     """The instant (UTC) at which each session closes, by session, of every year at once.

@@ -165,6 +165,18 @@ class Store:
             f"Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 
+    def remove(self, tickers: Sequence[str]) -> None:
+        """Removes what is stored of some tickers; StoreError, and nothing removed, if one is not."""
+        self.require(tickers)
+        for ticker in tickers:
+            try:
+                self._path(ticker).unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"cannot remove {self._path(ticker)}: {error.strerror}; "
+                    "make the folder writable"
+                ) from error
+
     def _path(self, ticker: str) -> Path:
         return self.folder / filename(ticker)
 

@@ -274,11 +274,9 @@ def test_what_is_not_there(forecast, home, tmp_path):
         ("", "empty"),
         ("date,volume\n2020-01-02,3\n", "close"),
         ("date,close\nyesterday,3\n", "yesterday"),
-        ("date,close\n2020-01-02,3\n2020-01-02,4\n", "2020-01-02"),
         ("date,close\n2999-01-02,3\n", "2999-01-02"),
         ("date,close\n2020-01-02,0\n", "2020-01-02"),
         ("date,close\n2020-01-02,-3\n", "2020-01-02"),
-        ("date,close\n2020-01-02,\n2020-01-03,1\n", "2020-01-02"),
         ("date,close\n2020-01-02,inf\n", "2020-01-02"),
         ("\x00\x01\x02", "junk.csv"),
     ],
@@ -409,7 +407,20 @@ def test_predict_needs_no_tensorflow(home):
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "train", "predict", "backtest", "score", "audit", "runs", "data list"]
+    "command",
+    [
+        "fetch",
+        "train",
+        "predict",
+        "backtest",
+        "score",
+        "audit",
+        "runs",
+        "data list",
+        "data check",
+        "data export",
+        "data remove",
+    ],
 )
 def test_every_command_has_help_with_an_example(forecast, command):
     result = forecast(*command.split(), "--help")
@@ -488,3 +499,44 @@ def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
     assert bad.err.startswith("error: expected prices in mine.csv")
     assert forecast("score", tmp_path / "mine.csv", "--values", "euros").code == 2
     assert forecast("score", tmp_path / "none.csv").code == 1
+
+
+def test_stored_prices_are_checked_exported_and_removed(forecast, tmp_path):
+    home = ["--home", tmp_path / "home"]
+    forecast("fetch", "--source", "sample", *home, "--quiet")
+    rows = forecast("data", "check", *home, "--json").json
+    assert [row["ticker"] for row in rows] == ["^GSPC", "^IXIC"]
+    assert all(row["missing"] == 0 and row["behind"] > 1000 for row in rows)
+    assert "score" in forecast("data", "check", *home).out
+    for name in ("long.csv", "wide.parquet"):
+        assert forecast("data", "export", tmp_path / name, "^GSPC", *home).code == 0
+    assert len(pd.read_parquet(tmp_path / "wide.parquet")) == 5031
+    again = forecast(
+        "fetch", "--source", tmp_path / "long.csv", "--home", tmp_path / "two", "--json"
+    )
+    assert again.json[0]["rows"] == 5031
+    forecast("data", "export", tmp_path / "n.csv", "--layout", "nixtla", *home)
+    assert list(pd.read_csv(tmp_path / "n.csv")) == ["unique_id", "ds", "y"]
+    assert forecast("data", "export", tmp_path / "n.xls", *home).code == 2
+    assert forecast("data", "export", tmp_path / "n.csv", "--layout", "wide", *home).code == 2
+    assert forecast("data", "remove", "^GSPC", "NONE", *home).code == 1
+    assert forecast("data", "remove", "^gspc", *home).code == 0
+    assert [row["ticker"] for row in forecast("data", "list", *home, "--json").json] == ["^IXIC"]
+
+
+def test_what_fetch_cleans_is_told(forecast, tmp_path):
+    days = pd.bdate_range("2020-01-02", periods=100).strftime("%Y-%m-%d")
+    table = pd.DataFrame({"ticker": "AAA", "date": days, "close": [10.0, *[0.0] * 3, *[10.0] * 96]})
+    table.to_csv(tmp_path / "messy.csv", index=False)
+    home = ["--home", tmp_path / "home"]
+    said = forecast("fetch", "--source", tmp_path / "messy.csv", *home, "--json")
+    assert said.json[0]["cleaned"] == [
+        {
+            "rule": "close not positive",
+            "action": "rejected",
+            "first": days[1],
+            "last": days[3],
+            "rows": 3,
+        }
+    ]
+    assert f"warning: AAA: 3 rows rejected (close not positive 3 from {days[1]})" in said.err

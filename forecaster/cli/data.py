@@ -1,6 +1,7 @@
 """``forecast fetch`` and ``forecast data``: prices in and out of the store."""
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -49,12 +50,14 @@ def fetch(
     output.start(quiet=quiet, verbose=verbose)
     options.in_order(options.day(start), options.day(end))
     rows = []
+    findings: list[Any] = []
     with output.progress(quiet=quiet) as progress:
         wanted = options.expanded(tickers)
         for done, total, ticker, outcome in _outcomes(
-            source, wanted, options.day(start), options.day(end)
+            source, wanted, options.day(start), options.day(end), findings
         ):
-            rows.append(_stored(ticker, outcome, source, refresh, options.folder(home)))
+            row = _stored(ticker, outcome, source, refresh, options.folder(home))
+            rows.append(row | {"cleaned": _cleaned(ticker, findings)})
             progress(done, total, f"fetch {ticker}")
     if as_json:
         output.dump(rows)
@@ -63,8 +66,14 @@ def fetch(
         columns = ["ticker", "rows", "new_rows", "first", "last"]
         if good:
             output.table(
-                ["ticker", "rows", "new", "first", "last"],
-                [[str(row[name]) for name in columns] for row in good],
+                ["ticker", "rows", "new", "first", "last", "cleaned"],
+                [
+                    [
+                        *(str(row[name]) for name in columns),
+                        f"{sum(it['rows'] for it in row['cleaned']):,}" if row["cleaned"] else "–",
+                    ]
+                    for row in good
+                ],
             )
     failed = [row for row in rows if row["error"]]
     for row in failed:
@@ -73,7 +82,25 @@ def fetch(
         raise typer.Exit(1)
 
 
-def _outcomes(source: str, tickers: list[str], start: date | None, end: date | None) -> Any:
+def _cleaned(ticker: str, findings: list[Any]) -> list[dict[str, Any]]:
+    """What was rejected or repaired of a ticker, for machines."""
+    return [
+        {
+            "rule": row["rule"],
+            "action": row["action"],
+            "first": str(row["first"].date()),
+            "last": str(row["last"].date()),
+            "rows": int(row["rows"]),
+        }
+        for table in findings
+        for row in table.to_dict("records")
+        if row["ticker"] == ticker
+    ]
+
+
+def _outcomes(
+    source: str, tickers: list[str], start: date | None, end: date | None, findings: list[Any]
+) -> Any:
     """Yields done, total, ticker, outcome; from Yahoo one by one, so that what has come is kept."""
     from forecaster import sources
 
@@ -81,10 +108,12 @@ def _outcomes(source: str, tickers: list[str], start: date | None, end: date | N
         if not tickers:
             raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
         for done, ticker in enumerate(tickers, start=1):
-            for name, outcome in sources.load(source, [ticker], start=start, end=end):
+            for name, outcome in sources.load(
+                source, [ticker], start=start, end=end, findings=findings
+            ):
                 yield done, len(tickers), name, outcome
     else:
-        found = sources.load(source, tickers or None, start=start, end=end)
+        found = sources.load(source, tickers or None, start=start, end=end, findings=findings)
         for done, (name, outcome) in enumerate(found, start=1):
             yield done, len(found), name, outcome
 
@@ -156,3 +185,107 @@ def listing(
         )
     else:
         typer.echo("nothing is stored yet; `forecast fetch --source sample` is a start", err=True)
+
+
+@app.command("check")
+def check(
+    tickers: options.Tickers = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Say how sound the stored prices are: missing sessions, stale tails, frozen bars, leaps.
+
+    Example: forecast data check AAPL
+    """
+    import pandas as pd
+
+    from forecaster import backtest, health
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    store = Store(options.folder(home))
+    found = health.check(store.read(options.stored(store, tickers)), pd.Timestamp.now("UTC"))
+    for name in ("first", "last"):
+        found[name] = found[name].dt.strftime("%Y-%m-%d")
+    rows = backtest.records(found)
+    if as_json:
+        output.dump(rows)
+        return
+    shown = [
+        "first",
+        "last",
+        "rows",
+        "missing",
+        "extra",
+        "behind",
+        "frozen",
+        "leaps",
+        "gap",
+        "score",
+    ]
+    output.table(
+        ["ticker", *shown], [[str(row["ticker"]), *(str(row[it]) for it in shown)] for row in rows]
+    )
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write: .csv or .parquet.")],
+    tickers: options.Tickers = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="long (the prices frame) or nixtla (unique_id, ds, y: the adjusted close)."
+        ),
+    ] = "long",
+    home: options.Home = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Write stored prices to a CSV or Parquet file.
+
+    Example: forecast data export prices.csv --layout nixtla
+    """
+    from forecaster import disk
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    if file.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"expected a file that ends in .csv or .parquet, got {file}")
+    if layout not in ("long", "nixtla"):
+        raise UsageError(f"--layout must be long or nixtla, got {layout!r}")
+    store = Store(options.folder(home))
+    frame = store.read(options.stored(store, tickers))
+    if layout == "nixtla":
+        named = {"ticker": "unique_id", "date": "ds", "adj_close": "y"}
+        frame = frame[list(named)].rename(columns=named)
+    with disk.replacing(file) as temporary:
+        if file.suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+    if not quiet:
+        typer.echo(f"{len(frame):,} rows in {file}", err=True)
+
+
+@app.command("remove")
+def remove(
+    tickers: Annotated[list[str], typer.Argument(help="Tickers; @FILE reads a list.")],
+    home: options.Home = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Remove tickers from the store; runs and backtests stay.
+
+    Example: forecast data remove AAPL
+    """
+    from forecaster.store import Store
+
+    output.start(quiet=quiet, verbose=verbose)
+    store = Store(options.folder(home))
+    named = options.stored(store, tickers)
+    store.remove(named)
+    if not quiet:
+        typer.echo(f"removed {', '.join(named)}", err=True)

@@ -1,12 +1,15 @@
 """Where prices come from: ``yahoo``, the ``sample`` that comes with the program, or a file."""
 
+import logging
 from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
 
-from forecaster import prices
-from forecaster.errors import ForecastError, SourceError
+from forecaster import cleaning, prices
+from forecaster.errors import ForecastError, PricesError, SourceError
+
+log = logging.getLogger(__name__)
 
 # One bad ticker must not hide the good ones: each has its prices or its own error.
 Outcome = tuple[str, pd.DataFrame | ForecastError]
@@ -18,6 +21,7 @@ def load(
     *,
     start: date | None = None,
     end: date | None = None,
+    findings: list[pd.DataFrame] | None = None,
 ) -> list[Outcome]:
     """Loads the prices of some tickers, or of all that the source has.
 
@@ -29,6 +33,9 @@ def load(
         What to load; Yahoo has too many to load them all.
     start, end
         The first and the last date wanted.
+    findings
+        What :func:`forecaster.cleaning.clean` found is appended, a table for each ticker; it is
+        logged as a warning too.
 
     Returns
     -------
@@ -43,7 +50,7 @@ def load(
         No tickers for a source that needs them.
     """
     return [
-        (ticker, _checked(ticker, outcome))
+        (ticker, _checked(ticker, outcome, findings))
         for ticker, outcome in _load(source, tickers, start, end)
     ]
 
@@ -67,7 +74,9 @@ def _load(
     return files.load(source, tickers, start, end)
 
 
-def _checked(ticker: str, outcome: pd.DataFrame | ForecastError) -> pd.DataFrame | ForecastError:
+def _checked(
+    ticker: str, outcome: pd.DataFrame | ForecastError, findings: list[pd.DataFrame] | None
+) -> pd.DataFrame | ForecastError:
     if isinstance(outcome, ForecastError):
         return outcome
     if outcome.empty:
@@ -75,6 +84,16 @@ def _checked(ticker: str, outcome: pd.DataFrame | ForecastError) -> pd.DataFrame
             f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
         )
     try:
-        return prices.check(outcome)
+        frame, found = cleaning.clean(outcome)
+        if len(found):
+            log.warning("%s: %s", ticker, cleaning.words(found))
+            if findings is not None:
+                findings.append(found)
+        if frame.empty:
+            return PricesError(
+                f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
+                "mend the source, or take another"
+            )
+        return prices.check(frame)
     except ForecastError as error:
         return error
