@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from forecaster import significance
 from forecaster.errors import ForecastError, HistoryError, UsageError
@@ -36,13 +37,40 @@ def test_statistic_by_hand():
     assert (test.sessions, test.lags) == (3, 1)
 
 
-def test_statistic_equals_the_dieboldmariano_package():
-    # Tests of the Python package dieboldmariano: squared errors of 0..5 and 0, 2, 3, 3, 5, 6
-    # at horizon 1 give -2.4905 and 0.05513.
-    ours, theirs = np.arange(6.0) ** 2, np.array([0.0, 2, 3, 3, 5, 6]) ** 2
-    test = significance.diebold_mariano(ours, theirs, lags=0)
-    assert test.statistic == pytest.approx(-2.4905, abs=5e-5)
-    assert test.p_value == pytest.approx(0.05513, abs=5e-6)
+# The first 60 values of R's WWWusage, which the examples of forecast::dm.test are of.
+USERS = [
+    88, 84, 85, 85, 84, 85, 83, 85, 88, 89, 91, 99, 104, 112, 126, 138, 146, 151, 150, 148, 147, 149,
+    143, 132, 131, 139, 147, 150, 148, 145, 140, 134, 131, 131, 129, 126, 126, 132, 137, 140, 142, 150,
+    159, 167, 170, 171, 172, 172, 174, 175, 172, 172, 174, 174, 169, 165, 156, 142, 131, 121,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("power", "h", "statistic", "p_value"),
+    [
+        (1, 1, 2.4112376271616, 0.0191438520085),
+        (2, 1, 2.86476596557728, 0.00583333599816),
+        (1, 4, 1.7838793676803, 0.0797666452284),
+        (2, 4, 1.9763955162245, 0.0529561327081),
+        (2, 6, 1.8612811753701, 0.0678640105546),
+    ],
+)
+def test_statistic_equals_dm_test_of_r(power, h, statistic, p_value):
+    # R 4.2.2, forecast 8.20: y <- as.numeric(WWWusage)[1:60]; n <- 60
+    # e1 <- y[3:n] - y[2:(n-1)]; e2 <- y[3:n] - 2 * y[2:(n-1)] + y[1:(n-2)]
+    # dm.test(e1, e2, h = h, power = power, varestimator = if (h == 1) "acf" else "bartlett")
+    y = np.array(USERS, dtype=float)
+    no_change, same_change = np.diff(y)[1:], np.diff(y, 2)
+    n = len(same_change)
+    test = significance.diebold_mariano(
+        np.abs(no_change) ** power, np.abs(same_change) ** power, lags=h - 1
+    )
+    # R's horizon gives both the lags and the correction, which here is always that of horizon 1.
+    correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / (n - 1))
+    assert test.statistic * correction == pytest.approx(statistic, rel=1e-10)
+    assert 2 * stats.t.sf(test.statistic * correction, n - 1) == pytest.approx(p_value, rel=1e-9)
+    if h == 1:
+        assert test.p_value == pytest.approx(p_value, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "lags"), [(50, 3), (250, None), (600, 12)])
