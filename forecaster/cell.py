@@ -22,7 +22,8 @@ Two other cells are here to be compared with: the gated recurrent unit, which ma
 and no cell state, and the plain recurrent cell, which has neither.
 
 This is also the engine of every forecast: it needs numpy alone, where TensorFlow takes seconds to
-load. Training is Keras's; a test holds the two to each other.
+load. Training is Keras's; a test holds the two to each other. :mod:`forecaster.gradient` goes the
+same way backwards.
 """
 
 from collections.abc import Callable
@@ -97,8 +98,18 @@ def lstm(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     return after.hidden, after.cell
 
 
-def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
-    """The gated recurrent unit of Cho et al. (2014), in the form that applies ``r`` after ``U``.
+@dataclass(frozen=True)
+class GruStep:
+    """The gated recurrent unit at one session; each array is (series, units)."""
+
+    update_gate: np.ndarray
+    reset_gate: np.ndarray
+    candidate: np.ndarray
+    hidden: np.ndarray
+
+
+def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
+    """Advances the gated recurrent unit of Cho et al. (2014), which applies ``r`` after ``U``.
 
     ::
 
@@ -111,7 +122,12 @@ def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -
     z_h, r_h, g_h = np.split(hidden @ weights.recurrent + weights.bias[1], 3, axis=1)
     update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
     candidate = np.tanh(g + reset * g_h)
-    return update * hidden + (1 - update) * candidate, cell
+    return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
+
+
+def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
+    """The hidden state that :func:`gru_step` leaves behind; there is no cell state."""
+    return gru_step(weights, x, hidden).hidden, cell
 
 
 def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
