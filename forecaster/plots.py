@@ -1,31 +1,26 @@
 """The forecasts frame as pictures: each function returns a matplotlib Figure.
 
-Nothing here saves or shows, and pyplot is never touched, so no display is needed and no figure
-outlives its caller. ``figure.savefig(path)`` is the caller's.
-
-Only next-day forecasts (step 1) are drawn. Colours are those of Okabe & Ito (2008), which
-readers with any colour vision can tell apart; a model keeps its colour in every figure of a frame.
+Nothing here saves or shows: ``figure.savefig(path)`` is the caller's. Only next-day forecasts
+(step 1) are drawn.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster import calibration, forecasts, metrics
+from forecaster import calibration, forecasts, metrics, style
 from forecaster.errors import ForecastError, HistoryError
+from forecaster.style import GREY, INK, PALE, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 BANDS = {0.95: "#D3E6F2", 0.8: "#A3CAE3", 0.5: "#66A9D1"}
-INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
 BINS = 20
 MONTH = 21
 MOST_TICKERS = 3
@@ -50,7 +45,7 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 25
     dates = rows["date"].to_numpy()
     returns = rows["log_return"].to_numpy(float)
     last_close = rows["last_close"].to_numpy(float)
-    figure = _canvas()
+    figure = style.canvas()
     (axes,) = figure.axes
     for level, color in BANDS.items():
         low, high = forecasts.interval(rows, level)
@@ -67,9 +62,9 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 25
     closes = last_close * np.exp(returns)
     axes.plot(dates, closes, ".", color=INK, markersize=3.5, label="actual close")
     axes.set_ylabel("price (currency of the ticker)")
-    axes.set_title(_plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
-    _dates(axes)
-    _legend(figure, axes, columns=3)
+    axes.set_title(style.plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
+    style.dates(axes)
+    style.legend(figure, axes, columns=3)
     return figure
 
 
@@ -89,7 +84,7 @@ def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
     returns = 100 * rows.drop_duplicates("date").set_index("date")["log_return"].astype(float)
     realised = (returns**2).rolling(MONTH).mean() ** 0.5
     days = returns.index.to_numpy()
-    figure = _canvas()
+    figure = style.canvas()
     (axes,) = figure.axes
     # The largest returns would squeeze the volatilities, the matter of the figure, into its foot.
     top = 1.05 * np.nanmax([realised.max(), 100 * rows["volatility"].max()])
@@ -110,18 +105,24 @@ def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
         label=f"realised, {MONTH} sessions to that day (hindsight)",
     )
     models = rows["model"].unique()
-    looks = _looks(frame)
-    for model in models:
+    looks = style.looks(frame)
+    for behind, model in enumerate(models):
         its = rows[rows["model"] == model]
         values = 100 * its["volatility"].to_numpy(float)
+        # The first, whom a verdict is on, lies above the others, which would hide it.
         axes.plot(
-            its["date"].to_numpy(), values, linewidth=0.9, label=_plain(model), **looks[model]
+            its["date"].to_numpy(),
+            values,
+            linewidth=0.9 if behind else 1.3,
+            zorder=3 - behind / len(models),
+            label=style.plain(model),
+            **looks[model],
         )
     axes.set_ylim(0, top)
     axes.set_ylabel("volatility (% a day)")
-    axes.set_title(_plain(f"{ticker} · predicted and realised volatility, {_span(rows)}"))
-    _dates(axes)
-    _legend(figure, axes, columns=len(models) // 2 + 2)
+    axes.set_title(style.plain(f"{ticker} · predicted and realised volatility, {_span(rows)}"))
+    style.dates(axes)
+    style.legend(figure, axes, columns=len(models) // 2 + 2)
     return figure
 
 
@@ -149,11 +150,11 @@ def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
     known = {model: _known(_rows(frame, model=model)) for model in names}
     across = min(3, len(names))
     down = -(-len(names) // across)
-    figure = _canvas(down, across, height=max(4.5, 2.0 * down + 0.8))
-    looks = _looks(frame)
+    figure = style.canvas(down, across, height=max(4.5, 2.0 * down + 0.8))
+    looks = style.looks(frame)
     for axes, model in zip(figure.axes, names, strict=False):
         _histogram(axes, calibration.pit(known[model]), color=looks[model]["color"])
-        axes.set_title(_plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
+        axes.set_title(style.plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
         axes.set_xlabel("PIT (a probability)")
     for axes in figure.axes[len(names) :]:
         axes.remove()
@@ -164,7 +165,7 @@ def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
         axes.set_ylabel("forecasts (%)")
     dates = _span(pd.concat(known.values()))
     figure.suptitle(f"PIT of next-day forecasts: flat is calibrated, {dates}", fontsize=12)
-    _legend(figure, figure.axes[0], columns=2)
+    style.legend(figure, figure.axes[0], columns=2)
     return figure
 
 
@@ -187,10 +188,10 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     rows = pd.concat([_rows(frame, model=name) for name in names])
     losses = metrics.losses(rows).pivot(index=["date", "ticker"], columns="model", values="crps")
     crps = losses.reindex(columns=names)  # a model without outcomes has no losses
-    figure = _canvas()
+    figure = style.canvas()
     (axes,) = figure.axes
     axes.axhline(0, color=GREY, linewidth=1)
-    looks = _looks(frame)
+    looks = style.looks(frame)
     ends = []
     for baseline in names[1:]:
         pair = crps[[model, baseline]].dropna().groupby("date").mean()
@@ -201,21 +202,25 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
             )
         total = 1e4 * (pair[model] - pair[baseline]).cumsum()
         axes.plot(
-            total.index.to_numpy(), total, linewidth=1.5, label=_plain(baseline), **looks[baseline]
+            total.index.to_numpy(),
+            total,
+            linewidth=1.5,
+            label=style.plain(baseline),
+            **looks[baseline],
         )
         end, share = total.iloc[-1], total.iloc[-1] / (1e4 * pair[baseline].sum())
         numbers = f"{end:+,.1f} bp\n{share:+.2%} of its CRPS".replace("-", "−")
         ends.append((end, f"vs {baseline}\n{numbers}", looks[baseline]["color"]))
-    _annotate(axes, ends)
+    style.annotate(axes, ends)
     axes.set_ylabel(
-        _plain(
+        style.plain(
             f"cumulative CRPS difference\n(basis points of log return; below 0: {model} is better)"
         )
     )
     tickers = rows["ticker"].nunique()
     of = "1 ticker" if tickers == 1 else f"mean of {tickers} tickers"
-    axes.set_title(_plain(f"{model} against its baselines · {of}, {_span(rows)}"))
-    _dates(axes)
+    axes.set_title(style.plain(f"{model} against its baselines · {of}, {_span(rows)}"))
+    style.dates(axes)
     return figure
 
 
@@ -300,84 +305,11 @@ def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:
     axes.set_xlim(0, 1)
 
 
-def _annotate(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
-    """Write each (value, text, colour) right of the axes at its value, or below its neighbour."""
-    bottom, top = axes.get_ylim()
-    room = 0.16 * (top - bottom)
-    height = top + room / 2  # so that the first stays below the title
-    for value, text, color in sorted(ends, reverse=True):
-        height = min(value, height - room)
-        axes.text(
-            1.01,
-            height,
-            _plain(text),
-            color=color,
-            fontsize=9,
-            verticalalignment="center",
-            transform=axes.get_yaxis_transform(),
-        )
-
-
-def _canvas(down: int = 1, across: int = 1, *, height: float = 4.5) -> "Figure":
-    """Return a figure in the shared style with (down, across) axes, in ``figure.axes`` by row.
-
-    The style is set on the artists, not in matplotlib's settings: ticks read those only when
-    they are drawn, long after any context of ours has closed.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
-    for axes in figure.subplots(down, across, squeeze=False).flat:
-        axes.grid(color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9, color=GREY)
-    return figure
-
-
-def _dates(axes: "Axes") -> None:
-    """Mark the x axis with dates as short as they can be told apart."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(minticks=3, maxticks=10)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlabel("session forecast")
-    axes.margins(x=0.01)
-
-
-def _legend(figure: "Figure", axes: "Axes", *, columns: int) -> None:
-    """Put the legend of the axes below everything, where it hides no data."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        fontsize=8.5,
-        columnspacing=1.4,
-        frameon=False,
-    )
-
-
-def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each model's colour and line style, the same in every figure of a frame."""
-    styles = (
-        {"color": color, "linestyle": line} for line, color in product(("-", "--", ":"), PALETTE)
-    )
-    return dict(zip(frame["model"].unique(), cycle(styles), strict=False))
+def _stem(ticker: str) -> str:
+    """Return the ticker percent-encoded, so that no path, drive or hidden file is in it."""
+    return quote(ticker, safe="").replace(".", "%2E")
 
 
 def _span(rows: pd.DataFrame) -> str:
     """Return the first and the last date forecast."""
     return f"{rows['date'].min():%Y-%m-%d} to {rows['date'].max():%Y-%m-%d}"
-
-
-def _plain(text: str) -> str:
-    """Return the text with its dollar signs kept from being read as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _stem(ticker: str) -> str:
-    """Return the ticker percent-encoded, so that no path, drive or hidden file is in it."""
-    return quote(ticker, safe="").replace(".", "%2E")

@@ -150,6 +150,13 @@ def test_volatilities_are_in_percent_and_the_realised_one_is_named_hindsight(fra
     assert "% a day" in axes.get_ylabel()
 
 
+def test_the_first_model_is_drawn_above_the_others(frame):
+    (axes,) = plots.volatility(frame, "AAPL").axes
+    height = {it.get_label(): it.get_zorder() for it in axes.lines}
+    assert height["gjr"] > height["lstm"] > height["naive"] > 2  # 2 is that of the realised one
+    assert line(axes, "gjr").get_linewidth() > line(axes, "lstm").get_linewidth()
+
+
 def test_a_short_or_unfinished_history_still_has_its_volatilities(frame):
     short = frame[frame["date"] > frame["date"].unique()[-4]]
     for rows in (short, short.assign(log_return=np.nan)):
@@ -319,7 +326,7 @@ def test_nothing_is_left_open_and_matplotlib_is_loaded_late():
     script = (
         "import sys, forecaster.plots as plots\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "plots._canvas()\n"
+        "plots.style.canvas()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
