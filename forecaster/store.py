@@ -1,25 +1,31 @@
 """Prices on disk: one Parquet file a ticker, each replaced whole or not at all."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecaster import calendars, disk, filenames, prices
-from forecaster.errors import StoreError, did_you_mean
-from forecaster.filenames import filename, ticker_of
+from forecaster import calendars, disk, prices
+from forecaster.errors import StoreError
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
 
+_EXTENSION = ".parquet"
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_^")
+# Windows keeps these names for devices, whatever the extension.
+_DEVICE = re.compile(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9]")
 _METADATA = b"forecaster"
 _FORMAT = 1
 _AGREE = 1e-5
@@ -43,6 +49,25 @@ class Saved:
     last: pd.Timestamp
 
 
+def filename(ticker: str) -> str:
+    """The file name of a ticker, the same one and a safe one on every file system.
+
+    Every UTF-8 byte but capitals, digits and ``-_^`` is percent-encoded, so that no two names
+    differ by case alone and none leads out of the folder.
+    """
+    name = "".join(
+        chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in ticker.encode("utf-8")
+    )
+    if _DEVICE.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    return name + _EXTENSION
+
+
+def ticker_of(name: str) -> str:
+    """The ticker whose file name is ``name``; of another name, something that leads not back."""
+    return unquote(name.removesuffix(_EXTENSION))
+
+
 class Store:
     """The prices kept in a home folder; a folder that does not exist is an empty store."""
 
@@ -51,7 +76,10 @@ class Store:
 
     def tickers(self) -> list[str]:
         """What is stored, sorted."""
-        return filenames.tickers(self.folder)
+        if not self.folder.is_dir():
+            return []
+        names = [path.name for path in self.folder.iterdir() if path.name[0] != "."]
+        return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
 
     def write(self, frame: pd.DataFrame, *, source: str, refresh: bool = False) -> list[Saved]:
         """Adds prices to what is stored of their tickers.
@@ -130,8 +158,10 @@ class Store:
         missing = [ticker for ticker in wanted if ticker not in stored]
         if not missing:
             return
+        near = [match for ticker in missing for match in _near(ticker, stored)]
+        hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near else ""
         raise StoreError(
-            f"not stored: {_listed(missing)}; {did_you_mean(missing, stored)}stored are {_listed(stored)}. "
+            f"not stored: {_listed(missing)}; {hint}stored are {_listed(stored)}. "
             f"Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 
@@ -249,6 +279,11 @@ def _explained(path: Path) -> Iterator[None]:
             f"cannot read {path}: {reason}; replace it with: "
             f"forecast fetch {ticker_of(path.name)} --refresh"
         ) from error
+
+
+def _near(ticker: str, stored: Sequence[str]) -> list[str]:
+    by_capitals = {name.upper(): name for name in stored}
+    return [by_capitals[match] for match in get_close_matches(ticker.upper(), by_capitals, n=2)]
 
 
 def _listed(tickers: Sequence[str]) -> str:

@@ -22,20 +22,30 @@ INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
 
 
 def canvas(down: int = 1, across: int = 1, *, height: float = 4.5) -> "Figure":
-    """Return a figure in the shared style with (down, across) axes, in ``figure.axes`` by row.
+    """Return a figure in the shared style with (down, across) axes, in ``figure.axes`` by row."""
+    figure = sheet(height)
+    for axes in figure.subplots(down, across, squeeze=False).flat:
+        tidy(axes)
+    return figure
 
-    The style is set on the artists, not in matplotlib's settings: ticks read those only when
-    they are drawn, long after any context of ours has closed.
-    """
+
+def sheet(height: float) -> "Figure":
+    """Return a figure without axes, of the shared width and so many inches high."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
-    for axes in figure.subplots(down, across, squeeze=False).flat:
-        axes.grid(color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9, color=GREY)
-    return figure
+    return Figure(figsize=(8, height), dpi=150, layout="constrained")
+
+
+def tidy(axes: "Axes") -> None:
+    """Give axes the shared style.
+
+    It is set on the artists, not in matplotlib's settings: ticks read those only when they are
+    drawn, long after any context of ours has closed.
+    """
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9, color=GREY)
 
 
 def dates(axes: "Axes") -> None:

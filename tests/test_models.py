@@ -404,7 +404,7 @@ def test_riskmetrics_in_place_of_garch_is_ewma():
     ewma = create("ewma")
     ewma.fit(Panel((history,)), history.dates[300])
     stand_in = create("garch")
-    stand_in._fitted = {"AAA": garch_module._riskmetrics(task_of(history, 301))}
+    stand_in.fitted = {"AAA": garch_module._riskmetrics(task_of(history, 301))}
     span = history.dates[300], history.dates[-1]
     one, other = (
         ewma.forecast(Panel((history,)), *span),

@@ -70,12 +70,15 @@ def texts(figure):
     figure.draw_without_rendering()
     loose = [figure._suptitle, *(text for it in figure.legends for text in it.get_texts())]
     for axes in figure.axes:
-        loose += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        loose += [axes.title, *axes.texts]
+        if not axes.axison:
+            continue
+        loose += [axes.xaxis.label, axes.yaxis.label]
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
             loose += [*(tick.label1 for tick in ticks), axis.get_offset_text()]
-    shown = [text for text in loose if text is not None and text.get_text()]
+    shown = [text for text in loose if text and text.get_text() and text.get_visible()]
     return [(text.get_text(), text.get_window_extent()) for text in shown]
 
 

@@ -17,11 +17,7 @@ def audit(
     tickers: options.Tickers = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="A model's name; lstm by default.",
-            show_default=False,
-            autocompletion=options.complete_models,
-        ),
+        typer.Option(help="A model's name; lstm by default.", show_default=False),
     ] = None,
     run: Annotated[
         str | None,
@@ -29,7 +25,6 @@ def audit(
             "--run",
             help="Audit the model, settings and tickers of this run, trained anew.",
             show_default=False,
-            autocompletion=options.complete_runs,
         ),
     ] = None,
     until: model_commands.Until = None,
@@ -104,9 +99,8 @@ def audit(
                 for check in found
             ],
             left=4,
-            prose=True,
         )
-        output.say(
+        print(
             f"{name} passed {passed} of {len(found)} checks: "
             + (
                 "an honest model, which is not yet a good one"

@@ -17,8 +17,10 @@ Until = Annotated[
         show_default=False,
     ),
 ]
-RECENT = 60
-"""Sessions whose closes a sparkline shows."""
+RunName = Annotated[
+    str | None,
+    typer.Option("--run", help="Name of a run; by default the latest.", show_default=False),
+]
 
 
 def train(
@@ -29,10 +31,7 @@ def train(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
-            help=f"{', '.join(options.MODELS[:-1])} or {options.MODELS[-1]}.",
-            autocompletion=options.complete_models,
-        ),
+        typer.Option(help="lstm, gru, rnn, trees, gjr, egarch, garch, har, ewma, drift or naive."),
     ] = "lstm",
     until: Until = None,
     seeds: Annotated[
@@ -88,7 +87,7 @@ def train(
     if as_json:
         output.dump(document)
         return
-    output.say(
+    typer.echo(
         f"run {trained.name}: {model} on {_count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
     )
@@ -96,7 +95,7 @@ def train(
 
 def predict(
     tickers: options.Tickers = None,
-    run: options.RunName = None,
+    run: RunName = None,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -137,19 +136,20 @@ def predict(
     rows = forecasts.summary(found)
     judged = runs.judged(trained, options.folder(home))
     if as_of is None:
-        _warn_of_stale(rows)
+        for row in rows:
+            _warn_if_stale(row)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump({"run": trained.name, "as_of": cutoff, "verdict": judged, "forecasts": rows})
     elif rows:
-        _print_forecasts(trained, rows, frame)
-        output.say(
+        _print_forecasts(trained, rows)
+        typer.echo(
             f"Its backtest: {judged['verdict']} ({judged['start']} to {judged['end']})"
             if judged
             else "It has no backtest yet: `forecast backtest` says what it is worth."
         )
     for error in failed.values():
-        output.error(error)
+        typer.echo(f"error: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -195,7 +195,7 @@ def runs(
     elif not broken:
         typer.echo("there are no runs yet; `forecast train` makes one", err=True)
     for problem in broken:
-        output.error(problem)
+        typer.echo(f"error: {problem}", err=True)
     if broken:
         raise typer.Exit(1)
 
@@ -247,39 +247,40 @@ def _count(tickers: list[str]) -> str:
     return tickers[0] if len(tickers) == 1 else f"{len(tickers)} tickers"
 
 
-def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
-    """A warning for the tickers that end on the same day."""
+def _warn_if_stale(row: dict[str, Any]) -> None:
     import logging
 
     import pandas as pd
 
     from forecaster import calendars
 
-    stale: dict[tuple[str, str, int], list[str]] = {}
-    for row in rows:
-        due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
-        behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
-        if behind > 0:
-            key = row["cutoff"], str(due.date()), behind
-            stale.setdefault(key, []).append(row["ticker"])
-    for (cutoff, last, behind), tickers in stale.items():
-        more = f" and {len(tickers) - 5} more" if len(tickers) > 5 else ""
+    due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
+    behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
+    if behind > 0:
         logging.getLogger("forecaster").warning(
             "%s: the last stored session is %s, %s behind the exchange's last finished one, %s; "
             "this is not a forecast of the session to come. `forecast fetch %s` brings it up to date",
-            ", ".join(tickers[:5]) + more,
-            cutoff,
+            row["ticker"],
+            row["cutoff"],
             f"{behind:,} session{'s' if behind > 1 else ''}",
-            last,
-            " ".join(tickers[:5]) + (" …" if more else ""),
+            due.date(),
+            row["ticker"],
         )
 
 
-def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> None:
+def _print_forecasts(trained: Any, rows: list[dict[str, Any]]) -> None:
     output.table(
         [
-            *("ticker", "last close", "of", "forecast of", "median", "80% interval"),
-            *("95% interval", "volatility", "P(rise)", "95% VaR", f"last {RECENT} sessions"),
+            *(
+                "ticker",
+                "last close",
+                "of",
+                "forecast of",
+                "median",
+                "80% interval",
+                "95% interval",
+            ),
+            *("volatility", "P(rise)", "95% VaR"),
         ],
         [
             [
@@ -292,18 +293,11 @@ def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> No
                 f"{100 * row['volatility']:.2f}%/day",
                 f"{100 * row['p_up']:.1f}%",
                 f"{100 * row['var_95']:.2f}%",
-                output.sparkline(_recent(frame, row["ticker"], row["cutoff"])),
             ]
             for row in rows
         ],
     )
-    output.say(
+    typer.echo(
         f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}. "
         "The day's mean return is close to unpredictable: read the intervals, not the median."
     )
-
-
-def _recent(frame: Any, ticker: str, cutoff: str) -> list[float]:
-    """The closes of the last sessions up to a cutoff."""
-    its = frame[(frame["ticker"] == ticker) & (frame["date"] <= cutoff)]
-    return its["close"].tail(RECENT).tolist()

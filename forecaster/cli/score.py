@@ -18,10 +18,7 @@ def score(
     ],
     models: Annotated[
         str,
-        typer.Option(
-            help="Models to compare with, separated by commas; naive must be among them.",
-            autocompletion=options.complete_models,
-        ),
+        typer.Option(help="Models to compare with, separated by commas; naive must be among them."),
     ] = "naive,gjr",
     values: Annotated[
         str | None,

@@ -75,7 +75,8 @@ class Garch:
     def __init__(self, name: str) -> None:
         self.name = name
         self.fallbacks: tuple[str, ...] = ()
-        self._fitted: dict[str, Fitted] = {}
+        self.fitted: dict[str, Fitted] = {}
+        """By ticker"""
 
     def fit(
         self,
@@ -86,18 +87,18 @@ class Garch:
     ) -> None:
         """Fits every ticker that has enough sessions by maximum likelihood."""
         found = list(fits(_fit, self.name, panel, until, progress))
-        self._fitted = {ticker: fitted for ticker, fitted, _ in found}
+        self.fitted = {ticker: fitted for ticker, fitted, _ in found}
         self.fallbacks = tuple(ticker for ticker, _, converged in found if not converged)
-        if not self._fitted:
+        if not self.fitted:
             raise too_short(self.name, panel, until, MIN_SESSIONS + 1)
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
         """The forecasts frame of the tickers that were fitted, from their last fitted session on."""
         spreads = []
         for history in panel.histories:
-            if history.ticker not in self._fitted:
+            if history.ticker not in self.fitted:
                 continue
-            fitted = self._fitted[history.ticker]
+            fitted = self.fitted[history.ticker]
             begin = history.count_until(np.datetime64(int(fitted.last), "D")) - 1
             index = history.between(first, last)
             index = index[index >= begin]
@@ -113,20 +114,20 @@ class Garch:
     def state(self) -> State:
         """The parameters by ticker."""
         return State(
-            {"parameters": np.array([astuple(fitted) for fitted in self._fitted.values()])},
-            {"tickers": list(self._fitted), "fallbacks": list(self.fallbacks)},
+            {"parameters": np.array([astuple(fitted) for fitted in self.fitted.values()])},
+            {"tickers": list(self.fitted), "fallbacks": list(self.fallbacks)},
         )
 
     def restore(self, state: State) -> None:
         """Takes the parameters of a state."""
         rows = state.arrays["parameters"].tolist()
-        self._fitted = {
+        self.fitted = {
             ticker: Fitted(*row)
             for ticker, row in zip(state.settings["tickers"], rows, strict=True)
         }
-        if not all(fitted.df > 2 and fitted.variance > 0 for fitted in self._fitted.values()):
+        if not all(fitted.df > 2 and fitted.variance > 0 for fitted in self.fitted.values()):
             raise ValueError("df must be above 2 and variances above 0")
-        if not all(abs(fitted.last) < 1e6 for fitted in self._fitted.values()):
+        if not all(abs(fitted.last) < 1e6 for fitted in self.fitted.values()):
             raise ValueError("the last session fitted must be days from 1970, fewer than a million")
 
         self.fallbacks = tuple(state.settings.get("fallbacks", ()))

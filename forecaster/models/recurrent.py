@@ -44,7 +44,7 @@ from forecaster.panel import History, Panel, Spread, forecasts_of
 from forecaster.student import DF_BOUNDS
 
 BLOCK = 512
-"""A forecast remembers at least so many sessions, where there are; see :func:`_spans`."""
+"""A forecast remembers at least so many sessions, where there are; see :func:`spans_of`."""
 
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
@@ -211,7 +211,7 @@ class Recurrent:
         -------
         (len(indices), 3) for each.
         """
-        spans = [span for history, index in asked for span in _spans(history, index)]
+        spans = [span for history, index in asked for span in spans_of(history, index)]
         inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in spans]
         total = np.zeros((sum(len(index) for _, index in asked), 3))
         for network in self.networks:
@@ -282,7 +282,7 @@ class Span:
     index: np.ndarray
 
 
-def _spans(history: History, index: np.ndarray) -> list[Span]:
+def spans_of(history: History, index: np.ndarray) -> list[Span]:
     """The spans that give the outputs at some sessions of a history, in order.
 
     The memory starts empty at a session that depends on the one asked about alone, ``BLOCK`` to twice
