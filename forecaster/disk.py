@@ -5,6 +5,7 @@ renamed into place. What a killed command leaves behind is hidden (a dot before 
 removed by the next write of the same thing.
 """
 
+import glob
 import os
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forecaster.errors import StoreError
+
+_TEMPORARY = ".tmp"
 
 
 @contextmanager
@@ -26,7 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:230]}.", suffix=_TEMPORARY, dir=path.parent
+        )
         os.close(handle)
         temporary = Path(name)
         try:
@@ -38,6 +43,32 @@ def replacing(path: Path) -> Iterator[Path]:
             _flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the right to change ``path``, for as long as it takes to read, merge and replace it.
+
+    Another process or thread that wants it waits. A killed one lets go, and what it left half
+    written is removed. The lock is a hidden file beside ``path``, which stays.
+
+    Raises
+    ------
+    StoreError
+        The disk is read-only, or the folder cannot be made.
+    """
+    from filelock import FileLock  # not for those who only read
+
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        lock.acquire()
+    try:
+        for leftover in path.parent.glob(f".{glob.escape(path.name[:230])}.*{_TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

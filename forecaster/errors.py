@@ -9,6 +9,7 @@
     │   ├── RateLimitedError
     │   └── NetworkError
     ├── StoreError           the home folder cannot give or take what was asked
+    │   └── HistoryChangedError
     ├── BundleError          a run is missing, damaged or not one of ours
     ├── HistoryError         too little history, or the wrong span of it, for what was asked
     └── UsageError           exit code 2: the words of the command are wrong
@@ -46,6 +47,10 @@ class NetworkError(SourceError):
 
 class StoreError(ForecastError):
     """The home folder cannot give or take what was asked."""
+
+
+class HistoryChangedError(StoreError):
+    """New prices are not more of the history that is stored: fetch the whole of it anew."""
 
 
 class BundleError(ForecastError):

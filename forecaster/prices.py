@@ -14,6 +14,10 @@ volume     float64           null where unknown
 =========  ================  ================================================================
 
 Rows are sorted by ticker and date, and no date comes twice for a ticker.
+
+What a source says of corporate actions goes beside it into the store, in columns that models do not
+see: ``dividends``, cash a share on the ex-date, adjusted for splits, and ``splits``, new shares for
+an old one; 0 where there is none and null where it is not known.
 """
 
 import hashlib
@@ -26,12 +30,16 @@ import pandas as pd
 from forecaster.errors import PricesError
 
 COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
+ACTIONS = ("dividends", "splits")
+
+LARGEST_VOLUME = 2.0**63
+"""Volumes are kept as whole numbers of 64 bits, so they are below this."""
 
 _LONGEST_TICKER = 40
 _ROUNDING = 1e-6
 
 
-def check(frame: pd.DataFrame, *, today: date | None = None) -> pd.DataFrame:
+def check(frame: pd.DataFrame, *, actions: bool = False, today: date | None = None) -> pd.DataFrame:
     """Returns a tidy copy of a prices frame, or says which rule it breaks, where, and what to do.
 
     Vendors often report an open or a close a hair outside the session's low and high: that is
@@ -42,6 +50,8 @@ def check(frame: pd.DataFrame, *, today: date | None = None) -> pd.DataFrame:
     frame
         At least ``ticker``, ``date`` and one of ``close`` and ``adj_close``; a ticker without any
         value in one of these two takes the other. Other known columns are used where present.
+    actions
+        Keep ``dividends`` and ``splits`` too, where the frame has them.
     today
         No date may be later. By default the current date in UTC and one day more, because the
         far east is ahead.
@@ -49,7 +59,7 @@ def check(frame: pd.DataFrame, *, today: date | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``COLUMNS`` only, sorted by ticker and date, indexed from 0.
+        ``COLUMNS``, and actions where asked for, sorted by ticker and date, indexed from 0.
 
     Raises
     ------
@@ -58,11 +68,12 @@ def check(frame: pd.DataFrame, *, today: date | None = None) -> pd.DataFrame:
     """
     _check_columns(frame)
     _check_tickers(frame["ticker"])
+    kept = [column for column in ACTIONS if actions and column in frame]
     tidy = pd.DataFrame(
         {
             "ticker": frame["ticker"].astype("str").array,
             "date": _parsed_dates(frame).array,
-            **{column: _numbers(frame, column) for column in COLUMNS[2:]},
+            **{column: _numbers(frame, column) for column in (*COLUMNS[2:], *kept)},
         }
     )
     if not _is_sorted(tidy):
@@ -229,10 +240,17 @@ def _check_rules(tidy: pd.DataFrame, last_day: pd.Timestamp) -> None:
     volume = tidy["volume"]
     _require(
         tidy,
-        volume.isna() | (np.isfinite(volume) & (volume >= 0)),
+        volume.isna() | ((volume >= 0) & (volume < LARGEST_VOLUME)),
         ["volume"],
-        "a volume must be a finite number, zero or more",
+        "a volume must be zero or more, and below 2 to the 63rd",
     )
+    for column in set(ACTIONS) & set(tidy):
+        _require(
+            tidy,
+            tidy[column].isna() | (np.isfinite(tidy[column]) & (tidy[column] >= 0)),
+            [column],
+            "an action must be a finite number, and zero where there is none",
+        )
 
 
 def _require(tidy: pd.DataFrame, good: pd.Series, columns: Sequence[str], rule: str) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecaster import calendars, disk, prices
-from forecaster.errors import StoreError
+from forecaster import disk, prices, seam
+from forecaster.errors import HistoryChangedError, StoreError
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -27,26 +28,44 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_^")
 # Windows keeps these names for devices, whatever the extension.
 _DEVICE = re.compile(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9]")
 _METADATA = b"forecaster"
-_FORMAT = 1
-_AGREE = 1e-5
+_FORMAT = 2
 _SCHEMA = pa.schema(
     [("ticker", pa.string()), ("date", pa.timestamp("us"))]
-    + [(column, pa.float64()) for column in prices.COLUMNS[2:]]
+    + [(column, pa.float64()) for column in prices.COLUMNS[2:-1]]
+    + [("volume", pa.int64())]
+    + [(column, pa.float64()) for column in prices.ACTIONS]
 )
+# In memory volumes are null where unknown, which numpy has for floats alone.
+_READ = _SCHEMA.set(_SCHEMA.get_field_index("volume"), pa.field("volume", pa.float64()))
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a write left in the store for one ticker.
-
-    ``new_rows`` are those whose date was not stored before; all of them after a refresh.
-    """
+    """What a write left in the store for one ticker."""
 
     ticker: str
     rows: int
     new_rows: int
+    """Those whose date was not stored before; all of them after a refresh."""
     first: pd.Timestamp
     last: pd.Timestamp
+    replaced: bool
+    """Whether another history was stored, and gave way to this one."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is stored of one ticker, told without reading its prices."""
+
+    ticker: str
+    first: pd.Timestamp
+    last: pd.Timestamp
+    rows: int
+    source: str
+    fetched_at: pd.Timestamp
+    """In UTC."""
+    notes: Mapping[str, str]
+    """What the source said of the instrument, such as its currency and time zone."""
 
 
 def filename(ticker: str) -> str:
@@ -81,71 +100,108 @@ class Store:
         names = [path.name for path in self.folder.iterdir() if path.name[0] != "."]
         return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
 
-    def write(self, frame: pd.DataFrame, *, source: str, refresh: bool = False) -> list[Saved]:
+    def write(
+        self,
+        frame: pd.DataFrame,
+        *,
+        source: str,
+        refresh: bool = False,
+        whole: bool = False,
+        notes: Mapping[str, str] | None = None,
+    ) -> list[Saved]:
         """Adds prices to what is stored of their tickers.
 
-        New rows join the stored ones where the two agree on the dates they share, and take their
-        place on these dates. Prices that cover all the stored dates take the place of them all.
+        New rows join the stored ones where the two agree on the dates they share: new values take
+        the place of old ones, and what is missing in one is taken from the other. Where they do not
+        agree, the new ones take the place of all only if they are the whole history. See
+        :mod:`forecaster.seam`.
 
         Parameters
         ----------
         frame
-            A prices frame of any number of tickers.
+            A prices frame of any number of tickers, with ``dividends`` and ``splits`` where the
+            source has them. Volumes are kept as whole numbers.
         source
             Where it comes from, to be kept with it.
         refresh
             Replace what is stored, whatever it is.
+        whole
+            These are the whole histories, as prices that cover all the stored dates always are.
+        notes
+            What the source says of the instruments, to be kept with it.
 
         Raises
         ------
         PricesError
             The frame breaks a rule of the prices frame.
+        HistoryChangedError
+            The new prices contradict the stored ones or leave a gap after or before them. The
+            ticker is then stored as before; fetch its whole history.
         StoreError
-            The new prices contradict the stored ones or leave a gap after or before them, or the
-            folder cannot be written. The ticker is then stored as before.
+            The whole history is suspiciously shorter than the stored one, or the folder cannot be
+            written. The ticker is then stored as before.
         """
-        groups = prices.check(frame).groupby("ticker", sort=False)
-        return [self._write(str(ticker), new, source, refresh) for ticker, new in groups]
+        groups = prices.check(frame, actions=True).groupby("ticker", sort=False)
+        return [
+            self._write(str(ticker), new, source, refresh, whole, dict(notes or {}))
+            for ticker, new in groups
+        ]
 
-    def read(self, tickers: Sequence[str] | None = None) -> pd.DataFrame:
+    def read(
+        self,
+        tickers: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] = prices.COLUMNS,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> pd.DataFrame:
         """The prices frame of some tickers, or of all that are stored.
+
+        Parameters
+        ----------
+        columns
+            Which of the columns of the prices frame and ``dividends`` and ``splits``.
+        start, end
+            The first and the last date. Not for models: what they say of a session depends on all
+            that came before it.
 
         Raises
         ------
         StoreError
             A ticker is not stored, or its file is damaged.
         """
-        stored = self.tickers()
-        wanted = stored if tickers is None else list(dict.fromkeys(tickers))
-        self.require(wanted)
+        self.require(tickers or ())
+        wanted = sorted(set(self.tickers() if tickers is None else tickers))
         with ThreadPoolExecutor() as pool:
-            tables = list(pool.map(self._table, wanted))
-        return prices.check(
-            pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
-        )
+            tables = list(pool.map(lambda it: self._table(it, columns, start, end), wanted))
+        return pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
 
-    def inventory(self) -> pd.DataFrame:
-        """What is stored: ``ticker, first, last, rows, source, fetched_at`` (in UTC).
+    def state(self, ticker: str) -> State | None:
+        """What is stored of a ticker; None if nothing is.
 
         Raises
         ------
         StoreError
-            A file is damaged.
+            The file is damaged.
         """
-        rows = [self._summary(ticker) for ticker in self.tickers()]
-        table = pd.DataFrame(
-            rows, columns=["ticker", "first", "last", "rows", "source", "fetched_at"]
-        )
-        return table.astype(
-            {
-                "ticker": "str",
-                "first": "datetime64[us]",
-                "last": "datetime64[us]",
-                "rows": "int64",
-                "source": "str",
-                "fetched_at": "datetime64[us, UTC]",
-            }
-        )
+        path = self._path(ticker)
+        if not path.exists():
+            return None
+        with _explained(path):
+            footer = pq.read_metadata(path)
+            note = _note(footer.metadata, ticker)
+            column = prices.COLUMNS.index("date")
+            return State(
+                ticker,
+                first=pd.Timestamp(footer.row_group(0).column(column).statistics.min),
+                last=pd.Timestamp(
+                    footer.row_group(footer.num_row_groups - 1).column(column).statistics.max
+                ),
+                rows=footer.num_rows,
+                source=note["source"],
+                fetched_at=pd.Timestamp(note["fetched_at"]),
+                notes=note.get("notes", {}),
+            )
 
     def require(self, wanted: Sequence[str]) -> None:
         """StoreError, with the nearest names, if a ticker is not stored or nothing is."""
@@ -169,91 +225,110 @@ class Store:
         """Removes what is stored of some tickers; StoreError, and nothing removed, if one is not."""
         self.require(tickers)
         for ticker in tickers:
-            try:
-                self._path(ticker).unlink(missing_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"cannot remove {self._path(ticker)}: {error.strerror}; "
-                    "make the folder writable"
-                ) from error
+            path = self._path(ticker)
+            with disk.locked(path):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StoreError(
+                        f"cannot remove {path}: {error.strerror}; make the folder writable"
+                    ) from error
 
     def _path(self, ticker: str) -> Path:
         return self.folder / filename(ticker)
 
-    def _write(self, ticker: str, new: pd.DataFrame, source: str, refresh: bool) -> Saved:
+    def _write(
+        self,
+        ticker: str,
+        new: pd.DataFrame,
+        source: str,
+        refresh: bool,
+        whole: bool,
+        notes: dict[str, str],
+    ) -> Saved:
         path = self._path(ticker)
-        known = pd.Series(dtype="datetime64[us]")
-        merged = new
-        if path.exists() and not refresh:
-            old = prices.check(self._table(ticker).to_pandas())
-            known = old["date"]
-            merged = _merge(old, new)
-        note = {
-            "format": _FORMAT,
-            "ticker": ticker,
-            "source": source,
-            "fetched_at": pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        table = pa.Table.from_pandas(merged, schema=_SCHEMA, preserve_index=False)
-        table = table.replace_schema_metadata({_METADATA: json.dumps(note)})
-        with disk.replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        new = new.reindex(columns=_SCHEMA.names)
+        with disk.locked(path):
+            known, merged, replaced = pd.Series(dtype="datetime64[us]"), new, False
+            state = None if refresh else self.state(ticker)
+            if state:
+                old = prices.check(self._table(ticker, _SCHEMA.names).to_pandas(), actions=True)
+                known = old["date"]
+                merged, replaced = _joined(old, new, state.notes, notes, whole)
+                notes = {**state.notes, **notes}
+            self._put(path, ticker, merged, source, notes)
         return Saved(
             ticker,
             rows=len(merged),
             new_rows=int((~merged["date"].isin(known)).sum()),
             first=merged["date"].iloc[0],
             last=merged["date"].iloc[-1],
+            replaced=replaced,
         )
 
-    def _table(self, ticker: str) -> pa.Table:
+    def _put(
+        self, path: Path, ticker: str, frame: pd.DataFrame, source: str, notes: dict[str, str]
+    ) -> None:
+        note = {
+            "format": _FORMAT,
+            "ticker": ticker,
+            "source": source,
+            "fetched_at": pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "notes": notes,
+        }
+        counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
+        table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False)
+        table = table.replace_schema_metadata({_METADATA: json.dumps(note)})
+        with disk.replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+    def _table(
+        self,
+        ticker: str,
+        columns: Sequence[str],
+        start: date | None = None,
+        end: date | None = None,
+    ) -> pa.Table:
         path = self._path(ticker)
-        with _explained(path):
-            table = pq.read_table(
-                path, use_threads=False, partitioning=None, page_checksum_verification=True
-            )
-            _note(table.schema.metadata, ticker)
-            return table.cast(_SCHEMA)
-
-    def _summary(self, ticker: str) -> tuple[Any, ...]:
-        path = self._path(ticker)
-        with _explained(path):
-            footer = pq.read_metadata(path)
-            note = _note(footer.metadata, ticker)
-            column = prices.COLUMNS.index("date")
-            first = footer.row_group(0).column(column).statistics.min
-            last = footer.row_group(footer.num_row_groups - 1).column(column).statistics.max
-            fetched_at = pd.Timestamp(note["fetched_at"])
-            return ticker, first, last, footer.num_rows, note["source"], fetched_at
+        with (
+            _explained(path),
+            pq.ParquetFile(path, page_checksum_verification=True) as file,
+        ):
+            note = _note(file.metadata.metadata, ticker)
+            table = file.read(columns=[*columns, "date"], use_threads=False)
+            if note["format"] == 1:  # it had no actions
+                for name in set(columns) - set(table.column_names):
+                    table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+            table = _between(table, start, end).select(list(columns))
+            schema = pa.schema([_READ.field(column) for column in columns])
+            return table.cast(schema, safe=False)
 
 
-def _merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    ticker = new["ticker"].iloc[0]
-    old_span = old["date"].iloc[0], old["date"].iloc[-1]
-    new_span = new["date"].iloc[0], new["date"].iloc[-1]
-    if new_span[0] <= old_span[0] and new_span[1] >= old_span[1]:
-        return new
-    both = old.merge(new, on="date", suffixes=("_old", "_new"))
-    earlier, later = sorted([old_span, new_span])
-    if both.empty and calendars.sessions_after(ticker, earlier[1], later[0]) > 1:
-        raise StoreError(
-            f"{ticker}: {_span(new_span)} was fetched and {_span(old_span)} is stored, and the "
-            "sessions between are in neither; fetch an earlier --start or a later --end, "
-            "or replace what is stored with --refresh"
-        )
-    for column in ("close", "adj_close"):
-        before, after = both[f"{column}_old"], both[f"{column}_new"]
-        differs = (np.abs(after / before - 1) > _AGREE).to_numpy()
-        if differs.any():
-            row = both[differs].iloc[0]
-            raise StoreError(
-                f"{ticker} {row['date']:%Y-%m-%d}: {column} is {row[f'{column}_new']:.6g} now and "
-                f"{row[f'{column}_old']:.6g} in the store ({differs.sum()} of {len(both)} common "
-                "dates differ); the history was adjusted, or is another one: fetch it all "
-                "with --refresh to replace what is stored"
-            )
-    kept = old[~old["date"].isin(new["date"])]
-    return pd.concat([kept, new]).sort_values("date", ignore_index=True)
+def _joined(
+    old: pd.DataFrame,
+    new: pd.DataFrame,
+    old_notes: Mapping[str, str],
+    new_notes: Mapping[str, str],
+    whole: bool,
+) -> tuple[pd.DataFrame, bool]:
+    """Old and new prices of a ticker as one history, and whether the old ones gave way."""
+    if whole:
+        seam.require_as_long(old, new)
+    try:
+        seam.require_one_currency(new["ticker"].iloc[0], old_notes, new_notes)
+        return seam.merge(old, new), False
+    except HistoryChangedError:
+        if not whole and not seam.covers(new, old):
+            raise
+    seam.require_as_long(old, new)
+    return new, True
+
+
+def _between(table: pa.Table, start: date | None, end: date | None) -> pa.Table:
+    days = table["date"].to_numpy()
+    first = days.searchsorted(np.datetime64(start)) if start else 0
+    after = days.searchsorted(np.datetime64(end), side="right") if end else len(days)
+    return table.slice(first, max(0, after - first))
 
 
 def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
@@ -261,7 +336,7 @@ def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
     if not metadata or _METADATA not in metadata:
         raise ValueError("it was not written by this program")
     note = json.loads(metadata[_METADATA])
-    if note["format"] != _FORMAT:
+    if note["format"] not in (1, _FORMAT):
         raise ValueError(f"its format is {note['format']}, and {_FORMAT} was expected")
     if note["ticker"] != ticker:
         raise ValueError(f"it holds {note['ticker']}, and its name is that of {ticker}")
@@ -290,7 +365,3 @@ def _listed(tickers: Sequence[str]) -> str:
     most = 8
     more = f" and {len(tickers) - most} more" if len(tickers) > most else ""
     return ", ".join(tickers[:most]) + more
-
-
-def _span(span: tuple[pd.Timestamp, pd.Timestamp]) -> str:
-    return f"{span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"

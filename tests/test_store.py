@@ -2,16 +2,18 @@ import json
 import re
 import shutil
 import string
+from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forecaster import prices
-from forecaster.errors import PricesError, StoreError
+from forecaster.errors import HistoryChangedError, PricesError, StoreError
 from forecaster.store import Saved, Store, filename, ticker_of
 
 TICKERS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -86,30 +88,70 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_a_stored_file_is_ordinary_parquet_with_a_note(tmp_path):
     store = Store(tmp_path)
-    store.write(history("AAPL", "2018-01-01", "2018-02-01"), source="yahoo")
+    frame = history("AAPL", "2018-01-01", "2018-02-01").assign(
+        volume=3.0, dividends=0.0, splits=0.0
+    )
+    store.write(frame, source="yahoo", notes={"currency": "USD"})
     path = tmp_path / "prices" / "AAPL.parquet"
-    pd.testing.assert_frame_equal(pd.read_parquet(path), store.read())
+    pd.testing.assert_frame_equal(pd.read_parquet(path), frame.astype({"volume": "int64"}))
     note = json.loads(pq.read_metadata(path).metadata[b"forecaster"])
-    assert note.keys() == {"format", "ticker", "source", "fetched_at"}
-    assert (note["format"], note["ticker"], note["source"]) == (1, "AAPL", "yahoo")
+    assert note.keys() == {"format", "ticker", "source", "fetched_at", "notes"}
+    assert (note["format"], note["ticker"], note["source"]) == (2, "AAPL", "yahoo")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", note["fetched_at"])
+    assert note["notes"] == {"currency": "USD"}
 
 
-def test_the_inventory_tells_what_reading_would(tmp_path):
+def test_volumes_are_whole_numbers_on_disk_and_may_be_unknown(tmp_path):
     store = Store(tmp_path)
-    store.write(history("B", "2018-01-01", "2018-02-01"), source="yahoo")
-    store.write(history("A", "2017-01-02", "2017-01-03"), source="prices.csv")
-    table = store.inventory()
-    assert table.drop(columns="fetched_at").to_dict("list") == {
-        "ticker": ["A", "B"],
-        "first": [pd.Timestamp("2017-01-02"), pd.Timestamp("2018-01-01")],
-        "last": [pd.Timestamp("2017-01-03"), pd.Timestamp("2018-02-01")],
-        "rows": [2, 24],
-        "source": ["prices.csv", "yahoo"],
-    }
-    age = pd.Timestamp.now("UTC") - table["fetched_at"]
-    assert (age < pd.Timedelta(minutes=1)).all()
-    assert Store(tmp_path / "nowhere").inventory().dtypes.equals(table.dtypes)
+    frame = history("AAPL", "2018-01-01", "2018-01-05")
+    frame["volume"] = [0.0, 0.6, np.nan, 2.0**62, 5e9]
+    store.write(frame, source="yahoo")
+    read = store.read()["volume"]
+    assert read.dtype == "float64"
+    assert read.fillna(-1).tolist() == [0, 1, -1, 2.0**62, 5e9]
+    with pytest.raises(PricesError, match=r"volume is 9\.22"):
+        store.write(frame.assign(volume=2.0**63), source="yahoo")
+
+
+def test_only_what_is_asked_for_is_read(tmp_path):
+    store = Store(tmp_path)
+    frame = history("AAPL", "2018-01-01", "2018-01-12").assign(dividends=[0.0] * 9 + [0.5])
+    store.write(frame, source="yahoo")
+    read = store.read(columns=["date", "dividends"], start=date(2018, 1, 10), end=date(2018, 1, 12))
+    assert read["dividends"].tolist() == [0, 0, 0.5]
+    assert list(read) == ["date", "dividends"]
+    assert store.read(end=date(2018, 1, 2))["close"].tolist() == frame["close"].tolist()[:2]
+    assert store.read(columns=["splits"])["splits"].isna().all()
+
+
+def test_files_of_the_first_format_are_read(tmp_path):
+    store = Store(tmp_path)
+    frame = history("AAPL", "2018-01-01", "2018-01-12").assign(volume=2.5)
+    store.folder.mkdir()
+    note = {"format": 1, "ticker": "AAPL", "source": "x", "fetched_at": "2018-01-13T00:00:00Z"}
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({b"forecaster": json.dumps(note)})
+    pq.write_table(table, store.folder / "AAPL.parquet")
+    pd.testing.assert_frame_equal(store.read(), frame)
+    assert store.state("AAPL").notes == {}
+    later = history("AAPL", "2018-01-10", "2018-01-19").assign(dividends=0.0, splits=0.0)
+    assert store.write(later, source="yahoo")[0].rows == 15
+    assert store.read(columns=["dividends"])["dividends"].notna().sum() == 8
+
+
+def test_the_state_tells_what_reading_would(tmp_path):
+    store = Store(tmp_path)
+    assert store.state("A") is None
+    notes = {"currency": "GBp", "timezone": "Europe/London"}
+    store.write(history("A", "2017-01-02", "2017-01-03"), source="prices.csv", notes=notes)
+    state = store.state("A")
+    assert (state.ticker, state.rows, state.source) == ("A", 2, "prices.csv")
+    assert (state.first, state.last) == (pd.Timestamp("2017-01-02"), pd.Timestamp("2017-01-03"))
+    assert state.notes == notes
+    assert pd.Timestamp.now("UTC") - state.fetched_at < pd.Timedelta(minutes=1)
+    # What another source does not tell is kept.
+    store.write(history("A", "2017-01-03", "2017-01-04"), source="yahoo", notes={"exchange": "LSE"})
+    assert store.state("A").notes == notes | {"exchange": "LSE"}
 
 
 def test_more_of_the_same_history_joins_it(tmp_path):
@@ -117,7 +159,7 @@ def test_more_of_the_same_history_joins_it(tmp_path):
     store.write(history("AAPL", "2018-01-01", "2018-03-01"), source="yahoo")
     later = history("AAPL", "2018-02-26", "2018-03-09", factor=1 + 5e-6)
     assert store.write(later, source="yahoo") == [
-        Saved("AAPL", 50, 6, pd.Timestamp("2018-01-01"), pd.Timestamp("2018-03-09"))
+        Saved("AAPL", 50, 6, pd.Timestamp("2018-01-01"), pd.Timestamp("2018-03-09"), False)
     ]
     # The new values win where they differ by rounding.
     assert store.read()["close"].tolist()[-10:] == later["close"].tolist()
@@ -163,12 +205,31 @@ def test_another_history_is_refused_unless_it_covers_or_refreshes(tmp_path):
     pd.testing.assert_frame_equal(store.read(), covering)
 
 
-def test_a_dividend_shows_in_adj_close(tmp_path):
+def test_a_whole_history_takes_the_place_of_another_one_but_not_of_a_longer_one(tmp_path):
     store = Store(tmp_path)
-    store.write(history("AAPL", "2018-01-01", "2018-01-12"), source="yahoo")
-    new = history("AAPL", "2018-01-10", "2018-01-19")
-    text = failure(store.write, new.assign(adj_close=new["close"] * 0.99), source="yahoo")
-    assert "AAPL 2018-01-10: adj_close is" in text
+    old = history("AAPL", "2018-01-01", "2018-06-29")
+    store.write(old, source="yahoo", notes={"currency": "GBp"})
+    pounds = history("AAPL", "2018-01-01", "2018-07-06", factor=0.01)
+    saved = store.write(pounds, source="yahoo", whole=True, notes={"currency": "GBP"})[0]
+    assert (saved.replaced, saved.rows, saved.new_rows) == (True, 135, 5)
+    assert store.state("AAPL").notes["currency"] == "GBP"
+    pd.testing.assert_frame_equal(store.read(), pounds)
+
+    for factor in (0.01, 1.0):  # the same history and another one
+        short = history("AAPL", "2018-03-01", "2018-07-13", factor=factor)
+        text = failure(store.write, short, source="yahoo", whole=True)
+        assert "lacks 43 of the 135 stored ones" in text
+        assert "--refresh" in text
+    pd.testing.assert_frame_equal(store.read(), pounds)
+    assert store.write(short, source="yahoo", whole=True, refresh=True)[0].rows == 97
+
+
+def test_another_currency_is_another_history(tmp_path):
+    store = Store(tmp_path)
+    frame = history("VOD.L", "2018-01-01", "2018-03-01")
+    store.write(frame, source="yahoo", notes={"currency": "GBp"})
+    with pytest.raises(HistoryChangedError, match="in GBP now and in GBp in the store"):
+        store.write(frame[-9:], source="yahoo", notes={"currency": "GBP"})
 
 
 def test_bad_prices_never_reach_the_disk(tmp_path):
@@ -222,8 +283,8 @@ def test_a_file_of_another_program_or_another_ticker_is_refused(tmp_path):
     store = Store(tmp_path)
     store.write(history("AAPL", "2018-01-01", "2018-01-12"), source="yahoo")
     shutil.copy(store.folder / "AAPL.parquet", store.folder / "MSFT.parquet")
-    for call in (store.read, store.inventory):
+    for call in (store.read, lambda: store.state("MSFT")):
         assert "it holds AAPL" in failure(call)
     history("MSFT", "2018-01-01", "2018-01-12").to_parquet(store.folder / "MSFT.parquet")
-    for call in (store.read, store.inventory):
+    for call in (store.read, lambda: store.state("MSFT")):
         assert "not written by this program" in failure(call)

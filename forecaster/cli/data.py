@@ -154,20 +154,16 @@ def listing(
 
     Example: forecast data list --json
     """
-    import pandas as pd
-
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    inventory = Store(options.folder(home)).inventory()
-    age = (pd.Timestamp.now("UTC") - inventory["fetched_at"]).dt.total_seconds() / 86_400
-    shown = inventory.assign(
-        first=inventory["first"].dt.strftime("%Y-%m-%d"),
-        last=inventory["last"].dt.strftime("%Y-%m-%d"),
-        fetched_at=inventory["fetched_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        age_days=age.round(2),
-    )
-    rows: list[dict[Any, Any]] = shown.to_dict("records")
+    store = Store(options.folder(home))
+    rows, failed = [], []
+    for ticker in store.tickers():
+        try:
+            rows.append(_listed(store.state(ticker)))
+        except ForecastError as error:
+            failed.append(str(error))
     if as_json:
         output.dump(rows)
     elif rows:
@@ -183,8 +179,28 @@ def listing(
             ],
             left=2,
         )
-    else:
+    elif not failed:
         typer.echo("nothing is stored yet; `forecast fetch --source sample` is a start", err=True)
+    for reason in failed:
+        typer.echo(f"error: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _listed(state: Any) -> dict[str, Any]:
+    import pandas as pd
+
+    age = pd.Timestamp.now("UTC") - state.fetched_at
+    return {
+        "ticker": state.ticker,
+        "source": state.source,
+        "first": str(state.first.date()),
+        "last": str(state.last.date()),
+        "rows": state.rows,
+        "fetched_at": f"{state.fetched_at:%Y-%m-%dT%H:%M:%SZ}",
+        "age_days": round(age.total_seconds() / 86_400, 2),
+        **state.notes,
+    }
 
 
 @app.command("check")

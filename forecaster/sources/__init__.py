@@ -40,7 +40,8 @@ def load(
     Returns
     -------
     list of (ticker, outcome)
-        The outcome is a checked prices frame, or the error that stopped this ticker.
+        The outcome is a checked prices frame, with ``dividends`` and ``splits`` where the source has
+        them, or the error that stopped this ticker.
 
     Raises
     ------
@@ -94,6 +95,6 @@ def _checked(
                 f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
                 "mend the source, or take another"
             )
-        return prices.check(frame)
+        return prices.check(frame, actions=True)
     except ForecastError as error:
         return error
