@@ -18,6 +18,8 @@ A message is one line that says what was expected, what came and what to do.
 Only the command line turns an error into an exit code.
 """
 
+from collections.abc import Iterable
+
 
 class ForecastError(Exception):
     """Base class of every error this package raises on purpose."""
@@ -65,3 +67,17 @@ class UsageError(ForecastError):
     """The words of a command are wrong."""
 
     exit_code = 2
+
+
+def did_you_mean(words: str | Iterable[str], known: Iterable[str]) -> str:
+    """``did you mean …? ``, for a message: what is known and nearest to the words; else nothing."""
+    # Only a mistake needs it.
+    from difflib import get_close_matches
+
+    by_capitals = {name.upper(): name for name in known}
+    near = [
+        by_capitals[match]
+        for word in ([words] if isinstance(words, str) else words)
+        for match in get_close_matches(word.upper(), by_capitals, n=2)
+    ]
+    return f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""

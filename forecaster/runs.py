@@ -23,7 +23,13 @@ from safetensors import numpy as safetensors
 
 from forecaster import __version__, conformal, disk, forecasts, prices
 from forecaster.config import RecurrentConfig
-from forecaster.errors import BundleError, ForecastError, HistoryError, UsageError
+from forecaster.errors import (
+    BundleError,
+    ForecastError,
+    HistoryError,
+    UsageError,
+    did_you_mean,
+)
 from forecaster.models import (
     MIN_SESSIONS,
     NO_CHECKPOINT,
@@ -306,7 +312,8 @@ def load(home: Path, name: str | None = None) -> Run:
     if checked_name(name) not in found:
         there = f"there are {', '.join(found)}" if found else "there are none yet"
         raise BundleError(
-            f"there is no run {name!r}; {there}. `forecast train --run {name}` makes it"
+            f"there is no run {name!r}; {did_you_mean(name, found)}{there}. "
+            f"`forecast train --run {name}` makes it"
         )
     return read(home / "runs" / name)
 

@@ -1,32 +1,26 @@
 """Prices on disk: one Parquet file a ticker, each replaced whole or not at all."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecaster import disk, prices, seam
-from forecaster.errors import HistoryChangedError, StoreError
+from forecaster import disk, filenames, prices, seam
+from forecaster.errors import HistoryChangedError, StoreError, did_you_mean
+from forecaster.filenames import filename, ticker_of
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
 
-_EXTENSION = ".parquet"
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_^")
-# Windows keeps these names for devices, whatever the extension.
-_DEVICE = re.compile(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9]")
 _METADATA = b"forecaster"
 _FORMAT = 2
 _SCHEMA = pa.schema(
@@ -68,25 +62,6 @@ class State:
     """What the source said of the instrument, such as its currency and time zone."""
 
 
-def filename(ticker: str) -> str:
-    """The file name of a ticker, the same one and a safe one on every file system.
-
-    Every UTF-8 byte but capitals, digits and ``-_^`` is percent-encoded, so that no two names
-    differ by case alone and none leads out of the folder.
-    """
-    name = "".join(
-        chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in ticker.encode("utf-8")
-    )
-    if _DEVICE.fullmatch(name):
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    return name + _EXTENSION
-
-
-def ticker_of(name: str) -> str:
-    """The ticker whose file name is ``name``; of another name, something that leads not back."""
-    return unquote(name.removesuffix(_EXTENSION))
-
-
 class Store:
     """The prices kept in a home folder; a folder that does not exist is an empty store."""
 
@@ -95,10 +70,7 @@ class Store:
 
     def tickers(self) -> list[str]:
         """What is stored, sorted."""
-        if not self.folder.is_dir():
-            return []
-        names = [path.name for path in self.folder.iterdir() if path.name[0] != "."]
-        return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
+        return filenames.tickers(self.folder)
 
     def write(
         self,
@@ -214,10 +186,8 @@ class Store:
         missing = [ticker for ticker in wanted if ticker not in stored]
         if not missing:
             return
-        near = [match for ticker in missing for match in _near(ticker, stored)]
-        hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near else ""
         raise StoreError(
-            f"not stored: {_listed(missing)}; {hint}stored are {_listed(stored)}. "
+            f"not stored: {_listed(missing)}; {did_you_mean(missing, stored)}stored are {_listed(stored)}. "
             f"Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 
@@ -354,11 +324,6 @@ def _explained(path: Path) -> Iterator[None]:
             f"cannot read {path}: {reason}; replace it with: "
             f"forecast fetch {ticker_of(path.name)} --refresh"
         ) from error
-
-
-def _near(ticker: str, stored: Sequence[str]) -> list[str]:
-    by_capitals = {name.upper(): name for name in stored}
-    return [by_capitals[match] for match in get_close_matches(ticker.upper(), by_capitals, n=2)]
 
 
 def _listed(tickers: Sequence[str]) -> str:

@@ -1,17 +1,23 @@
 """The command line, end to end on the sample that comes with the program."""
 
+import contextlib
 import json
 import os
+import pty
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 
 import pandas as pd
 import pytest
 
-from forecaster.cli import main
+from forecaster.cli import main, options
 from forecaster.models import REGISTRY
+from forecaster.store import Store
 
 HEAVY = ["tensorflow", "keras", "sklearn", "arch", "pandas", "numpy", "matplotlib", "yfinance"]
 MODELS = ["lstm", "gjr", "garch", "ewma", "naive"]
@@ -58,6 +64,11 @@ def home(tmp_path_factory):
             main([*map(str, words), "--home", str(home), "--quiet"])
         assert stop.value.code == 0
     return home
+
+
+def forecast_rows(home, *tickers):
+    words = ["predict", *tickers, "--run", "small", "--home", home, "--json"]
+    return json.loads(subprocess_forecast(*words).stdout)["forecasts"]
 
 
 def contents(folder):
@@ -231,6 +242,7 @@ def test_usage_errors(forecast, home):
     for words, said in (
         (["train", "--until", "yesterday"], "yesterday"),
         (["train", "--model", "prophet"], "prophet"),
+        (["train", "--model", "lsmt"], "did you mean lstm?"),
         (["train", "--run", "../up"], "../up"),
         (["train", "--epochs", "0"], "epochs"),
         (["train", "--config", home / "missing.toml"], "missing.toml"),
@@ -242,9 +254,11 @@ def test_usage_errors(forecast, home):
         (["predict", "@missing.txt"], "missing.txt"),
         (["fetch", "--source", "yahoo"], "tickers"),
         (["teach"], "teach"),
+        (["predcit"], "Did you mean 'predict'? See `forecast --help`"),
+        (["train", "--modle", "lstm"], "--model). See `forecast train --help`"),
         (["predict", "--colour"], "--colour"),
     ):
-        extra = [] if words == ["teach"] else ["--home", home]
+        extra = [] if words[0] in ("teach", "predcit") else ["--home", home]
         assert_refused(forecast(*words, *extra), 2, said)
 
 
@@ -253,7 +267,9 @@ def test_what_is_not_there(forecast, home, tmp_path):
     for words, said in (
         (["predict", "AAPL", "--run", "small"], "AAPL"),
         (["predict", "--run", "missing"], "missing"),
-        (["train", "^GSPX"], "^GSPC"),  # did you mean
+        (["predict", "--run", "smal"], "did you mean small?"),
+        (["train", "^GSPX"], "did you mean ^GSPC?"),
+        (["fetch", "^IXIX", "--source", "sample"], "did you mean ^IXIC?"),
         (["fetch", "--source", tmp_path / "missing.csv"], "missing.csv"),
         (["fetch", "FTSE", "--source", "sample"], "FTSE"),
         (["train", "--until", "1990-01-01"], "1999-01-04"),
@@ -406,26 +422,69 @@ def test_predict_needs_no_tensorflow(home):
     assert "^GSPC" in done.stdout
 
 
+def test_models_are_named_as_they_are_registered():
+    assert sorted(options.MODELS) == sorted(REGISTRY)
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("words", "found"),
     [
-        "fetch",
-        "train",
-        "predict",
-        "backtest",
-        "score",
-        "audit",
-        "runs",
-        "data list",
-        "data check",
-        "data export",
-        "data remove",
+        ("pre", ["predict"]),
+        ("predict ", ["^GSPC", "^IXIC"]),
+        ("predict ^I", ["^IXIC"]),
+        ("predict ^GSPC ", ["^IXIC"]),
+        ("data remove ^G", ["^GSPC"]),
+        ("predict --run s", ["small"]),
+        ("backtest --models lstm,g", ["lstm,gru", "lstm,gjr", "lstm,garch"]),
+        ("predict --home /nowhere ", [""]),
     ],
 )
-def test_every_command_has_help_with_an_example(forecast, command):
-    result = forecast(*command.split(), "--help")
-    assert result.code == 0
-    assert f"Example: forecast {command}" in result.out
+def test_a_shell_completes_commands_tickers_runs_and_models(home, words, found):
+    typed = f"forecast {words}"
+    env = {
+        "FORECAST_HOME": str(home),
+        "_FORECAST_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+    }
+    done = subprocess_forecast(env=os.environ | env)
+    assert done.stdout.splitlines() == found
+    assert done.stderr == ""
+
+
+def test_a_shell_completes_without_loading_anything_heavy(home):
+    code = (
+        "import sys; from forecaster.cli import main\n"
+        "try: main([])\n"
+        f"except SystemExit: print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    env = {
+        "FORECAST_HOME": str(home),
+        "_FORECAST_COMPLETE": "complete_bash",
+        "COMP_WORDS": "forecast predict ^GSPC --run ",
+        "COMP_CWORD": "4",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "small" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_completion_is_installed_for_the_shell_in_use(tmp_path):
+    words = [sys.executable, "-m", "forecaster", "--install-completion"]
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{shlex.join(words)}; exit $?"],
+        env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    script = tmp_path / ".bash_completions" / "forecast.sh"
+    assert "_FORECAST_COMPLETE=complete_bash" in script.read_text()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
 
 
 def test_a_terminal_without_unicode(home):
@@ -434,6 +493,43 @@ def test_a_terminal_without_unicode(home):
     )
     assert done.returncode == 0
     assert "^GSPC" in done.stdout
+    assert " - " in done.stdout  # between the ends of an interval
+    assert "?" not in done.stdout
+
+
+def test_a_prediction_shows_the_closes_up_to_its_cutoff(forecast, home):
+    words = ["predict", "^GSPC", "--run", "small", "--as-of", "2006-06-30", "--home", home]
+    (row,) = (line for line in forecast(*words).out.splitlines() if "^GSPC" in line)
+    closes = Store(home).read(["^GSPC"]).set_index("date")["close"].loc[:"2006-06-30"].tail(60)
+    bars = row.split()[-1]
+    assert len(bars) == 60
+    assert bars.index("█") == closes.argmax()
+    assert bars.index("▁") == closes.argmin()
+
+
+def test_a_real_terminal_of_80_columns_shows_every_number_whole(home):
+    """Not a pipe that is said to be one: rich, the sizes and the encoding as a user has them."""
+    parent, child = pty.openpty()
+    termios.tcsetwinsize(child, (24, 80))
+    with subprocess.Popen(
+        [sys.executable, "-m", "forecaster", "predict", "--run", "small", "--home", str(home)],
+        stdout=child, stderr=subprocess.DEVNULL,
+        env={k: v for k, v in os.environ.items() if k != "COLUMNS"} | {"TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(child)
+        shown = b""
+        with contextlib.suppress(OSError):  # which is how a terminal says that all is read
+            while part := os.read(parent, 4096):
+                shown += part
+    os.close(parent)
+    assert process.returncode == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = forecast_rows(home, "^GSPC")
+    for number in (f"{row['last_close']:,.2f}", f"{row['median']:,.2f}", row["date"]):
+        assert any(number in line for line in lines)
+    assert sum("▁" in line for line in lines) == 2
+    assert not any("…" in line for line in lines)
 
 
 def test_nothing_said_is_a_cry_for_help(forecast):

@@ -1,8 +1,12 @@
 """What the papers of the project say is so."""
 
+import inspect
 import re
+import shlex
 from importlib import import_module
 from pathlib import Path
+
+import typer
 
 import forecaster
 from forecaster.cli import app
@@ -19,6 +23,28 @@ def test_readme_shows_every_command_and_model():
         assert f"forecast {group.name}" in README
     for model in REGISTRY:
         assert f"`{model}`" in README
+
+
+def commands(app, words="forecast"):
+    """Yield the words of every command, and its help."""
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        yield f"{words} {name}", inspect.getdoc(command.callback)
+    for group in app.registered_groups:
+        yield from commands(group.typer_instance, f"{words} {group.name}")
+
+
+def test_every_command_s_help_has_an_example_that_parses():
+    found = dict(commands(app))
+    assert len(found) > 10
+    for words, text in found.items():
+        (example,) = re.findall(r"^Example: (.*)$", text, flags=re.MULTILINE)
+        assert example.startswith(words), words
+        names = words.split()[1:]
+        command = typer.main.get_command(app)
+        for name in names:
+            command = command.commands[name]
+        command.make_context(words, shlex.split(example)[1 + len(names) :])
 
 
 def test_readme_links_lead_somewhere():

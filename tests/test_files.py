@@ -159,7 +159,7 @@ def test_only_what_is_asked_for(write):
 def test_an_unknown_ticker_and_one_without_rows_do_not_hide_the_others(write):
     outcomes = dict(sources.load(write(LONG), ["AAPLE", "AAPL", "MSFT"], start=date(2018, 1, 3)))
     assert isinstance(outcomes["AAPLE"], UnknownTickerError)
-    assert "did you mean AAPL? It has AAPL, MSFT" in str(outcomes["AAPLE"])
+    assert "did you mean AAPL? it has AAPL, MSFT" in str(outcomes["AAPLE"])
     assert len(outcomes["AAPL"]) == 1
     assert isinstance(outcomes["MSFT"], SourceError)
     assert "widen --start and --end" in str(outcomes["MSFT"])

@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import string
 from datetime import date
 
 import numpy as np
@@ -9,12 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from forecaster import prices
 from forecaster.errors import HistoryChangedError, PricesError, StoreError
-from forecaster.store import Saved, Store, filename, ticker_of
+from forecaster.store import Saved, Store
 
 TICKERS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
@@ -31,45 +29,6 @@ def failure(call, *arguments, **options):
         call(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("ticker", "name"),
-    [
-        ("AAPL", "AAPL.parquet"),
-        ("aapl", "%61%61%70%6C.parquet"),
-        ("^GSPC", "^GSPC.parquet"),
-        ("BRK-B", "BRK-B.parquet"),
-        ("005930.KS", "005930%2EKS.parquet"),
-        ("EURUSD=X", "EURUSD%3DX.parquet"),
-        ("CON", "%43ON.parquet"),
-        ("LPT1", "%4CPT1.parquet"),
-        ("CONE", "CONE.parquet"),
-        ("%43ON", "%2543ON.parquet"),
-        ("É", "%C3%89.parquet"),
-    ],
-)
-def test_the_names_of_files(ticker, name):
-    assert filename(ticker) == name
-    assert ticker_of(name) == ticker
-
-
-def test_a_path_is_only_a_name():
-    assert set(filename("../../etc/passwd")) <= set(string.ascii_letters + string.digits + "%.")
-    assert filename("../../etc/passwd").count(".") == 1
-
-
-@given(TICKERS)
-def test_a_name_leads_back_to_its_ticker_and_is_safe(ticker):
-    name = filename(ticker)
-    assert ticker_of(name) == ticker
-    assert re.fullmatch(r"(?:[A-Z0-9_^-]|%[0-9A-F]{2})+\.parquet", name)
-    assert name.split(".")[0] not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT9"}
-
-
-@given(st.lists(TICKERS | st.text("aA%.b46", min_size=1, max_size=5), unique=True))
-def test_no_two_tickers_share_a_file_even_where_case_does_not_count(tickers):
-    assert len({filename(ticker).lower() for ticker in tickers}) == len(tickers)
 
 
 def test_what_is_written_is_read(tmp_path):

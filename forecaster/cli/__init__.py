@@ -3,7 +3,6 @@
 Exit codes: 0 done; 1 failed, wholly or in part, and stderr says what; 2 wrong usage; 130 interrupted.
 """
 
-import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from forecaster import __version__
-from forecaster.cli import audit, backtest, data, models, score
+from forecaster.cli import audit, backtest, data, models, output, score
 from forecaster.errors import ForecastError
 
 INTERRUPTED = 130
@@ -21,6 +20,7 @@ app = typer.Typer(
     name="forecast",
     help=(
         "Next-day forecasts of stocks, as distributions, beside naive and GARCH.\n\n"
+        "Example: forecast fetch AAPL; forecast train; forecast predict AAPL\n\n"
         "Exit codes: 0 done, 1 failed (some or all, said which), 2 wrong usage, 130 interrupted."
     ),
     no_args_is_help=True,
@@ -53,9 +53,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and exits; the one place where an error becomes an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal or pipe that cannot say an en dash
+    output.spell()
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -67,7 +65,7 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         if not error.format_message():  # help was asked for by saying nothing, and given
             return error.exit_code
-        return _failed(f"{error.format_message()}; see `forecast --help`", error.exit_code, error)
+        return _failed(_explained(error), error.exit_code, error)
     except OSError as error:
         return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 1, error)
     if code == INTERRUPTED:
@@ -75,7 +73,15 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
+def _explained(error: typer.TyperException) -> str:
+    """What was wrong with the words of a command, and where it says what they can be."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    end = "" if message.endswith("?") else "."
+    return f"{message}{end} See `{context.command_path if context else 'forecast'} --help`"
+
+
 def _failed(message: str, code: int, error: Exception) -> int:
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    output.error(message)
     logging.getLogger("forecaster").debug("where it came from", exc_info=error)
     return code

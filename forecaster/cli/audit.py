@@ -17,7 +17,11 @@ def audit(
     tickers: options.Tickers = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A model's name; lstm by default.", show_default=False),
+        typer.Option(
+            help="A model's name; lstm by default.",
+            show_default=False,
+            autocompletion=options.complete_models,
+        ),
     ] = None,
     run: Annotated[
         str | None,
@@ -25,6 +29,7 @@ def audit(
             "--run",
             help="Audit the model, settings and tickers of this run, trained anew.",
             show_default=False,
+            autocompletion=options.complete_runs,
         ),
     ] = None,
     until: model_commands.Until = None,
@@ -99,8 +104,9 @@ def audit(
                 for check in found
             ],
             left=4,
+            prose=True,
         )
-        print(
+        output.say(
             f"{name} passed {passed} of {len(found)} checks: "
             + (
                 "an honest model, which is not yet a good one"

@@ -32,7 +32,11 @@ COLUMNS = {
 def backtest(
     tickers: options.Tickers = None,
     models: Annotated[
-        str, typer.Option(help="Models, separated by commas; the verdict is on the first.")
+        str,
+        typer.Option(
+            help="Models, separated by commas; the verdict is on the first.",
+            autocompletion=options.complete_models,
+        ),
     ] = "lstm,gjr,garch,ewma,naive",
     start: Annotated[
         datetime | None,
@@ -67,6 +71,7 @@ def backtest(
             "--run",
             help="The trained run that stands for its model; by default the latest of the first model.",
             show_default=False,
+            autocompletion=options.complete_runs,
         ),
     ] = None,
     calibrate: Annotated[
@@ -206,7 +211,7 @@ def _print(found: Any, folder: Path) -> None:
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
     config, fallbacks = found.config, len(found.tables["fallbacks"])
-    print(
+    output.say(
         f"{found.verdict}\n"
         + f"Fits that did not converge: {fallbacks}; fixed parameters stand in.\n" * bool(fallbacks)
         + f"Forecasts of {config['start']} to {config['end']} from stored prices of "

@@ -9,7 +9,7 @@ import typer
 from forecaster.cli import options, output
 from forecaster.errors import ForecastError, UsageError
 
-app = typer.Typer(help="What is stored.", no_args_is_help=True)
+app = typer.Typer(help="What is stored.\n\nExample: forecast data list", no_args_is_help=True)
 
 
 def fetch(
@@ -18,6 +18,7 @@ def fetch(
         typer.Argument(
             help="Tickers; @FILE reads a list. None means all that the source has.",
             show_default=False,
+            autocompletion=options.complete_tickers,
         ),
     ] = None,
     source: Annotated[
@@ -77,7 +78,7 @@ def fetch(
             )
     failed = [row for row in rows if row["error"]]
     for row in failed:
-        typer.echo(f"error: {row['error']}", err=True)
+        output.error(row["error"])
     if failed:
         raise typer.Exit(1)
 
@@ -288,7 +289,12 @@ def export(
 
 @app.command("remove")
 def remove(
-    tickers: Annotated[list[str], typer.Argument(help="Tickers; @FILE reads a list.")],
+    tickers: Annotated[
+        list[str],
+        typer.Argument(
+            help="Tickers; @FILE reads a list.", autocompletion=options.complete_tickers
+        ),
+    ],
     home: options.Home = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

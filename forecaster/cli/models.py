@@ -17,10 +17,8 @@ Until = Annotated[
         show_default=False,
     ),
 ]
-RunName = Annotated[
-    str | None,
-    typer.Option("--run", help="Name of a run; by default the latest.", show_default=False),
-]
+RECENT = 60
+"""Sessions whose closes a sparkline shows."""
 
 
 def train(
@@ -31,7 +29,10 @@ def train(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="lstm, gru, rnn, trees, gjr, egarch, garch, har, ewma, drift or naive."),
+        typer.Option(
+            help=f"{', '.join(options.MODELS[:-1])} or {options.MODELS[-1]}.",
+            autocompletion=options.complete_models,
+        ),
     ] = "lstm",
     until: Until = None,
     seeds: Annotated[
@@ -87,7 +88,7 @@ def train(
     if as_json:
         output.dump(document)
         return
-    typer.echo(
+    output.say(
         f"run {trained.name}: {model} on {_count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
     )
@@ -95,7 +96,7 @@ def train(
 
 def predict(
     tickers: options.Tickers = None,
-    run: RunName = None,
+    run: options.RunName = None,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -136,20 +137,19 @@ def predict(
     rows = forecasts.summary(found)
     judged = runs.judged(trained, options.folder(home))
     if as_of is None:
-        for row in rows:
-            _warn_if_stale(row)
+        _warn_of_stale(rows)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump({"run": trained.name, "as_of": cutoff, "verdict": judged, "forecasts": rows})
     elif rows:
-        _print_forecasts(trained, rows)
-        typer.echo(
+        _print_forecasts(trained, rows, frame)
+        output.say(
             f"Its backtest: {judged['verdict']} ({judged['start']} to {judged['end']})"
             if judged
             else "It has no backtest yet: `forecast backtest` says what it is worth."
         )
     for error in failed.values():
-        typer.echo(f"error: {error}", err=True)
+        output.error(error)
     if failed:
         raise typer.Exit(1)
 
@@ -195,7 +195,7 @@ def runs(
     elif not broken:
         typer.echo("there are no runs yet; `forecast train` makes one", err=True)
     for problem in broken:
-        typer.echo(f"error: {problem}", err=True)
+        output.error(problem)
     if broken:
         raise typer.Exit(1)
 
@@ -247,40 +247,39 @@ def _count(tickers: list[str]) -> str:
     return tickers[0] if len(tickers) == 1 else f"{len(tickers)} tickers"
 
 
-def _warn_if_stale(row: dict[str, Any]) -> None:
+def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
+    """A warning for the tickers that end on the same day."""
     import logging
 
     import pandas as pd
 
     from forecaster import calendars
 
-    due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
-    behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
-    if behind > 0:
+    stale: dict[tuple[str, str, int], list[str]] = {}
+    for row in rows:
+        due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
+        behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
+        if behind > 0:
+            key = row["cutoff"], str(due.date()), behind
+            stale.setdefault(key, []).append(row["ticker"])
+    for (cutoff, last, behind), tickers in stale.items():
+        more = f" and {len(tickers) - 5} more" if len(tickers) > 5 else ""
         logging.getLogger("forecaster").warning(
             "%s: the last stored session is %s, %s behind the exchange's last finished one, %s; "
             "this is not a forecast of the session to come. `forecast fetch %s` brings it up to date",
-            row["ticker"],
-            row["cutoff"],
+            ", ".join(tickers[:5]) + more,
+            cutoff,
             f"{behind:,} session{'s' if behind > 1 else ''}",
-            due.date(),
-            row["ticker"],
+            last,
+            " ".join(tickers[:5]) + (" …" if more else ""),
         )
 
 
-def _print_forecasts(trained: Any, rows: list[dict[str, Any]]) -> None:
+def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> None:
     output.table(
         [
-            *(
-                "ticker",
-                "last close",
-                "of",
-                "forecast of",
-                "median",
-                "80% interval",
-                "95% interval",
-            ),
-            *("volatility", "P(rise)", "95% VaR"),
+            *("ticker", "last close", "of", "forecast of", "median", "80% interval"),
+            *("95% interval", "volatility", "P(rise)", "95% VaR", f"last {RECENT} sessions"),
         ],
         [
             [
@@ -293,11 +292,18 @@ def _print_forecasts(trained: Any, rows: list[dict[str, Any]]) -> None:
                 f"{100 * row['volatility']:.2f}%/day",
                 f"{100 * row['p_up']:.1f}%",
                 f"{100 * row['var_95']:.2f}%",
+                output.sparkline(_recent(frame, row["ticker"], row["cutoff"])),
             ]
             for row in rows
         ],
     )
-    typer.echo(
+    output.say(
         f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}. "
         "The day's mean return is close to unpredictable: read the intervals, not the median."
     )
+
+
+def _recent(frame: Any, ticker: str, cutoff: str) -> list[float]:
+    """The closes of the last sessions up to a cutoff."""
+    its = frame[(frame["ticker"] == ticker) & (frame["date"] <= cutoff)]
+    return its["close"].tail(RECENT).tolist()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forecaster import filenames
 from forecaster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,10 +14,56 @@ if TYPE_CHECKING:
 
 DAY = ["%Y-%m-%d"]
 
+MODELS = (
+    *("lstm", "gru", "rnn", "trees", "gjr", "egarch", "garch", "har", "ewma", "drift", "naive"),
+)
+"""Names of the registered models, which would be slow to look up."""
+
+
+def folder(home: Path | None) -> Path:
+    """The home folder."""
+    if home is not None:
+        return home
+    from platformdirs import user_data_path
+
+    return user_data_path("forecaster", appauthor=False)
+
+
+def complete_tickers(context: typer.Context, incomplete: str) -> list[str]:
+    """The stored tickers that a word may become, without those typed before."""
+    typed = context.params.get("tickers") or ()
+    stored = filenames.tickers(folder(context.params.get("home")) / "prices")
+    return [it for it in stored if it.startswith(incomplete) and it not in typed]
+
+
+def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """The runs that a word may become."""
+    runs = (folder(context.params.get("home")) / "runs").glob("[!.]*/")
+    return sorted(run.name for run in runs if run.name.startswith(incomplete))
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """The lists of models, separated by commas, that a word may become."""
+    *typed, last = incomplete.split(",")
+    fits = [model for model in MODELS if model.startswith(last) and model not in typed]
+    return [",".join([*typed, model]) for model in fits]
+
+
 Tickers = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Tickers; @FILE reads a list. None means all that are stored.", show_default=False
+        help="Tickers; @FILE reads a list. None means all that are stored.",
+        show_default=False,
+        autocompletion=complete_tickers,
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="Name of a run; by default the latest.",
+        show_default=False,
+        autocompletion=complete_runs,
     ),
 ]
 Home = Annotated[
@@ -40,15 +87,6 @@ Cost = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings on stderr.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say more on stderr.")]
-
-
-def folder(home: Path | None) -> Path:
-    """The home folder."""
-    if home is not None:
-        return home
-    from platformdirs import user_data_path
-
-    return user_data_path("forecaster", appauthor=False)
 
 
 def day(value: datetime | None) -> date | None:

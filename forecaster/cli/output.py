@@ -1,14 +1,25 @@
-"""Results on stdout, everything else on stderr."""
+"""Results on stdout, everything else on stderr; fitted to a terminal, whole in a pipe."""
 
+import codecs
+import io
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forecaster.models import Progress
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+GAPS = (3, 2, 1)
+"""Columns between those of a table, from airy to tight."""
+PROSE = 30
+"""A column of prose is not made narrower than this."""
+
+_SPELLED = str.maketrans(dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-"))
 
 
 def start(*, quiet: bool, verbose: bool) -> None:
@@ -16,11 +27,19 @@ def start(*, quiet: bool, verbose: bool) -> None:
     logger = logging.getLogger("forecaster")
     logger.handlers.clear()
     logger.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s" if verbose else "warning: %(message)s"))
     logger.addHandler(handler)
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
     logger.setLevel(level)
+
+
+def spell() -> None:
+    """Has stdout and stderr spell in plain letters what their encoding cannot say."""
+    codecs.register_error("spell", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="spell")
 
 
 def dump(document: Any) -> None:
@@ -28,27 +47,68 @@ def dump(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Prints a table, as wide as it needs to be; all but the ``left`` first columns align right."""
-    from rich import box
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.table import Table
-    from rich.text import Text
+def say(text: str) -> None:
+    """Prints a paragraph of the result."""
+    print(fitted(text, sys.stdout))
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="left" if i < left else "right", no_wrap=True)
-    for row in rows:
-        # Text, because a name in square brackets is no markup.
-        drawn.add_row(*(Text(cell) for cell in row))
-    console = Console(file=sys.stdout)
-    wanted = Measurement.get(console, console.options.update(max_width=10_000), drawn).maximum
-    console.width = max(console.width, wanted)
-    with console.capture() as capture:
-        console.print(drawn)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    print("\n".join(line for line in lines if line))
+
+def error(message: object) -> None:
+    """Prints what went wrong on stderr: a line, which a terminal sees broken between words."""
+    print(fitted(f"error: {' '.join(str(message).split())}", sys.stderr), file=sys.stderr)
+
+
+def fitted(text: str, stream: IO[str]) -> str:
+    """The text with its lines broken between words where the stream is a terminal."""
+    width = _width(stream)
+    if width is None:
+        return text
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A character for each value, from the lowest ▁ to the highest █."""
+    low, high = min(values), max(values)
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BLOCKS[round((value - low) * scale)] for value in values)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, prose: bool = False
+) -> None:
+    """Prints a table, as wide as the terminal allows, or as it needs to be where there is none.
+
+    Columns too many for the terminal move closer, and then go below the others, after the first
+    column once more, so that no cell is cut.
+
+    Parameters
+    ----------
+    left : so many first columns align left, the others right.
+    prose : the last column is text, which may run over several lines.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    room = _width(sys.stdout)
+    if prose and room is not None:
+        widths[-1] = min(widths[-1], PROSE)
+    gap, parts = _layout(widths, room)
+    drawn = []
+    for part in parts:
+        wraps = prose and part[-1] == len(columns) - 1
+        needed = 1 + sum(widths[i] for i in part) + gap * (len(part) - 1)
+        drawn.append(
+            _drawn(
+                [[row[i] for i in part] for row in (columns, *rows)],
+                ["left" if i < left else "right" for i in part],
+                gap=gap,
+                width=max(needed, room or 0) if wraps else needed,
+                wraps=wraps,
+            )
+        )
+    print("\n\n".join(drawn))
 
 
 @contextmanager
@@ -66,12 +126,16 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    if console.is_dumb_terminal:  # it cannot go back to the start of a line
+        yield lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr)
+        return
     bar = Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=min(24, console.width // 8)),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
     )
 
     def told(done: int, total: int, text: str) -> None:
@@ -85,3 +149,76 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
     finally:
         if bar.task_ids:
             bar.stop()
+
+
+class _Handler(logging.StreamHandler):
+    """Writes log records broken between words where the stream is a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fitted(super().format(record), self.stream)
+
+
+def _width(stream: IO[str]) -> int | None:
+    """The columns of a terminal; None for a pipe or a file."""
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return console.width if console.is_terminal else None
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Handles an error of encoding: block by block for sparklines, a dash for a dash, else ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    spelled = error.object[error.start : error.end].translate(_SPELLED)
+    return spelled.encode("ascii", "replace").decode("ascii"), error.end
+
+
+def _layout(widths: Sequence[int], room: int | None) -> tuple[int, list[list[int]]]:
+    """The gap between columns, and the columns of each part of the table, the first in every one."""
+    every = list(range(len(widths)))
+    if room is None:
+        return GAPS[0], [every]
+    for gap in GAPS:
+        if 1 + sum(widths) + gap * (len(widths) - 1) <= room:
+            return gap, [every]
+    gap = GAPS[1]
+
+    def filled(limit: int) -> list[list[int]]:
+        parts, used = [[0]], 0
+        for i in every[1:]:
+            if used and used + gap + widths[i] > limit:
+                parts, used = [*parts, [0]], 0
+            parts[-1].append(i)
+            used += gap + widths[i]
+        return parts
+
+    most = max(0, room - 1 - widths[0])
+    fewest = len(filled(most))
+    # The narrowest that are no more: parts of about the same width.
+    return gap, next(parts for limit in range(most + 1) if len(parts := filled(limit)) == fewest)
+
+
+def _drawn(cells: list[list[str]], aligned: list[Any], *, gap: int, width: int, wraps: bool) -> str:
+    """A table whose first row is its head, and whose last column may run over several lines."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # The box itself puts a column between two cells, and one at each edge.
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap // 2, 0, (gap - 1) // 2))
+    last = len(aligned) - 1
+    for i, title in enumerate(cells[0]):
+        drawn.add_column(Text(title), justify=aligned[i], no_wrap=not (wraps and i == last))
+    for row in cells[1:]:
+        # Text, because a name in square brackets is no markup.
+        drawn.add_row(*(Text(cell) for cell in row))
+    # Not straight to stdout: rich would draw another box for an encoding that cannot say this one.
+    console = Console(
+        file=io.StringIO(), width=width + 1, force_terminal=_width(sys.stdout) is not None
+    )
+    with console.capture() as capture:
+        console.print(drawn)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(line for line in lines if line)

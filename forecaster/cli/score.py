@@ -18,7 +18,10 @@ def score(
     ],
     models: Annotated[
         str,
-        typer.Option(help="Models to compare with, separated by commas; naive must be among them."),
+        typer.Option(
+            help="Models to compare with, separated by commas; naive must be among them.",
+            autocompletion=options.complete_models,
+        ),
     ] = "naive,gjr",
     values: Annotated[
         str | None,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
-from forecaster.errors import HistoryError, UsageError
+from forecaster.errors import HistoryError, UsageError, did_you_mean
 from forecaster.panel import Panel
 
 REGISTRY = {
@@ -108,7 +108,10 @@ def create(name: str, config: RecurrentConfig | None = None) -> Model:
         No model has this name.
     """
     if name not in REGISTRY:
-        raise UsageError(f"there is no model {name!r}; there are {', '.join(REGISTRY)}")
+        raise UsageError(
+            f"there is no model {name!r}; {did_you_mean(name, REGISTRY)}"
+            f"there are {', '.join(REGISTRY)}"
+        )
     return import_module(REGISTRY[name]).create(name, config or RecurrentConfig())
 
 

@@ -15,13 +15,12 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from forecaster import prices
-from forecaster.errors import SourceError, UnknownTickerError
+from forecaster.errors import SourceError, UnknownTickerError, did_you_mean
 from forecaster.sources import Outcome
 
 # In the order of preference, in small letters and without blanks or punctuation. The last two names
@@ -244,9 +243,9 @@ def _stem(path: Path) -> str:
 
 
 def _unknown(path: Path, ticker: str, known: Sequence[str]) -> UnknownTickerError:
-    near = get_close_matches(ticker, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return UnknownTickerError(f"{ticker} is not in {path}; {hint}It has {_listed(known)}")
+    return UnknownTickerError(
+        f"{ticker} is not in {path}; {did_you_mean(ticker, known)}it has {_listed(known)}"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from datetime import date
 import pandas as pd
 
 from forecaster import prices
-from forecaster.errors import UnknownTickerError
+from forecaster.errors import UnknownTickerError, did_you_mean
 from forecaster.sources import Outcome
 
 TICKERS = ("^GSPC", "^IXIC")
@@ -37,6 +37,6 @@ def _frame(ticker: str) -> pd.DataFrame:
 
 def _unknown(ticker: str) -> UnknownTickerError:
     return UnknownTickerError(
-        f"{ticker}: the sample has only {' and '.join(TICKERS)}; take one of them, "
-        "or another source with --source"
+        f"{ticker}: {did_you_mean(ticker, TICKERS)}the sample has only {' and '.join(TICKERS)}; "
+        "take one of them, or another source with --source"
     )

@@ -1,0 +1,37 @@
+"""Tickers as the names of files, which no file system takes for something else."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+_EXTENSION = ".parquet"
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_^")
+# Windows keeps these names for devices, whatever the extension.
+_DEVICE = re.compile(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9]")
+
+
+def filename(ticker: str) -> str:
+    """The file name of a ticker, the same one and a safe one on every file system.
+
+    Every UTF-8 byte but capitals, digits and ``-_^`` is percent-encoded, so that no two names
+    differ by case alone and none leads out of the folder.
+    """
+    name = "".join(
+        chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in ticker.encode("utf-8")
+    )
+    if _DEVICE.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    return name + _EXTENSION
+
+
+def ticker_of(name: str) -> str:
+    """The ticker whose file name is ``name``; of another name, something that leads not back."""
+    return unquote(name.removesuffix(_EXTENSION))
+
+
+def tickers(folder: Path) -> list[str]:
+    """The tickers that have a file in a folder, sorted; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if path.name[0] != "."]
+    return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
