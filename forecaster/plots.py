@@ -5,14 +5,15 @@ Nothing here saves or shows: ``figure.savefig(path)`` is the caller's. Only next
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster import calibration, forecasts, metrics, style
+from forecaster import forecasts, metrics, style
+from forecaster.calibration import coverage, pit
 from forecaster.errors import ForecastError, HistoryError
 from forecaster.style import GREY, INK, PALE, PALETTE
 
@@ -126,13 +127,17 @@ def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
     return figure
 
 
-def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
-    """Draw the histogram of the probability integral transforms, a panel for each model.
+def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
+    """Draw whether outcomes fell where the forecasts said they would.
 
-    A PIT (see :func:`forecaster.calibration.pit`) is the probability that the forecast gave to
-    returns up to the one that happened: uniform when the forecasts are right. The grey band holds
-    a bin with probability 95% (binomial) if draws are independent; tickers move together within a
-    day, so with several of them the band is too narrow.
+    Above, a panel for each model: the histogram of its probability integral transforms (see
+    :func:`forecaster.calibration.pit`), flat when the forecasts are right. Below, on the left, how
+    many more or fewer returns than promised lay below each of the 23 quantiles; on the right, the
+    share within the 80% interval by thirds of the volatility known at the cutoff, with its 95%
+    interval (see :func:`forecaster.calibration.coverage`).
+
+    The grey bands hold a bin, or a share, with probability 95% (binomial) if draws are
+    independent; tickers move together within a day, so with several of them they are too narrow.
 
     Parameters
     ----------
@@ -150,22 +155,25 @@ def pit(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Figure":
     known = {model: _known(_rows(frame, model=model)) for model in names}
     across = min(3, len(names))
     down = -(-len(names) // across)
-    figure = style.canvas(down, across, height=max(4.5, 2.0 * down + 0.8))
+    figure = style.sheet(2.0 * down + 3.4)
+    above, below = figure.subfigures(2, 1, height_ratios=(2.0 * down, 2.8), squeeze=False).flat
     looks = style.looks(frame)
-    for axes, model in zip(figure.axes, names, strict=False):
-        _histogram(axes, calibration.pit(known[model]), color=looks[model]["color"])
+    panels = list(above.subplots(down, across, squeeze=False, sharey=True).flat)
+    for axes, model in zip(panels, names, strict=False):
+        style.tidy(axes)
+        _histogram(axes, pit(known[model]), color=looks[model]["color"])
         axes.set_title(style.plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
         axes.set_xlabel("PIT (a probability)")
-    for axes in figure.axes[len(names) :]:
+    for axes in panels[len(names) :]:
         axes.remove()
-    top = max(axes.get_ylim()[1] for axes in figure.axes)
-    for axes in figure.axes:
-        axes.set_ylim(0, top)
-    for axes in figure.axes[::across]:
+    for axes in panels[::across]:
         axes.set_ylabel("forecasts (%)")
+    levels, thirds = below.subplots(1, 2)
+    _reliability(levels, known, looks)
+    _thirds(thirds, pd.concat(known.values()), looks)
     dates = _span(pd.concat(known.values()))
-    figure.suptitle(f"PIT of next-day forecasts: flat is calibrated, {dates}", fontsize=12)
-    style.legend(figure, figure.axes[0], columns=2)
+    figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
+    style.legend(figure, panels[0], columns=2)
     return figure
 
 
@@ -228,7 +236,7 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
     """Yield the figures of a backtest, each with a name that is safe as a file's stem.
 
     ``forecast-TICKER`` and ``volatility-TICKER`` for the first three of the model's tickers only,
-    then ``pit``, and ``skill`` against those of gjr and naive that the frame has.
+    then ``calibration``, and ``skill`` against those of gjr and naive that the frame has.
 
     Raises
     ------
@@ -238,7 +246,7 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
     for ticker in _rows(frame, model=model)["ticker"].unique()[:MOST_TICKERS]:
         yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model)
         yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
-    yield "pit", pit(frame)
+    yield "calibration", calibration(frame)
     there = set(_rows(frame)["model"]) - {model}
     if against := [name for name in metrics.BASELINES if name in there]:
         yield "skill", skill(frame, model, against)
@@ -282,9 +290,7 @@ def _held(returns: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
 def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:
     """Draw the shares of values in equal bins of [0, 1], the uniform share and its 95% band."""
     counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
-    # The binomial quantile; bdtrik has none, and 0 is meant, where no draw at all is likely enough.
-    band = np.ceil(np.nan_to_num(special.bdtrik([0.025, 0.975], len(values), 1 / BINS)))
-    low, high = 100 * band / len(values)
+    low, high = _binomial(len(values), np.array([1 / BINS]))
     axes.bar(
         edges[:-1],
         100 * counts / len(values),
@@ -294,15 +300,64 @@ def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:
         alpha=0.8,
     )
     axes.axhspan(
-        low,
-        high,
+        100 * low[0],
+        100 * high[0],
         color=GREY,
         alpha=0.35,
         linewidth=0,
         label="95% band for independent draws (same-day tickers are not)",
     )
-    axes.axhline(100 / BINS, color=INK, linewidth=1, linestyle="--", label="uniform")
+    axes.axhline(100 / BINS, color=INK, linewidth=1, linestyle="--", label="as promised")
     axes.set_xlim(0, 1)
+
+
+def _reliability(
+    axes: "Axes", known: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]
+) -> None:
+    """Draw, in points, by how much the shares of returns below the quantiles miss their levels."""
+    style.tidy(axes)
+    levels = np.array(forecasts.LEVELS)
+    low, high = _binomial(min(map(len, known.values())), levels)
+    axes.fill_between(
+        levels, 100 * (low - levels), 100 * (high - levels), color=GREY, alpha=0.35, linewidth=0
+    )
+    axes.axhline(0, color=INK, linewidth=1, linestyle="--")
+    for model, rows in reversed(known.items()):  # so that the first lies above the others
+        below = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
+        miss = 100 * (below.mean(axis=0) - levels)
+        axes.plot(levels, miss, linewidth=1.4, label=model, **looks[model])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("quantile level")
+    axes.set_ylabel("returns below it − level (points)")
+
+
+def _thirds(axes: "Axes", rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
+    """Draw what the 80% intervals held in calm, middling and wild markets."""
+    style.tidy(axes)
+    table = coverage(metrics.common(rows))
+    table = table[
+        (table["ticker"] == metrics.POOLED)
+        & (table["split"] == "volatility")
+        & (table["nominal"] == 0.8)
+    ]
+    axes.axhline(80, color=INK, linewidth=1, linestyle="--")
+    models = rows["model"].unique()
+    for i, model in enumerate(models):
+        its = table[table["model"] == model]
+        share = 100 * its["share"].to_numpy()
+        ends = share - 100 * its["low"].to_numpy(), 100 * its["high"].to_numpy() - share
+        beside = np.arange(len(its)) + 0.6 * ((i + 0.5) / len(models) - 0.5)
+        axes.errorbar(beside, share, ends, fmt="o", markersize=4, color=looks[model]["color"])
+    axes.set_xticks(range(3), ["low", "middle", "high"])
+    axes.set_xlabel("volatility known at the cutoff, by thirds")
+    axes.set_ylabel("within the 80% interval (%)")
+
+
+def _binomial(n: int, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The central 95% of shares of n independent draws, for chances of any shape."""
+    # The binomial quantile; bdtrik has none, and 0 is meant, where no draw at all is likely enough.
+    low, high = (np.ceil(np.nan_to_num(special.bdtrik(p, n, chances))) for p in (0.025, 0.975))
+    return low / n, high / n
 
 
 def _stem(ticker: str) -> str:

@@ -127,8 +127,10 @@ _CAPTIONS = {
     "the price one day late, as in every honest next-day forecast: judge the width of the bands.",
     "volatility": "{ticker}, volatility as predicted and as realised. The realised one is "
     "hindsight: no forecast could know it.",
-    "pit": "Where returns fell in their forecast distributions. Flat is calibrated; high at both "
-    "ends is too narrow, high in the middle too wide.",
+    "calibration": "Where returns fell in their forecast distributions. A flat histogram is "
+    "calibrated; high at both ends is too narrow, high in the middle too wide. Below, how many more "
+    "returns than promised lay below each quantile, and how many the 80% intervals held in calm and "
+    "in wild markets.",
     "skill": "CRPS of {model} less that of its baselines, added up day by day. Falling is winning; "
     "one steep fall is one episode, not skill.",
 }

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from forecaster import forecasts, metrics, plots
+from forecaster import forecasts, metrics, plots, style
 from forecaster.errors import ForecastError, HistoryError
 from forecaster.forecasts import STUDENT
 
@@ -167,12 +167,18 @@ def test_a_short_or_unfinished_history_still_has_its_volatilities(frame):
         assert axes.get_ylim()[1] == pytest.approx(105 * rows["volatility"].max(), rel=0.05)
 
 
+def panels(figure):
+    """Return the histograms, the reliability and the thirds of a calibration figure."""
+    *histograms, levels, thirds = figure.axes
+    return histograms, levels, thirds
+
+
 def test_pit_counts_are_those_of_the_student_t(frame):
-    figure = plots.pit(frame)
-    assert [axes.get_title() for axes in figure.axes] == [
+    histograms, *_ = panels(plots.calibration(frame))
+    assert [axes.get_title() for axes in histograms] == [
         f"{model} (600 forecasts)" for model in ("gjr", "lstm", "naive")
     ]
-    for axes, model in zip(figure.axes, ("gjr", "lstm", "naive"), strict=True):
+    for axes, model in zip(histograms, ("gjr", "lstm", "naive"), strict=True):
         rows = frame[frame["model"] == model]
         values = stats.t.cdf(rows["log_return"], DF, rows["location"], rows["scale"])
         counts = np.bincount((20 * values).astype(int), minlength=20)
@@ -185,25 +191,54 @@ def test_pit_from_quantiles_falls_in_the_bins_of_the_closed_form(frame):
     # The edges of the bins are quantile levels, so interpolation cannot change a bin.
     bare = frame.copy()
     bare[STUDENT] = np.nan
-    for ours, theirs in zip(plots.pit(bare).axes, plots.pit(frame).axes, strict=True):
+    both = (panels(plots.calibration(rows))[0] for rows in (bare, frame))
+    for ours, theirs in zip(*both, strict=True):
         np.testing.assert_allclose(
             [bar.get_height() for bar in ours.containers[0]],
             [bar.get_height() for bar in theirs.containers[0]],
         )
 
 
-@pytest.mark.parametrize("count", [1, 20, 141, 3000])
-def test_band_of_the_pit_is_binomial(frame, count):
-    (axes,) = plots.pit(pd.concat([of(frame, "AAPL", "gjr")] * 10).head(count)).axes
+@pytest.mark.parametrize("count", [30, 141, 3000])
+def test_bands_of_the_calibration_are_binomial(frame, count):
+    rows = pd.concat([of(frame, "AAPL", "gjr").assign(ticker=f"T{i}") for i in range(10)]).head(
+        count
+    )
+    (axes,), levels, _ = panels(plots.calibration(rows))
     (band,) = (patch for patch in axes.patches if "95% band" in patch.get_label())
     box = band.get_bbox()
     wanted = stats.binom.ppf([0.025, 0.975], count, 0.05)
     np.testing.assert_allclose([box.y0, box.y1], 100 * wanted / count)
+    corners = pd.DataFrame(levels.collections[0].get_paths()[0].vertices).groupby(0)[1]
+    for end, chance in (("min", 0.025), ("max", 0.975)):
+        shares = stats.binom.ppf(chance, count, forecasts.LEVELS) / count
+        np.testing.assert_allclose(corners.agg(end), 100 * (shares - forecasts.LEVELS), atol=1e-9)
 
 
-def test_pit_draws_the_models_asked_for_in_their_order(frame):
-    titles = [axes.get_title() for axes in plots.pit(frame, ["naive", "gjr"]).axes]
-    assert [title.split()[0] for title in titles] == ["naive", "gjr"]
+def test_reliability_is_what_lay_below_each_quantile_less_its_level(frame):
+    _, axes, _ = panels(plots.calibration(frame))
+    drawn = line(axes, "naive").get_ydata()
+    rows = frame[frame["model"] == "naive"]
+    for i, level in ((0, 0.01), (11, 0.5), (22, 0.99)):
+        share = sum(rows["log_return"] <= rows[f"q{level:g}"]) / 600
+        assert drawn[i] == pytest.approx(100 * (share - level))
+    # One volatility for all days: too wide on most and too narrow on a few, so it crosses zero.
+    assert drawn[2] < 0 < drawn[20]
+
+
+def test_thirds_show_a_constant_volatility_too_wide_and_most_so_when_calm(frame):
+    *_, axes = panels(plots.calibration(frame))
+    share = {bars.lines[0].get_color(): bars.lines[0].get_ydata() for bars in axes.containers}
+    looks = style.looks(frame)
+    calm, middle, wild = share[looks["naive"]["color"]]  # 1.2% a day, and the truth is lower
+    assert calm > middle > wild > 85
+    assert np.abs(share[looks["gjr"]["color"]] - 80).max() < 4  # the truth
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["low", "middle", "high"]
+
+
+def test_calibration_draws_the_models_asked_for_in_their_order(frame):
+    histograms, *_ = panels(plots.calibration(frame, ["naive", "gjr"]))
+    assert [axes.get_title().split()[0] for axes in histograms] == ["naive", "gjr"]
 
 
 def test_skill_ends_at_the_sum_of_the_daily_means_over_shared_forecasts(frame):
@@ -249,7 +284,7 @@ def test_every_figure_of_a_backtest_can_be_read(frame):
         "volatility-AAPL",
         "forecast-%5EGSPC",
         "volatility-%5EGSPC",
-        "pit",
+        "calibration",
         "skill",
     ]
     for figure in figures.values():
@@ -296,7 +331,7 @@ def test_only_the_first_tickers_are_drawn_and_skill_needs_a_baseline():
     wanted = [
         f"{kind}-T{i:02}" for i in range(plots.MOST_TICKERS) for kind in ("forecast", "volatility")
     ]
-    assert names == [*wanted, "pit"]
+    assert names == [*wanted, "calibration"]
 
 
 def test_dollars_are_not_mathematics(frame):
@@ -310,7 +345,7 @@ def test_longer_steps_are_left_out(frame):
     for name in ("AAPL", "^GSPC"):
         (axes,) = plots.volatility(pd.concat([frame, far]), name).axes
         assert len(line(axes, "gjr").get_ydata()) == 300
-    assert plots.pit(pd.concat([frame, far])).axes[0].get_title() == "gjr (600 forecasts)"
+    assert plots.calibration(pd.concat([frame, far])).axes[0].get_title() == "gjr (600 forecasts)"
 
 
 def test_frame_is_left_alone_whatever_its_order(frame):
@@ -342,8 +377,8 @@ def test_nothing_is_left_open_and_matplotlib_is_loaded_late():
         (lambda f: plots.forecast(f, "MSFT", "lstm"), "ticker .*'MSFT'.*AAPL, \\^GSPC"),
         (lambda f: plots.forecast(f, "AAPL", "gru"), "model .*'gru'.*gjr, lstm, naive"),
         (lambda f: plots.volatility(f, "MSFT"), "ticker .*'MSFT'"),
-        (lambda f: plots.pit(f, ["gru"]), "model .*'gru'"),
-        (lambda f: plots.pit(f, []), "one model or more"),
+        (lambda f: plots.calibration(f, ["gru"]), "model .*'gru'"),
+        (lambda f: plots.calibration(f, []), "one model or more"),
         (lambda f: plots.skill(f, "lstm", ["har"]), "model .*'har'"),
         (lambda f: plots.skill(f, "lstm", ["lstm"]), "a baseline"),
         (lambda f: list(plots.of_backtest(f, "gru")), "model .*'gru'"),
@@ -359,6 +394,6 @@ def test_what_the_frame_lacks_is_said_in_one_line(frame, draw, words):
 def test_figures_of_outcomes_wait_for_an_outcome(frame):
     unknown = frame.assign(log_return=np.nan)
     with pytest.raises(HistoryError, match="gjr"):
-        plots.pit(unknown)
+        plots.calibration(unknown)
     with pytest.raises(HistoryError, match="lstm and naive"):
         plots.skill(unknown, "lstm")
