@@ -12,6 +12,9 @@ from forecaster.errors import ForecastError, HistoryError, UsageError
 from forecaster.metrics import BASELINES
 
 LEVEL = 0.05
+ROUNDING = 1e-9
+"""Losses that differ by this share of themselves are the same."""
+
 RESAMPLES = 1000
 MIN_BOOTSTRAP = 20
 """With fewer sessions a bootstrap says nothing."""
@@ -57,7 +60,8 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = 
         V = g[0] + 2 sum_{k=1..L} (1 - k / (L + 1)) g[k]
         statistic = sqrt((T - 1) / T) * mean(d) / sqrt(V / T)
 
-    read from Student's t with T - 1 degrees of freedom. Equal losses have statistic 0, p-value 1.
+    read from Student's t with T - 1 degrees of freedom. Equal losses have statistic 0, p-value 1;
+    losses are equal where they differ by no more than rounding does (`ROUNDING`).
 
     References
     ----------
@@ -72,7 +76,7 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = 
             f"expected two loss series of one length, came shapes {a.shape} and {b.shape}; "
             "pair them by session first"
         )
-    d = a - b
+    d = np.where(np.abs(a - b) <= ROUNDING * np.abs(b), 0.0, a - b)
     n = len(d)
     if n < 2:
         raise HistoryError(
@@ -229,7 +233,7 @@ def _twins(daily: pd.DataFrame) -> dict[str, str]:
     """The first model with the same losses, but for rounding, of each: between them is no test."""
     found: dict[str, str] = {}
     for model in daily:
-        same = (it for it in found if np.allclose(daily[it], daily[model], rtol=1e-9, atol=0))
+        same = (it for it in found if np.allclose(daily[it], daily[model], rtol=ROUNDING, atol=0))
         found[str(model)] = next(same, str(model))
     return found
 

@@ -231,3 +231,82 @@ def test_superior_ability_is_of_models_better_than_the_baseline():
     assert table.loc["naive", "p_consistent"] < 0.01
     turned = frame.assign(model=frame["model"].map({"lstm": "naive", "naive": "lstm"}))
     assert significance.superior_ability(turned)["p_consistent"].item() > 0.5
+
+
+def panel(seed, worse=0.0, *, days=150, tickers=4):
+    """Daily losses of three models that share a market; naive's mean is higher by `worse`."""
+    rng = np.random.default_rng(seed)
+    shape = (days, tickers, 3)
+    shared = rng.standard_t(6, (days, 1, 1)) + rng.standard_t(6, (days, tickers, 1))
+    own = rng.standard_normal(shape) + rng.standard_normal((days, 1, 3))
+    crps = 2 + 0.5 * shared + 0.3 * own + worse * (np.arange(3) == 2)
+    day, ticker, model = (axis.ravel() for axis in np.indices(shape))
+    return pd.DataFrame(
+        {
+            "ticker": np.array([f"T{i}" for i in range(tickers)])[ticker],
+            "model": np.array(["lstm", "gjr", "naive"])[model],
+            "cutoff": DAYS[day],
+            "date": DAYS[day + 1],
+            "crps": crps.ravel(),
+        }
+    )
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """What the three tests across tickers say of many panels: shares that reject or keep."""
+    monkeypatch.setattr(significance, "RESAMPLES", 200)
+
+    def judge(count, worse):
+        found = []
+        for seed in range(count):
+            losses_of = panel(seed, worse)
+            kept = significance.confidence_set(losses_of, seed=seed).set_index("model")["included"]
+            spa = significance.superior_ability(losses_of, seed=seed).set_index("benchmark")
+            hac = significance.compare(losses_of).set_index(["model", "against"])["p_value"]
+            found.append(
+                {
+                    "equal kept": kept["lstm"] and kept["gjr"],
+                    "naive kept": kept["naive"],
+                    "better than naive": spa.loc["naive", "p_consistent"] < 0.05,
+                    "better than gjr": spa.loc["gjr", "p_consistent"] < 0.05,
+                    "differs from naive": hac["lstm", "naive"] < 0.05,
+                    "differs from gjr": hac["lstm", "gjr"] < 0.05,
+                }
+            )
+        return pd.DataFrame(found).mean()
+
+    return judge
+
+
+def test_equal_models_of_a_panel_are_told_apart_one_time_in_twenty(judged):
+    count = 80
+    most = stats.binom.ppf(0.999, count, 0.05) / count
+    found = judged(count, worse=0.0)
+    names = ["better than naive", "better than gjr", "differs from naive", "differs from gjr"]
+    assert (found[names] <= most).all(), found
+    assert found[["equal kept", "naive kept"]].min() >= 1 - most
+
+
+def test_a_model_of_a_panel_that_is_worse_is_found(judged):
+    found = judged(30, worse=0.12)
+    assert found["naive kept"] < 0.2
+    assert found[["better than naive", "differs from naive"]].min() > 0.8
+    assert found["equal kept"] > 0.8
+    assert found[["better than gjr", "differs from gjr"]].max() < 0.2
+
+
+def test_the_days_of_a_panel_count_and_not_its_rows():
+    # Twenty copies of a ticker tell no more than one.
+    one = panel(3, 0.05, tickers=1)
+    twenty = pd.concat([one.assign(ticker=f"T{i}") for i in range(20)])
+    first, other = (significance.compare(it)["p_value"] for it in (one, twenty))
+    np.testing.assert_allclose(first, other, rtol=1e-6)
+
+
+def test_losses_that_differ_by_rounding_are_equal():
+    a = 1 + np.random.default_rng(8).random(100)
+    test = significance.diebold_mariano(a, a * (1 + 1e-13))
+    assert (test.difference, test.statistic, test.p_value) == (0.0, 0.0, 1.0)
+    # A difference that is small and real is one.
+    assert significance.diebold_mariano(a, a * (1 + 1e-6)).p_value < 1e-6
