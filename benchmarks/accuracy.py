@@ -14,7 +14,8 @@ import common
 from forecaster import backtest, runs
 from forecaster.config import RecurrentConfig
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 3, 6)
+"""First seeds: each training averages three networks, of this seed and the next two."""
 
 
 def main(names: list[str]) -> None:

@@ -139,11 +139,13 @@ def differentiate(model: Recurrent, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     states = [gradient.states(w, x, advance) for w in weights]
     output = np.zeros((x.shape[1], 3))
     for network, its in zip(model.networks, states, strict=True):
-        output += (its[-1][0] @ network.head_kernel + network.head_bias) / count
+        memory, direct = its[-1][0] @ network.memory_head, x[-1] @ network.feature_head
+        output += (memory + direct + network.head_bias) / count
     value, slope = log_ratio(output)
     found = np.zeros_like(x)
     for network, w, its in zip(model.networks, weights, states, strict=True):
-        found += gradient.of_inputs(w, x, its, slope @ network.head_kernel.T / count, advance)
+        found += gradient.of_inputs(w, x, its, slope @ network.memory_head.T / count, advance)
+        found[-1] += slope @ network.feature_head.T / count
     return value, found
 
 
@@ -285,19 +287,10 @@ def without_lags(
         there = [lag for lag in lags if lag <= len(x)]
         x[[len(x) - lag for lag in there]] = 0
         inputs.append(x)
-    spread = student_of(outputs_after(model, inputs), history.volatility[index])
+    spread = student_of(
+        model.outputs_of(inputs, [slice(-1, None)] * len(inputs)), history.volatility[index]
+    )
     return student.crps(history.next_returns[index], *spread)
-
-
-def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> np.ndarray:
-    """The head's outputs at the end of each series of scaled inputs: (series, 3)."""
-    total = np.zeros((len(inputs), 3))
-    for network in model.networks:
-        hidden = cell.hidden_states(network.cell, inputs, CELLS[model.name].advance)
-        last = np.stack([series[-1] for series in hidden])
-        total += np.einsum("tu,uk->tk", last, network.head_kernel)
-        total += network.head_bias
-    return total / len(model.networks)
 
 
 def ablation(

@@ -26,7 +26,7 @@ load. Training is Keras's; a test holds the two to each other. :mod:`forecaster.
 same way backwards.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,8 @@ Advance = Callable[["Weights", np.ndarray, np.ndarray, np.ndarray], State]
 class Weights:
     """Weights of a cell, in Keras's layout: its gates side by side, for the LSTM in the order i, f, g, o.
 
-    There are 4 gates to an LSTM, 3 to a GRU and 1 to a plain cell, the candidate among them.
+    There are 4 gates to an LSTM, 3 to a GRU and 1 to a plain cell, the candidate among them. Of several
+    networks side by side (:meth:`stack`) each array has an axis of networks more.
     """
 
     kernel: np.ndarray
@@ -59,7 +60,16 @@ class Weights:
     @property
     def units(self) -> int:
         """Width of the hidden state and of the cell state."""
-        return self.recurrent.shape[0]
+        return self.recurrent.shape[-2]
+
+    @classmethod
+    def stack(cls, weights: Sequence["Weights"]) -> "Weights":
+        """Cells of one shape as one, whose states are (networks, series, units)."""
+        return cls(
+            np.stack([w.kernel for w in weights]),
+            np.stack([w.recurrent for w in weights]),
+            np.stack([w.bias for w in weights], axis=-2)[..., None, :],
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     hidden, cell : (series, units), what the last session left behind.
     """
     gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
-    i, f, g, o = np.split(gates, 4, axis=1)  # each (series, units)
+    i, f, g, o = np.split(gates, 4, axis=-1)  # each (series, units)
     input_gate, forget_gate, output_gate = sigmoid(i), sigmoid(f), sigmoid(o)
     candidate = np.tanh(g)
     cell = forget_gate * cell + input_gate * candidate
@@ -118,8 +128,8 @@ def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
         g = tanh   (W_g x + r * (U_g h))        candidate
         h = z * h + (1 - z) * g                 hidden state and memory in one
     """
-    z, r, g = np.split(x @ weights.kernel + weights.bias[0], 3, axis=1)  # each (series, units)
-    z_h, r_h, g_h = np.split(hidden @ weights.recurrent + weights.bias[1], 3, axis=1)
+    z, r, g = np.split(x @ weights.kernel + weights.bias[0], 3, axis=-1)  # each (series, units)
+    z_h, r_h, g_h = np.split(hidden @ weights.recurrent + weights.bias[1], 3, axis=-1)
     update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
     candidate = np.tanh(g + reset * g_h)
     return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
@@ -148,21 +158,21 @@ def hidden_states(
 
     Returns
     -------
-    A (sessions, units) array for each series, float32.
+    A (sessions, units) array for each series, float32; of a stack (sessions, networks, units).
     """
     states: list[np.ndarray] = []
     for start in range(0, len(inputs), CHUNK):
         chunk = inputs[start : start + CHUNK]
         longest = max(len(series) for series in chunk)
-        x = np.zeros((longest, CHUNK, weights.kernel.shape[0]), np.float32)
+        x = np.zeros((longest, CHUNK, weights.kernel.shape[-2]), np.float32)
         for row, series in enumerate(chunk):
             x[: len(series), row] = series
-        out = np.empty((longest, CHUNK, weights.units), np.float32)
-        hidden = cell = np.zeros((CHUNK, weights.units), np.float32)
+        hidden = cell = np.zeros((*weights.kernel.shape[:-2], CHUNK, weights.units), np.float32)
+        out = np.empty((longest, *hidden.shape), np.float32)
         for t in range(longest):
             hidden, cell = advance(weights, x[t], hidden, cell)
             out[t] = hidden
-        states += [out[: len(series), row] for row, series in enumerate(chunk)]
+        states += [out[: len(series), ..., row, :] for row, series in enumerate(chunk)]
     return states
 
 

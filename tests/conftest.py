@@ -47,7 +47,9 @@ def newcomer():
 @pytest.fixture(scope="session")
 def tiny():
     """A network that trains in a moment and learns nothing."""
-    return RecurrentConfig(units=4, window=40, warmup=10, batch=8, epochs=2, steps=2, validation=60)
+    return RecurrentConfig(
+        units=4, window=40, warmup=10, batch=8, epochs=2, steps=2, validation=60, seeds=1
+    )
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,18 @@ def test_a_series_is_the_same_alone_and_among_others():
         np.testing.assert_array_equal(alone, together[i])
 
 
+@pytest.mark.parametrize(
+    ("advance", "gates", "biases"), [(cell.lstm, 4, ()), (cell.gru, 3, (2,)), (cell.plain, 1, ())]
+)
+def test_a_stack_of_networks_is_each_of_them(advance, gates, biases):
+    weights = [random_weights(3, 5, seed, gates, biases) for seed in range(3)]
+    series = random_series([4, 9], 3)
+    stacked = cell.hidden_states(cell.Weights.stack(weights), series, advance)
+    for number, own in enumerate(weights):
+        for one, many in zip(cell.hidden_states(own, series, advance), stacked, strict=True):
+            np.testing.assert_allclose(many[:, number], one, atol=1e-6)
+
+
 @pytest.mark.parametrize("count", [0, 1, cell.CHUNK - 1, cell.CHUNK, cell.CHUNK + 1])
 def test_as_many_come_out_as_go_in_across_chunks(count):
     series = random_series([3 + i % 4 for i in range(count)], 2)

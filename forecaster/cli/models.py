@@ -38,7 +38,7 @@ def train(
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Networks to train and average; 1 by default.", show_default=False
+            min=1, help="Networks to train and average; 3 by default.", show_default=False
         ),
     ] = None,
     epochs: Annotated[
