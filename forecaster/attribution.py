@@ -293,6 +293,11 @@ def without_lags(
     return student.crps(history.next_returns[index], *spread)
 
 
+def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> np.ndarray:
+    """The head's outputs at the end of each series of scaled inputs: (series, 3)."""
+    return model.outputs_of(inputs, [slice(-1, None)] * len(inputs))
+
+
 def ablation(
     model: Recurrent, history: History, index: np.ndarray, attribution: Attribution
 ) -> pd.DataFrame:

@@ -746,7 +746,7 @@ def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, w
 def test_spans_begin_a_block_or_two_before_what_is_asked(world):
     block = recurrent_module.BLOCK
     history = Panel.of(world).histories[0]
-    spans = recurrent_module._spans(history, np.array([5, block - 1, block, 3 * block + 7]))
+    spans = recurrent_module.spans_of(history, np.array([5, block - 1, block, 3 * block + 7]))
     found = [(span.begin, span.end, span.index.tolist()) for span in spans]
     assert found == [
         (0, block, [5, block - 1]),
