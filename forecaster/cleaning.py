@@ -6,21 +6,28 @@ rule                      what is done
 no close                  rejected: the close is missing
 close not finite          rejected
 close not positive        rejected
+out of range              rejected: a date still to come, a price below 1e-12 or above 1e12
 duplicated                the last row of a date stays
-pence and pounds          repaired: a spell of prices a hundred times too high or too low, at most
-                          ``SPELL`` sessions long, is brought back to the level around it
+pence and pounds          repaired: prices a hundred times those of most sessions, or a hundredth
+unapplied split           repaired where the source gives the split that its prices leap by; kept,
+                          and named, where the leap only looks like one
 spike                     rejected: a price that leaps by more than ``LEAP`` and is back the next day
-another instrument        rejected: all before a leap of more than ``BREAK``, or before the last of
-                          three or more of ``MANY``: a name that was used twice, or a wrong basis
-unapplied split           kept, and named: the leap of a whole number of shares, not undone
+another instrument        rejected: a spell that begins and ends with leaps of more than ``MANY`` that
+                          undo each other, and all before a leap of more than ``BREAK``, or of
+                          ``MANY`` over a gap of more than ``GAP``: a name that was used twice. What
+                          comes after such a leap is rejected while it is not ``SETTLED`` long
+leap                      kept, and named: any other return beyond ``MANY``. Shares do crash
 frozen                    rejected: the fifth and later sessions of one close without volume
 range not usable          open, high and low are dropped: not finite or positive, high below low, or
                           the close is outside of them by more than ``OUTSIDE``
 volume not usable         dropped: negative, not finite, or beyond 64 bits
+action not usable         dropped: a dividend or split that is negative or not finite
+adjustment unexplained    kept, and named: close and dividends do not make this step of adj_close
 ========================  ====================================================================
 
-Nothing looks at what comes after the file's own end, and no price is made up: but for pence, a value
-is kept or taken away. Cleaning is for files, not for models: it may see what came next.
+A dividend or split of a row that is rejected for its price goes to the next row that stays. But for
+pence and splits no price is made up: a value is kept or taken away. Cleaning is for files, not for
+models: it may see what came next in the file.
 """
 
 from dataclasses import dataclass
@@ -29,17 +36,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import prices
+from forecaster import adjustment, prices
 
 LEAP = 0.6
 """Log returns beyond this and undone at once are no news: a factor of 1.8 each way."""
-MANY, BREAK = 1.0, 1.5
-SPELL = 250
+MANY, BREAK = 1.0, 3.0
+"""Log returns: a factor of 2.7 in a day, which shares do reach; of 20, which hardly one has."""
+SPELL, SETTLED = 250, 20
+"""Sessions: the longest spell of another instrument, and those after which a new one is believed."""
+GAP = np.timedelta64(14, "D")
+"""No exchange closes for longer."""
 FROZEN = 5
 OUTSIDE = 0.005
 """Vendors round, and some closes are of an auction after the high was taken."""
 
-LARGEST_VOLUME = 2.0**63
+_SMALLEST, _LARGEST = 1e-12, 1e12
 _HUNDRED = np.log(100.0)
 _NEAR = 0.12
 """How far the leap of a factor may be from it in logs: a day's own return comes on top."""
@@ -47,6 +58,13 @@ _SPLITS = np.log([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
 _SPLIT_NEAR = 0.03
 _LOOKS = ("open", "high", "low")
 _BASES = ("open", "high", "low", "close", "adj_close")
+_LOST_WITH_A_PRICE = (
+    "no close",
+    "close not finite",
+    "close not positive",
+    "out of range",
+    "frozen",
+)
 
 COLUMNS = ["ticker", "rule", "action", "first", "last", "rows"]
 
@@ -91,7 +109,7 @@ def clean(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     ):
         return frame, nothing
     days = prices.dates(frame["date"])
-    numbers = [name for name in (*_BASES, "volume") if name in frame]
+    numbers = [name for name in (*_BASES, "volume", *prices.ACTIONS) if name in frame]
     if frame["ticker"].isna().any():
         return frame, nothing
     tidy = frame.assign(date=days.to_numpy())
@@ -134,23 +152,32 @@ def _clean(table: pd.DataFrame, log: _Log) -> pd.DataFrame:
     def reject(bad: Any, rule: str) -> None:
         nonlocal table
         log.note(table, bad, rule, "rejected")
+        if rule in _LOST_WITH_A_PRICE:
+            _carry_actions(table, bad)
         table = table[~bad].reset_index(drop=True)
 
+    _drop_unusable_actions(table, log)
     values = table[both].to_numpy()
     reject(np.isnan(values).any(axis=1), "no close")
-    reject(~np.isfinite(table[both].to_numpy(dtype=float)).all(axis=1), "close not finite")
-    reject(np.asarray(table[both].to_numpy() <= 0).any(axis=1), "close not positive")
+    reject(~np.isfinite(table[both].to_numpy()).all(axis=1), "close not finite")
+    reject((table[both].to_numpy() <= 0).any(axis=1), "close not positive")
+    reject(_out_of_range(table, both), "out of range")
     reject(table.duplicated("date", keep="last").to_numpy(), "duplicated")
     if table.empty:
         return table
-    _mend_pence(table, both, log)
+    _mend_pence(table, close, log)
+    _mend_splits(table, close, log)
     basis = "adj_close" if "adj_close" in both else close
     reject(_spikes(table[basis].to_numpy()), "spike")
-    reject(_before_break(table[basis].to_numpy()), "another instrument")
-    log.note(table, _split(table[basis].to_numpy()), "unapplied split", "kept")
+    reject(_spells(table[basis].to_numpy()), "another instrument")
+    reject(_used_twice(table["date"].to_numpy(), table[basis].to_numpy()), "another instrument")
+    moves = np.abs(_returns(table[basis].to_numpy()))
+    split = (np.abs(moves[:, None] - _SPLITS) < _SPLIT_NEAR).any(axis=1)
+    log.note(table, split, "unapplied split", "kept")
+    log.note(table, (moves > MANY) & ~split, "leap", "kept")
     if "volume" in table:
         volume = table["volume"].to_numpy()
-        unusable = ~np.isnan(volume) & ~((volume >= 0) & (volume < LARGEST_VOLUME))
+        unusable = ~np.isnan(volume) & ~((volume >= 0) & (volume < prices.LARGEST_VOLUME))
         log.note(table, unusable, "volume not usable", "repaired")
         table["volume"] = np.where(unusable, np.nan, volume)
         reject(_frozen(table[close].to_numpy(), table["volume"].to_numpy()), "frozen")
@@ -159,7 +186,38 @@ def _clean(table: pd.DataFrame, log: _Log) -> pd.DataFrame:
         unusable = _unusable(table, looks, close)
         log.note(table, unusable, "range not usable", "repaired")
         table.loc[unusable, looks] = np.nan
+    if len(both) == 2 and "dividends" in table:
+        columns = (table[name].to_numpy() for name in (*both, "dividends"))
+        log.note(table, adjustment.unexplained(*columns), "adjustment unexplained", "kept")
     return table
+
+
+def _drop_unusable_actions(table: pd.DataFrame, log: _Log) -> None:
+    names = [name for name in prices.ACTIONS if name in table]
+    values = table[names].to_numpy(dtype=float)
+    bad = ~np.isnan(values) & ~(np.isfinite(values) & (values >= 0))
+    log.note(table, bad.any(axis=1), "action not usable", "repaired")
+    table[names] = np.where(bad, np.nan, values)
+
+
+def _carry_actions(table: pd.DataFrame, bad: np.ndarray) -> None:
+    """Takes the dividends and splits of bad rows to the next good one, in place."""
+    good = np.flatnonzero(~bad)
+    for name in [name for name in prices.ACTIONS if name in table]:
+        values = table[name].to_numpy(copy=True)
+        for at in np.flatnonzero(bad & (values > 0)):
+            after = good[np.searchsorted(good, at) :][:1]
+            here = np.nan_to_num(values[after])
+            values[after] = np.where(
+                (name == "splits") & (here > 0), here * values[at], here + values[at]
+            )
+        table[name] = values
+
+
+def _out_of_range(table: pd.DataFrame, both: list[str]) -> np.ndarray:
+    values = table[both].to_numpy()
+    strange = ((values < _SMALLEST) | (values > _LARGEST)).any(axis=1)
+    return strange | (table["date"] > prices.last_day()).to_numpy()
 
 
 def _returns(price: np.ndarray) -> np.ndarray:
@@ -167,24 +225,40 @@ def _returns(price: np.ndarray) -> np.ndarray:
     return np.diff(np.log(price), prepend=np.log(price[:1]))
 
 
-def _mend_pence(table: pd.DataFrame, both: list[str], log: _Log) -> None:
-    """Brings spells a hundred times too high or too low back, in place."""
+def _scale(table: pd.DataFrame, rows: np.ndarray, factor: Any) -> None:
     for name in [it for it in _BASES if it in table]:
         table[name] = table[name].astype(float)
-    factor = np.ones(len(table))
-    moves = _returns(table[both[0]].to_numpy())
-    jumps = np.flatnonzero(np.abs(np.abs(moves) - _HUNDRED) < _NEAR)
-    begun: int | None = None
-    for at in jumps:
-        if begun is not None and at - begun <= SPELL and moves[at] * moves[begun] < 0:
-            factor[begun:at] = np.exp(-np.sign(moves[begun]) * _HUNDRED)
-            begun = None
-        else:
-            begun = int(at)
-    wrong = factor != 1
+        table.loc[rows, name] *= factor
+
+
+def _mend_pence(table: pd.DataFrame, close: str, log: _Log) -> None:
+    """Brings prices a hundred times too high or too low to the unit of most, in place."""
+    moves = _returns(table[close].to_numpy())
+    leaps = np.where(np.abs(np.abs(moves) - _HUNDRED) < _NEAR, np.sign(moves), 0)
+    powers = np.cumsum(leaps).astype(int)
+    units, counts = np.unique(powers, return_counts=True)
+    powers -= units[counts.argmax()]
+    if np.abs(powers).max() > 1:  # a hundred times a hundred is no unit of money
+        return
+    wrong = powers != 0
     log.note(table, wrong, "pence and pounds", "repaired")
-    for name in [it for it in _BASES if it in table]:
-        table.loc[wrong, name] = table.loc[wrong, name] * factor[wrong]
+    _scale(table, wrong, 100.0 ** -powers[wrong])
+
+
+def _mend_splits(table: pd.DataFrame, close: str, log: _Log) -> None:
+    """Applies the splits that the source gives and its prices, which leap by them, do not have."""
+    if "splits" not in table:
+        return
+    ratio = table["splits"].to_numpy()
+    ratio = np.where(ratio > 0, ratio, 1.0)
+    moves = _returns(table[close].to_numpy())
+    leaps = (np.abs(np.log(ratio)) > 2 * _NEAR) & (np.abs(moves + np.log(ratio)) < _NEAR)
+    log.note(table, leaps, "unapplied split", "repaired")
+    for at in np.flatnonzero(leaps):
+        before = np.arange(len(table)) < at
+        _scale(table, before, 1 / ratio[at])
+        if "volume" in table:
+            table.loc[before, "volume"] *= ratio[at]
 
 
 def _spikes(price: np.ndarray) -> np.ndarray:
@@ -193,19 +267,30 @@ def _spikes(price: np.ndarray) -> np.ndarray:
     return (np.abs(moves) > LEAP) & (np.abs(after) > LEAP) & (np.abs(moves + after) < LEAP / 2)
 
 
-def _before_break(price: np.ndarray) -> np.ndarray:
-    moves = np.abs(_returns(price))
-    many = np.flatnonzero(moves > MANY)
-    breaks = many if len(many) >= 3 else np.flatnonzero(moves > BREAK)
+def _spells(price: np.ndarray) -> np.ndarray:
+    """Rows from a leap to the next one, where that undoes it within ``SPELL`` sessions."""
+    moves = _returns(price)
     bad = np.zeros(len(price), dtype=bool)
-    if len(breaks):
-        bad[: breaks[-1]] = True
+    begun: int | None = None
+    for at in np.flatnonzero(np.abs(moves) > MANY):
+        if begun is not None and at - begun <= SPELL and abs(moves[at] + moves[begun]) < LEAP:
+            bad[begun:at] = True
+            begun = None
+        else:
+            begun = int(at)
     return bad
 
 
-def _split(price: np.ndarray) -> np.ndarray:
+def _used_twice(dates: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """Rows of former users of a ticker's name, and of a new one that is not yet believed."""
     moves = np.abs(_returns(price))
-    return (np.abs(moves[:, None] - _SPLITS) < _SPLIT_NEAR).any(axis=1)
+    gap = np.diff(dates, prepend=dates[:1]) > GAP
+    bounds = [0, *np.flatnonzero((moves > BREAK) | (gap & (moves > MANY))), len(price)]
+    while len(bounds) > 2 and bounds[-1] - bounds[-2] < SETTLED:
+        del bounds[-1]
+    bad = np.ones(len(price), dtype=bool)
+    bad[bounds[-2] : bounds[-1]] = False
+    return bad
 
 
 def _frozen(close: np.ndarray, volume: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import calendars
+from forecaster import adjustment, calendars
 from forecaster.prices import log_returns
 
 LEAP = 0.5
-"""A log return beyond this without a dividend or split to explain it is worth a look."""
+"""A log return beyond this without a split to explain it is worth a look."""
 
 STALE = 5
 """Sessions behind the exchange after which a history counts as stale."""
@@ -17,50 +17,64 @@ STALE = 5
 FROZEN = 5
 """Sessions of one close in a row that count as frozen."""
 
+HUNDREDTHS = frozenset({"GBp", "GBX", "ZAc", "ZAC", "ILA"})
+"""What Yahoo calls pence, cents of the rand and agorot: prices are in a hundredth of the unit."""
 
-def check(frame: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    """The state of each ticker of a prices frame at an instant with a time zone.
+
+def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -> dict[str, Any]:
+    """The state of one ticker's prices at an instant with a time zone.
+
+    Parameters
+    ----------
+    frame : a prices frame of one ticker, with ``dividends`` and ``splits`` where known.
+    currency : what its prices are in, where known.
 
     Returns
     -------
-    A row a ticker: first, last and rows; ``missing``, sessions of the exchange within its dates
-    without a row; ``extra``, rows on days that the calendar says were none; ``behind``, finished
-    sessions since the last row; ``frozen``, rows in a run of ``FROZEN`` or more of one close;
-    ``leaps``, log returns beyond ``LEAP``; ``no_range`` and ``no_volume``, shares of rows without
-    high and low, or volume; ``gap``, the most days between two rows; and ``score``, from 100 (sound)
-    to 0: less a point for each percent of rows missing, frozen or extra, 5 a leap up to 50, and 10
-    if stale.
+    ``ticker``, ``first``, ``last`` and ``rows``; ``missing``, sessions of the exchange within its
+    dates without a row; ``extra``, rows on days that the calendar says were none; ``behind``,
+    finished sessions since the last row; ``stale``, whether they are more than ``STALE``;
+    ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, log returns beyond
+    ``LEAP`` without a split, and ``leap_dates``, theirs; ``unapplied``, those on the day of a split,
+    which should leave none; ``unexplained``, steps of the adjusted close that no dividend makes;
+    ``no_range`` and ``no_volume``, shares of rows without high and low, or volume; ``gap``, the most
+    days between two rows; ``currency``, and ``hundredths``, whether it is a hundredth of a unit; and
+    ``score``, from 100 (sound) to 0: less a point for each percent of rows missing, frozen or extra,
+    5 a leap or unapplied split up to 50, 1 an unexplained adjustment up to 10, and 10 if stale.
     """
-    return pd.DataFrame(
-        [_checked(str(ticker), group, now) for ticker, group in frame.groupby("ticker", sort=True)]
-    )
-
-
-def _checked(ticker: str, group: pd.DataFrame, now: pd.Timestamp) -> dict[str, Any]:
-    dates = pd.DatetimeIndex(group["date"])
+    ticker, rows = str(frame["ticker"].iloc[0]), len(frame)
+    frame = frame.reindex(columns=[*frame, *({"dividends", "splits"} - set(frame))])
+    dates = pd.DatetimeIndex(frame["date"])
+    close, adj_close = frame["close"].to_numpy(), frame["adj_close"].to_numpy()
     expected = calendars.sessions_between(ticker, dates[0], dates[-1])
     missing, extra = len(expected.difference(dates)), len(dates.difference(expected))
-    due = calendars.last_finished(ticker, now)
-    behind = calendars.sessions_after(ticker, dates[-1], due)
-    close, rows = group["close"].to_numpy(), len(group)
+    behind = calendars.sessions_after(ticker, dates[-1], calendars.last_finished(ticker, now))
     frozen = _frozen(close)
-    leaps = int((np.abs(log_returns(group["adj_close"].to_numpy())[1:]) > LEAP).sum())
+    moved, split = np.abs(log_returns(adj_close)) > LEAP, frame["splits"].to_numpy() > 0
+    leaps, unapplied = int((moved & ~split).sum()), int((moved & split).sum())
+    unexplained = adjustment.unexplained(close, adj_close, frame["dividends"].to_numpy())
     lost = 100 * (missing / max(len(expected), 1) + (frozen + extra) / rows)
-    score = 100 - lost - min(5 * leaps, 50) - (10 if behind > STALE else 0)
+    lost += min(5 * (leaps + unapplied), 50) + min(int(unexplained.sum()), 10)
     return {
         "ticker": ticker,
-        "first": dates[0],
-        "last": dates[-1],
+        "first": f"{dates[0]:%Y-%m-%d}",
+        "last": f"{dates[-1]:%Y-%m-%d}",
         "rows": rows,
         "missing": missing,
         "extra": extra,
         "behind": behind,
+        "stale": behind > STALE,
         "frozen": frozen,
         "leaps": leaps,
-        "no_range": float(group[["high", "low"]].isna().any(axis=1).mean()),
-        "no_volume": float(group["volume"].isna().mean()),
+        "leap_dates": [f"{day:%Y-%m-%d}" for day in dates[moved & ~split]],
+        "unapplied": unapplied,
+        "unexplained": int(unexplained.sum()),
+        "no_range": float(frame[["high", "low"]].isna().any(axis=1).mean()),
+        "no_volume": float(frame["volume"].isna().mean()),
         "gap": _longest_gap(dates),
-        "score": round(max(score, 0.0), 1),
+        "currency": currency,
+        "hundredths": currency in HUNDREDTHS,
+        "score": round(max(100 - lost - (10 if behind > STALE else 0), 0.0), 1),
     }
 
 

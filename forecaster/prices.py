@@ -79,7 +79,7 @@ def check(frame: pd.DataFrame, *, actions: bool = False, today: date | None = No
     if not _is_sorted(tidy):
         tidy = tidy.sort_values(["ticker", "date"], kind="stable", ignore_index=True)
     tidy["close"], tidy["adj_close"] = _filled(tidy, "close", "adj_close")
-    _check_rules(tidy, _last_day(today))
+    _check_rules(tidy, last_day(today))
     return tidy
 
 
@@ -271,7 +271,8 @@ def _more(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""
 
 
-def _last_day(today: date | None) -> pd.Timestamp:
+def last_day(today: date | None = None) -> pd.Timestamp:
+    """The last date that a finished session can have."""
     if today is not None:
         return pd.Timestamp(today)
     return pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta(days=1)

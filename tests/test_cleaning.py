@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster import cleaning, prices, sources
+from forecaster import adjustment, cleaning, prices, sources
 from forecaster.errors import ForecastError
 
 SESSIONS = 300
@@ -85,11 +85,115 @@ def test_a_spike_is_rejected_and_a_crash_is_not(sound):
     assert len(table) == SESSIONS - 1
 
 
-def test_what_comes_before_another_instrument_is_rejected(sound):
-    sound.loc[:99, ["open", "high", "low", "close", "adj_close"]] *= 20
+BARS = ["open", "high", "low", "close", "adj_close"]
+
+
+@pytest.mark.parametrize("factor", [30.0, 1 / 30])
+def test_what_comes_before_a_leap_that_no_share_makes_is_another_instrument(sound, factor):
+    sound.loc[:99, BARS] *= factor
     table, found = cleaning.clean(sound)
-    assert rules(found)["another instrument", "rejected"] == 100
+    assert rules(found) == {("another instrument", "rejected"): 100}
     assert table["date"].iloc[0] == sound["date"][100]
+
+
+def test_a_name_used_again_after_a_gap_is_another_instrument(sound):
+    sound.loc[:99, BARS] *= 5
+    kept, found = cleaning.clean(sound)  # without a gap, a crash of 80%
+    assert rules(found) == {("unapplied split", "kept"): 1}
+    assert len(kept) == SESSIONS
+    sound.loc[:99, "date"] -= pd.Timedelta(days=30)
+    table, found = cleaning.clean(sound)
+    assert rules(found) == {("another instrument", "rejected"): 100}
+    assert table["date"].iloc[0] == sound["date"][100]
+
+
+def test_another_instrument_is_not_believed_at_once(sound):
+    sound.loc[SESSIONS - 19 :, BARS] *= 30
+    table, found = cleaning.clean(sound)
+    assert rules(found) == {("another instrument", "rejected"): 19}
+    assert table["date"].iloc[-1] == sound["date"][SESSIONS - 20]
+
+
+def test_a_spell_of_another_instrument_is_rejected_and_what_surrounds_it_stays(sound):
+    for first, last in ((50, 60), (100, 180)):
+        sound.loc[first:last, BARS] *= 4.4
+    table, found = cleaning.clean(sound)
+    assert rules(found) == {("another instrument", "rejected"): 92}
+    assert found["rows"].tolist() == [11, 81]
+    assert len(table) == SESSIONS - 92
+
+
+def test_a_share_that_crashes_and_one_that_soars_keep_their_history(sound):
+    """Down by 88% in a day, and thrice up by 180%: it happens."""
+    sound.loc[50:, BARS] *= 0.12
+    for at in (100, 150, 250):
+        sound.loc[at:, BARS] *= 2.8
+    table, found = cleaning.clean(sound)
+    assert len(table) == SESSIONS
+    assert set(found["action"]) == {"kept"}
+    assert found.loc[found["rule"] == "leap", "first"].tolist()[0] == sound["date"][50]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rows"), [(slice(0, 99), 100), (slice(299, 299), 1), (slice(200, 299), 100)]
+)
+def test_a_change_of_unit_is_undone_to_that_of_most_sessions(sound, wrong, rows):
+    spoilt = sound.copy()
+    spoilt.loc[wrong, BARS] *= 100
+    table, found = cleaning.clean(spoilt)
+    assert rules(found) == {("pence and pounds", "repaired"): rows}
+    np.testing.assert_allclose(table[BARS], sound[BARS], rtol=1e-9)
+
+
+def test_a_split_that_the_source_gives_is_applied_where_its_prices_forgot(sound):
+    sound["splits"] = 0.0
+    sound.loc[120, "splits"] = 4.0
+    assert cleaning.clean(sound)[1].empty  # applied: no leap
+    spoilt = sound.copy()
+    spoilt.loc[:119, BARS] *= 4
+    spoilt.loc[:119, "volume"] /= 4
+    table, found = cleaning.clean(spoilt)
+    assert rules(found) == {("unapplied split", "repaired"): 1}
+    assert found["first"].item() == sound["date"][120]
+    np.testing.assert_allclose(table[[*BARS, "volume"]], sound[[*BARS, "volume"]], rtol=1e-9)
+
+
+def test_what_is_out_of_range_is_rejected(sound):
+    sound.loc[30, ["close", "adj_close"]] = 1e13
+    sound.loc[299, "date"] = pd.Timestamp("2999-01-01")
+    table, found = cleaning.clean(sound)
+    assert rules(found) == {("out of range", "rejected"): 2}
+    assert len(prices.check(table)) == SESSIONS - 2
+
+
+def test_the_dividend_of_a_row_without_a_price_goes_to_the_next(sound):
+    sound["dividends"] = 0.0
+    sound.loc[[40, 41], "dividends"] = [0.5, 0.25]
+    sound["adj_close"] = adjustment.adjusted(
+        sound["close"].to_numpy(), sound["dividends"].to_numpy()
+    )
+    sound.loc[40, "close"] = np.nan
+    table, found = cleaning.clean(sound)
+    assert rules(found)["no close", "rejected"] == 1
+    assert table["dividends"][40] == 0.75
+    sound.loc[60, "dividends"] = -1
+    table, found = cleaning.clean(sound)
+    assert rules(found)["action not usable", "repaired"] == 1
+    assert np.isnan(table["dividends"][59])
+
+
+def test_an_adjustment_that_no_dividend_explains_is_named(sound):
+    sound["dividends"] = 0.0
+    sound.loc[40, "dividends"] = 0.5
+    sound["adj_close"] = adjustment.adjusted(
+        sound["close"].to_numpy(), sound["dividends"].to_numpy()
+    )
+    assert cleaning.clean(sound)[1].empty
+    sound.loc[:99, "adj_close"] *= 1 - 1e-5
+    table, found = cleaning.clean(sound)
+    assert rules(found) == {("adjustment unexplained", "kept"): 1}
+    assert found["first"].item() == sound["date"][100]
+    assert len(table) == SESSIONS
 
 
 def test_a_split_that_was_not_applied_is_named_and_kept(sound):
@@ -167,8 +271,9 @@ def test_whatever_the_numbers_what_is_left_is_a_prices_frame(rows):
     names = ["ticker", "day", "open", "high", "low", "close", "volume"]
     table = pd.DataFrame(rows, columns=names)
     table["date"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(table["day"], unit="D")
+    table[["dividends", "splits"]] = table[["volume", "open"]].to_numpy()
     cleaned, found = cleaning.clean(table.drop(columns="day"))
     if len(cleaned):
-        assert len(prices.check(cleaned)) == len(cleaned)
+        assert len(prices.check(cleaned, actions=True)) == len(cleaned)
     rejected = found.loc[found["action"] == "rejected", "rows"].sum()
     assert len(cleaned) + rejected == len(table)

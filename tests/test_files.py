@@ -107,8 +107,15 @@ def test_the_ticker_of_a_file_without_one_is_asked_for_or_its_name(write):
 
 
 def test_columns_nobody_knows_are_left_alone(write):
-    text = ONE.replace("Volume", "Volume,Dividends,Stock Splits").replace("00\n", "00,0,0\n")
+    text = ONE.replace("Volume", "Volume,Capital Gains").replace("00\n", "00,0\n")
     assert_same(good(write(text, "AAPL.csv")), {"AAPL": good_long()["AAPL"]})
+
+
+def test_dividends_and_splits_are_read_where_there_are_any(write):
+    text = ONE.replace("Volume", "Volume,Dividends,Stock Splits").replace("00\n", "00,0.5,2\n")
+    frame = good(write(text, "AAPL.csv"))["AAPL"]
+    assert frame["dividends"].tolist() == [0.5, 0.5]
+    assert frame["splits"].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("by_ticker", [False, True])

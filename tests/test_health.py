@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster import calendars, health, prices
+from forecaster import adjustment, calendars, health, prices
 
 NOW = pd.Timestamp("2020-07-06", tz="UTC")
 
@@ -15,13 +15,16 @@ def sound():
 
 
 def checked(frame):
-    return health.check(frame, NOW).iloc[0]
+    return health.check(frame, NOW)
 
 
 def test_a_sound_history_has_a_hundred_points(sound):
     row = checked(sound)
     assert row["score"] == 100
-    assert row[["missing", "extra", "behind", "frozen", "leaps"]].tolist() == [0] * 5
+    for name in ("missing", "extra", "behind", "frozen", "leaps", "unapplied", "unexplained"):
+        assert row[name] == 0
+    assert (row["first"], row["last"]) == ("2019-07-01", "2020-07-02")
+    assert not row["stale"]
     assert row["gap"] == 4  # a weekend and a holiday
 
 
@@ -39,6 +42,7 @@ def test_days_that_were_no_session_are_counted(sound):
 def test_a_stale_tail_costs_ten_points(sound):
     row = checked(sound[:-20])
     assert row["behind"] == 20
+    assert row["stale"]
     assert row["score"] == 90
 
 
@@ -50,6 +54,29 @@ def test_leaps_and_frozen_bars_are_counted(sound):
     leap.loc[100:, "adj_close"] *= 3
     assert checked(leap)["leaps"] == 1
     assert checked(leap)["score"] == 95
+    assert checked(leap)["leap_dates"] == [f"{sound['date'][100]:%Y-%m-%d}"]
+    split = leap.assign(splits=np.where(leap.index == 100, 3.0, 0.0))
+    assert (checked(split)["leaps"], checked(split)["unapplied"]) == (0, 1)
+    # A return that the dividend makes up for is none.
+    paid = sound.assign(dividends=np.where(sound.index == 100, 0.5 * sound["close"][99], 0.0))
+    paid.loc[100:, "close"] /= 2
+    paid["adj_close"] = adjustment.adjusted(paid["close"].to_numpy(), paid["dividends"].to_numpy())
+    assert (checked(paid)["leaps"], checked(paid)["unexplained"]) == (0, 0)
+
+
+def test_an_adjustment_that_no_dividend_makes_costs_a_point(sound):
+    sound = sound.assign(dividends=0.0)
+    sound.loc[:99, "adj_close"] *= 0.99
+    row = checked(sound)
+    assert (row["unexplained"], row["score"]) == (1, 99)
+
+
+@pytest.mark.parametrize(
+    ("currency", "hundredths"), [("GBp", True), ("ZAc", True), ("GBP", False), (None, False)]
+)
+def test_prices_in_pence_are_named(sound, currency, hundredths):
+    row = health.check(sound, NOW, currency)
+    assert (row["currency"], row["hundredths"]) == (currency, hundredths)
 
 
 def test_sessions_of_a_calendar_are_those_between_both_included():

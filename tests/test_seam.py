@@ -41,8 +41,9 @@ def history(dividends=(), splits=(), until=SESSIONS, since=0):
 DIVIDENDS = [(30, 0.4), (75, 0.5), (110, 0.6)]
 
 
-@pytest.mark.parametrize("until", [60, 75, 76, 100, 115])
-@pytest.mark.parametrize("step", [1, 3, 40])
+@pytest.mark.parametrize(
+    ("until", "step"), [(70, 1), (60, 7), (75, 7), (76, 7), (60, 40), (100, 40), (115, 3)]
+)
 def test_day_by_day_makes_what_the_whole_would(until, step):
     stored = history(DIVIDENDS, until=until)
     while len(stored) < SESSIONS:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from forecaster.cli import options, output
-from forecaster.errors import ForecastError, UsageError
+from forecaster.errors import ForecastError, StoreError, UsageError
 
 app = typer.Typer(help="What is stored.\n\nExample: forecast data list", no_args_is_help=True)
 
@@ -182,10 +182,7 @@ def listing(
         )
     elif not failed:
         typer.echo("nothing is stored yet; `forecast fetch --source sample` is a start", err=True)
-    for reason in failed:
-        typer.echo(f"error: {reason}", err=True)
-    if failed:
-        raise typer.Exit(1)
+    _end(failed)
 
 
 def _listed(state: Any) -> dict[str, Any]:
@@ -218,33 +215,61 @@ def check(
     """
     import pandas as pd
 
-    from forecaster import backtest, health
+    from forecaster import health, prices
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))
-    found = health.check(store.read(options.stored(store, tickers)), pd.Timestamp.now("UTC"))
-    for name in ("first", "last"):
-        found[name] = found[name].dt.strftime("%Y-%m-%d")
-    rows = backtest.records(found)
+    columns, now = (*prices.COLUMNS, *prices.ACTIONS), pd.Timestamp.now("UTC")
+    rows, failed = [], []
+    for ticker in options.stored(store, tickers):
+        try:
+            state = store.state(ticker)
+            frame = store.read([ticker], columns=columns)
+            notes = state.notes if state else {}
+            rows.append(health.check(frame, now, notes.get("currency")))
+        except ForecastError as error:
+            failed.append(str(error))
     if as_json:
         output.dump(rows)
-        return
-    shown = [
-        "first",
-        "last",
-        "rows",
-        "missing",
-        "extra",
-        "behind",
-        "frozen",
-        "leaps",
-        "gap",
-        "score",
-    ]
-    output.table(
-        ["ticker", *shown], [[str(row["ticker"]), *(str(row[it]) for it in shown)] for row in rows]
-    )
+    elif rows:
+        counts = [
+            "rows",
+            "missing",
+            "extra",
+            "behind",
+            "frozen",
+            "leaps",
+            "unapplied",
+            "unexplained",
+        ]
+        shown = ["ticker", "first", "last", *counts, "gap", "currency", "score"]
+        output.table(
+            shown, [["–" if row[it] is None else str(row[it]) for it in shown] for row in rows]
+        )
+        for row in rows:
+            _explain(row)
+    _end(failed)
+
+
+def _explain(row: dict[str, Any]) -> None:
+    """What a number in the table does not say."""
+    if row["leaps"]:
+        days = row["leap_dates"]
+        more = f" and {len(days) - 5} more" if len(days) > 5 else ""
+        print(f"{row['ticker']} leaps without a split on {', '.join(days[:5])}{more}")
+    if row["hundredths"]:
+        print(
+            f"{row['ticker']} is priced in {row['currency']}, a hundredth of the unit of currency"
+        )
+
+
+def _end(failed: list[str]) -> None:
+    """Names on stderr what failed, and exits with 1 if anything did."""
+    for reason in failed:
+        typer.echo(f"error: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command("export")
@@ -257,6 +282,18 @@ def export(
             help="long (the prices frame) or nixtla (unique_id, ds, y: the adjusted close)."
         ),
     ] = "long",
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=options.DAY, metavar="YYYY-MM-DD", help="First date.", show_default=False
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=options.DAY, metavar="YYYY-MM-DD", help="Last date.", show_default=False
+        ),
+    ] = None,
     home: options.Home = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -265,7 +302,7 @@ def export(
 
     Example: forecast data export prices.csv --layout nixtla
     """
-    from forecaster import disk
+    from forecaster import disk, prices
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
@@ -273,11 +310,19 @@ def export(
         raise UsageError(f"expected a file that ends in .csv or .parquet, got {file}")
     if layout not in ("long", "nixtla"):
         raise UsageError(f"--layout must be long or nixtla, got {layout!r}")
+    options.in_order(options.day(start), options.day(end))
     store = Store(options.folder(home))
-    frame = store.read(options.stored(store, tickers))
+    nixtla = {"ticker": "unique_id", "date": "ds", "adj_close": "y"}
+    frame = store.read(
+        options.stored(store, tickers),
+        columns=list(nixtla) if layout == "nixtla" else prices.COLUMNS,
+        start=options.day(start),
+        end=options.day(end),
+    )
+    if frame.empty:
+        raise StoreError(f"nothing is stored between {options.day(start)} and {options.day(end)}")
     if layout == "nixtla":
-        named = {"ticker": "unique_id", "date": "ds", "adj_close": "y"}
-        frame = frame[list(named)].rename(columns=named)
+        frame = frame.rename(columns=nixtla)
     with disk.replacing(file) as temporary:
         if file.suffix == ".csv":
             frame.to_csv(temporary, index=False)

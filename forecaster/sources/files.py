@@ -34,6 +34,8 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "close": ("close", "last", "price", "y"),
     "adj_close": ("adjclose", "adjustedclose", "closeadj", "closeadjusted"),
     "volume": ("volume", "vol"),
+    "dividends": ("dividends", "dividend"),
+    "splits": ("stocksplits", "splits"),
 }
 _FIELD = {name: field for field, names in _NAMES.items() for name in names}
 _EXTENSIONS = frozenset(
