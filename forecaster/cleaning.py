@@ -114,6 +114,8 @@ def clean(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         return frame, nothing
     tidy = frame.assign(date=days.to_numpy())
     for name in numbers:
+        if frame[name].dtype == np.float64:
+            continue
         values = pd.to_numeric(frame[name], errors="coerce")
         if (values.isna() & frame[name].notna()).any():
             return frame, nothing
@@ -151,6 +153,8 @@ def _clean(table: pd.DataFrame, log: _Log) -> pd.DataFrame:
 
     def reject(bad: Any, rule: str) -> None:
         nonlocal table
+        if not bad.any():
+            return
         log.note(table, bad, rule, "rejected")
         if rule in _LOST_WITH_A_PRICE:
             _carry_actions(table, bad)
@@ -179,13 +183,15 @@ def _clean(table: pd.DataFrame, log: _Log) -> pd.DataFrame:
         volume = table["volume"].to_numpy()
         unusable = ~np.isnan(volume) & ~((volume >= 0) & (volume < prices.LARGEST_VOLUME))
         log.note(table, unusable, "volume not usable", "repaired")
-        table["volume"] = np.where(unusable, np.nan, volume)
+        if unusable.any():
+            table["volume"] = np.where(unusable, np.nan, volume)
         reject(_frozen(table[close].to_numpy(), table["volume"].to_numpy()), "frozen")
     looks = [name for name in _LOOKS if name in table]
     if looks:
         unusable = _unusable(table, looks, close)
         log.note(table, unusable, "range not usable", "repaired")
-        table.loc[unusable, looks] = np.nan
+        if unusable.any():
+            table.loc[unusable, looks] = np.nan
     if len(both) == 2 and "dividends" in table:
         columns = (table[name].to_numpy() for name in (*both, "dividends"))
         log.note(table, adjustment.unexplained(*columns), "adjustment unexplained", "kept")
@@ -236,6 +242,8 @@ def _mend_pence(table: pd.DataFrame, close: str, log: _Log) -> None:
     moves = _returns(table[close].to_numpy())
     leaps = np.where(np.abs(np.abs(moves) - _HUNDRED) < _NEAR, np.sign(moves), 0)
     powers = np.cumsum(leaps).astype(int)
+    if not leaps.any():
+        return
     units, counts = np.unique(powers, return_counts=True)
     powers -= units[counts.argmax()]
     if np.abs(powers).max() > 1:  # a hundred times a hundred is no unit of money

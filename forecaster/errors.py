@@ -6,8 +6,10 @@
     ├── PricesError          a price history breaks a rule
     ├── SourceError          a source could not deliver prices
     │   ├── UnknownTickerError
+    │   ├── NoPricesError
     │   ├── RateLimitedError
-    │   └── NetworkError
+    │   ├── NetworkError
+    │   └── GarbageError
     ├── StoreError           the home folder cannot give or take what was asked
     │   └── HistoryChangedError
     ├── BundleError          a run is missing, damaged or not one of ours
@@ -39,12 +41,20 @@ class UnknownTickerError(SourceError):
     """The source does not know the ticker."""
 
 
+class NoPricesError(SourceError):
+    """The source knows the ticker, and has no prices of the dates asked for."""
+
+
 class RateLimitedError(SourceError):
     """The source asks to be called less often."""
 
 
 class NetworkError(SourceError):
-    """The source could not be reached, or answered with garbage."""
+    """The source could not be reached."""
+
+
+class GarbageError(SourceError):
+    """The source answered with what makes no sense."""
 
 
 class StoreError(ForecastError):

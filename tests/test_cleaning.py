@@ -244,6 +244,8 @@ def test_a_source_tells_what_it_cleaned(sound, tmp_path, caplog):
     ((ticker, frame),) = sources.load(str(tmp_path / "messy.csv"), findings=findings)
     assert (ticker, len(frame)) == ("AAA", SESSIONS - 1)
     assert findings[0]["rule"].tolist() == ["close not positive"]
+    assert caplog.text == ""
+    sources.load(str(tmp_path / "messy.csv"))
     assert "AAA: 1 rows rejected (close not positive 1 from 2020-01-16)" in caplog.text
 
 

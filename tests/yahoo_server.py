@@ -1,13 +1,14 @@
 """Yahoo Finance on the loopback: what yfinance asks for, over TLS behind an HTTP proxy.
 
     charts = {"ACME": Chart(prices)}
-    with YahooServer(charts, {"ACME": ["fine", "reset"]}) as server:
+    with YahooServer(charts, {"ACME": ["reset", "fine"]}) as server:
         subprocess.run([...], env=os.environ | server.environment)
-        server.requests
+        server.asked("ACME")
 
 An unpatched yfinance in a process with that environment believes that it talks to Yahoo: the
 proxy answers for every host, with certificates of an authority made for the occasion. The
-answers have the shape of Yahoo's own, as yfinance 1.7 reads them.
+answers have the shape of Yahoo's own, as yfinance 1.7 reads them. What Yahoo knows may change
+between two requests: ``server.charts["ACME"] = Chart(...)``.
 """
 
 import json
@@ -17,25 +18,32 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
 import trustme
 
+CHART = "/v8/finance/chart/"
 FIELDS = ["open", "high", "low", "close", "volume"]
+LATE = 1.5  # seconds that a late answer takes
 STALL = 30.0  # seconds that a stalled answer waits, unless the server closes first
 
 
 @dataclass
 class Chart:
-    """What Yahoo knows of a ticker; prices has a row a session, with NaN where Yahoo has null."""
+    """What Yahoo knows of a ticker.
+
+    Bars are given as ``prices`` has them: in its order, with its duplicates, with null for NaN,
+    and with whatever stands in an object column.
+    """
 
     prices: pd.DataFrame  # date, open, high, low, close, adj_close, volume
     timezone: str = "America/New_York"
@@ -45,12 +53,16 @@ class Chart:
     dividends: Mapping[date, float] = field(default_factory=dict)
     splits: Mapping[date, tuple[int, int]] = field(default_factory=dict)  # new shares, old shares
     session: tuple[pd.Timestamp, pd.Timestamp] | None = None  # current one; None: of the last row
+    clock: pd.Timestamp | None = None  # of the last quote; None: the opening of the last row
+    early: bool = False  # one bar more is given than was asked for, before them
 
     def answer(self, ticker: str, query: Mapping[str, str]) -> tuple[int, dict]:
         """The HTTP status and JSON for a query by range or by period1 and period2."""
         times = self._seconds(self.prices["date"])
         if "period1" in query:
             asked = (times >= int(query["period1"])) & (times < int(query["period2"]))
+            if self.early:
+                asked |= asked.shift(-1, fill_value=False)
         else:
             asked = times == times.max()
         if not asked.any():
@@ -78,7 +90,7 @@ class Chart:
         return opened.dt.tz_localize(self.timezone).map(lambda moment: int(moment.timestamp()))
 
     def _meta(self, ticker: str, times: pd.Series) -> dict:
-        last = self.prices["date"].tail(1)
+        last = pd.Series([self.prices["date"].max()])
         start, end = (
             (int(self._seconds(last, hour).item()) for hour in (0, 1))
             if self.session is None
@@ -90,9 +102,10 @@ class Chart:
             "currency": self.currency,
             "symbol": ticker,
             "exchangeName": "LOOP",
+            "fullExchangeName": "Loopback",
             "instrumentType": self.instrument,
             "firstTradeDate": int(times.min()),
-            "regularMarketTime": int(times.max()),
+            "regularMarketTime": int(self.clock.timestamp() if self.clock else times.max()),
             "exchangeTimezoneName": self.timezone,
             "priceHint": 2,
             "currentTradingPeriod": {
@@ -127,19 +140,48 @@ def failure(code: str, description: str, kind: str = "chart") -> dict:
     return {kind: {"result": None, "error": {"code": code, "description": description}}}
 
 
+@dataclass
+class Request:
+    """What was asked for, and when (of the monotonic clock)."""
+
+    host: str
+    path: str
+    time: float
+
+    @property
+    def ticker(self) -> str | None:
+        """That of a chart."""
+        path = unquote(urlsplit(self.path).path)
+        return path.removeprefix(CHART) if path.startswith(CHART) else None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The last value of each name."""
+        return {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
+
+
 class YahooServer:
     """Serve charts by ticker while the context lasts; any other ticker is not found.
 
     ``modes`` gives, by ticker, what becomes of its chart requests, one after another; the last
     goes on for ever. A mode is ``fine`` or a method of ``Handler`` that starts with ``mode_``.
-    ``requests`` lists the (host, path and query) of every request in the order of arrival.
+    ``latency`` is the seconds that each request takes.
     """
 
-    def __init__(self, charts: Mapping[str, Chart], modes: Mapping[str, Sequence[str]] = {}):
+    def __init__(
+        self,
+        charts: Mapping[str, Chart],
+        modes: Mapping[str, Sequence[str]] = {},
+        latency: float = 0.0,
+    ):
         self.charts = dict(charts)
         self.modes = {ticker: list(queue) for ticker, queue in modes.items()}
-        self.requests: list[tuple[str, str]] = []
+        self.latency = latency
+        self.requests: list[Request] = []
+        self.busiest = 0  # chart requests that were in flight at once
         self.closing = threading.Event()
+        self._busy = 0
+        self._counting = threading.Lock()
 
     def __enter__(self) -> "YahooServer":
         self._folder = tempfile.TemporaryDirectory(prefix="yahoo-")
@@ -176,6 +218,25 @@ class YahooServer:
             | dict.fromkeys(home, self._folder.name)
         )
 
+    def asked(self, ticker: str | None = None) -> list["Request"]:
+        """The chart requests for a ticker, or for all, in the order of arrival."""
+        return [it for it in self.requests if it.ticker and ticker in (None, it.ticker)]
+
+    @contextmanager
+    def counted(self, host: str, path: str) -> Iterator[None]:
+        """Take down a request, and that it is in flight."""
+        request = Request(host, path, monotonic())
+        with self._counting:
+            self.requests.append(request)
+            self._busy += bool(request.ticker)
+            self.busiest = max(self.busiest, self._busy)
+        try:
+            self.closing.wait(self.latency)
+            yield
+        finally:
+            with self._counting:
+                self._busy -= bool(request.ticker)
+
     def next_mode(self, ticker: str) -> str:
         """Take the mode of this ticker's next chart request."""
         queue = self.modes.get(ticker, ["fine"])
@@ -198,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = 2  # seconds that an idle connection is kept
+    timeout = 1  # seconds that an idle connection is kept
     server: Listener
 
     def do_CONNECT(self) -> None:
@@ -210,12 +271,12 @@ class Handler(BaseHTTPRequestHandler):
         self.setup()
 
     def do_GET(self) -> None:
-        self.server.yahoo.requests.append((self.host, self.path))
         path = unquote(urlsplit(self.path).path)
-        for start, route in self.routes.items():
-            if f"{self.host}{path}".startswith(start):
-                return route(self, path.rpartition("/")[2])
-        return self.reply(404, "<html>no such page</html>")
+        with self.server.yahoo.counted(self.host, self.path):
+            for start, route in self.routes.items():
+                if f"{self.host}{path}".startswith(start):
+                    return route(self, path.rpartition("/")[2])
+            return self.reply(404, "<html>no such page</html>")
 
     def finish(self) -> None:
         super().finish()
@@ -225,10 +286,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def reply(self, status: int, body: dict | str, **headers: str) -> None:
+        """Send a document or a page; a header's name has underscores for dashes."""
         data = (json.dumps(body) if isinstance(body, dict) else body).encode()
         self.send_response(status)
         kind = "application/json" if isinstance(body, dict) else "text/html"
-        headers |= {"Content-Type": kind, "Content-Length": str(len(data))}
+        headers = {"Content_Type": kind, "Content_Length": str(len(data))} | headers
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
@@ -253,7 +315,8 @@ class Handler(BaseHTTPRequestHandler):
         "fc.yahoo.com/": cookie,
         "query1.finance.yahoo.com/v1/test/getcrumb": crumb,
         "query2.finance.yahoo.com/v1/test/getcrumb": crumb,
-        "query2.finance.yahoo.com/v8/finance/chart/": chart,
+        f"query1.finance.yahoo.com{CHART}": chart,
+        f"query2.finance.yahoo.com{CHART}": chart,
         "query2.finance.yahoo.com/v10/finance/quoteSummary/": quote,
     }
 
@@ -261,11 +324,14 @@ class Handler(BaseHTTPRequestHandler):
         chart = self.server.yahoo.charts.get(ticker)
         if chart is None:
             return self.mode_unknown(ticker)
-        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        return self.reply(*chart.answer(ticker, query))
+        return self.reply(*chart.answer(ticker, Request(self.host, self.path, 0.0).query))
 
     def mode_unknown(self, ticker: str) -> None:
         self.reply(404, failure("Not Found", "No data found, symbol may be delisted"))
+
+    def mode_nothing(self, ticker: str) -> None:
+        said = "Data doesn't exist for startDate = 1, endDate = 2"
+        self.reply(400, failure("Bad Request", said))
 
     def mode_limited(self, ticker: str) -> None:
         self.reply(429, "Too Many Requests")
@@ -281,6 +347,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def mode_garbage(self, ticker: str) -> None:
         self.reply(200, '{"chart": {"result": [{"me')
+
+    def mode_page(self, ticker: str) -> None:
+        self.reply(200, "<html>We will be right back</html>")
+
+    def mode_truncated(self, ticker: str) -> None:
+        self.reply(200, '{"chart": {"result": [{"me', Content_Length="100000")
+        self.close_connection = True
+
+    def mode_late(self, ticker: str) -> None:
+        self.server.yahoo.closing.wait(LATE)
+        self.mode_fine(ticker)
 
     def mode_hollow(self, ticker: str) -> None:
         self.reply(200, {"chart": {"result": [{}], "error": None}})

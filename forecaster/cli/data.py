@@ -1,13 +1,19 @@
 """``forecast fetch`` and ``forecast data``: prices in and out of the store."""
 
-from datetime import date, datetime
+import logging
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecaster.cli import options, output
 from forecaster.errors import ForecastError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from forecaster.fetching import Fetched
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(help="What is stored.\n\nExample: forecast data list", no_args_is_help=True)
 
@@ -16,7 +22,8 @@ def fetch(
     tickers: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tickers; @FILE reads a list. None means all that the source has.",
+            help="Tickers; @FILE reads a list, - the standard input. None means all that the "
+            "source has, and of Yahoo those that are stored from it.",
             show_default=False,
             autocompletion=options.complete_tickers,
         ),
@@ -39,109 +46,116 @@ def fetch(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Replace what is stored, whatever it is.")
     ] = False,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=64, help="Requests to Yahoo in flight at once.")
+    ] = 8,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0, max=86_400, help="Seconds for which a ticker in trouble is asked for again."
+        ),
+    ] = 60,
     home: options.Home = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Download daily prices and store them.
+    """Download daily prices and store them; what is stored already is brought up to date.
 
     Example: forecast fetch AAPL MSFT ^GSPC --start 2005-01-01
     """
     output.start(quiet=quiet, verbose=verbose)
-    options.in_order(options.day(start), options.day(end))
-    rows = []
-    findings: list[Any] = []
-    with output.progress(quiet=quiet) as progress:
-        wanted = options.expanded(tickers)
-        for done, total, ticker, outcome in _outcomes(
-            source, wanted, options.day(start), options.day(end), findings
-        ):
-            row = _stored(ticker, outcome, source, refresh, options.folder(home))
-            rows.append(row | {"cleaned": _cleaned(ticker, findings)})
-            progress(done, total, f"fetch {ticker}")
-    if as_json:
-        output.dump(rows)
+    first, last = options.day(start), options.day(end)
+    options.in_order(first, last)
+    wanted = options.expanded(tickers)
+
+    from forecaster import fetching
+    from forecaster.store import Store
+
+    store, found = Store(options.folder(home)), []
+    if source == "yahoo":
+        wanted = list(dict.fromkeys(it.upper() for it in wanted)) or fetching.from_yahoo_before(
+            store
+        )
+        if not wanted:
+            raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
+        outcomes = fetching.from_yahoo(
+            store,
+            wanted,
+            start=first,
+            end=last,
+            refresh=refresh,
+            concurrency=concurrency,
+            patience=patience,
+        )
     else:
-        good = [row for row in rows if not row["error"]]
-        columns = ["ticker", "rows", "new_rows", "first", "last"]
-        if good:
-            output.table(
-                ["ticker", "rows", "new", "first", "last", "cleaned"],
-                [
-                    [
-                        *(str(row[name]) for name in columns),
-                        f"{sum(it['rows'] for it in row['cleaned']):,}" if row["cleaned"] else "–",
-                    ]
-                    for row in good
-                ],
-            )
-    failed = [row for row in rows if row["error"]]
-    for row in failed:
-        output.error(row["error"])
-    if failed:
+        outcomes = fetching.from_source(
+            store, source, wanted or None, start=first, end=last, refresh=refresh
+        )
+    with output.progress(quiet=quiet) as progress:
+        for one in outcomes:
+            found.append(one)
+            progress(len(found), max(len(wanted), len(found)), f"fetch {one.ticker}")
+    order = {ticker: place for place, ticker in enumerate(wanted)}
+    found.sort(key=lambda one: order.get(one.ticker, 0))
+    if as_json:
+        output.dump([_document(one) for one in found])
+    elif good := [one for one in found if not one.error]:
+        output.table(["ticker", *_SHOWN], [[one.ticker, *_shown(one)] for one in good])
+    for one in found:
+        _tell(one)
+    if any(one.error for one in found):
         raise typer.Exit(1)
 
 
-def _cleaned(ticker: str, findings: list[Any]) -> list[dict[str, Any]]:
-    """What was rejected or repaired of a ticker, for machines."""
+_SHOWN = ["status", "rows", "new", "first", "last", "cleaned"]
+
+
+def _shown(one: "Fetched") -> list[str]:
+    cleaned = int(one.cleaned["rows"].sum())
+    known = [one.rows, one.new_rows, one.first and one.first.date(), one.last and one.last.date()]
     return [
-        {
-            "rule": row["rule"],
-            "action": row["action"],
-            "first": str(row["first"].date()),
-            "last": str(row["last"].date()),
-            "rows": int(row["rows"]),
-        }
-        for table in findings
-        for row in table.to_dict("records")
-        if row["ticker"] == ticker
+        one.status,
+        *("–" if it is None else str(it) for it in known),
+        f"{cleaned:,}" if cleaned else "–",
     ]
 
 
-def _outcomes(
-    source: str, tickers: list[str], start: date | None, end: date | None, findings: list[Any]
-) -> Any:
-    """Yields done, total, ticker, outcome; from Yahoo one by one, so that what has come is kept."""
-    from forecaster import sources
-
-    if source == "yahoo":
-        if not tickers:
-            raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
-        for done, ticker in enumerate(tickers, start=1):
-            for name, outcome in sources.load(
-                source, [ticker], start=start, end=end, findings=findings
-            ):
-                yield done, len(tickers), name, outcome
-    else:
-        found = sources.load(source, tickers or None, start=start, end=end, findings=findings)
-        for done, (name, outcome) in enumerate(found, start=1):
-            yield done, len(found), name, outcome
-
-
-def _stored(ticker: str, outcome: Any, source: str, refresh: bool, home: Any) -> dict[str, Any]:
-    from forecaster.store import Store
-
-    row: dict[str, Any] = {
-        "ticker": ticker,
-        "rows": None,
-        "new_rows": None,
-        "first": None,
-        "last": None,
-        "error": None,
+def _document(one: "Fetched") -> dict[str, Any]:
+    """What became of a ticker, for machines."""
+    return {
+        "ticker": one.ticker,
+        "status": one.status,
+        "rows": one.rows,
+        "new_rows": one.new_rows,
+        "first": one.first and str(one.first.date()),
+        "last": one.last and str(one.last.date()),
+        "cleaned": [
+            {
+                "rule": row["rule"],
+                "action": row["action"],
+                "first": str(row["first"].date()),
+                "last": str(row["last"].date()),
+                "rows": int(row["rows"]),
+            }
+            for row in one.cleaned.to_dict("records")
+        ],
+        "reason": one.reason,
+        "error": str(one.error) if one.error else None,
+        "kind": one.kind,
     }
-    try:
-        if isinstance(outcome, ForecastError):
-            raise outcome
-        (saved,) = Store(home).write(outcome, source=source, refresh=refresh)
-    except ForecastError as error:
-        return row | {"error": str(error)}
-    return row | {
-        "rows": saved.rows,
-        "new_rows": saved.new_rows,
-        "first": str(saved.first.date()),
-        "last": str(saved.last.date()),
-    }
+
+
+def _tell(one: "Fetched") -> None:
+    """What was rejected or repaired of a ticker, why it was replaced, why it failed."""
+    from forecaster import cleaning
+
+    if len(one.cleaned):
+        log.warning("%s: %s", one.ticker, cleaning.words(one.cleaned))
+    if one.reason:
+        log.warning("%s: the stored history was replaced: %s", one.ticker, one.reason)
+    if one.error:
+        output.error(one.error)
 
 
 @app.command("list")

@@ -1,5 +1,6 @@
 """What several commands take: options, lists of tickers, dates."""
 
+import sys
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,11 +104,17 @@ def in_order(start: date | None, end: date | None) -> None:
 def expanded(words: list[str] | None) -> list[str]:
     """Tickers as typed, with every @FILE replaced by the tickers in it, each once.
 
-    In a file, tickers are separated by white space or commas, and # starts a comment.
+    In a file, tickers are separated by white space or commas, and # starts a comment. ``-`` or
+    ``@-`` reads the standard input.
     """
     tickers: list[str] = []
     for word in words or []:
-        tickers += _listed(Path(word[1:])) if word.startswith("@") else [word.strip()]
+        if word in ("-", "@-"):
+            tickers += _listed(sys.stdin.read())
+        elif word.startswith("@"):
+            tickers += _listed(_text(Path(word[1:])))
+        else:
+            tickers.append(word.strip())
     if words and not any(tickers):
         raise UsageError(f"expected tickers, got only {' '.join(words)!r}")
     return list(dict.fromkeys(ticker for ticker in tickers if ticker))
@@ -121,10 +128,14 @@ def stored(store: "Store", words: list[str] | None) -> list[str]:
     return list(dict.fromkeys(tickers)) or known
 
 
-def _listed(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"cannot read the list of tickers {path}: {reason}") from error
+
+
+def _listed(text: str) -> list[str]:
+    lines = text.splitlines()
     return " ".join(line.partition("#")[0] for line in lines).replace(",", " ").split()

@@ -22,6 +22,10 @@ PROSE = 30
 _SPELLED = str.maketrans(dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-"))
 
 
+_OTHERS = ("peewee", "py.warnings", "yfinance")
+"""Loggers of other packages, whose words are for ``--verbose`` alone."""
+
+
 def start(*, quiet: bool, verbose: bool) -> None:
     """Sends warnings to stderr, a line each; more with ``verbose``, none with ``quiet``."""
     logger = logging.getLogger("forecaster")
@@ -32,6 +36,12 @@ def start(*, quiet: bool, verbose: bool) -> None:
     logger.addHandler(handler)
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
     logger.setLevel(level)
+    logging.captureWarnings(True)
+    for name in _OTHERS:
+        other = logging.getLogger(name)
+        other.handlers[:] = [handler if verbose else logging.NullHandler()]
+        other.propagate = False
+        other.setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
 def spell() -> None:

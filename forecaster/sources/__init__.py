@@ -34,8 +34,8 @@ def load(
     start, end
         The first and the last date wanted.
     findings
-        What :func:`forecaster.cleaning.clean` found is appended, a table for each ticker; it is
-        logged as a warning too.
+        What :func:`forecaster.cleaning.clean` found is appended, a table for each ticker; without
+        a list it is logged as a warning.
 
     Returns
     -------
@@ -80,21 +80,33 @@ def _checked(
 ) -> pd.DataFrame | ForecastError:
     if isinstance(outcome, ForecastError):
         return outcome
-    if outcome.empty:
-        return SourceError(
-            f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
-        )
     try:
-        frame, found = cleaning.clean(outcome)
-        if len(found):
-            log.warning("%s: %s", ticker, cleaning.words(found))
-            if findings is not None:
-                findings.append(found)
-        if frame.empty:
-            return PricesError(
-                f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
-                "mend the source, or take another"
-            )
-        return prices.check(frame, actions=True)
+        frame, found = usable(ticker, outcome)
     except ForecastError as error:
         return error
+    if len(found) and findings is not None:
+        findings.append(found)
+    elif len(found):
+        log.warning("%s: %s", ticker, cleaning.words(found))
+    return frame
+
+
+def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a source gave of one ticker, cleaned and checked, and what cleaning found.
+
+    Raises
+    ------
+    PricesError, SourceError
+        Nothing of it can be used.
+    """
+    if outcome.empty:
+        raise SourceError(
+            f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
+        )
+    frame, found = cleaning.clean(outcome)
+    if frame.empty:
+        raise PricesError(
+            f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
+            "mend the source, or take another"
+        )
+    return prices.check(frame, actions=True), found
