@@ -18,7 +18,7 @@ import pandas as pd
 
 from forecaster import conformal, forecasts, metrics, prices
 from forecaster.config import RecurrentConfig
-from forecaster.errors import HistoryError, StoreError, UsageError
+from forecaster.errors import ForecastError, HistoryError, StoreError, UsageError
 from forecaster.evaluation import COST_BP, evaluate
 from forecaster.models import Progress, create, silent
 from forecaster.panel import Panel
@@ -228,6 +228,49 @@ def write(backtest: Backtest, folder: Path) -> None:
     }
     _write_json(folder / "scores.json", document)
     _write_json(folder / "config.json", backtest.config)
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The forecasts frame and the config that :func:`write` left in a folder.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no backtest, or a damaged one.
+    """
+    if not folder.is_dir():
+        raise StoreError(
+            f"there is no folder {folder}; `forecast backtest --out {folder}` makes it"
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
+        if config["models"][0] not in set(found["model"]):
+            raise ValueError(f"it has no forecasts by {config['models'][0]!r}")
+    except (OSError, ValueError, TypeError, LookupError, ForecastError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StoreError(
+            f"{folder} holds no backtest, or a damaged one ({reason[:160]}); "
+            f"`forecast backtest --out {folder}` makes it"
+        ) from error
+    return found, config
+
+
+def latest(home: Path) -> Path:
+    """The folder of the backtest that was written last in a home folder.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    found = [path.parent for path in (home / "backtests").glob("[!.]*/config.json")]
+    if not found:
+        raise StoreError(
+            f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
+            "or name its folder"
+        )
+    return max(found, key=lambda folder: folder.stat().st_mtime)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 BANDS = {0.95: "#D3E6F2", 0.8: "#A3CAE3", 0.5: "#66A9D1"}
 BINS = 20
-MONTH = 21
+MONTH, YEAR = 21, 250
+"""Sessions."""
+
 MOST_TICKERS = 3
 
 
-def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = 250) -> "Figure":
+def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = YEAR) -> "Figure":
     """Draw the last forecasts of a ticker as 50, 80 and 95% bands in price, and what happened.
 
     Each day's band was forecast at the close before it, so the median follows the price one day
@@ -247,9 +249,14 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
         yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model)
         yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
     yield "calibration", calibration(frame)
-    there = set(_rows(frame)["model"]) - {model}
-    if against := [name for name in metrics.BASELINES if name in there]:
+    if against := baselines(frame, model):
         yield "skill", skill(frame, model, against)
+
+
+def baselines(frame: pd.DataFrame, model: str) -> list[str]:
+    """Return those of gjr and naive that a model of the frame can be held against there."""
+    there = set(_rows(frame)["model"]) - {model}
+    return [name for name in metrics.BASELINES if name in there]
 
 
 def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:

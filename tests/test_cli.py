@@ -235,6 +235,38 @@ def test_a_bad_ticker_does_not_stop_a_good_one(forecast, tmp_path):
     assert [row["ticker"] for row in stored] == ["GOOD"]
 
 
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        ("forecast ^ixic --start 2006-06-01 --out f.svg", b"<?xml"),
+        ("volatility --out v.pdf", b"%PDF"),
+        ("calibration ^GSPC --end 2006-06-30 --out c.png", b"\x89PNG"),
+        ("skill --out s.PNG", b"\x89PNG"),
+        ("training --run small --out t.png", b"\x89PNG"),
+        ("gates ^GSPC --run small --end 2006-12-01 --out g.png", b"\x89PNG"),
+    ],
+)
+def test_every_figure_is_drawn_to_a_file(forecast, home, backtested, tmp_path, words, start):
+    *words, name = words.split()
+    if words[0] not in ("gates", "training"):
+        words[-1:] = ["--backtest", backtested[1], "--out"]
+    result = forecast("plot", *words, tmp_path / name, "--home", home, "--quiet")
+    assert result.code == 0, result.err
+    assert result.out == f"{tmp_path / name}\n"
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(start)
+    if words[0] == "forecast":  # the same again is the same file
+        forecast("plot", *words, tmp_path / "again.svg", "--home", home)
+        assert (tmp_path / "again.svg").read_bytes() == content
+
+
+def test_a_plot_has_the_dates_asked_for(forecast, home, backtested, tmp_path):
+    words = ["--start", "2006-06-05", "--end", "2006-08-31", "--backtest", backtested[1]]
+    file = tmp_path / "f.svg"
+    assert forecast("plot", "forecast", *words, "--home", home, "--out", file).code == 0
+    assert "2006-06-05 to 2006-08-31" in file.read_text()  # matplotlib names its glyphs' text
+
+
 # ---- bad input
 
 
@@ -252,6 +284,12 @@ def test_usage_errors(forecast, home):
         (["backtest", "--refit", "yearly", "--run", "small"], "small"),
         (["backtest", "--start", "2006-02-01", "--end", "2006-01-01"], "2006-02-01"),
         (["predict", "@missing.txt"], "missing.txt"),
+        (["plot", "forcast"], "did you mean forecast?"),
+        (["plot", "skill", "--run", "small"], "--backtest"),
+        (["plot", "gates", "--backtest", "x"], "--run"),
+        (["plot", "gates", "--start", "2006-01-01"], "--start"),
+        (["plot", "training", "^GSPC"], "^GSPC"),
+        (["plot", "skill", "--out", "skill.gif"], ".png, .svg or .pdf"),
         (["fetch", "--source", "yahoo"], "tickers"),
         (["teach"], "teach"),
         (["predcit"], "Did you mean 'predict'? See `forecast --help`"),
@@ -279,6 +317,9 @@ def test_what_is_not_there(forecast, home, tmp_path):
         (["predict", "^GSPC", "--as-of", "2001-01-01", "--run", "small"], "2005-12-30"),
         (["backtest", "--start", "2004-01-01", "--run", "small"], "2005-12-30"),
         (["backtest", "--start", "2010-01-01", "--run", "small"], "2006-12-29"),
+        (["plot", "skill", "--backtest", tmp_path], "config.json"),
+        (["plot", "skill", "--backtest", tmp_path / "none"], "none"),
+        (["plot", "gates", "--run", "missing"], "missing"),
     ):
         assert_refused(forecast(*words, "--home", home), 1, said)
     assert contents(home) == before

@@ -1,7 +1,6 @@
 """``forecast backtest``."""
 
 import math
-import os
 import shutil
 import sys
 from datetime import date, datetime
@@ -10,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forecaster.cli import figures, options, output
 from forecaster.cli import models as model_commands
-from forecaster.cli import options, output
 from forecaster.errors import UsageError
 
 COLUMNS = {
@@ -228,28 +227,9 @@ def _show(found: Any, folder: Path) -> None:
     """The plots in windows where there is a display, else the report in the system's viewer."""
     from forecaster import plots
 
-    if _has_display() and _windows():
-        import matplotlib.pyplot as plt
-
-        for name, figure in plots.of_backtest(found.forecasts, found.config["models"][0]):
-            figure.set_label(name)
-            plt.figure(figure)
-        plt.show()
+    if figures.can_show():
+        figures.show(plots.of_backtest(found.forecasts, found.config["models"][0]))
     elif sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
         typer.launch(str(folder / "report.html"))
     else:
         typer.echo(f"no display and no viewer here; open {folder / 'report.html'}", err=True)
-
-
-def _has_display() -> bool:
-    return sys.platform in ("darwin", "win32") or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-
-
-def _windows() -> bool:
-    """Whether matplotlib has a toolkit here that opens windows."""
-    import matplotlib.pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry
-
-    return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
