@@ -74,31 +74,35 @@ def gradients(explanation: Explanation) -> "Figure":
 
 
 def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Draw the losses of a training by epoch, with the weights that were kept marked.
+    """Draw the losses of a training by epoch, with the best on the sessions held out marked.
 
     Parameters
     ----------
     epochs : ``run.model.training``: seed, epoch, loss and validation_loss (nats a session) of each
-        epoch of each network.
+        epoch of each network; the latter None where nothing is held out any more.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure = canvas(height=4)
     (axes,) = figure.axes
-    for n, seed in enumerate(dict.fromkeys(row["seed"] for row in epochs)):
+    seeds = list(dict.fromkeys(row["seed"] for row in epochs))
+    for seed in seeds:
         rows = [row for row in epochs if row["seed"] == seed]
-        epoch = np.array([row["epoch"] for row in rows])
-        held_out = np.array([row["validation_loss"] for row in rows])
-        best = int(held_out.argmin())
-        names = ["last training batch", "validation", "kept"] if n == 0 else [None] * 3
-        axes.plot(epoch, [row["loss"] for row in rows], color=PALE, linewidth=1.2, label=names[0])
-        axes.plot(epoch, held_out, ".-", color=PALETTE[0], linewidth=1.5, label=names[1])
-        axes.plot(epoch[best], held_out[best], "o", color=PALETTE[1], markersize=8, label=names[2])
+        held = [row for row in rows if row["validation_loss"] is not None]
+        best = min(held, key=lambda row: row["validation_loss"])
+        names = ["last training batch", "held out", "best"] if seed == seeds[0] else [None] * 3
+        for these, key, color, name in (
+            (rows, "loss", PALE, names[0]),
+            (held, "validation_loss", PALETTE[0], names[1]),
+        ):
+            x, y = [row["epoch"] for row in these], [row[key] for row in these]
+            axes.plot(x, y, ".-", color=color, linewidth=1.3, label=name)
+        place = best["epoch"], best["validation_loss"]
+        axes.plot(*place, "o", color=PALETTE[1], markersize=8, label=names[2])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("epoch (the last ones, after the best, learn from the sessions held out too)")
     axes.set_ylabel("negative log likelihood\n(nats a session)")
-    count = len({row["seed"] for row in epochs})
-    axes.set_title(f"Training of {count} network{'s' if count > 1 else ''}: lower is better")
+    axes.set_title(f"Training of {len(seeds)} network{'s' if len(seeds) > 1 else ''}")
     legend(figure, axes, columns=3)
     return figure
 

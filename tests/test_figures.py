@@ -27,9 +27,9 @@ EPOCHS = [
         "seed": 0,
         "epoch": n + 1,
         "loss": 1.45 - 0.01 * n,
-        "validation_loss": 1.43 + 0.002 * (n - 3) ** 2,
+        "validation_loss": 1.43 + 0.002 * (n - 3) ** 2 if n < 7 else None,
     }
-    for n in range(8)
+    for n in range(10)
 ]
 FIGURES = {
     "forecast": lambda frame: plots.forecast(frame, "^GSPC", "lstm"),
