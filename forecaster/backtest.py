@@ -8,7 +8,7 @@ only what came after it was trained.
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from forecaster.panel import Panel
 from forecaster.runs import Run, panel_of, versions
 from forecaster.splits import Fold, walk_forward
 from forecaster.strategy import YEAR
-from forecaster.trials import NONE, Count, Trial
+from forecaster.trials import Trial, others
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def run(
     config: RecurrentConfig | None = None,
     calibrate: bool = False,
     cost_bp: float = COST_BP,
-    tried: Count = NONE,
+    tried: Sequence[Trial] = (),
     progress: Progress = silent,
 ) -> Backtest:
     """Forecasts every session from ``start`` to ``end`` from the one before it, and scores it.
@@ -117,29 +117,47 @@ def run(
     known = found[found["log_return"].notna()]
     common = metrics.common(known)
     _warn_of_unscored(walked.tickers, known, common)
-    evaluation = evaluate(found, own, model=models[0], tried=tried, cost_bp=cost_bp)
+    config_used = {
+        "tickers": walked.tickers,
+        "scored_tickers": sorted(common["ticker"].unique()),
+        "models": list(models),
+        "start": str(found["date"].min().date()),
+        "end": str(found["date"].max().date()),
+        "refit": refit,
+        "calibrated": calibrate,
+        "folds": [_dates(fold) for fold in walked.folds],
+        "run": trained.summary if trained else None,
+        "settings": asdict(config or RecurrentConfig()),
+        "run_settings": trained.model.state().settings.get("config") if trained else None,
+        "prices_from": str(frame["date"].min().date()),
+        "prices_to": str(frame["date"].max().date()),
+        "prices_sha256": prices.digest(frame),
+        "versions": versions(),
+    }
+    return judged(walked, found, own, config_used, tried=tried, cost_bp=cost_bp)
+
+
+def judged(
+    walked: "Walk",
+    found: pd.DataFrame,
+    own: pd.DataFrame,
+    config: dict[str, Any],
+    *,
+    tried: Sequence[Trial],
+    cost_bp: float,
+) -> Backtest:
+    """The backtest of some forecasts, evaluated in the company of the other trials.
+
+    Takes the walk for its fits that did not converge, the forecasts, the prices of their tickers, the
+    config of the backtest, and the trials and the cost of :func:`run`.
+    """
+    company = others(tried, _trials(config))
+    evaluation = evaluate(found, own, model=config["models"][0], tried=company, cost_bp=cost_bp)
     return Backtest(
         forecasts=found,
         tables=evaluation.tables | {"fallbacks": walked.fallbacks},
         verdict=evaluation.verdict,
-        config={
-            "tried": tried.trials,
-            "tickers": walked.tickers,
-            "scored_tickers": sorted(common["ticker"].unique()),
-            "models": list(models),
-            "start": str(found["date"].min().date()),
-            "end": str(found["date"].max().date()),
-            "refit": refit,
-            "calibrated": calibrate,
-            "folds": [_dates(fold) for fold in walked.folds],
-            "run": trained.summary if trained else None,
-            "settings": asdict(config or RecurrentConfig()),
-            "run_settings": trained.model.state().settings.get("config") if trained else None,
-            "prices_from": str(frame["date"].min().date()),
-            "prices_to": str(frame["date"].max().date()),
-            "prices_sha256": prices.digest(frame),
-            "versions": versions(),
-        },
+        config={"tried": company.trials, **config},
     )
 
 
@@ -196,15 +214,30 @@ def walk(
     )
 
 
-def trials(backtest: Backtest, kind: str = "backtest") -> list[Trial]:
+def trials(backtest: Backtest) -> list[Trial]:
     """A trial of each model, to be recorded."""
-    config, table = backtest.config, backtest.tables["strategy"]
+    table = backtest.tables["strategy"]
+    return [
+        replace(
+            trial,
+            sharpes=(
+                table.loc[table["model"] == trial.model, "sharpe"].dropna() / np.sqrt(YEAR)
+            ).tolist(),
+        )
+        for trial in _trials(backtest.config)
+    ]
+
+
+def _trials(config: dict[str, Any]) -> list[Trial]:
+    """What is tried of each model, before anything has come of it."""
+    kind = "score" if "file" in config else "backtest"
     told = ("refit", "calibrated", "settings", "run_settings", "prices_sha256")
+    settings = {key: config[key] for key in told}
+    read = {"file_sha256": config.get("file_sha256")}  # another file is another trial
     return [
         Trial(
             kind, name, config["tickers"], config["start"], config["end"],
-            {key: config[key] for key in told},
-            (table.loc[table["model"] == name, "sharpe"].dropna() / np.sqrt(YEAR)).tolist(),
+            settings | (read if name in config.get("file_models", ()) else {}),
         )
         for name in config["models"]
     ]  # fmt: skip

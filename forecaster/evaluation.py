@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from forecaster import calibration, direction, features, metrics, significance, skill, strategy
-from forecaster.trials import NONE, Count
+from forecaster.trials import Count
 from forecaster.verdict import verdict
 
 COST_BP = 5.0
@@ -40,7 +40,7 @@ def evaluate(
     prices: pd.DataFrame,
     *,
     model: str,
-    tried: Count = NONE,
+    tried: Count,
     cost_bp: float = COST_BP,
 ) -> Evaluation:
     """Evaluates the models of a forecasts frame.
@@ -50,7 +50,7 @@ def evaluate(
     found : the forecasts frame; rows whose return is not known are left out.
     prices : the prices frame, for the ranges of the days that came.
     model : whom the verdict is on.
-    tried : the trials on these tickers and days before.
+    tried : the other trials on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     """
     shared = metrics.common(found[found["log_return"].notna()])

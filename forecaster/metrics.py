@@ -88,7 +88,8 @@ def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = np.where(n > 0, n, np.nan)
     centre = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
     half = _Z95 * np.sqrt(share * (1 - share) / n + (_Z95 / (2 * n)) ** 2) / (1 + _Z95**2 / n)
-    return centre - half, centre + half
+    # Rounding can put an end on the wrong side of the share.
+    return np.minimum(centre - half, share), np.maximum(centre + half, share)
 
 
 def common(frame: pd.DataFrame) -> pd.DataFrame:

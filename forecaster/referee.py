@@ -19,6 +19,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,11 @@ from forecaster import backtest, forecasts, metrics, prices, student
 from forecaster.backtest import Backtest
 from forecaster.config import RecurrentConfig
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
-from forecaster.evaluation import COST_BP, evaluate
+from forecaster.evaluation import COST_BP
 from forecaster.models import Progress, silent
 from forecaster.runs import versions
 from forecaster.sources.files import read_table
-from forecaster.trials import NONE, Count
+from forecaster.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ NEAR = 0.5
 
 FAR = 20.0
 """A spread of so many times that of what came is no forecast but another unit."""
+
+ROUNDING = 1e-12
+"""A completed log return smaller than this is zero, and has no sign."""
 
 KEYS = ["ticker", "model", "cutoff", "date"]
 
@@ -65,6 +69,8 @@ class Submission:
     levels: tuple[float, ...]
     """Of the quantile columns, ascending."""
     file: str
+    sha256: str
+    """Of the file's bytes."""
     layout: str
     """``frame`` or ``nixtla``"""
 
@@ -97,9 +103,9 @@ def read(path: Path) -> Submission:
         )
     levels = tuple(sorted(float(name[1:]) for name in map(str, rows) if _QUANTILE.fullmatch(name)))
     _require_something(rows, levels, path)
-    rows = _numbered(_dated(rows, path), path)
+    rows = _dated(rows, path)
     _require_sound(rows, levels, path)
-    return Submission(rows, levels, path.name, layout)
+    return Submission(rows, levels, path.name, sha256(path.read_bytes()).hexdigest(), layout)
 
 
 def score(
@@ -109,7 +115,7 @@ def score(
     models: Sequence[str] = metrics.BASELINES,
     values: str | None = None,
     cost_bp: float = COST_BP,
-    tried: Count = NONE,
+    tried: Sequence[Trial] = (),
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
 ) -> Backtest:
@@ -145,10 +151,16 @@ def score(
     clash = rows["model"].isin(list(models))
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
     ours = walked.forecasts[walked.forecasts["log_return"].notna()]
+    given = len(rows)
     rows = rows.merge(
         ours[ours["model"] == "naive"][[*_JOIN, "scale", "df", "log_return"]],
         on=_JOIN, suffixes=("", "_naive"),
     )  # fmt: skip
+    if 0 < len(rows) < given:
+        log.warning(
+            "%d rows are of days that the baselines could not forecast, and left out",
+            given - len(rows),
+        )
     if rows.empty:
         raise HistoryError(
             f"no forecast of {submission.file} is of a day that the baselines could forecast: they "
@@ -156,32 +168,28 @@ def score(
         )
     found = forecasts.concat([_completed(rows, submission), _cut(ours, submission)])
     names = list(dict.fromkeys(rows["model"]))
-    evaluation = evaluate(found, frame, model=names[0], tried=tried, cost_bp=cost_bp)
     shared = metrics.common(found)
-    return Backtest(
-        forecasts=found,
-        tables=evaluation.tables | {"fallbacks": walked.fallbacks},
-        verdict=evaluation.verdict,
-        config={
-            "file": submission.file,
-            "tried": tried.trials,
-            "tickers": tickers,
-            "scored_tickers": sorted(shared["ticker"].unique()),
-            "models": [*names, *models],
-            "start": str(found["date"].min().date()),
-            "end": str(found["date"].max().date()),
-            "refit": "yearly",
-            "calibrated": False,
-            "folds": [{k: str(v) for k, v in asdict(fold).items()} for fold in walked.folds],
-            "run": None,
-            "settings": asdict(config or RecurrentConfig()),
-            "run_settings": None,
-            "prices_from": str(frame["date"].min().date()),
-            "prices_to": str(frame["date"].max().date()),
-            "prices_sha256": prices.digest(frame),
-            "versions": versions(),
-        },
-    )
+    config_used = {
+        "file": submission.file,
+        "file_sha256": submission.sha256,
+        "file_models": names,
+        "tickers": tickers,
+        "scored_tickers": sorted(shared["ticker"].unique()),
+        "models": [*names, *models],
+        "start": str(found["date"].min().date()),
+        "end": str(found["date"].max().date()),
+        "refit": "yearly",
+        "calibrated": False,
+        "folds": [{k: str(v) for k, v in asdict(fold).items()} for fold in walked.folds],
+        "run": None,
+        "settings": asdict(config or RecurrentConfig()),
+        "run_settings": None,
+        "prices_from": str(frame["date"].min().date()),
+        "prices_to": str(frame["date"].max().date()),
+        "prices_sha256": prices.digest(frame),
+        "versions": versions(),
+    }
+    return backtest.judged(walked, found, frame, config_used, tried=tried, cost_bp=cost_bp)
 
 
 def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -204,6 +212,7 @@ def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
     below, above = quantiles[:, right - 1], quantiles[:, right]
     found = below + share * (above - below)
+    found[np.abs(found) < ROUNDING] = 0.0
     for place, level in enumerate(forecasts.LEVELS):
         if level in levels:
             found[:, place] = quantiles[:, list(levels).index(level)]
@@ -228,7 +237,8 @@ def _of_frame(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "cutoff" not in rows:
         rows["cutoff"] = None
     others = [name for name in ("mean", "volatility", *forecasts.STUDENT) if name in rows]
-    return rows[[*KEYS, *others, *sorted(quantiles, key=lambda name: float(name[1:]))]]
+    numbers = [*others, *sorted(quantiles, key=lambda name: float(name[1:]))]
+    return rows[KEYS].join(_numbered(rows[numbers], path))
 
 
 def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -253,6 +263,8 @@ def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         log.warning(
             "the models of %s have different levels; they are compared on those that all have", path
         )
+    used = [columns[level] for columns in taken.values() for level in sorted(shared)]
+    numbers = _numbered(table[used], path)
     parts = [
         pd.DataFrame(
             {
@@ -260,12 +272,12 @@ def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
                 "model": model,
                 "cutoff": table.get("cutoff"),
                 "date": table["ds"],
-                **{level: table[columns[level]] for level in sorted(shared)},
+                **{level: numbers[columns[level]] for level in sorted(shared)},
             }
         )
         for model, columns in taken.items()
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts)  # whose index still counts the rows of the file
 
 
 def _require_something(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:
@@ -303,17 +315,20 @@ def _dated(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows
 
 
-def _numbered(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    for name in rows.columns[len(KEYS) :]:
-        numbers = pd.to_numeric(rows[name], errors="coerce").astype(float)
-        wrong = ~np.isfinite(numbers.to_numpy())
+def _numbered(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
+    found = {}
+    for name, came in columns.items():
+        numbers = pd.to_numeric(came, errors="coerce").astype(float)
+        wrong = ~numbers.between(-np.inf, np.inf, inclusive="neither")
         if wrong.any():
+            value = came[wrong].iloc[0]
             raise ForecastError(
-                f"{path}: expected a number in {name}, came {rows[name].to_numpy()[wrong][0]!r} in row "
-                f"{_row(wrong)} ({int(wrong.sum()):,} such rows); fill it in or drop the row"
+                f"{path}: expected a number in {name}, came "
+                f"{'nothing' if pd.isna(value) else repr(str(value))} in row {_row(wrong)} "
+                f"({int(wrong.sum()):,} such rows); fill it in or drop the row"
             )
-        rows[name] = numbers
-    return rows
+        found[name] = numbers
+    return pd.DataFrame(found, columns.index)
 
 
 def _require_sound(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:
@@ -439,17 +454,16 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
 def _require_a_fraction(rows: pd.DataFrame, columns: list[str], file: str) -> None:
     """Refuses percent: forecasts many times as wide, or as far out, as what came."""
     came = rows["came"].abs().median()
-    for name in ("volatility", "scale"):
-        if name in rows:
-            reach = rows[name].median()
-            break
-    else:
-        spread = rows[columns].max(axis=1) - rows[columns].min(axis=1)
-        reach = spread.median() if len(columns) > 1 else rows[columns[0]].abs().median()
+    middle = rows[columns].mean(axis=1).abs().median()
+    spread = (rows[columns].max(axis=1) - rows[columns].min(axis=1)).median()
+    reach = max(
+        middle, spread, *(rows[it].median() for it in ("volatility", "scale") if it in rows)
+    )
     if came > 0 and reach > FAR * came:
         raise ForecastError(
             f"the forecasts of {file} reach {reach / came:,.0f} times as far as the returns that came "
-            f"(median {came:.4g}); if they are percent, divide by 100"
+            f"(median {came:.4g}); if they are percent, divide by 100, and if they are prices, say so "
+            "with --values prices"
         )
 
 
@@ -496,9 +510,9 @@ def _at(quantiles: np.ndarray, level: float) -> np.ndarray:
     return quantiles[:, right - 1] + share * (quantiles[:, right] - quantiles[:, right - 1])
 
 
-def _row(bad: pd.Series | np.ndarray) -> int:
+def _row(bad: pd.Series) -> int:
     """The number of the first row that is bad, from 1 below the names of columns."""
-    return int(np.argmax(np.asarray(bad))) + 1
+    return int(bad.index[bad.to_numpy(bool)][0])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -35,7 +35,10 @@ def daily(shared: pd.DataFrame, *, cost_bp: float) -> pd.DataFrame:
     model, rule, date, gross, net (simple returns, fractions) and turnover (traded that day over
     the portfolio, so 2 where all is turned round). A ticker without a forecast on a day is closed.
     ``long/flat`` holds a ticker whose P(rise) is above one half, ``long/short`` sells the others
-    short, and is flat at exactly one half.
+    short, and is flat at exactly one half. Buying and holding holds every ticker, in equal parts too.
+
+    Turnover is of changes of these parts. Not counted are the trades that bring parts back to equal
+    after prices have moved, for the rules and the market alike, and the sale after the last day.
     """
     rows = shared[["ticker", "model", "date"]].assign(
         up=forecasts.probability_of_rise(shared) - 0.5,
@@ -82,8 +85,10 @@ def performance(
         s0 = sqrt(V) ((1 - e) N⁻¹(1 - 1 / n) + e N⁻¹(1 - 1 / (n exp(1)))), e Euler's constant
 
     V is the variance of the Sharpe ratios tried; where fewer than 10 are recorded, of the Sharpe
-    ratio of a strategy without skill, 1 / (T - 1). Annual figures and drawdown are those of
-    empyrical; its Sharpe ratio divides by a standard deviation with T - 1, as ours does.
+    ratio of a strategy without skill, 1 / (T - 1). Annual figures, Sharpe ratio and drawdown, which
+    counts from 1 before the first day, are those of empyrical. The probabilistic Sharpe ratio of
+    quantstats takes bias-corrected moments, and the excess kurtosis where the paper has the
+    kurtosis; ours is the paper's.
 
     References
     ----------
@@ -137,7 +142,7 @@ def sharpe_error(sharpe: float, n: int, skew: float, kurtosis: float) -> float:
 
 def luck(trials: int, sharpes: Sequence[float], sessions: int) -> float:
     """The Sharpe ratio a session to expect of the best of so many strategies without skill."""
-    if trials < 2:
+    if trials < 2 or sessions < 2:
         return 0.0
     enough = len(sharpes) >= FEW_TRIALS
     variance = float(np.var(sharpes, ddof=1)) if enough else 1 / (sessions - 1)

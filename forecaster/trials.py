@@ -38,6 +38,11 @@ class Trial:
     sharpes: list[float] = field(default_factory=list)
     """Sharpe ratios a session of the strategies made of it."""
 
+    @property
+    def key(self) -> str:
+        """What was tried, whatever came of it."""
+        return json.dumps(asdict(self) | {"sharpes": []}, sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Count:
@@ -45,9 +50,6 @@ class Count:
 
     trials: int
     sharpes: list[float]
-
-
-NONE = Count(0, [])
 
 
 def record(home: Path, trial: Trial) -> None:
@@ -89,7 +91,7 @@ def read(home: Path) -> list[Trial]:
     return found
 
 
-def count(home: Path, tickers: Sequence[str], start: date, end: date) -> Count:
+def recorded(home: Path, tickers: Sequence[str], start: date, end: date) -> list[Trial]:
     """The trials on any of the tickers whose dates overlap; the same trial again counts once.
 
     Trying the same thing again tells nobody more, so it is no new chance to be lucky.
@@ -98,6 +100,12 @@ def count(home: Path, tickers: Sequence[str], start: date, end: date) -> Count:
     for trial in read(home):
         overlaps = trial.start <= end.isoformat() and trial.end >= start.isoformat()
         if overlaps and asked & set(trial.tickers):
-            seen[json.dumps(asdict(trial) | {"sharpes": []}, sort_keys=True)] = trial
-    sharpes = [sharpe for trial in seen.values() for sharpe in trial.sharpes]
-    return Count(len(seen), sharpes)
+            seen[trial.key] = trial
+    return list(seen.values())
+
+
+def others(tried: Sequence[Trial], own: Sequence[Trial]) -> Count:
+    """Those tried that are none of `own`, so that what is run again has the same company."""
+    known = {trial.key for trial in own}
+    rest = [trial for trial in tried if trial.key not in known]
+    return Count(len(rest), [sharpe for trial in rest for sharpe in trial.sharpes])

@@ -36,7 +36,7 @@ class Claim:
     better: bool
     seen: str
     p_value: float
-    """Two-sided, before correction."""
+    """Two-sided, but one-sided of the direction; before correction."""
     corrected: float = np.nan
 
     @property
@@ -77,6 +77,8 @@ def verdict(
             for subject in ("volatility", "mean", "direction")
             if any(claim.subject == subject for claim in claims)
         ),
+        *["Direction: its median never changes its sign, so there is nothing to test."]
+        * all(claim.subject != "direction" for claim in claims),
         f"Intervals: {_intervals(model, coverage)}.",
         f"{_use(claims, _kept(model, coverage))}",
         f"({len(claims)} tests, Diebold–Mariano and Pesaran–Timmermann, at the {LEVEL:.0%} level "

@@ -118,6 +118,13 @@ def test_wilson_equals_statsmodels(count, n):
     np.testing.assert_allclose(np.ravel(ends), expected, atol=1e-12)
 
 
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_a_wilson_interval_holds_the_share(n, part):
+    share = round(part * n) / n
+    low, high = metrics.wilson(np.array([share]), np.array([n / 3]))
+    assert low[0] <= share <= high[0]
+
+
 def test_losses_by_hand():
     made = frame(log_return=(0.01, -0.02, 0.0, np.nan), location=0.0, scale=0.01)
     made.loc[:1, "q0.5"] = [0.001, 0.001]

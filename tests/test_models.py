@@ -553,6 +553,17 @@ def test_prices_that_do_not_move_have_forecasts(name):
     assert len(model.forecast(Panel((still,)), still.dates[300], still.dates[-1])) == 101
 
 
+def test_volatilities_that_har_cannot_be_fitted_to_are_counted(caplog):
+    still = history_of(np.append(np.nan, np.zeros(400)))
+    model, again = create("har"), create("har")
+    with caplog.at_level(logging.WARNING):
+        model.fit(Panel((still,)), still.dates[300])
+    assert f"har did not converge on AAA up to {still.dates[300]}" in caplog.text
+    assert model.fallbacks == ("AAA",)
+    again.restore(model.state())
+    assert again.fallbacks == ("AAA",)
+
+
 # Trees.
 
 

@@ -196,6 +196,63 @@ def test_bad_files_are_explained_in_one_line(score, har, spoil, words):
     assert "\n" not in str(e.value)
 
 
+def test_a_bad_cell_is_told_by_the_names_and_rows_of_the_file(score, har):
+    table = nixtla(har)
+    table["Theta"], table["Theta-lo-80"] = table["AutoX"], table["AutoX-lo-80"]
+    table["Theta-hi-80"] = table["AutoX-hi-80"]
+    crossed, empty = table.copy(), table.copy()
+    crossed.loc[6, "Theta-hi-80"] = 1.0
+    empty.loc[4, "Theta-hi-80"] = np.nan
+    with pytest.raises(ForecastError, match="cross, the first row 7, AAA by Theta"):
+        score(crossed)
+    with pytest.raises(ForecastError, match="number in Theta-hi-80, came nothing in row 5"):
+        score(empty)
+
+
+def test_prices_of_a_penny_stock_are_not_taken_for_returns(world, tmp_path):
+    names = ["open", "high", "low", "close", "adj_close"]
+    penny = world[world["ticker"] == "AAA"].assign(**{n: world[n] / 400 for n in names})
+    days = penny.iloc[600:640]
+    table = days[["ticker", "date"]].assign(point=days["close"].to_numpy())
+    table.to_csv(tmp_path / "penny.csv", index=False)
+    assert days["close"].max() < referee.NEAR
+    with pytest.raises(ForecastError, match="if they are prices, say so"):
+        referee.score(referee.read(tmp_path / "penny.csv"), penny)
+
+
+def test_days_that_the_baselines_cannot_forecast_are_counted(score, world, caplog):
+    days = world["date"].unique()[120:124]  # CCC has begun 30 sessions before
+    table = world.loc[world["date"].isin(days), ["ticker", "date"]].assign(point=0.0)
+    with caplog.at_level(logging.WARNING):
+        found = score(table, models=["naive"])
+    assert "4 rows are of days that the baselines could not forecast" in caplog.text
+    assert set(found.forecasts["ticker"]) == {"AAA", "BBB"}
+
+
+def test_a_median_made_up_from_symmetric_quantiles_has_no_sign(score, har):
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], models=["naive"])
+    assert (told(found, "mine")["q0.5"] == 0).all()
+    assert (told(found, "naive")["q0.5"] == 0).all()
+    assert "its median never changes its sign" in found.verdict
+
+
+def test_one_day_can_be_scored_though_little_can_be_said(score, har):
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1], models=["naive"])
+    assert "Nothing can be said of mine" in found.verdict
+
+
+def test_another_file_of_the_same_name_is_another_trial(score, har):
+    table = har[["ticker", "cutoff", "date"]]
+    one, other = (
+        backtest.trials(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
+    )
+    keys = [{trial.model: trial.key for trial in its} for its in (one, other)]
+    assert keys[0]["mine"] != keys[1]["mine"]
+    assert keys[0]["naive"] == keys[1]["naive"]
+    again = score(table.assign(point=0.0), models=["naive"], tried=[*one, *other])
+    assert again.config["tried"] == 1  # the other file
+
+
 def test_returns_called_prices_are_refused(score, har):
     with pytest.raises(ForecastError, match="look like returns: say --values returns"):
         score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], values="prices")

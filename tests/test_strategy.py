@@ -80,6 +80,13 @@ def test_performance_by_hand():
     )
 
 
+def test_one_day_has_a_return_and_no_ratio():
+    table = days(np.array([[0.01]]), np.array([[0.001]]), 0)["lstm", "long/flat"]
+    row = strategy.performance(table, cost_bp=0, trials=4).iloc[0]
+    assert row["total_return"] == pytest.approx(np.expm1(0.01))
+    assert row[["sharpe", "psr", "dsr"]].isna().all()
+
+
 def test_more_trials_deflate_more():
     rng = np.random.default_rng(2)
     table = days(*(0.01 * rng.standard_t(5, (2, 250, 2))), 0)["(market)", "buy and hold"]

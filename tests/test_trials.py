@@ -32,14 +32,16 @@ def test_writers_at_once_lose_nothing(tmp_path):
 
 
 def test_what_counts_is_what_shares_a_ticker_and_a_day(tmp_path):
-    assert trials.count(tmp_path, ["AAPL"], *SPAN) == trials.NONE
+    assert trials.recorded(tmp_path, ["AAPL"], *SPAN) == []
     trials.record(tmp_path, trial(sharpes=[0.01, 0.02]))
     trials.record(tmp_path, trial(sharpes=[0.01, 0.02]))  # the same again
     trials.record(tmp_path, trial(model="gru", sharpes=[0.03]))
     trials.record(tmp_path, trial(tickers=["MSFT"]))
     trials.record(tmp_path, trial(start="2008-01-02", end="2009-01-02"))
-    found = trials.count(tmp_path, ["AAPL", "IBM"], *SPAN)
-    assert found == trials.Count(2, [0.01, 0.02, 0.03])
+    found = trials.recorded(tmp_path, ["AAPL", "IBM"], *SPAN)
+    assert trials.others(found, []) == trials.Count(2, [0.01, 0.02, 0.03])
+    # What is run again is not its own company, whatever came of it.
+    assert trials.others(found, [trial(sharpes=[0.5])]) == trials.Count(1, [0.03])
 
 
 def test_a_torn_line_costs_that_line_only(tmp_path):

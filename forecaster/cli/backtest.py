@@ -128,15 +128,15 @@ def backtest(
             tried=_tried(options.folder(home), asked, options.day(start), options.day(end)),
             progress=progress,
         )
-        keep(found, folder, options.folder(home), kind="backtest")
+        keep(found, folder, options.folder(home))
     tell(found, folder, as_json=as_json, open_=open_)
 
 
-def keep(found: Any, folder: Path, home: Path, *, kind: str) -> None:
+def keep(found: Any, folder: Path, home: Path) -> None:
     """Writes down the trials, then the results in place of those that were in the folder."""
     from forecaster import backtest, disk, report, runs, trials
 
-    for trial in backtest.trials(found, kind):
+    for trial in backtest.trials(found):
         trials.record(home, trial)
     with disk.replacing_folder(folder) as temporary:
         backtest.write(found, temporary)
@@ -180,7 +180,7 @@ def _tried(home: Path, tickers: list[str], start: date | None, end: date | None)
     """What was tried on these tickers and days; the registry of every command counts."""
     from forecaster import trials
 
-    return trials.count(home, tickers, start or date.min, end or date.max)
+    return trials.recorded(home, tickers, start or date.min, end or date.max)
 
 
 def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -> Any:

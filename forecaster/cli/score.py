@@ -71,8 +71,8 @@ def score(
             models=names,
             values=values,
             cost_bp=cost,
-            tried=trials.count(place, asked, dates.min(), dates.max()),
+            tried=trials.recorded(place, asked, dates.min(), dates.max()),
             progress=progress,
         )
-        backtest_command.keep(found, folder, place, kind="score")
+        backtest_command.keep(found, folder, place)
     backtest_command.tell(found, folder, as_json=as_json, open_=open_)

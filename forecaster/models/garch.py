@@ -154,12 +154,16 @@ def fits(
         zip(tasks, jobs.ordered(fit, tasks), strict=True), start=1
     ):
         if not converged:
-            log.warning(
-                "%s did not converge on %s up to %s; fixed parameters stand in for it",
-                model, task.ticker, task.last,
-            )  # fmt: skip
+            warn_of_fallback(model, task.ticker, task.last)
         progress(done, len(tasks), f"{model} {task.ticker}")
         yield task.ticker, fitted, converged
+
+
+def warn_of_fallback(model: str, ticker: str, last: np.datetime64) -> None:
+    """Says whose fit did not converge."""
+    log.warning(
+        "%s did not converge on %s up to %s; fixed parameters stand in for it", model, ticker, last
+    )
 
 
 def estimate(model: Any) -> Any:

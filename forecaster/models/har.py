@@ -25,10 +25,14 @@ from forecaster.models import (
     silent,
     too_short,
 )
+from forecaster.models.garch import warn_of_fallback
 from forecaster.panel import History, Panel, Spread, forecasts_of
 
 HORIZONS = (1, 5, 22)
 """Sessions: a day, a week, a month."""
+
+STAND_IN = (0.0, 0.0, 0.0, 1.0)
+"""Coefficients where volatilities do not vary enough for a fit: last month's volatility goes on."""
 
 LEAST_SHARE = 0.1
 """A session's volatility counts as at least this share of the EWMA's: a logarithm of 0 has no end."""
@@ -47,9 +51,9 @@ class Har:
     """A per-ticker linear model of log volatility."""
 
     name = "har"
-    fallbacks: tuple[str, ...] = ()
 
     def __init__(self) -> None:
+        self.fallbacks: tuple[str, ...] = ()
         self._fitted: dict[str, np.ndarray] = {}  # four coefficients, scale, df
 
     def fit(
@@ -60,12 +64,16 @@ class Har:
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
         """Fits each ticker by least squares, then the Student-t by maximum likelihood."""
-        self._fitted = {}
+        self._fitted, fallbacks = {}, []
         for done, history in enumerate(panel.histories, start=1):
             known = history.count_until(until)
             if known > MIN_SESSIONS:
-                self._fitted[history.ticker] = _fit(history, known)
+                self._fitted[history.ticker], solved = _fit(history, known)
+                if not solved:
+                    fallbacks.append(history.ticker)
+                    warn_of_fallback(self.name, history.ticker, history.dates[known - 1])
             progress(done, len(panel.histories), f"{self.name} {history.ticker}")
+        self.fallbacks = tuple(fallbacks)
         if not self._fitted:
             raise too_short(self.name, panel, until, MIN_SESSIONS + 1)
 
@@ -85,7 +93,8 @@ class Har:
     def state(self) -> State:
         """Coefficients, scale and df by ticker."""
         return State(
-            {"har": np.array(list(self._fitted.values()))}, {"tickers": list(self._fitted)}
+            {"har": np.array(list(self._fitted.values()))},
+            {"tickers": list(self._fitted), "fallbacks": list(self.fallbacks)},
         )
 
     def restore(self, state: State) -> None:
@@ -96,19 +105,24 @@ class Har:
         if not ((rows[:, -2] > 0) & (rows[:, -1] > 2)).all():
             raise ValueError("expected scales above 0 and df above 2")
         self._fitted = dict(zip(tickers, rows, strict=True))
+        self.fallbacks = tuple(state.settings.get("fallbacks", ()))
 
     def export(self, folder: Path) -> None:
         """There is no other format."""
 
 
-def _fit(history: History, known: int) -> np.ndarray:
+def _fit(history: History, known: int) -> tuple[np.ndarray, bool]:
+    """Four coefficients, scale and df, and whether least squares had one solution."""
     logs = regressors(history)[:known]
     # The first month's averages are of less than a month.
     before, after = logs[HORIZONS[-1] : -1], logs[HORIZONS[-1] + 1 :, 1]
-    coefficients, *_ = np.linalg.lstsq(before, after, rcond=None)
+    coefficients, _, rank, _ = np.linalg.lstsq(before, after, rcond=None)
+    solved = bool(rank == before.shape[1])
+    if not solved:
+        coefficients = np.array(STAND_IN)
     returns = history.log_returns[HORIZONS[-1] + 1 : known]
     scale, df = student.fit(returns / _width(before, coefficients))
-    return np.array([*coefficients, scale, df])
+    return np.array([*coefficients, scale, df]), solved
 
 
 def _width(logs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
