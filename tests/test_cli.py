@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pty
 import re
@@ -449,6 +450,82 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "predict" in done.stdout
+
+
+def test_explain_tells_what_made_the_forecast_of_predict(forecast, home, tmp_path):
+    figure = tmp_path / "explain.png"
+    words = ("^GSPC", "--run", "small", "--date", "2006-11-30", "--home", home, "--quiet")
+    document = forecast("explain", *words, "--out", figure, "--json").json
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    predicted = forecast(
+        "predict", "^GSPC", "--run", "small", "--as-of", "2006-11-30", "--home", home, "--json"
+    ).json["forecasts"][0]
+    for name in ("ticker", "cutoff", "date", "volatility"):
+        assert document[name] == predicted[name]
+    ratio = document["volatility"] / document["ewma_volatility"]
+    calm = document["calm"]["volatility"] / document["calm"]["ewma_volatility"]
+    effects = sum(row["effect"] for row in document["features"])
+    assert effects == pytest.approx(math.log(ratio / calm), abs=1e-4)
+    assert len(document["units"]["half_life"]) == 4
+    assert len(document["lags"]["shock"]["network"]) == 120
+    assert {(row["caller"], row["called"]) for row in document["ablation"]} == {
+        (caller, called)
+        for caller in ("features by permutation", "features by attribution", "lags by attribution")
+        for called in ("most", "least")
+    }
+
+
+def test_explain_prints_tables_and_how_to_train_what_is_missing(forecast, home, tmp_path):
+    for folder in ("prices", "runs/small"):
+        shutil.copytree(home / folder, tmp_path / folder)
+    figure = tmp_path / "explain.svg"
+    words = ("explain", "^gspc", "--home", tmp_path, "--out", figure)
+    result = forecast(*words)
+    assert result.code == 0, result.err
+    for word in ("moved volatility", "gjr expected", "gradient: lstm", "half-lives", "^GSPC"):
+        assert word in result.out
+    said = "forecast train ^GSPC ^IXIC --model rnn --until 2005-12-30"
+    assert said in result.out
+    svg = figure.read_bytes()
+    forecast(*words)
+    assert figure.read_bytes() == svg  # the same command twice gives the same file
+    assert "<dc:date>" not in svg.decode()
+
+
+def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
+    def explain(*words):
+        return forecast("explain", *words, "--home", home)
+
+    assert_refused(explain("XYZ"), 1, "not stored: XYZ")
+    assert_refused(explain("^GSPC", "--run", "smal"), 1, "there is no run 'smal'")
+    assert_refused(explain("^GSPC", "--date", "2004-05-28", "--run", "small"), 1, "2005-12-30")
+    assert_refused(explain("^GSPC", "--date", "1999-02-01", "--run", "small"), 1, "needs 60")
+    assert_refused(explain("^GSPC", "--out", "figure.jpg"), 2, ".png, .svg or .pdf", "figure.jpg")
+    assert_refused(explain("@list"), 2, "one ticker")
+    assert_refused(forecast("explain", "^GSPC", "--home", tmp_path), 1, "there is no run in")
+    words = ("--model", "naive", "--until", "2005-12-30", "--run", "plain", "--home", home)
+    assert forecast("train", *words, "--quiet").code == 0
+    assert_refused(explain("^GSPC", "--run", "plain"), 2, "lstm, gru, rnn", "naive")
+    # A later run of something else does not stand in the way of the latest that has a network.
+    assert forecast("explain", "^GSPC", "--home", home, "--json", "--quiet").json["run"] != "plain"
+    shutil.rmtree(home / "runs" / "plain")
+
+
+def test_explain_needs_no_tensorflow_and_says_how_to_see_a_figure_without_a_display(home):
+    words = ["explain", "^GSPC", "--run", "small", "--open", "--quiet", "--home", str(home)]
+    code = (
+        "import sys; from forecaster.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: print([m for m in sys.modules if m.split('.')[0] in "
+        "('tensorflow', 'keras', 'sklearn', 'yfinance')], file=sys.stderr)"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    said, heavy = done.stderr.strip().splitlines()
+    assert "--out FILE.png draws it" in said
+    assert heavy == "[]"
 
 
 def test_predict_needs_no_tensorflow(home):

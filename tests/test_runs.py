@@ -90,7 +90,7 @@ def test_each_ticker_is_forecast_from_its_own_last_session(world, trained):
 def test_what_was_trained_on_cannot_be_forecast(world, trained, until):
     run = trained("naive")
     runs.predict(run, world, tickers=["AAA"], as_of=until)
-    with pytest.raises(HistoryError, match=f"trained on sessions up to {until}.*later --as-of"):
+    with pytest.raises(HistoryError, match=f"trained on sessions up to {until}.*later date"):
         runs.predict(run, world, tickers=["AAA"], as_of=until - timedelta(days=1))
 
 

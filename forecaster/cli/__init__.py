@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from forecaster import __version__
-from forecaster.cli import audit, backtest, data, models, output, plot, score
+from forecaster.cli import audit, backtest, data, explain, models, output, plot, score
 from forecaster.errors import ForecastError
 
 INTERRUPTED = 130
@@ -32,6 +32,7 @@ app.command("train")(models.train)
 app.command("predict")(models.predict)
 app.command("backtest")(backtest.backtest)
 app.command("plot")(plot.plot)
+app.command("explain")(explain.explain)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("runs")(models.runs)

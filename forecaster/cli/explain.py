@@ -1,0 +1,257 @@
+"""``forecast explain``."""
+
+from datetime import datetime
+from math import exp
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forecaster.cli import figures, options, output
+from forecaster.cli import models as model_commands
+from forecaster.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from forecaster.explain import Explanation
+    from forecaster.runs import Run
+
+SHOWN_FEATURES = 12
+SHOWN_LAGS = (1, 2, 3, 5, 10, 21, 42, 63, 120)
+
+
+def explain(
+    ticker: Annotated[
+        str,
+        typer.Argument(
+            help="Whose forecast.", show_default=False, autocompletion=options.complete_tickers
+        ),
+    ],
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=options.DAY,
+            metavar="YYYY-MM-DD",
+            help="Last date the forecast may use; by default the last stored.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="Name of a run of lstm, gru or rnn; by default the latest.",
+            show_default=False,
+            autocompletion=options.complete_runs,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Draw the figure to this PNG, SVG or PDF.", show_default=False),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the figure in a window.")] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show what the network did for a forecast: its gates, its memory, what moved it.
+
+    Runs of the other cells that were trained on the same prices are compared with.
+
+    Example: forecast explain ^GSPC --date 2018-12-31 --out explain.png
+    """
+    from forecaster import explain, runs
+
+    output.start(quiet=quiet, verbose=verbose)
+    if out is not None:
+        figures.check(out)
+    place = options.folder(home)
+    trained = _run(place, run)
+    explain.recurrent(trained)  # says so at once if it is none
+    if ticker.startswith("@"):
+        raise UsageError(f"expected one ticker, got the list {ticker}")
+    frame, (asked,) = model_commands.prices_for(trained, place, [ticker])
+    with output.progress(quiet=quiet) as progress:
+        found = explain.of(
+            trained,
+            frame,
+            ticker=asked,
+            as_of=options.day(date),
+            others=runs.readable(place),
+            progress=progress,
+        )
+    if out is not None:
+        from forecaster import anatomy
+
+        figures.save(anatomy.overview(found), out)
+    if as_json:
+        output.dump(explain.document(found) | {"figure": str(out) if out else None})
+    else:
+        _print(found)
+        if out is not None:
+            output.say(f"Figure: {out}")
+    if open_:
+        _show(found)
+
+
+def _run(home: Path, name: str | None) -> "Run":
+    """The run of that name, or the latest that can be explained."""
+    from forecaster import runs
+    from forecaster.models.training import CELLS
+
+    if name is not None:
+        return runs.load(home, name)
+    there = runs.readable(home)
+    found = next((run for run in there if run.model.name in CELLS), None)
+    if found:
+        return found
+    if not there:
+        return runs.load(home)  # which says that there is none, or what is wrong with it
+    raise BundleError(
+        f"there is no run of {', '.join(CELLS)} in {home / 'runs'}, whose insides could be explained; "
+        "`forecast train` makes one"
+    )
+
+
+def _show(found: "Explanation") -> None:
+    if figures.can_show():
+        from forecaster import anatomy
+
+        figures.show([("explain", anatomy.overview(found))])
+    else:
+        typer.echo("no display here to open a window on; --out FILE.png draws it", err=True)
+
+
+def _print(found: "Explanation") -> None:
+    row, attribution = found.forecast.iloc[0], found.attribution
+    output.say(
+        f"{row['ticker']}: run {found.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
+        f"volatility of {row['volatility']:.2%} for {row['date']:%Y-%m-%d}, the EWMA volatility of "
+        f"{found.ewma:.2%} times {row['volatility'] / found.ewma:.3f}. The latter is the network's part; "
+        f"it would be {exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made "
+        "by these features (in logarithms, which add up):"
+    )
+    _print_features(found)
+    _print_lags(found)
+    for text in (_units(found), _compared(found), _checked(found)):
+        output.say(text)
+
+
+def _print_features(found: "Explanation") -> None:
+    attribution, worth = found.attribution, found.importance
+    effects = attribution.by_feature
+    ranked = sorted(range(len(effects)), key=lambda i: -abs(effects[i]))
+    shown, rest = ranked[:SHOWN_FEATURES], ranked[SHOWN_FEATURES:]
+    by_name = None if worth is None else worth.set_index("feature")
+    rows = []
+    for i in shown:
+        name = attribution.features[i]
+        shuffled = "–"
+        if by_name is not None:
+            shuffled = f"{by_name['crps'][name]:+.2%} ± {by_name['error'][name]:.2%}"
+        rows.append(
+            [
+                name,
+                f"{attribution.inputs[-1, i]:+.2f}",
+                f"{attribution.baseline[i]:+.2f}",
+                f"{100 * effects[i]:+.2f}%",
+                shuffled,
+            ]
+        )
+    if rest:
+        others = 100 * sum(effects[i] for i in rest)
+        rows.append([f"{len(rest)} others", "", "", f"{others:+.2f}%", ""])
+    rows.append(["all", "", "", f"{100 * effects.sum():+.2f}%", ""])
+    output.table(["feature", "today", "calm", "moved volatility", "CRPS if shuffled"], rows)
+
+
+def _print_lags(found: "Explanation") -> None:
+    memory, name = found.memory, found.run.model.name
+    columns = {f"shock: {name}": memory.network}
+    if memory.garch:
+        columns |= {"gjr": memory.garch_path, "gjr expected": memory.garch_expected}
+    gradients = {f"gradient: {cell}": sizes for cell, sizes in found.gradients.items()}
+    output.table(
+        ["lag", *columns, *gradients],
+        [
+            [
+                str(lag),
+                *(_cell(values, lag, "+.1%") for values in columns.values()),
+                *(_cell(sizes, lag, ".1e") for sizes in gradients.values()),
+            ]
+            for lag in SHOWN_LAGS
+        ],
+        left=0,
+    )
+
+
+def _cell(values: "np.ndarray", lag: int, form: str) -> str:
+    known = lag <= len(values) and values[lag - 1] == values[lag - 1]
+    return format(values[lag - 1], form) if known else "–"
+
+
+def _units(found: "Explanation") -> str:
+    """How long the units remember."""
+    import numpy as np
+
+    from forecaster.explain import KEEPER, SHOCK, recurrent
+
+    model, name = recurrent(found.run), found.run.model.name
+    legend = (
+        "today and calm: in standard deviations from the training's mean. "
+        f"shock: how much wider the forecast is for a fall of {SHOCK:g} volatilities so many sessions "
+        "ago than for no move; gjr: the same of GARCH with later returns as they were, and as they are "
+        "then to be expected (closed form). gradient: of the log forecast volatility by a session's "
+        "inputs, per standard deviation."
+    )
+    if name not in KEEPER:
+        return f"{legend} A plain cell has no gate that keeps a memory, so no half-lives."
+    low, middle, high = np.quantile(found.activity.half_lives, [0, 0.5, 1])
+    which = "" if len(model.networks) == 1 else f" of the first of {len(model.networks)} networks"
+    return (
+        f"{legend} The {len(found.activity.half_lives)} units{which} have half-lives of {low:.1f} to "
+        f"{high:.1f} sessions, half of them below {middle:.1f}: ln 0.5 / ln of the mean {KEEPER[name]}."
+    )
+
+
+def _compared(found: "Explanation") -> str:
+    """Which runs the gradients are of, and how to get those that are missing."""
+    from forecaster.models.training import CELLS
+
+    runs = ", ".join(f"{cell} of run {run}" for cell, run in found.compared.items())
+    missing = [cell for cell in CELLS if cell not in found.compared]
+    if not missing:
+        return f"Gradients: {runs}."
+    few = len(found.run.tickers) <= 5
+    words = " ".join(found.run.tickers) if few else "with the same tickers"
+    commands = " and ".join(
+        f"`forecast train {words} --model {cell} --until {found.run.until}`" for cell in missing
+    )
+    return (
+        f"Gradients: {runs}. No {' or '.join(missing)} was trained alike, on the same prices and "
+        f"settings: {commands}."
+    )
+
+
+def _checked(found: "Explanation") -> str:
+    """What taking away the features and lags called important cost, and the others."""
+    from forecaster.attribution import MIN_SCORED
+
+    table, scored = found.ablation, found.scored
+    if table is None:
+        return (
+            f"Importance in CRPS needs {MIN_SCORED} sessions after the training span whose outcome was "
+            f"known, and there are {len(scored)}."
+        )
+    costs = table.set_index(["caller", "called"])["crps"].round(4) + 0.0  # no -0.00%
+    said = "; ".join(
+        f"{caller}: {costs[caller, 'most']:+.2%} for the most important, "
+        f"{costs[caller, 'least']:+.2%} for the least"
+        for caller in table["caller"].unique()
+    )
+    return (
+        f"CRPS over {len(scored):,} sessions, {scored[0]} to {scored[-1]}. Checked by taking away what "
+        f"was called important: {said}."
+    )
