@@ -287,15 +287,14 @@ def without_lags(
         there = [lag for lag in lags if lag <= len(x)]
         x[[len(x) - lag for lag in there]] = 0
         inputs.append(x)
-    spread = student_of(
-        model.outputs_of(inputs, [slice(-1, None)] * len(inputs)), history.volatility[index]
-    )
+    spread = student_of(outputs_after(model, inputs), history.volatility[index])
     return student.crps(history.next_returns[index], *spread)
 
 
 def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> np.ndarray:
     """The head's outputs at the end of each series of scaled inputs: (series, 3)."""
-    return model.outputs_of(inputs, [slice(-1, None)] * len(inputs))
+    chunks = [inputs[i : i + cell.CHUNK] for i in range(0, len(inputs), cell.CHUNK)]
+    return np.concatenate([model.outputs_of(its, [slice(-1, None)] * len(its)) for its in chunks])
 
 
 def ablation(
