@@ -1,14 +1,15 @@
 """What the papers of the project say is so."""
 
+import ast
 import inspect
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import typer
 
 import forecaster
+from forecaster import api
 from forecaster.cli import app
 from forecaster.models import REGISTRY
 
@@ -54,12 +55,31 @@ def test_readme_links_lead_somewhere():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_readme_documents_every_function_of_the_api_with_its_parameters():
+    for name in api.__all__:
+        (words,) = re.findall(rf"^\| `api\.{name}\((.*?)\)`", README, flags=re.MULTILINE)
+        parameters = inspect.signature(getattr(api, name)).parameters
+        for word in words.split(", "):
+            assert word.rstrip("=") in parameters, (name, word)
+            keyword = parameters[word.rstrip("=")].kind is inspect.Parameter.KEYWORD_ONLY
+            assert keyword == word.endswith("="), (name, word)
+        for section in ("Parameters", "Returns", "Raises"):
+            assert section in inspect.getdoc(getattr(api, name)), (name, section)
+
+
 def test_python_in_the_readme_names_what_there_is():
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    used = re.findall(r"\b(runs|backtest|sources)\.(\w+)", code)
-    assert used
-    for module, attribute in used:
-        assert hasattr(import_module(f"forecaster.{module}"), attribute)
+    called = [
+        (node.func.attr, node)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and getattr(node.func.value, "id", "") == "api"
+    ]
+    assert {name for name, _ in called} == set(api.__all__)
+    for name, call in called:
+        keywords = {word.arg: None for word in call.keywords}
+        inspect.signature(getattr(api, name)).bind(*call.args, **keywords)
 
 
 def test_changelog_has_the_version():

@@ -1,0 +1,273 @@
+"""Forecaster from Python: five functions that take and return the two frames.
+
+======================  =====================================================================
+:func:`fetch`           prices frame from Yahoo, the sample or a file
+:func:`train`           prices frame -> run
+:func:`backtest`        prices frame, and a run if there is one -> forecasts frame and verdict
+:func:`predict`         run, prices frame -> forecasts frame
+:func:`explain`         run, prices frame -> what the network did for a forecast
+======================  =====================================================================
+
+The prices frame has a row for each ticker and session, in the columns of
+:data:`forecaster.prices.COLUMNS`; the forecasts frame one for each ticker, model and cutoff (see
+:mod:`forecaster.forecasts`). Nothing is written to disk, and importing this module loads nothing
+heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. What can be mended is raised as a
+:class:`forecaster.errors.ForecastError` whose message says how.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecaster.errors import HistoryError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.backtest import Backtest
+    from forecaster.config import RecurrentConfig
+    from forecaster.explain import Explanation
+    from forecaster.runs import Run
+
+__all__ = ["backtest", "explain", "fetch", "predict", "train"]
+
+Day = date | str
+
+
+def fetch(
+    tickers: Sequence[str] | None = None,
+    *,
+    source: str | Path = "yahoo",
+    start: Day | None = None,
+    end: Day | None = None,
+) -> "pd.DataFrame":
+    """Get daily prices, cleaned and checked.
+
+    Parameters
+    ----------
+    tickers : Yahoo's names (``AAPL``, ``^GSPC``); all that the source has by default, which Yahoo
+        has too many of.
+    source : ``yahoo``, ``sample`` (two indices, offline), or the path of a CSV or Parquet file.
+    start, end : the first and the last date wanted.
+
+    Returns
+    -------
+    The prices frame, sorted by ticker and date.
+
+    Raises
+    ------
+    SourceError : the source could not be read, or has no prices of a ticker.
+    PricesError : the prices of a ticker break a rule that cleaning cannot mend.
+    UsageError : no tickers for Yahoo, or a date that is none.
+    """
+    import pandas as pd
+
+    from forecaster import prices, sources
+
+    _require_list("tickers", tickers)
+    if source == "yahoo" and not tickers:
+        raise UsageError("name the tickers to fetch from Yahoo, or another source")
+    frames = []
+    for _, outcome in sources.load(str(source), tickers, start=_day(start), end=_day(end)):
+        if isinstance(outcome, Exception):
+            raise outcome
+        frames.append(outcome)
+    return prices.check(pd.concat(frames, ignore_index=True))
+
+
+def train(
+    prices: "pd.DataFrame",
+    *,
+    model: str = "lstm",
+    until: Day | None = None,
+    name: str | None = None,
+    config: "RecurrentConfig | None" = None,
+) -> "Run":
+    """Fit a model on all tickers of a prices frame.
+
+    Parameters
+    ----------
+    prices : the prices frame.
+    model : ``lstm``, ``gru``, ``rnn``, ``trees``, ``gjr``, ``egarch``, ``garch``, ``har``, ``ewma``,
+        ``drift`` or ``naive``.
+    until : the last date to learn from; the last there is by default.
+    name : of the run; ``MODEL-DATE`` by default.
+    config : settings of the recurrent models.
+
+    Returns
+    -------
+    The run; :func:`forecaster.runs.save` keeps it, :func:`forecaster.runs.load` has it back.
+
+    Raises
+    ------
+    HistoryError : ``until`` is not within the prices, or there are too few sessions before it.
+    PricesError : the prices break a rule of the prices frame.
+    UsageError : there is no such model, or a date is none.
+    """
+    from forecaster import runs
+
+    checked = _checked(prices)
+    return runs.train(checked, model=model, name=name, until=_day(until), config=config)
+
+
+def backtest(
+    prices: "pd.DataFrame",
+    models: Sequence[str] = ("lstm", "gjr", "naive"),
+    *,
+    run: "Run | None" = None,
+    tickers: Sequence[str] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+    refit: str | int = "yearly",
+    config: "RecurrentConfig | None" = None,
+) -> "Backtest":
+    """Forecast history with several models, each session from the one before, and compare them.
+
+    Parameters
+    ----------
+    prices : the prices frame.
+    models : their names; the verdict is on the first.
+    run : stands for its model as it is, and forecasts only what came after it was trained.
+    tickers : whose sessions to forecast; all of the prices by default.
+    start, end : first and last date forecast; by default all after the run's training span, or
+        the last three years.
+    refit : how often the models without a run are fitted: ``never``, ``yearly`` or every so many
+        sessions.
+    config : settings of the recurrent models that are fitted here.
+
+    Returns
+    -------
+    Its ``forecasts`` are the forecasts frame of all models, ``scores`` and ``tables`` what the
+    statistics say, ``verdict`` says it in words.
+
+    Raises
+    ------
+    HistoryError : a ticker is not in the prices, there is too little history, or the run has seen
+        what it is asked to forecast.
+    PricesError : the prices break a rule of the prices frame.
+    UsageError : there is no such model, one is named twice, or a date is none.
+    """
+    from forecaster import backtest
+    from forecaster.splits import schedule
+
+    _require_list("models", models)
+    checked = _checked(prices)
+    return backtest.run(
+        checked,
+        list(models),
+        trained=run,
+        tickers=_asked(checked, tickers),
+        start=_day(start),
+        end=_day(end),
+        refit=schedule(str(refit)),
+        config=config,
+    )
+
+
+def predict(
+    run: "Run",
+    prices: "pd.DataFrame",
+    *,
+    tickers: Sequence[str] | None = None,
+    as_of: Day | None = None,
+) -> "pd.DataFrame":
+    """Forecast the next session of each ticker.
+
+    Parameters
+    ----------
+    run : a trained model.
+    prices : the prices frame of the tickers, and of those that the run was trained on.
+    tickers : whose sessions; all of the prices by default.
+    as_of : the last date that the forecasts may use; the last there is by default.
+
+    Returns
+    -------
+    The forecasts frame, a row for each ticker: mean, volatility and 23 quantiles of the log
+    return as fractions; :func:`forecaster.forecasts.summary` says them as prices.
+
+    Raises
+    ------
+    HistoryError : a ticker is not in the prices or has too little history, or what is to be forecast
+        was in the training span.
+    PricesError : the prices break a rule of the prices frame.
+    UsageError : a date is none.
+    """
+    from forecaster import runs
+
+    checked = _checked(prices)
+    return runs.predict(run, checked, tickers=_asked(checked, tickers), as_of=_day(as_of))
+
+
+def explain(
+    run: "Run",
+    prices: "pd.DataFrame",
+    ticker: str,
+    *,
+    as_of: Day | None = None,
+    others: Sequence["Run"] = (),
+) -> "Explanation":
+    """Say what a recurrent network did for the forecast of a ticker's next session.
+
+    Parameters
+    ----------
+    run : of ``lstm``, ``gru`` or ``rnn``.
+    prices : the prices frame of the ticker, and of those that the run was trained on.
+    as_of : the last date that the forecast may use; the last there is by default.
+    others : runs of the other cells, trained on the same prices, to compare gradients with.
+
+    Returns
+    -------
+    Its ``forecast`` is the row of the forecasts frame; ``activity``, ``memory``, ``gradients`` and
+    ``attribution`` are arrays. :mod:`forecaster.anatomy` draws them.
+
+    Raises
+    ------
+    HistoryError, PricesError : as :func:`predict`.
+    UsageError : the run's model is not a recurrent network, or a date is none.
+    """
+    from forecaster import explain
+
+    checked = _checked(prices)
+    (asked,) = _asked(checked, [ticker])
+    return explain.of(run, checked, ticker=asked, as_of=_day(as_of), others=others)
+
+
+def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    from forecaster import prices as rules
+
+    if not isinstance(prices, pd.DataFrame):
+        raise UsageError(
+            f"prices must be a prices frame, a pandas DataFrame as fetch returns; got {prices!r:.60}"
+        )
+    return rules.check(prices)
+
+
+def _asked(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:
+    """The tickers asked for, all by default; HistoryError if the prices have none of one."""
+    _require_list("tickers", tickers)
+    there = list(prices["ticker"].unique())
+    for ticker in tickers or ():
+        if ticker not in there:
+            raise HistoryError(
+                f"{ticker} is not in the prices; {did_you_mean(str(ticker), there)}"
+                f"they have {', '.join(there[:8])}{', …' if len(there) > 8 else ''}"
+            )
+    return list(tickers or there)
+
+
+def _require_list(what: str, words: Sequence[str] | None) -> None:
+    """UsageError for one word, which Python would take for a list of letters."""
+    if isinstance(words, str):
+        raise UsageError(f"{what} must be a list, got the text {words!r}; write [{words!r}]")
+
+
+def _day(value: Day | None) -> date | None:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise UsageError(f"a date is written like 2012-12-31, got {value!r}") from None
