@@ -362,6 +362,55 @@ def test_a_damaged_run(forecast, home):
         run.rmdir()
 
 
+def test_a_damaged_file_does_not_hide_the_others(forecast, tmp_path):
+    forecast("fetch", "--source", "sample", "--home", tmp_path)
+    (tmp_path / "prices" / "AAPL.parquet").write_bytes(b"PAR1 and then nothing")
+    for command in ("list", "check"):
+        result = forecast("data", command, "--home", tmp_path, "--json")
+        assert result.code == 1
+        assert [row["ticker"] for row in result.json] == ["^GSPC", "^IXIC"]
+        assert result.err.count("error: ") == 1
+        assert "AAPL.parquet" in result.err
+        assert "^GSPC" in forecast("data", command, "--home", tmp_path).out
+
+
+def test_data_check_tells_what_the_file_had(forecast, tmp_path):
+    days = pd.bdate_range("2018-01-02", "2018-06-29")  # Good Friday and three holidays among them
+    frame = pd.DataFrame({"date": days, "close": 50 + 0.1 * (pd.Series(range(len(days))) % 7)})
+    frame.loc[60:, "close"] *= 1.9
+    file = tmp_path / "AAA.csv"
+    frame.drop(index=[30, 31]).to_csv(file, index=False)
+    home = tmp_path / "home"
+    assert forecast("fetch", "--source", file, "--home", home).code == 0
+    (row,) = forecast("data", "check", "--home", home, "--json").json
+    assert (row["first"], row["last"]) == ("2018-01-02", "2018-06-29")
+    # Washington's birthday, which no bar may have, is one of the two left out.
+    assert (row["missing"], row["leaps"], row["stale"]) == (2, 1, True)
+    assert row["extra"] == 4
+    assert row["leap_dates"] == [f"{days[60]:%Y-%m-%d}"]
+    assert f"AAA leaps without a split on {days[60]:%Y-%m-%d}" in (
+        forecast("data", "check", "--home", home).out
+    )
+
+
+def test_data_export(forecast, home, tmp_path):
+    file = tmp_path / "out.csv"
+    words = ["^GSPC", "--start", "2006-12-28", "--end", "2006-12-28", "--home", home]
+    assert forecast("data", "export", file, *words).code == 0
+    (row,) = pd.read_csv(file).to_dict("records")
+    assert list(row) == ["ticker", "date", "open", "high", "low", "close", "adj_close", "volume"]
+    assert (row["ticker"], row["date"], round(row["close"], 2)) == ("^GSPC", "2006-12-28", 1424.73)
+    words[2] = "2006-12-23"
+    assert (
+        forecast("data", "export", tmp_path / "out.parquet", "--layout", "nixtla", *words).code == 0
+    )
+    frame = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(frame) == ["unique_id", "ds", "y"]
+    assert len(frame) == 3  # not on Christmas
+    nothing = ["--start", "2030-01-01", "--home", home]
+    assert_refused(forecast("data", "export", file, *nothing), 1, "nothing is stored between")
+
+
 def test_a_home_that_is_a_file(forecast, tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")

@@ -232,6 +232,7 @@ def test_times_and_zones_become_the_date_of_the_place(write):
         (b"date,close\n2018-01-02,1\n2018-01-03,1,2\n", "cannot read"),
         (b"ticker,date,open,high,low,volume\nA,2018-01-02,1,1,1,1\n", "no column of closes"),
         (b"date,A,A\n2018-01-02,1,2\n", "2 columns close of 'A'"),
+        (b"date,close,close\n2018-01-02,1,2\n", "2 columns 'close'; leave one"),
         (b"ticker,day,close\nA,2018-01-02,1\n", "no column of dates"),
     ],
 )

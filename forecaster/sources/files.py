@@ -195,6 +195,9 @@ def _split_long(
                 f"{path} has no column of {wanted[0]}s: expected one named {usual}; "
                 f"found {_listed(list(table.columns))}. Rename the column that holds it"
             )
+    for name in filter(None, found.values()):
+        if (count := int((table.columns == name).sum())) > 1:
+            raise SourceError(f"{path} has {count} columns {name!r}; leave one of them")
     frame = pd.DataFrame({field: table[name] for field, name in found.items() if name is not None})
     if "ticker" not in frame:
         if tickers and len(tickers) > 1:
