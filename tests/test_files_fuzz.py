@@ -54,7 +54,7 @@ def lines(rows, delimiter):
     return "\n".join(delimiter.join(row) for row in rows).encode()
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.lists(NAMES, min_size=1, max_size=7),
     st.lists(st.lists(CELLS, max_size=8), max_size=6),
@@ -64,7 +64,7 @@ def test_tables_of_anything(path, names, rows, delimiter):
     assert_prices_or_error(path, lines([names, *rows], delimiter))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.tuples(
@@ -93,7 +93,7 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(NAMES, min_size=2, max_size=6, unique=True), st.data())
 def test_parquet_of_anything(path, names, data):
     count = data.draw(st.integers(0, 4))
@@ -112,7 +112,7 @@ def test_parquet_of_anything(path, names, data):
     assert_prices_or_error(path, file.getvalue())
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_parquet_that_is_damaged(path, data):
     days = pd.bdate_range("2018-01-01", periods=5)
