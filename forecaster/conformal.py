@@ -16,8 +16,9 @@ Ours differs in three ways. Offsets are in units of volatility, so a calm and a 
 alike. The step of a level is `RATE` over the normal density at its quantile: every level then
 closes the same share of a gap a session, where an equal step leaves the tails to learn too late
 and the middle to wander. The median is not tracked: its noise would outweigh what is to be learnt.
-Quantiles that cross are sorted, as Chernozhukov, Fernández-Val and Galichon (2010, Econometrica
-78(3)) propose; the bound is of those before sorting, which has little to do.
+Quantiles that have crossed it are put a hair beside it, and those that cross each other sorted, as
+Chernozhukov, Fernández-Val and Galichon (2010, Econometrica 78(3)) propose; the bound is of those
+before, and there is little to do.
 
 Tickers do not learn from each other: a forecast is the same alone and among others, and nothing
 depends on which exchange closes first.
@@ -33,6 +34,9 @@ from forecaster import forecasts
 
 RATE = 0.002
 """Share of a gap that closes in a session; chosen on forecasts of 2007 to 2012, see benchmarks."""
+
+HAIR = 1e-9
+"""In volatilities: so that the median still parts rises from falls."""
 
 _LEVELS = np.array(forecasts.LEVELS)
 _WIDTH = ("q0.05", "q0.95")
@@ -54,21 +58,30 @@ def recalibrate(frame: pd.DataFrame, *, rate: float = RATE) -> pd.DataFrame:
     The volatility is multiplied by the change of the 90% interval's width, so that it tells of the
     same spread; the mean stays. The Student-t becomes null: the forecast no longer is one.
     """
-    series = frame.groupby(["ticker", "model", "step"]).ngroup().to_numpy()
-    x, volatility = frame["log_return"].to_numpy(), frame["volatility"].to_numpy()
-    quantiles = frame[forecasts.QUANTILES].to_numpy(copy=True)  # (rows, levels)
-    offsets, step = np.zeros((series.max(initial=-1) + 1, len(_LEVELS))), steps(rate)
-    for ended, issued in _days(frame):
-        below = x[ended, None] <= quantiles[ended]
-        np.add.at(offsets, series[ended], step * (_LEVELS - below))
-        quantiles[issued] += offsets[series[issued]] * volatility[issued, None]
+    quantiles, median = tracked(frame, rate=rate), frame["q0.5"].to_numpy()[:, None]
+    hair = HAIR * frame["volatility"].to_numpy()[:, None]
+    quantiles = np.where(_LEVELS < 0.5, np.minimum(quantiles, median - hair), quantiles)
+    quantiles = np.where(_LEVELS > 0.5, np.maximum(quantiles, median + hair), quantiles)
     quantiles.sort(axis=1)
     moved = pd.DataFrame(quantiles, frame.index, forecasts.QUANTILES)
     low, high = _WIDTH
     old, new = (it[high].to_numpy() - it[low].to_numpy() for it in (frame, moved))
     change = np.divide(new, old, out=np.ones(len(frame)), where=(old > 0) & (new > 0))
     parameters = dict.fromkeys(forecasts.STUDENT, np.nan)
-    return frame.assign(volatility=volatility * change, **moved, **parameters)
+    return frame.assign(volatility=frame["volatility"] * change, **moved, **parameters)
+
+
+def tracked(frame: pd.DataFrame, *, rate: float = RATE) -> np.ndarray:
+    """The quantiles of each row with its offsets, which may cross: (rows, levels)."""
+    series = frame.groupby(["ticker", "model", "step"]).ngroup().to_numpy()
+    x, volatility = frame["log_return"].to_numpy(), frame["volatility"].to_numpy()
+    quantiles = frame[forecasts.QUANTILES].to_numpy(copy=True)
+    offsets, step = np.zeros((series.max(initial=-1) + 1, len(_LEVELS))), steps(rate)
+    for ended, issued in _days(frame):
+        below = x[ended, None] <= quantiles[ended]
+        np.add.at(offsets, series[ended], step * (_LEVELS - below))
+        quantiles[issued] += offsets[series[issued]] * volatility[issued, None]
+    return quantiles
 
 
 def _days(frame: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:

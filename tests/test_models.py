@@ -498,6 +498,18 @@ def test_a_history_that_egarch_cannot_fit_is_counted_and_has_forecasts(caplog):
     assert again.fallbacks == ("AAA",)
 
 
+@pytest.mark.parametrize("name", ["garch", "gjr", "egarch", "har"])
+def test_a_history_that_hardly_ever_moved_has_a_forecast_within_reason(name):
+    # arch may call the fit of egarch converged, with a mean of a million percent.
+    moves = 0.01 * np.random.default_rng(1).standard_normal(242)
+    history = history_of(np.concatenate([[np.nan], np.zeros(999), moves]))
+    model = create(name)
+    model.fit(Panel((history,)), history.dates[1041])
+    frame = model.forecast(Panel((history,)), history.dates[1041], history.dates[-1])
+    assert frame["q0.5"].abs().max() < 0.05
+    assert frame["volatility"].max() < 1.05  # 100% a day is the most
+
+
 @pytest.mark.parametrize(
     ("at", "value"),
     [(5, 2.0), (6, 1.0), (8, 1e300), (2, np.nan)],

@@ -76,7 +76,9 @@ def backtest(
     calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate", help="Recalibrate every model's intervals from its own misses."
+            "--calibrate",
+            help="Recalibrate every model's intervals from its own misses. What comes out has no "
+            "density, so no log score.",
         ),
     ] = False,
     cost: options.Cost = 5.0,
@@ -209,14 +211,23 @@ def _print(found: Any, folder: Path) -> None:
         for model, row in table.iterrows()
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
-    config, fallbacks = found.config, len(found.tables["fallbacks"])
+    config = found.config
     output.say(
         f"{found.verdict}\n"
-        + f"Fits that did not converge: {fallbacks}; fixed parameters stand in.\n" * bool(fallbacks)
+        + _fallbacks(found.tables["fallbacks"])
         + f"Forecasts of {config['start']} to {config['end']} from stored prices of "
         f"{config['prices_from']} to {config['prices_to']}: history, not today's forecast.\n"
         f"Plots, report and forecasts: {folder}"
     )
+
+
+def _fallbacks(table: Any) -> str:
+    """How many fits did not converge, and whose."""
+    if table.empty:
+        return ""
+    names = list(dict.fromkeys(f"{model} of {ticker}" for model, _, ticker in table.to_numpy()))
+    whose = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"Fits that did not converge: {len(table)} ({whose}); fixed parameters stand in.\n"
 
 
 def _cell(value: float, form: str) -> str:

@@ -176,7 +176,10 @@ def estimate(model: Any) -> Any:
         except (ValueError, np.linalg.LinAlgError):
             return None
     known = np.isfinite(result.params).all() and np.isfinite(result.conditional_volatility[-1])
-    return result if result.convergence_flag == 0 and known else None
+    # Of prices that hardly ever moved, arch may call converged what has any mean and width at all.
+    likely = np.min(model.y) <= result.params["mu"] <= np.max(model.y)
+    likely = likely and result.conditional_volatility[-1] <= PERCENT
+    return result if result.convergence_flag == 0 and known and likely else None
 
 
 def _fit(task: Task) -> tuple[Fitted, bool]:
