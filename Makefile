@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-browser lint bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -18,6 +18,12 @@ demo: .venv/forecaster
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+test-browser: .venv/dev
+	@test -n "$(CHROMIUM)" || { echo "test-browser needs Chromium: apt-get install chromium, or name a Chrome with: make test-browser CHROMIUM=/path/to/chrome" >&2; exit 1; }
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -33,6 +33,26 @@ DEFAULT_YEARS = 3
 """Without a start and without a run, so many last years are forecast, or half of a short history."""
 
 
+TABLES = (
+    *("scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
+    *(
+        "uniformity",
+        "coverage",
+        "value_at_risk",
+        "direction",
+        "information",
+        "strategy",
+        "fallbacks",
+    ),
+)
+"""All of a backtest's tables."""
+
+_WORDS = {
+    *("ticker", "model", "against", "metric", "kind", "split", "part", "rule", "benchmark", "until")
+}
+"""Columns of the tables that hold no numbers."""
+
+
 @dataclass(frozen=True)
 class Backtest:
     """What a backtest found."""
@@ -281,11 +301,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         if config["models"][0] not in set(found["model"]):
             raise ValueError(f"it has no forecasts by {config['models'][0]!r}")
     except (OSError, ValueError, TypeError, LookupError, ForecastError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StoreError(
-            f"{folder} holds no backtest, or a damaged one ({reason[:160]}); "
-            f"`forecast backtest --out {folder}` makes it"
-        ) from error
+        raise _damaged(folder, error) from error
     return found, config
 
 
@@ -304,6 +320,42 @@ def latest(home: Path) -> Path:
             "or name its folder"
         )
     return max(found, key=lambda folder: folder.stat().st_mtime)
+
+
+def load(folder: Path) -> Backtest:
+    """All that :func:`write` left in a folder.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no backtest, or a damaged one.
+    """
+    found, config = read(folder)
+    try:
+        told = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        tables = {name: _read_table(folder / "tables" / f"{name}.csv") for name in TABLES}
+        return Backtest(found, tables, told["verdict"], config)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A table as it was written: a ticker may be called NA, TRUE or 005930."""
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype={name: "str" for name in columns if name in _WORDS},
+        keep_default_na=False,
+        na_values={name: [""] for name in columns if name not in _WORDS},
+    )
+
+
+def _damaged(folder: Path, error: Exception) -> StoreError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return StoreError(
+        f"{folder} holds no backtest, or a damaged one ({reason[:160]}); "
+        f"`forecast backtest --out {folder}` makes it"
+    )
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -20,7 +20,17 @@ from forecaster.cli import main, options
 from forecaster.models import REGISTRY
 from forecaster.store import Store
 
-HEAVY = ["tensorflow", "keras", "sklearn", "arch", "pandas", "numpy", "matplotlib", "yfinance"]
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "arch",
+    "pandas",
+    "numpy",
+    "matplotlib",
+    "yfinance",
+    "bokeh",
+]
 MODELS = ["lstm", "gjr", "garch", "ewma", "naive"]
 
 
@@ -803,3 +813,31 @@ def test_what_fetch_cleans_is_told(forecast, tmp_path):
         }
     ]
     assert f"warning: AAA: 3 rows rejected (close not positive 3 from {days[1]})" in said.err
+
+
+def test_a_report_is_made_again_from_the_folder_alone(forecast, home, backtested, tmp_path):
+    _, out = backtested
+    again = tmp_path / "again.html"
+    result = forecast("report", out, "--out", again, "--home", home)
+    assert (result.code, result.err) == (0, "")
+    assert again.read_bytes() == (out / "report.html").read_bytes()
+    assert str(again) in result.out
+    assert json.loads((out / "scores.json").read_text())["verdict"] in result.out
+
+
+def test_a_report_is_of_the_latest_backtest(forecast, home):
+    words = ["--start", "2006-12-01", "--home", home, "--quiet"]
+    for models in ("naive,ewma", "ewma,naive"):
+        assert forecast("backtest", "--models", models, *words).code == 0
+    said = forecast("report", "--home", home, "--json").json
+    assert said["backtest"] == str(home / "backtests" / "ewma-naive")
+    assert said["report"] == str(home / "backtests" / "ewma-naive" / "report.html")
+    assert said["verdict"]
+
+
+def test_no_report_of_what_is_no_backtest(forecast, home, backtested, tmp_path):
+    assert_refused(forecast("report", "--home", tmp_path), 1, "there is no backtest in")
+    assert_refused(forecast("report", tmp_path, "--home", home), 1, tmp_path, "holds no backtest")
+    _, out = backtested
+    assert_refused(forecast("report", out, "--out", tmp_path), 1, "is a folder", "--out")
+    assert list(tmp_path.iterdir()) == []

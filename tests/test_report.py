@@ -1,19 +1,23 @@
 """The page stands alone, says what the frames say, and takes nobody's word for HTML."""
 
+import json
 import re
-from base64 import b64decode
+import zlib
+from base64 import b64decode, b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from simulated import HOSTILE, SCALES, simulated
 
-from forecaster import evaluation, forecasts, metrics, plots, report
-from forecaster.backtest import Backtest
+from forecaster import backtest as backtests
+from forecaster import calibration, forecasts, metrics, plots, report, significance
+from forecaster.errors import StoreError
+from forecaster.report.packing import MISSING, pack
 
-HOSTILE = '<script>alert("1")</script>&$A$'
-SCALES = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016, '<b a="x">': 0.011}
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -24,6 +28,7 @@ class Page(HTMLParser):
         self.tags, self.tables, self.words, self.open = [], [], [], []
         self.feed(text)
         self.close()
+        self.tables = [table for table in self.tables if table]  # the script fills one
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -40,7 +45,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
         if self.open[-1:] in (["td"], ["th"]):
             self.tables[-1][-1][-1] += data
@@ -51,55 +56,6 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
-    rng = np.random.default_rng(3)
-    dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
-    returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
-    found = forecasts.concat(
-        forecasts.from_student(
-            ticker=ticker,
-            model=model,
-            cutoff=dates[:-1],
-            date=dates[1:],
-            last_close=100.0,
-            log_return=returns[ticker],
-            location=0.0 if model == "naive" else 1e-4,
-            scale=scale,
-            df=5.0,
-        )
-        for model, scale in models.items()
-        for ticker in tickers
-    )
-    prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
-    prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluation.evaluate(found, prices, model=next(iter(models)))
-    fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}
-    return Backtest(
-        forecasts=found,
-        tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
-        verdict=said.verdict,
-        config={
-            "tickers": list(tickers),
-            "models": list(models),
-            "start": str(dates[1].date()),
-            "end": str(dates[-1].date()),
-            "refit": "yearly",
-            "folds": [fold],
-            "run": {
-                "name": "lstm-2017",
-                "model": "lstm",
-                "tickers": ["AAPL"],
-                "first": "1999-01-04",
-                "until": "2017-12-29",
-            },
-            "prices_from": "1999-01-04",
-            "prices_to": "2019-05-17",
-            "prices_sha256": "0f" * 32,
-            "versions": {"forecaster": "0.1.0", "numpy": "2.4.0"},
-        },
-    )
 
 
 @pytest.fixture(scope="module")
@@ -118,21 +74,40 @@ def test_the_files_are_the_report_and_a_png_of_every_figure(written):
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in paths[1:])
 
 
-def test_the_images_are_the_files_with_alternatives_and_captions(written):
-    _, _, paths, text = written
-    page = Page(text)
-    images = page.all("img")
-    assert len(images) == len(page.all("figcaption")) == len(paths) - 1
-    for image, path in zip(images, paths[1:], strict=True):
-        png = path.read_bytes()
-        assert b64decode(image["src"].removeprefix("data:image/png;base64,")) == png
-        size = [int.from_bytes(png[at : at + 4], "big") for at in (16, 20)]
-        assert [int(image["width"]), int(image["height"])] == size
-        assert image["alt"].startswith("Chart: ")
-    assert images[2]["alt"].startswith(f"Chart: {HOSTILE} · lstm · next-day forecasts, 2018-01-03")
+def scripts(text):
+    """Each script of a page: its attributes and its text."""
+    found = re.findall(r"<script(.*?)>(.*?)</script>", text, flags=re.DOTALL)
+    return [(attributes.strip(), body) for attributes, body in found]
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(written):
+def unpacked(packed):
+    """The columns of `pack`, by the loop of the page."""
+    planes = zlib.decompress(b64decode(packed["text"]))
+    rows, columns = packed["rows"], []
+    for i, unit in enumerate(packed["units"]):
+        values, whole = [], 0
+        for row in range(rows):
+            at = 4 * rows * i + row
+            zigzag = sum(planes[at + rows * k] << 8 * k for k in range(4))
+            whole += (zigzag >> 1) ^ -(zigzag & 1)
+            whole = (whole + 2**31) % 2**32 - 2**31
+            values.append(np.nan if whole == MISSING else whole * unit)
+        columns.append(np.array(values))
+    return columns
+
+
+def test_packed_numbers_come_back_within_half_a_unit():
+    rng = np.random.default_rng(0)
+    smooth, jumps = rng.normal(size=100), np.full(100, -2e9)
+    smooth[[0, 7, 99]] = np.nan
+    jumps[::2] = 2.1e9
+    jumps[5] = 3e9
+    same, far = unpacked(pack([(smooth, 1e-4), (jumps, 1.0)]))
+    np.testing.assert_allclose(same, smooth, atol=0.501e-4)
+    np.testing.assert_array_equal(far, np.where(jumps == 3e9, np.nan, jumps))
+
+
+def test_the_page_asks_for_nothing_and_runs_what_it_names(written):
     page = Page(written[3])
     assert not page.open
     addresses = [
@@ -141,16 +116,126 @@ def test_the_page_asks_for_nothing_and_runs_nothing(written):
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "data", "action", "style") or name.startswith("on")
     ]
-    assert all(address.startswith("data:image/png;base64,") for address in addresses)
-    assert not {"script", "link", "iframe", "object", "a", "form"} & {tag for tag, _ in page.tags}
-    assert "url(" not in written[3]
-    assert "@import" not in written[3]
+    assert all(re.fullmatch("#[a-z]+", address) for address in addresses)
+    assert not {"link", "iframe", "object", "img", "base"} & {tag for tag, _ in page.tags}
+    assert "@import" not in written[3].split("</style>")[0]
+    policy = page.all("meta")[2]["content"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert not {"unsafe-eval", "http:", "https:", "*"} & set(re.split(r"[\s;']+", policy))
+    running = [body for attributes, body in scripts(written[3]) if not attributes]
+    hashes = [b64encode(sha256(body.encode()).digest()).decode() for body in running]
+    assert re.findall("sha256-([^']+)", policy) == hashes
+    assert re.search(r"script-src [^;]*", policy)[0].count("'") == 2 * len(hashes)
+
+
+def test_what_the_page_holds_cannot_end_its_script(written):
+    held = [body for attributes, body in scripts(written[3]) if "application/json" in attributes]
+    assert len(held) == 2
+    assert not any("<" in body for body in held)
+    assert HOSTILE in json.loads(held[1])["tickers"]
+
+
+def test_the_page_holds_what_was_forecast(written):
+    backtest, _, _, text = written
+    packed = json.loads(scripts(text)[1][1])
+    frame = backtest.forecasts
+    for ticker, its in packed["tickers"].items():
+        rows = frame[(frame["ticker"] == ticker) & (frame["model"] == "lstm")].sort_values("date")
+        columns = dict(zip(packed["columns"], unpacked(its), strict=True))
+        days = columns["date"].astype(int).astype("datetime64[D]")
+        assert (days == rows["date"].to_numpy()).all()
+        returns = columns["log_return"]
+        close = np.exp(columns["level"] + np.cumsum(returns) - returns)
+        np.testing.assert_allclose(close, rows["last_close"], rtol=2e-6)
+        np.testing.assert_allclose(returns, rows["log_return"], atol=1e-6)
+        median, step = columns["median"], rows["volatility"].median() / 200
+        for percent in (50, 80, 95):
+            low, high = forecasts.interval(rows, percent / 100)
+            below, skew = columns[f"below_{percent}"], columns[f"skew_{percent}"]
+            np.testing.assert_allclose(median - below, low, atol=1.5 * step)
+            np.testing.assert_allclose(median + below + skew, high, atol=1.5 * step)
+        breach = (rows["log_return"] < rows["q0.05"]).astype(int)
+        breach += rows["log_return"] < rows["q0.01"]
+        assert (columns["breach"] == breach.to_numpy()).all()
+        gjr = frame[(frame["ticker"] == ticker) & (frame["model"] == "gjr")].sort_values("date")
+        at = packed["models"].index("gjr")
+        np.testing.assert_allclose(columns[f"volatility_{at}"], gjr["volatility"], atol=step)
+        held = backtest.tables["coverage"].query("split == 'all' and nominal == 0.8")
+        share = held.loc[(held["ticker"] == ticker) & (held["model"] == "lstm"), "share"].item()
+        assert f"the 80% interval held {share:.1%}" in its["note"]
+
+
+def test_a_hundred_tickers_of_ten_years_will_fit_in_8_megabytes(written):
+    sessions, models = (
+        600,
+        {"lstm": 0.009, "gjr": 0.01, "garch": 0.012, "ewma": 0.01, "naive": 0.02},
+    )
+    rng = np.random.default_rng(5)
+    backtest = simulated(("AAPL", "MSFT"), models, sessions)
+    frame = backtest.forecasts
+    for name in [
+        *forecasts.QUANTILES,
+        "volatility",
+        "scale",
+    ]:  # forecasts that move from day to day
+        frame[name] *= np.exp(np.cumsum(rng.normal(0, 0.03, len(frame))) % 1.0)
+    text = report.page(backtest)
+    held = len(scripts(text)[1][1].encode())
+    rest = len(text.encode()) - held
+    assert rest + held / (2 * sessions) * 100 * 2520 < 8e6
+
+
+def test_every_chart_has_a_text_alternative_and_numbers(written):
+    page = Page(written[3])
+    charts = [it for it in page.all("div") if it.get("class") == "canvas"]
+    assert [it["id"].removeprefix("chart-") for it in charts] == [
+        *["price", "volatility", "risk", "skill", "tickers", "pit", "reliability", "coverage"],
+        *["surprises", "equity", "drawdown"],
+    ]
+    assert all(it["aria-label"].startswith("Chart: ") for it in charts)
+    assert written[3].count("The same as a table") == 4
+    assert written[3].count("The same by year") == 3
+
+
+def test_every_other_model_is_compared_with_an_interval(written):
+    backtest, _, _, text = written
+    head, *rows = Page(text).tables[1]
+    losses = metrics.losses(metrics.common(backtest.forecasts))
+    assert [row[0] for row in rows] == [name for name in SCALES if name != "lstm"]
+    for cells in rows:
+        row = dict(zip(head, cells, strict=True))
+        ours, theirs = significance.by_day(losses, "lstm", row["Against"])
+        test = significance.diebold_mariano(ours, theirs)
+        reach = 2.0009954 * test.difference / test.statistic / theirs.mean()  # t, 59 df
+        ratio = ours.mean() / theirs.mean()
+        assert row["95% interval"] == f"{ratio - reach:.4f} to {ratio + reach:.4f}"
+
+
+def test_the_least_expected_days_come_first(written):
+    backtest, _, _, text = written
+    (rows,) = (it for it in Page(text).tables if it[0][-1] == "Once in days")
+    mine = backtest.forecasts[backtest.forecasts["model"] == "lstm"]
+    pit = calibration.pit(mine)
+    tail = np.minimum(pit, 1 - pit)
+    worst = mine.iloc[int(tail.argmin())]
+    assert rows[1][:2] == [f"{worst['date']:%Y-%m-%d}", worst["ticker"]]
+    assert rows[1][-1] == f"{1 / (2 * tail.min()):,.0f}"
+    odds = [float(row[-1].replace(",", "")) for row in rows[1:]]
+    assert odds == sorted(odds, reverse=True)
+
+
+def test_the_growth_in_the_table_is_that_of_the_strategy(written):
+    backtest, _, _, text = written
+    rows = next(it for it in Page(text).tables if it[0][:2] == ["Year", "buy and hold"])
+    earned = backtest.tables["strategy"].set_index(["model", "rule"])["total_return"]
+    wanted = [earned["(market)", "buy and hold"], earned["lstm", "long/flat"]]
+    assert rows[1][1:3] == [f"{it:+.1%}".replace("-", "−") for it in wanted]
 
 
 def test_hostile_names_are_words_not_tags(written):
     page = Page(written[3])
     assert not page.all("b")
-    assert "<script" not in written[3]
+    assert len(page.all("script")) == 4
     assert HOSTILE in page.said
     assert HOSTILE in [row[0] for row in page.tables[2]]
     assert '<b a="x">' in [row[0] for row in page.tables[0]]
@@ -165,9 +250,11 @@ def test_the_page_says_things_in_order(written):
         "history, not advice",
         backtest.verdict,
         "Inside 95%",
-        "Diebold–Mariano tests",
+        "lstm against every other model",
         "CRPS of each of 2 tickers",
+        "One ticker",
         "one steep fall",
+        "Diebold–Mariano tests",
         "1999-01-04 to 2019-05-17",
         "lstm is the run lstm-2017, trained from 1999-01-04 to 2017-12-29",
         "1 (refit: yearly)",
@@ -201,7 +288,10 @@ def test_the_pooled_table_is_that_of_the_scores(written):
 
 def test_the_tests_are_told_in_numbers_and_words(written):
     backtest, _, _, text = written
-    head, *rows = Page(text).tables[1]
+    (table,) = (
+        it for it in Page(text).tables if it[0][:3] == ["Model", "Against", "Difference\u00a0%"]
+    )
+    head, *rows = table
     tests = backtest.comparison.query("metric == 'crps'")
     assert len(rows) == len(tests) == 6
     for cells, (_, test) in zip(rows, tests.iterrows(), strict=True):
@@ -228,7 +318,7 @@ def test_the_table_of_tickers_is_folded_and_that_of_the_scores(written):
 
 def test_tables_have_captions_and_scopes(written):
     page = Page(written[3])
-    assert len(page.all("caption")) == len(page.all("table"))
+    assert len(page.all("caption")) == len(page.all("table")) - 1  # one is filled by the script
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
 
 
@@ -269,3 +359,23 @@ def test_a_model_alone_is_reported_without_ratios_tests_or_run(tmp_path):
     assert len(page.tables[1]) == 1
     assert backtest.verdict in page.said
     assert "every model was fitted fold by fold" in page.said
+
+
+def test_the_folder_alone_makes_the_same_page(tmp_path):
+    # What pandas would read as nothing, as truth and as a number.
+    backtest = simulated(("NA", "TRUE", "005930"), {"lstm": 0.01, "gjr": 0.012, "naive": 0.02}, 40)
+    backtests.write(backtest, tmp_path)
+    assert report.page(backtests.load(tmp_path)) == report.page(backtest)
+
+
+@pytest.mark.parametrize(
+    "damage", ["config.json", "scores.json", "forecasts.parquet", "tables/skill.csv", None]
+)
+def test_a_damaged_folder_is_refused(tmp_path, damage):
+    if damage:
+        backtests.write(simulated(("AAPL",), {"lstm": 0.01, "naive": 0.02}, 5), tmp_path)
+        (tmp_path / damage).write_bytes(b"\xff{")
+        if damage.endswith(".csv"):
+            (tmp_path / damage).unlink()
+    with pytest.raises(StoreError, match="holds no backtest, or a damaged one"):
+        backtests.load(tmp_path)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from forecaster import __version__
-from forecaster.cli import audit, backtest, data, explain, models, output, plot, score
+from forecaster.cli import audit, backtest, data, explain, models, output, plot, report, score
 from forecaster.errors import ForecastError
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ app.command("predict")(models.predict)
 app.command("backtest")(backtest.backtest)
 app.command("plot")(plot.plot)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("runs")(models.runs)

@@ -240,7 +240,13 @@ def _show(found: Any, folder: Path) -> None:
 
     if figures.can_show():
         figures.show(plots.of_backtest(found.forecasts, found.config["models"][0]))
-    elif sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
-        typer.launch(str(folder / "report.html"))
     else:
-        typer.echo(f"no display and no viewer here; open {folder / 'report.html'}", err=True)
+        show_file(folder / "report.html")
+
+
+def show_file(file: Path) -> None:
+    """A file in the system's viewer; where there is none, says where it is."""
+    if sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
+        typer.launch(str(file))
+    else:
+        typer.echo(f"no display and no viewer here; open {file}", err=True)

@@ -1,0 +1,52 @@
+"""``forecast report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecaster.cli import backtest as backtest_command
+from forecaster.cli import options, output
+from forecaster.errors import StoreError
+
+
+def report(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="A backtest's folder; by default the latest backtest in the home folder.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; by default report.html in DIR.", show_default=False),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the report in a browser.")] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Make a backtest's report again: one HTML file with interactive charts, for offline reading.
+
+    Example: forecast report --open
+    """
+    from forecaster import backtest, disk
+    from forecaster import report as reports
+
+    output.start(quiet=quiet, verbose=verbose)
+    place = folder or backtest.latest(options.folder(home))
+    found = backtest.load(place)
+    file = out or place / "report.html"
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")
+    with disk.replacing(file) as temporary:
+        temporary.write_text(reports.page(found), encoding="utf-8")
+    if as_json:
+        output.dump({"report": str(file), "backtest": str(place), "verdict": found.verdict})
+    else:
+        output.say(f"{found.verdict}\nReport: {file}")
+    if open_:
+        backtest_command.show_file(file)

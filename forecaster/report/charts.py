@@ -1,0 +1,219 @@
+"""One look for the interactive charts: canvas, colours, hovering, the key under a chart.
+
+Charts are made with Bokeh: its JavaScript (1.3 MB, a quarter of Plotly's) comes with its Python
+package, draws on a canvas, which stays quick with ten years of sessions, and can be pinched on a
+phone. What is drawn on the canvas a screen reader cannot see, so every chart has a text
+alternative and a table.
+
+Colours of axes and text are CSS variables of ``page.css``, so that they follow the reader's light
+or dark scheme; ``page.js`` colours the glyphs tagged ``ink``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecaster import style
+
+if TYPE_CHECKING:
+    from bokeh.models import ColumnDataSource, Renderer
+    from bokeh.plotting import figure
+
+INK = "ink"
+"""Instead of a colour: that of text."""
+
+BLUE, VERMILION = style.PALETTE[:2]
+DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
+DATE = ("Session", "@date{%F}")
+HEIGHT = 340
+
+
+@dataclass(frozen=True)
+class Key:
+    """A line of the key under a chart: shows and hides what it names."""
+
+    label: str
+    color: str
+    shape: str
+    """``solid``, ``dashed``, ``dotted``, ``circle``, ``diamond``, ``triangle``,
+    ``inverted_triangle`` or ``band``"""
+    glyphs: Sequence["Renderer"]
+    opacity: float = 0.5
+    """Of a band"""
+
+    @property
+    def html(self) -> str:
+        """A checkbox, a swatch and the label."""
+        color = "currentColor" if self.color == INK else self.color
+        dash = {"dashed": "6 3", "dotted": "2 3"}.get(self.shape, "none")
+        swatch = {
+            "circle": f'<circle cx="11" cy="6" r="4" fill="{color}"/>',
+            "diamond": f'<path d="M11 0L15 6L11 12L7 6Z" fill="{color}"/>',
+            "triangle": f'<path d="M11 1L17 11H5Z" fill="{color}"/>',
+            "inverted_triangle": f'<path d="M11 11L17 1H5Z" fill="{color}"/>',
+            "band": f'<rect width="22" height="12" fill="{color}" fill-opacity="{self.opacity}"/>',
+        }.get(
+            self.shape,
+            f'<path d="M0 6H22" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>',
+        )
+        names = " ".join(glyph.name for glyph in self.glyphs)
+        checked = " checked" if all(glyph.visible for glyph in self.glyphs) else ""
+        return (
+            f'<label><input type="checkbox" autocomplete="off" data-glyphs="{escape(names)}"{checked}>'
+            f'<svg width="22" height="12" aria-hidden="true">{swatch}</svg>'
+            f"{escape(self.label)}</label>"
+        )
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, what it says in words, and the same as a table."""
+
+    name: str
+    title: str
+    """HTML"""
+    alternative: str
+    caption: str
+    figure: "figure"
+    keys: list[Key] = field(default_factory=list)
+    table: str = ""
+    """HTML"""
+
+    @property
+    def html(self) -> str:
+        """The figure with an empty place, which ``page.js`` fills."""
+        keys = "".join(key.html for key in self.keys)
+        return (
+            f'<figure class="chart" id="{self.name}"><h3>{self.title}</h3>\n'
+            + (f'<div class="keys" role="group" aria-label="Shown">{keys}</div>\n' if keys else "")
+            + f'<div class="canvas" id="chart-{self.name}" role="group" '
+            f'aria-label="Chart: {escape(self.alternative)}"></div>\n'
+            f"<figcaption>{escape(self.caption)}</figcaption>\n{self.table}</figure>"
+        )
+
+
+def canvas(y_label: str, *, dates: bool = True, height: int = HEIGHT, **options: Any) -> "figure":
+    """Return an empty figure; along dates only they are zoomed, and the height follows what is seen."""
+    from bokeh.models import (
+        BoxZoomTool,
+        PanTool,
+        ResetTool,
+        SaveTool,
+        WheelZoomTool,
+        ZoomInTool,
+        ZoomOutTool,
+    )
+    from bokeh.plotting import figure
+
+    along: Any = "width" if dates else "both"
+    pan = PanTool(dimensions=along)
+    # With Ctrl, because a page must scroll; a trackpad's pinch is the same to a browser.
+    wheel = WheelZoomTool(dimensions=along, modifiers={"ctrl": True})
+    tools = [pan, BoxZoomTool(dimensions=along), wheel]
+    tools += [kind(dimensions=along) for kind in (ZoomInTool, ZoomOutTool)]
+    drawn = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_axis_type="datetime" if dates else "linear",
+        y_axis_label=y_label,
+        tools=[*tools, ResetTool(), SaveTool()],
+        active_drag=pan,
+        active_scroll=wheel,
+        toolbar_location="above",
+        window_axis="x" if dates else "none",
+        lod_threshold=None,
+        outline_line_color=None,
+        min_border_right=12,
+        **options,
+    )
+    drawn.toolbar.logo = None
+    drawn.axis.axis_line_color = None
+    drawn.axis.minor_tick_line_color = None
+    drawn.axis.major_label_text_font_size = "12px"
+    drawn.axis.axis_label_text_font_size = "12px"
+    drawn.axis.axis_label_text_font_style = "normal"
+    return drawn
+
+
+def line(
+    drawn: "figure", name: str, color: str, *, dash: str = "solid", width: float = 1.5, **data: Any
+) -> "Renderer":
+    """Draw a line; a color ``INK`` follows the page."""
+    tags = [INK] * (color == INK)
+    return drawn.line(
+        line_color=style.INK if color == INK else color, line_dash=dash, line_width=width,
+        name=name, tags=tags, **data,
+    )  # fmt: skip
+
+
+def dots(drawn: "figure", name: str, color: str, *, size: float = 5, **data: Any) -> "Renderer":
+    """Draw filled marks, circles if no ``marker`` is named."""
+    shade = style.INK if color == INK else color
+    return drawn.scatter(
+        fill_color=shade,
+        line_color=shade,
+        size=size,
+        name=name,
+        tags=[INK] * (color == INK),
+        **data,
+    )
+
+
+def level(drawn: "figure", at: float, *, across: bool = True) -> None:
+    """Draw a line, across or upright, at a value that means something, such as zero."""
+    from bokeh.models import Span
+
+    along: Any = "width" if across else "height"
+    drawn.add_layout(Span(location=at, dimension=along, line_dash="dashed", line_width=1))
+
+
+def hover(
+    drawn: "figure",
+    on: Sequence["Renderer"],
+    told: Sequence[tuple[str, str]],
+    *,
+    along: bool = True,
+) -> None:
+    """Tell the values under the pointer: of its date if ``along``, else of what it touches.
+
+    A field is ``@name{format}``: ``%F`` for the column ``date``, else a number's; ``%.6g`` for
+    prices, whose size nobody knows beforehand.
+    """
+    from bokeh.models import HoverTool
+
+    printf = {
+        "@" + part.partition("{")[0]: "printf"
+        for _, text in told
+        for part in text.split("@")[1:]
+        if "{%" in part and not part.startswith("date")
+    }
+    drawn.add_tools(
+        HoverTool(
+            renderers=list(on),
+            tooltips=list(told),
+            formatters={"@date": "datetime"} | printf,
+            mode="vline" if along else "mouse",
+            point_policy="snap_to_data",
+            line_policy="nearest",
+        )
+    )
+
+
+def source(**columns: Any) -> "ColumnDataSource":
+    """Return columns of one length, for glyphs."""
+    from bokeh.models import ColumnDataSource
+
+    return ColumnDataSource(columns)
+
+
+def milliseconds(dates: Any) -> np.ndarray:
+    """Return dates as the page counts them."""
+    return np.asarray(dates).astype("datetime64[ms]").astype(float)
+
+
+def dash(look: dict[str, Any]) -> str:
+    """Return the line style of a look as Bokeh names it."""
+    return DASHES[look["linestyle"]]

@@ -1,0 +1,44 @@
+"""Plain values as HTML: whatever a name holds, it comes out as words, never as tags."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain texts, in which the first of a row names the row."""
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>\n"
+        for name, *cells in rows
+    )
+    return (
+        # Focus lets a keyboard scroll it.
+        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(caption)}"><table>\n'
+        f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{body}</tbody>\n</table></div>"
+    )
+
+
+def folded(summary: str, content: str) -> str:
+    """Return content that is shown when its summary is opened."""
+    return f"<details><summary>{escape(summary)}</summary>\n{content}\n</details>"
+
+
+def definitions(pairs: dict[str, str]) -> str:
+    """Return terms and what they mean."""
+    rows = "\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs.items())
+    return f"<dl>\n{rows}\n</dl>"
+
+
+def texts(values: Iterable[float], spec: str) -> list[str]:
+    """Return numbers as they are printed, a dash for what is not known."""
+    return [format(v, spec).replace("-", "−") if v == v else "–" for v in values]
+
+
+def chance(p_value: float) -> str:
+    """Return a p-value as it is printed."""
+    if p_value != p_value:
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -1,0 +1,218 @@
+"use strict";
+// Draws the charts of the page from what it holds: the figures of Bokeh, and the packed sessions.
+(async () => {
+  const MISSING = -(2 ** 31), DAY = 86_400_000, MOST_ROWS = 300;
+  const held = (id) => JSON.parse(document.getElementById(id).textContent);
+  const at = (id) => document.getElementById(id);
+  const { roots, doc } = held("figures");
+  const packed = held("packed");
+
+  const places = Object.fromEntries(Object.entries(roots).map(([name, root]) => [root, `chart-${name}`]));
+  Bokeh.set_log_level("error");  // figures that wait for their sessions warn of it
+  const [views] = await Bokeh.embed.embed_items(
+    { figures: doc }, [{ docid: "figures", roots: places, root_ids: Object.keys(places) }]);
+  const figures = Object.keys(places).map((root) => views.get_by_id(root));
+  const model = (name) => figures[0].model.document.get_model_by_name(name);
+
+  // ---- one ticker
+
+  /** The columns of packing.pack, by name. */
+  async function unpack({ rows, units, text }) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const planes = new Uint8Array(await new Response(inflated).arrayBuffer());
+    return Object.fromEntries(packed.columns.map((name, column) => {
+      const values = new Float64Array(rows);
+      for (let row = 0, from = 4 * rows * column, whole = 0; row < rows; row++) {
+        const zigzag = planes[from + row] | planes[from + rows + row] << 8
+          | planes[from + 2 * rows + row] << 16 | planes[from + 3 * rows + row] << 24;
+        whole = (whole + ((zigzag >>> 1) ^ -(zigzag & 1))) | 0;
+        values[row] = whole === MISSING ? NaN : whole * units[column];
+      }
+      return [name, values];
+    }));
+  }
+
+  /** What the charts draw: prices, and percent of log return. */
+  function drawn(its) {
+    let sum = 0;
+    const close = its.level.map((level, row) => {
+      const value = Math.exp(level + sum);
+      sum += its.log_return[row] || 0;
+      return value;
+    });
+    const price = (log) => close.map((value, row) => value * Math.exp(log(row)));
+    const percent = (log) => close.map((_, row) => 100 * log(row));
+    const columns = {
+      date: its.date.map((day) => day * DAY),
+      median: price((row) => its.median[row]),
+      actual: price((row) => its.log_return[row]),
+      percent: percent((row) => its.log_return[row]),
+      size: percent((row) => Math.abs(its.log_return[row])),
+      realised: percent((row) => its.realised[row]),
+    };
+    for (const band of [50, 80, 95]) {
+      const [below, skew] = [its[`below_${band}`], its[`skew_${band}`]];
+      columns[`low_${band}`] = price((row) => its.median[row] - below[row]);
+      columns[`high_${band}`] = price((row) => its.median[row] + below[row] + skew[row]);
+    }
+    for (const [risk, least] of [[95, 1], [99, 2]]) {
+      columns[`risk_${risk}`] = percent((row) => its.median[row] - its[`risk_${risk}`][row]);
+      columns[`breach_${risk}`] = percent((row) => its.breach[row] === least ? its.log_return[row] : NaN);
+    }
+    packed.models.forEach((_, i) => {
+      columns[`volatility_${i}`] = percent((row) => its[`volatility_${i}`][row]);
+    });
+    return columns;
+  }
+
+  const span = model("span"), sessions = model("sessions");
+  const day = (time) => new Date(time).toISOString().slice(0, 10);
+
+  function show(start, end) {
+    if (start < end) span.setv({ start, end });
+  }
+
+  function showLast(count) {
+    const dates = sessions.data.date, last = dates.length - 1;
+    show(dates[Math.max(0, last - count)] - DAY, dates[last] + DAY);
+  }
+
+  async function pick(ticker) {
+    const its = packed.tickers[ticker];
+    const columns = drawn(await unpack(its)), last = its.rows - 1;
+    at("ticker").value = ticker;
+    for (const name of document.querySelectorAll("[data-ticker]")) name.textContent = ticker;
+    at("picked").textContent = its.note;
+    sessions.data = columns;
+    const [first, end] = [columns.date[0] - DAY, columns.date[last] + DAY];
+    span.setv({ bounds: [first, end], reset_start: first, reset_end: end });
+    for (const input of [at("from"), at("to")]) [input.min, input.max] = [day(first + DAY), day(end - DAY)];
+    showLast(250);
+    tell();
+  }
+
+  /** The dates in view in the form and, where it is open, in the table. */
+  function tell() {
+    const its = sessions.data;
+    const rows = [...its.date.keys()].filter((row) => its.date[row] >= span.start && its.date[row] <= span.end);
+    if (rows.length) [at("from").value, at("to").value] = [rows[0], rows.at(-1)].map((row) => day(its.date[row]));
+    if (!at("in-view").open) return;
+    const price = (value) => Number.isNaN(value) ? "–" : `${Number(value.toPrecision(6))}`;
+    const percent = (value) => Number.isNaN(value) ? "–" : `${value.toFixed(2)}%`;
+    const columns = [
+      ["Session", (row) => day(its.date[row])], ["Actual close", (row) => price(its.actual[row])],
+      ["Median forecast", (row) => price(its.median[row])],
+      ...[50, 80, 95].map((band) => [`${band}% interval`,
+        (row) => `${price(its[`low_${band}`][row])} to ${price(its[`high_${band}`][row])}`]),
+      ["Log return", (row) => percent(its.percent[row])],
+      ...packed.models.map((name, i) => [`Volatility, ${name}`, (row) => percent(its[`volatility_${i}`][row])]),
+      ["Realised", (row) => percent(its.realised[row])],
+      ["95% value at risk", (row) => percent(its.risk_95[row])],
+      ["99% value at risk", (row) => percent(its.risk_99[row])],
+    ];
+    const shown = rows.slice(-MOST_ROWS);
+    const table = at("in-view").querySelector("table");
+    table.replaceChildren();
+    table.createCaption().textContent = `${at("ticker").value}: `
+      + (rows.length > shown.length ? `the last ${shown.length} of ${rows.length} sessions in view`
+        : `${shown.length} sessions in view`);
+    const cell = (line, kind, scope, text) => {
+      const made = line.appendChild(document.createElement(kind));
+      if (scope) made.scope = scope;
+      made.textContent = text;
+    };
+    const head = table.createTHead().insertRow();
+    for (const [title] of columns) cell(head, "th", "col", title);
+    const body = table.createTBody();
+    for (const row of shown) {
+      const line = body.insertRow();
+      columns.forEach(([, text], i) => cell(line, i ? "td" : "th", i ? "" : "row", text(row)));
+    }
+  }
+
+  for (const ticker of Object.keys(packed.tickers)) {
+    at("tickers-known").appendChild(document.createElement("option")).value = ticker;
+  }
+  at("picker").addEventListener("submit", (event) => event.preventDefault());
+  at("ticker").addEventListener("focus", (event) => event.target.select());
+  at("ticker").addEventListener("change", (event) => {
+    const typed = event.target.value.trim();
+    const known = [typed, typed.toUpperCase()].find((name) => Object.hasOwn(packed.tickers, name));
+    if (known !== undefined) pick(known);
+    else at("picked").textContent = `No ticker ${typed} is in this backtest; the charts are as they were.`;
+  });
+  for (const name of ["from", "to"]) {
+    at(name).addEventListener("change", () => {
+      show(at("from").valueAsNumber - DAY / 2, at("to").valueAsNumber + DAY / 2);
+    });
+  }
+  for (const button of document.querySelectorAll("[data-sessions]")) {
+    button.addEventListener("click", () => showLast(Number(button.dataset.sessions)));
+  }
+  let waiting;
+  for (const property of [span.properties.start, span.properties.end]) {
+    property.change.connect(() => {
+      clearTimeout(waiting);
+      waiting = setTimeout(tell, 200);
+    });
+  }
+  at("in-view").addEventListener("toggle", tell);
+  await pick(Object.keys(packed.tickers)[0]);
+
+  // ---- every chart
+
+  for (const box of document.querySelectorAll("[data-glyphs]")) {
+    box.addEventListener("change", () => {
+      for (const name of box.dataset.glyphs.split(" ")) model(name).visible = box.checked;
+    });
+  }
+
+  function paint() {
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+    for (const { model: figure } of figures) {
+      for (const renderer of figure.renderers.filter(({ glyph }) => glyph.tags.includes("ink"))) {
+        for (const glyph of [renderer.glyph, renderer.nonselection_glyph, renderer.muted_glyph]) {
+          for (const part of ["line_color", "fill_color"]) if (part in glyph.properties) glyph[part] = { value: ink };
+        }
+      }
+    }
+    for (const view of figures) view.request_paint();
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  paint();
+
+  // On paper charts are light, and as wide as the paper: pictures of them take their places.
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("on-paper");
+    paint();
+    for (const view of figures) {
+      const picture = view.export("png").canvas;
+      picture.className = "printed";
+      picture.setAttribute("role", "img");
+      picture.setAttribute("aria-label", view.el.parentElement.getAttribute("aria-label"));
+      view.el.parentElement.after(picture);
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("on-paper");
+    for (const picture of document.querySelectorAll(".printed")) picture.remove();
+    paint();
+  });
+
+  // A finger scrolls the page, pinches a chart, and by a tap points at what a mouse hovers over.
+  if (matchMedia("(pointer: coarse)").matches) {
+    for (const { model: figure } of figures) figure.toolbar.active_drag = null;
+    document.addEventListener("pointerup", (event) => {
+      if (event.pointerType !== "touch") return;
+      const [target] = event.composedPath();
+      const { clientX, clientY } = event;
+      setTimeout(() => target.dispatchEvent(new PointerEvent("pointermove",
+        { bubbles: true, composed: true, isPrimary: true, pointerType: "mouse", view: window, clientX, clientY })), 50);
+    }, true);
+  }
+  if (matchMedia("(max-width: 40rem)").matches) {
+    for (const { model: figure } of figures) figure.below[0].ticker.desired_num_ticks = 3;
+  }
+  document.documentElement.dataset.ready = "";
+})();

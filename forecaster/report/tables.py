@@ -1,0 +1,236 @@
+"""The tables of the page: scores, tests, all statistics, and where the numbers come from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from forecaster import metrics, significance
+from forecaster.report.markup import chance, definitions, folded, table, texts
+from forecaster.significance import LEVEL
+
+_SCORES = {
+    "sessions": ("Sessions", ",d"),
+    "crps": ("CRPS\u00a0%", ".4f"),
+    **{f"crps/{name}": (f"CRPS/{name}", ".4f") for name in metrics.BASELINES},
+    "log_score": ("Log score", ".4f"),
+    "qlike": ("QLIKE", ".4f"),
+    "rel_mae": ("relMAE", ".4f"),
+    **{f"coverage_{percent}": (f"Inside {percent}%", ".1%") for percent in metrics.COVERAGES},
+    "hit_rate": ("Hit rate", ".1%"),
+}
+
+MEANINGS = {
+    "CRPS": "how far the whole forecast distribution was from the log return that came, in "
+    "percent; lower is better. Its ratios to naive (tomorrow is today, with the spread of past "
+    "returns) and to gjr (GJR-GARCH) are below 1 where the model is better than they.",
+    "Log score": "the log density that the forecast gave to what came; higher is better.",
+    "QLIKE": "the loss of the variance forecast, judged by the squared return; lower is better.",
+    "relMAE": "the error of the median price over that of “tomorrow is today”: near 1 is what "
+    "honest forecasts reach, far below 1 is a reason to look for a mistake.",
+    "Inside 80, 90, 95%": "the share of returns within the interval of that name: more means "
+    "that it is too wide, less that it is too narrow.",
+    "Hit rate": "how often the sign of the median was right, and its 95% interval: a coin has 50%.",
+    "p": "the chance of so large a difference in CRPS between equals. Each test stands alone: of "
+    f"20 between equals, 1 is expected below {LEVEL}. Tests weigh every day the same, scores "
+    "every forecast.",
+}
+
+_STATISTICS: dict[str, tuple[str, dict[str, str]]] = {
+    "skill": (
+        "Skill against each baseline, with 95% stationary-bootstrap intervals (ratios of means; "
+        "differences are in nats)",
+        {
+            **dict.fromkeys(["model", "against", "metric", "kind"], ""),
+            **dict.fromkeys(["value", "low", "high"], ".4f"),
+        },
+    ),
+    "confidence_set": (
+        "Model confidence set: which models may be the best by CRPS",
+        {"model": "", "p_value": ".3f", "included": ""},
+    ),
+    "superior_ability": (
+        "Superior predictive ability: the chance of so good a best model if none were better",
+        {
+            "benchmark": "",
+            "models": ".0f",
+            "p_lower": ".3f",
+            "p_consistent": ".3f",
+            "p_upper": ".3f",
+        },
+    ),
+    "coverage": (
+        "Coverage of the intervals, whole, by volatility known at the cutoff, and by year",
+        {
+            **dict.fromkeys(["model", "split", "part"], ""),
+            **dict.fromkeys(["nominal", "share", "low", "high"], ".1%"),
+            "p_value": ".3f",
+        },
+    ),
+    "value_at_risk": (
+        "Value at risk: breaches, and the tests of Kupiec (unconditional) and Christoffersen "
+        "(independence, conditional); shortfall is what was forecast, loss what came",
+        {
+            **dict.fromkeys(["model", "split", "part"], ""),
+            "level": ".0%",
+            **dict.fromkeys(["breaches", "expected"], ".0f"),
+            **dict.fromkeys(["unconditional_p", "independence_p", "conditional_p"], ".3f"),
+            **dict.fromkeys(["shortfall", "loss"], ".2%"),
+            "shortfall_p": ".3f",
+        },
+    ),
+    "direction": (
+        "Signs of the median, tested after Pesaran and Timmermann",
+        {
+            "model": "",
+            "forecasts": ",.0f",
+            "hit_rate": ".1%",
+            "expected": ".1%",
+            "statistic": "+.2f",
+            "p_value": ".3f",
+        },
+    ),
+    "strategy": (
+        "What plain rules on P(rise) would have earned, net of costs; the deflated Sharpe ratio (dsr) "
+        "counts every trial",
+        {
+            **dict.fromkeys(["model", "rule"], ""),
+            "cost_bp": ".1f",
+            **dict.fromkeys(["annual_return", "annual_volatility"], "+.1%"),
+            **dict.fromkeys(["sharpe", "sharpe_low", "sharpe_high"], "+.2f"),
+            **dict.fromkeys(["psr", "dsr"], ".3f"),
+            "trials": ".0f",
+            "max_drawdown": ".1%",
+            "turnover": ".1%",
+        },
+    ),
+}
+"""Tables of :mod:`forecaster.evaluation` that the page shows: captions, columns and their formats."""
+
+
+def pooled(scores: pd.DataFrame) -> str:
+    """Return the scores of each model over all tickers."""
+    rows = metrics.pooled(scores)
+    columns = {
+        title: texts(rows[name], spec) for name, (title, spec) in _SCORES.items() if name in rows
+    }
+    ends = zip(texts(rows["hit_low"], ".1%"), texts(rows["hit_high"], ".1%"), strict=True)
+    columns["Its 95% interval"] = [f"{low} to {high}" if low != "–" else "–" for low, high in ends]
+    caption = "Every ticker and session that all models forecast"
+    return table(caption, ["Model", *columns], zip(rows.index, *columns.values(), strict=True))
+
+
+def against(losses: pd.DataFrame, model: str) -> str:
+    """Return the CRPS of a model against that of every other, with intervals and tests.
+
+    The interval is that of the Diebold-Mariano test: the mean difference of a day, give or take its
+    standard error times the 97.5% quantile of Student's t, over the other model's mean.
+    """
+    others = [it for it in losses["model"].unique() if it != model]
+    rows = significance.compare(losses, against=others)
+    rows = rows[rows["model"] == model]
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal losses have no error
+        error = np.abs(rows["difference"] / rows["statistic"])
+        other = rows["difference"] / (rows["ratio"] - 1)  # the other's mean loss
+        reach = np.abs(special.stdtrit(rows["sessions"].astype(float) - 1, 0.975) * error / other)
+    columns = {
+        "Ratio of CRPS": texts(rows["ratio"], ".4f"),
+        "95% interval": [
+            f"{low:.4f} to {high:.4f}" if low == low else "–"
+            for low, high in zip(rows["ratio"] - reach, rows["ratio"] + reach, strict=True)
+        ],
+        "p": [chance(p) for p in rows["p_value"]],
+        "Sessions": texts(rows["sessions"], ",d"),
+        f"At\u00a0{LEVEL:.0%}": _sides(rows),
+    }
+    caption = f"{model} against every other model, by the daily CRPS: below 1, {model} is better"
+    return table(
+        caption, ["Against", *columns], zip(rows["against"], *columns.values(), strict=True)
+    )
+
+
+def tests(comparison: pd.DataFrame) -> str:
+    """Return the tests of every model against the baselines."""
+    rows = comparison[comparison["metric"] == "crps"]
+    columns = {
+        "Against": rows["against"],
+        "Difference\u00a0%": texts(100 * rows["difference"], "+.5f"),
+        "Ratio": texts(rows["ratio"], ".4f"),
+        "Statistic": texts(rows["statistic"], "+.2f"),
+        "p": [chance(p) for p in rows["p_value"]],
+        "Sessions": texts(rows["sessions"], ",d"),
+        f"At\u00a0{LEVEL:.0%}": _sides(rows),
+    }
+    caption = "Diebold–Mariano tests of the daily CRPS, every model against the baselines"
+    return table(caption, ["Model", *columns], zip(rows["model"], *columns.values(), strict=True))
+
+
+def tickers(scores: pd.DataFrame) -> str:
+    """Return the CRPS of every ticker and model."""
+    rows = scores[scores["ticker"] != metrics.POOLED]
+    wide = rows.pivot(index="ticker", columns="model", values="crps")
+    columns = {model: texts(wide[model], ".4f") for model in rows["model"].unique()}
+    shown = table(
+        "CRPS\u00a0%", ["Ticker", *columns], zip(wide.index, *columns.values(), strict=True)
+    )
+    return folded(f"CRPS of each of {len(wide)} tickers", shown)
+
+
+def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Yield the tables of what else was tested, over all tickers, each folded."""
+    for name, (caption, columns) in _STATISTICS.items():
+        rows = tables[name]
+        if "ticker" in rows:
+            rows = rows[rows["ticker"] == metrics.POOLED]
+        if not len(rows):
+            continue
+        cells = [
+            rows[column].astype(str) if spec == "" else texts(rows[column].astype(float), spec)
+            for column, spec in columns.items()
+        ]
+        titles = [column.replace("_", " ").replace("p value", "p\u00a0value") for column in columns]
+        yield folded(caption, table(caption, titles, zip(*cells, strict=True)))
+
+
+def _sides(rows: pd.DataFrame) -> np.ndarray:
+    """Say what a test found at the level."""
+    sides = np.where(rows["difference"] < 0, "better", "worse")
+    return np.where(rows["p_value"] < LEVEL, sides, "not told apart")
+
+
+def origin(config: dict[str, Any], fallbacks: pd.DataFrame) -> str:
+    """Return what the backtest was made of."""
+    run, folds = config["run"], config["folds"]
+    trained = "{model} is the run {name}, trained from {first} to {until} and never refitted"
+    facts = {
+        **({"Scored file": config["file"]} if "file" in config else {}),
+        "Tickers": f"{len(config['tickers'])}: {', '.join(config['tickers'])}",
+        "Models": ", ".join(config["models"]),
+        "Sessions forecast": f"{config['start']} to {config['end']}",
+        "Prices": f"{config['prices_from']} to {config['prices_to']}",
+        "Trials": f"{config.get('tried', 0)} were recorded before on these tickers and days; a backtest "
+        "chosen among many is better than the next one will be",
+        "Run": trained.format(**run) if run else "none: every model was fitted fold by fold",
+        "Folds": f"{len(folds)} (refit: {config['refit']}), fitted on what was known by "
+        + ", ".join(fold["until"] for fold in folds),
+        "Fits that did not converge": "; ".join(
+            f"{model} of {ticker} to {until}" for model, until, ticker in fallbacks.to_numpy()
+        )
+        + ": fixed parameters stand in for them"
+        if len(fallbacks)
+        else "none",
+        "Seeds": _seeds(config),
+        "Versions": ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
+        "SHA-256 of the prices": config["prices_sha256"],
+    }
+    return definitions(facts)
+
+
+def _seeds(config: dict[str, Any]) -> str:
+    """Say what was drawn at random, and from which seeds."""
+    settings = config.get("run_settings") or config.get("settings") or {}
+    first, count = settings.get("seed", 0), settings.get("seeds", 1)
+    named = f"{first}" if count == 1 else f"{first} to {first + count - 1}"
+    return f"{named} for the weights of networks; 0 for the bootstraps of the statistics"

@@ -1,0 +1,60 @@
+"""A backtest of made-up forecasts, for the tests of the report and of the report in a browser."""
+
+import numpy as np
+import pandas as pd
+
+from forecaster import evaluation, forecasts
+from forecaster.backtest import Backtest
+from forecaster.trials import Count
+
+HOSTILE = '<script>alert("1")</script>&$A$</script'
+SCALES = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016, '<b a="x">': 0.011}
+
+
+def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
+    rng = np.random.default_rng(3)
+    dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
+    returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
+    found = forecasts.concat(
+        forecasts.from_student(
+            ticker=ticker,
+            model=model,
+            cutoff=dates[:-1],
+            date=dates[1:],
+            last_close=100.0,
+            log_return=returns[ticker],
+            location=0.0 if model == "naive" else 1e-4,
+            scale=scale,
+            df=5.0,
+        )
+        for model, scale in models.items()
+        for ticker in tickers
+    )
+    prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
+    prices[["open", "high", "low", "volume"]] = np.nan
+    said = evaluation.evaluate(found, prices, model=next(iter(models)), tried=Count(0, []))
+    fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}
+    return Backtest(
+        forecasts=found,
+        tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
+        verdict=said.verdict,
+        config={
+            "tickers": list(tickers),
+            "models": list(models),
+            "start": str(dates[1].date()),
+            "end": str(dates[-1].date()),
+            "refit": "yearly",
+            "folds": [fold],
+            "run": {
+                "name": "lstm-2017",
+                "model": "lstm",
+                "tickers": ["AAPL"],
+                "first": "1999-01-04",
+                "until": "2017-12-29",
+            },
+            "prices_from": "1999-01-04",
+            "prices_to": "2019-05-17",
+            "prices_sha256": "0f" * 32,
+            "versions": {"forecaster": "0.1.0", "numpy": "2.4.0"},
+        },
+    )
