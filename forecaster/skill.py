@@ -43,9 +43,10 @@ def skill(
     Returns
     -------
     ticker, model, against, metric, kind (``ratio`` of means, or ``difference`` in nats), value, and
-    low and high of its 95% bootstrap interval. The metrics are crps, error (of the median price,
-    in percent), qlike and, where ranges are known, qlike_range, log_score (higher is better) and,
-    over all tickers, ``pinball_0.05`` and so on.
+    low and high of its 95% bootstrap interval. The metrics are crps, error (of the median price
+    over the last close; against naive, whose price is today's, its ratio is relMAE), qlike and, where
+    ranges are known, qlike_range, log_score (higher is better; of densities alone) and, over all
+    tickers, ``pinball_0.05`` and so on.
     """
     models = list(losses["model"].unique())
     baselines = [name for name in against if name in models]

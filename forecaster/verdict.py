@@ -140,9 +140,12 @@ def _headline(model: str, claims: list[Claim]) -> str:
 
 
 def _evidence(claims: list[Claim]) -> str:
-    if any(c.supported for c in claims):
+    better, worse = any(c.supported for c in claims), any(c.refuted for c in claims)
+    if better and worse:
+        words = "better than one baseline and worse than another"
+    elif better:
         words = "supported" if all(c.supported for c in claims) else "supported in part"
-    elif any(c.refuted for c in claims):
+    elif worse:
         words = "worse"
     else:
         words = "no evidence of skill"
@@ -195,6 +198,8 @@ def _pooled(model: str, coverage: pd.DataFrame) -> pd.DataFrame:
 def _use(claims: list[Claim], intervals: bool) -> str:
     """What the forecast may serve for."""
     found = {claim.subject for claim in claims if claim.supported}
+    # What a baseline does better is for that baseline to do.
+    found -= {claim.subject for claim in claims if claim.refuted}
     good = [
         words
         for words, is_good in (

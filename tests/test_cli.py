@@ -767,11 +767,36 @@ def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
     assert found.code == 0
     assert {row["model"] for row in found.json["scores"]} == {"mine", "naive", "gjr"}
     assert (tmp_path / "mine" / "report.html").is_file()
+    trials = (home / "trials.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in trials[-3:]] == ["score"] * 3
+    # The same again is no new trial: what comes out, the deflated Sharpe ratios too, is the same.
+    assert forecast("score", tmp_path / "mine.csv", *out).json == found.json
     bad = forecast("score", tmp_path / "mine.csv", *out, "--values", "prices")
     assert bad.code == 1
     assert bad.err.startswith("error: expected prices in mine.csv")
     assert forecast("score", tmp_path / "mine.csv", "--values", "euros").code == 2
     assert forecast("score", tmp_path / "none.csv").code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "said"),
+    [
+        ("late.csv", b"ticker,cutoff,date,point\n^GSPC,2006-12-01,2006-12-01,0\n", "not before their date"),
+        ("strange.csv", b"ticker,cutoff,date,point\nZZZ,2006-11-30,2006-12-01,0\n", "not stored: ZZZ"),
+        ("cross.csv", b"ticker,date,q0.1,q0.9\n^GSPC,2006-12-01,0.1,-0.1\n", "have quantiles that cross"),
+        ("price.csv", b"ticker,date,point\n^GSPC,2006-12-01,1400\n", "say --values prices"),
+        ("nixtla.csv", b"unique_id,ds,cutoff\n^GSPC,2006-12-01,2006-11-30\n", "no column of a model"),
+        ("bytes.csv", b"\xff\xfe\x00\x93\x81", "cannot read"),
+        ("bytes.parquet", b"PAR1 and no more", "cannot read"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_scored_is_explained(forecast, home, tmp_path, name, made, said):
+    (tmp_path / name).write_bytes(made)
+    found = forecast("score", tmp_path / name, "--home", home, "--quiet")
+    assert found.code == 1
+    assert found.err.startswith("error: ")
+    assert said in found.err
+    assert len(found.err.splitlines()) == 1
 
 
 def test_stored_prices_are_checked_exported_and_removed(forecast, tmp_path):

@@ -46,14 +46,16 @@ def test_a_sign_that_never_changes_has_no_skill_to_test():
 @pytest.mark.parametrize(("skill", "least", "most"), [(0.0, 0.02, 0.09), (0.3, 0.9, 1.0)])
 def test_size_and_power_when_tickers_move_together(skill, least, most):
     rng = np.random.default_rng(1)
-    rejected = []
+    rejected, each = [], []
     for _ in range(200):
         market = rng.normal(size=(250, 1))
         x = market + 0.5 * rng.normal(size=(250, 6))
         call = skill * x + rng.normal(size=(250, 1)) + 0.3 * rng.normal(size=(250, 6))
         table = direction.direction(frame(x, call))
         rejected.append(table.loc[table["ticker"] == POOLED, "p_value"].item() < 0.05)
+        each.append((table.loc[table["ticker"] != POOLED, "p_value"] < 0.05).mean())
     assert least <= np.mean(rejected) <= most
+    assert least <= np.mean(each) <= most
 
 
 def test_information_is_the_mean_correlation_of_days():

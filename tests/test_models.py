@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from forecaster import backtest, forecasts, jobs, prices, runs, student
+from forecaster import backtest, conformal, forecasts, jobs, prices, runs, student
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, UsageError
 from forecaster.features import FLOOR
@@ -120,6 +120,8 @@ def test_forecasts_do_not_look_ahead(name, world, trained, rewritten, cutoffs):
         ):
             theirs = model.forecast(Panel.of(frame), first, last)
             assert_same(known(theirs, cutoff), known(ours, cutoff))
+            calibrated = (conformal.recalibrate(it) for it in (theirs, ours))
+            assert_same(*(known(it, cutoff) for it in calibrated))
 
 
 @every_model

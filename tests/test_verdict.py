@@ -73,8 +73,28 @@ def test_the_headline(rows, headline):
     table = comparison(*(("crps", name, *row) for name, row in zip(names, rows, strict=True)))
     words = verdict("lstm", table, direction(), KEPT)
     assert words.startswith(headline)
-    assert ("No evidence of a use" in words) == ("beat" not in headline)
+    assert ("No evidence of a use" in words) == ("no better than GJR" not in headline)
     assert ("naive or GJR-GARCH would not" in words) == headline.startswith(("No better", "Worse"))
+
+
+def test_a_volatility_that_a_baseline_does_better_is_not_recommended():
+    table = comparison(
+        ("crps", "naive", -0.04, 1e-9),
+        ("crps", "gjr", -0.01, 1e-9),
+        ("qlike", "naive", 0.001, 1e-9),
+        ("qlike", "gjr", -0.07, 1e-9),
+    )
+    words = verdict("lstm", table, direction(), KEPT)
+    assert (
+        "Volatility: better than one baseline and worse than another (QLIKE 0.0010 higher" in words
+    )
+    assert "Use its intervals, and do not trade on its direction." in words
+
+
+def test_a_median_that_never_changes_its_sign_is_said_to():
+    table = comparison(("crps", "naive", -0.04, 1e-9))
+    words = verdict("lstm", table, direction(statistic=np.nan, p_value=np.nan), KEPT)
+    assert "Direction: its median never changes its sign, so there is nothing to test." in words
 
 
 def test_an_interval_that_fails_in_a_crisis_shows():
