@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from forecaster.runs import Run
 
 SHOWN_FEATURES = 12
+FEW = 5
+"""Tickers that are named."""
 SHOWN_LAGS = (1, 2, 3, 5, 10, 21, 42, 63, 120)
 
 
@@ -224,14 +226,14 @@ def _compared(found: "Explanation") -> str:
     missing = [cell for cell in CELLS if cell not in found.compared]
     if not missing:
         return f"Gradients: {runs}."
-    few = len(found.run.tickers) <= 5
-    words = " ".join(found.run.tickers) if few else "with the same tickers"
+    few = len(found.run.tickers) <= FEW
+    words = " ".join(["forecast train", *(found.run.tickers if few else ())])
     commands = " and ".join(
-        f"`forecast train {words} --model {cell} --until {found.run.until}`" for cell in missing
+        f"`{words} --model {cell} --until {found.run.until}`" for cell in missing
     )
     return (
-        f"Gradients: {runs}. No {' or '.join(missing)} was trained alike, on the same prices and "
-        f"settings: {commands}."
+        f"Gradients: {runs}. No {' or '.join(missing)} was trained alike, on the same prices and with the "
+        f"same settings: {commands}{'' if few else ' on the same tickers'} would be compared with."
     )
 
 
