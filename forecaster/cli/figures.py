@@ -25,7 +25,8 @@ def check(path: Path) -> None:
 def save(figure: "Figure", path: Path) -> None:
     """Writes a figure in place of the file, in the format that its name says.
 
-    The same figure gives the same file: no date is written into it, and identifiers are not random.
+    No date is written into it and identifiers are not random, so that the same figure drawn again differs
+    by the rounding of its layout at the most.
     """
     import matplotlib
 
