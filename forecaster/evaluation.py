@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from forecaster import calibration, direction, features, metrics, significance, skill, strategy
-from forecaster.trials import Count
+from forecaster.trials import NONE, Count
 from forecaster.verdict import verdict
 
 COST_BP = 5.0
@@ -40,7 +40,7 @@ def evaluate(
     prices: pd.DataFrame,
     *,
     model: str,
-    tried: Count,
+    tried: Count = NONE,
     cost_bp: float = COST_BP,
 ) -> Evaluation:
     """Evaluates the models of a forecasts frame.

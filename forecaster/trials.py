@@ -52,6 +52,9 @@ class Count:
     sharpes: list[float]
 
 
+NONE = Count(0, [])
+
+
 def record(home: Path, trial: Trial) -> None:
     """Appends a trial; StoreError if the home cannot be written."""
     line = json.dumps({"time": datetime.now(UTC).isoformat(), **asdict(trial)}, sort_keys=True)
