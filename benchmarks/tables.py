@@ -216,6 +216,11 @@ def goals() -> str:
         ),
         ("all statistics, 88 tickers, 9 models: s", read("evaluation")["seconds"].iloc[-1], 60),
         ("the same: GiB above the forecasts", read("evaluation")["memory"].iloc[-1], 1.5),
+        (
+            "`forecast fetch`, 100 new tickers: time over what latency and concurrency dictate",
+            read("fetching")["ratio"].iloc[-1],
+            2,
+        ),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),

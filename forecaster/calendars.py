@@ -10,6 +10,7 @@ made is kept in the user's cache folder. It can be deleted at any time.
 
 import functools
 import re
+import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -154,6 +155,8 @@ _CRYPTO_PAIR = re.compile(
     r"NOK|DKK|PLN|BTC|ETH|USDT|USDC)"
 )
 
+_MAKING = threading.Lock()
+
 _FIRST, _LAST = pd.Timestamp("1900-01-01"), pd.Timestamp("2049-12-31")
 _PACKAGE_FIRST = pd.Timestamp("1960-01-01")
 # Tel Aviv changed its week in 2026; the package's account of the years before does not load.
@@ -214,8 +217,13 @@ def sessions_between(ticker: str, first: Date, last: Date) -> pd.DatetimeIndex:
     return sessions[begin : int(sessions.searchsorted(pd.Timestamp(last), side="right"))]
 
 
-@functools.cache
 def _closes(calendar: str) -> pd.Series:
+    with _MAKING:  # of several threads that want a calendar, one makes it
+        return _remembered(calendar)
+
+
+@functools.cache
+def _remembered(calendar: str) -> pd.Series:
     """The instant (UTC) at which each session closes, by session, of every year at once.
 
     A calendar costs as much for a year as for a century: its holidays are what takes the time.

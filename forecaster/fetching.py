@@ -8,7 +8,7 @@ again, each time later, and one refusal slows all.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.pool import ThreadPool  # its threads do not keep a process that is to end
 
@@ -87,7 +87,10 @@ class Due:
     """What is to be asked for."""
 
     ticker: str
+    known: State | None
+    """What is stored."""
     start: date | None
+    end: date | None
     whole: bool
     """Whether it is the whole history, rather than its end."""
     beginning: date | None
@@ -131,7 +134,7 @@ def from_yahoo(
             yield _up_to_date(ticker, state)
     if not plans:
         return
-    fetcher = _Fetcher(store, end, refresh, patience)
+    fetcher = _Fetcher(store, refresh, patience)
     with ThreadPool(min(concurrency, len(plans))) as pool:
         try:
             yield from pool.imap_unordered(fetcher.fetch, plans)
@@ -186,11 +189,11 @@ def due(
     again, as Yahoo's word on it counts, and so are the holes in the last ``OVERLAP`` sessions.
     """
     if state is None:
-        return Due(ticker, start, True, start)
+        return Due(ticker, None, start, end, True, start)
     # Of a history from elsewhere, what is stored is all that was ever asked for.
     asked = state.notes.get("start", f"{state.first:%Y-%m-%d}")
     if start and asked and start < date.fromisoformat(asked):
-        return Due(ticker, start, True, start)
+        return Due(ticker, state, start, None, True, start)
     beginning = date.fromisoformat(asked) if asked and "start" in state.notes else None
     last = min(calendars.last_finished(ticker, now), pd.Timestamp(end or date.max))
     awaited = [day for day in state.notes.get("awaited", "").split() if day <= str(last.date())]
@@ -201,16 +204,16 @@ def due(
         ticker, state.last - pd.Timedelta(days=3 * OVERLAP), state.last
     )
     overlap = stored[-OVERLAP] if len(stored) > OVERLAP else state.first
-    return Due(ticker, max(overlap, state.first).date(), False, beginning)
+    return Due(ticker, state, max(overlap, state.first).date(), end, False, beginning)
 
 
 class _Fetcher:
     """What the threads of one fetch share."""
 
-    def __init__(self, store: Store, end: date | None, refresh: bool, patience: float):
+    def __init__(self, store: Store, refresh: bool, patience: float):
         self.gate = Gate()
         self._yahoo = Yahoo(self.gate, FIRST_WAIT)
-        self._store, self._end, self._refresh = store, end, refresh
+        self._store, self._refresh = store, refresh
         self._lost = 0
         self._counting = threading.Lock()
         self._again = tenacity.Retrying(
@@ -227,29 +230,41 @@ class _Fetcher:
     def fetch(self, plan: Due) -> Fetched:
         """One ticker, from the question to the file."""
         try:
-            known = None if self._refresh else self._store.state(plan.ticker)
             try:
-                history = self._ask(plan.ticker, plan.start, self._end)
-                return self._kept(plan, history, known)
+                return self._kept(plan)
             except HistoryChangedError as changed:
-                whole = Due(plan.ticker, plan.beginning, True, plan.beginning)
-                history = self._ask(plan.ticker, plan.beginning, None)
-                return self._kept(whole, history, known, str(changed).partition(";")[0])
+                whole = replace(plan, start=plan.beginning, end=None, whole=True)
+                return self._kept(whole, str(changed).partition(";")[0])
             except NoPricesError:
-                if known is None or plan.whole:
+                if plan.whole:
                     raise
-                return _up_to_date(plan.ticker, known)
+                return _up_to_date(plan.ticker, plan.known)
         except ForecastError as error:
             return Fetched(plan.ticker, "failed", error=error)
 
-    def _ask(self, ticker: str, start: date | None, end: date | None) -> History:
+    def _kept(self, plan: Due, reason: str | None = None) -> Fetched:
+        """What came of asking Yahoo and writing to the store."""
+        history = self._asked(plan)
+        frame, cleaned = sources.usable(plan.ticker, history.frame)
+        notes = history.notes | {
+            "start": str(plan.beginning or ""),
+            "awaited": " ".join(_holes(plan.ticker, frame)),
+            "open": str(history.open_session or ""),
+        }
+        (saved,) = self._store.write(
+            frame, source="yahoo", notes=notes, refresh=self._refresh, whole=plan.whole
+        )
+        return _done(saved, plan.known, cleaned, reason)
+
+    def _asked(self, plan: Due) -> History:
+        """The answer, after as many tries as it takes."""
         if self._lost >= HOPELESS:
             raise NetworkError(
-                f"{ticker}: not asked for, as none of the last {self._lost} tickers came; "
+                f"{plan.ticker}: not asked for, as none of the last {self._lost} tickers came; "
                 "check the connection and fetch again later"
             )
         try:
-            history = self._again.copy()(self._yahoo.history, ticker, start, end)
+            history = self._again(self._yahoo.history, plan.ticker, plan.start, plan.end)
         except ForecastError as error:
             with self._counting:
                 self._lost = self._lost + 1 if isinstance(error, PASSING) else 0
@@ -264,20 +279,6 @@ class _Fetcher:
         log.debug("%s; asking again in %.1f s", error, wait)
         if isinstance(error, RateLimitedError):
             self.gate.close(wait)
-
-    def _kept(
-        self, plan: Due, history: History, known: State | None, reason: str | None = None
-    ) -> Fetched:
-        frame, cleaned = sources.usable(plan.ticker, history.frame)
-        notes = history.notes | {
-            "start": str(plan.beginning or ""),
-            "awaited": " ".join(_holes(plan.ticker, frame)),
-            "open": str(history.open_session or ""),
-        }
-        (saved,) = self._store.write(
-            frame, source="yahoo", notes=notes, refresh=self._refresh, whole=plan.whole
-        )
-        return _done(saved, known, cleaned, reason)
 
 
 def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:

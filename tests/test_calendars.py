@@ -131,14 +131,14 @@ def test_walking_from_session_to_session_agrees_with_the_count():
 def cache(tmp_path, monkeypatch):
     """An empty cache folder, and no calendar in memory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    calendars._closes.cache_clear()
+    calendars._remembered.cache_clear()
     yield tmp_path
-    calendars._closes.cache_clear()
+    calendars._remembered.cache_clear()
 
 
 def test_a_calendar_that_was_kept_is_the_one_that_was_made(cache):
     made = calendars._closes("XLON")
-    calendars._closes.cache_clear()
+    calendars._remembered.cache_clear()
     assert len(list(cache.rglob("XLON-*.npy"))) == 1
     pd.testing.assert_series_equal(
         calendars._closes("XLON"), made, check_freq=False, check_names=False
@@ -150,7 +150,7 @@ def test_a_kept_calendar_that_is_damaged_is_made_again(cache):
     (kept,) = cache.rglob("XNYS-*.npy")
     for rubbish in (b"", b"rubbish", kept.read_bytes()[:-9]):
         kept.write_bytes(rubbish)
-        calendars._closes.cache_clear()
+        calendars._remembered.cache_clear()
         assert calendars.next_session("AAPL", DAY("2018-12-31")) == expected
 
 

@@ -161,7 +161,8 @@ def test_an_earlier_start_is_fetched_once(yahoo, fetch, stored):
     yahoo.charts = {"ACME": Chart(history(50))}
     assert fetch("ACME", "--start", NEW_YORK[-20].date()).rows["ACME"]["rows"] == 20
     assert fetch("ACME").rows["ACME"]["status"] == "up to date"
-    assert fetch("ACME", "--start", "2001-01-01").rows["ACME"]["rows"] == 50
+    told = fetch("ACME", "--start", "2001-01-01", "--end", NEW_YORK[-30].date())
+    assert told.rows["ACME"]["rows"] == 50
     yahoo.requests.clear()
     assert fetch("ACME", "--start", "2001-01-01").rows["ACME"]["status"] == "up to date"
     assert yahoo.requests == []
@@ -369,7 +370,7 @@ def test_every_trouble_has_its_name_and_spoils_no_other_ticker(yahoo, fetch, mon
     good = ["ACME", "ELSE"]
     yahoo.charts = dict.fromkeys([*ENDLESS, *good], Chart(history()))
     yahoo.modes = {ticker: [mode] for ticker, (mode, _) in ENDLESS.items()}
-    told = fetch("ACME", *ENDLESS, "ELSE", "--patience", 3, "--concurrency", 16)
+    told = fetch("ACME", *ENDLESS, "ELSE", "--patience", 5, "--concurrency", 16)
     assert told.code == 1
     assert list(told.rows) == ["ACME", *ENDLESS, "ELSE"]
     assert {t: told.rows[t]["kind"] for t in ENDLESS} == {t: k for t, (_, k) in ENDLESS.items()}
@@ -379,9 +380,9 @@ def test_every_trouble_has_its_name_and_spoils_no_other_ticker(yahoo, fetch, mon
         assert f"error: {error}" in told.err
         assert error.startswith(f"{ticker}: expected ")
         assert "; " in error
-        tries = len(yahoo.asked(ticker))  # yfinance itself repeats what is refused, once
         again = kind in ("rate limited", "network", "garbage")
-        assert tries >= (2 if ticker == "STALL" else 3) if again else tries <= 2
+        tries = len(yahoo.asked(ticker))  # yfinance itself repeats what is refused, once
+        assert tries >= 2 if again else tries <= 2, ticker
     assert "delisted" not in told.err
     assert "Traceback" not in told.err
 
@@ -504,7 +505,7 @@ def test_an_interrupt_ends_a_fetch_whatever_is_in_flight(yahoo, tmp_path, mode):
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5  # of a wait of 10 for an answer, or 45 for a better one
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err

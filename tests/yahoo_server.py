@@ -285,11 +285,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def reply(self, status: int, body: dict | str, **headers: str) -> None:
-        """Send a document or a page; a header's name has underscores for dashes."""
-        data = (json.dumps(body) if isinstance(body, dict) else body).encode()
+    def reply(self, status: int, body: dict | str | bytes, **headers: str) -> None:
+        """Send a document, as it is or in bytes, or a page; a header's name has _ for dashes."""
+        data = json.dumps(body) if isinstance(body, dict) else body
+        data = data.encode() if isinstance(data, str) else data
         self.send_response(status)
-        kind = "application/json" if isinstance(body, dict) else "text/html"
+        kind = "text/html" if isinstance(body, str) else "application/json"
         headers = {"Content_Type": kind, "Content_Length": str(len(data))} | headers
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)

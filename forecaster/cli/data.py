@@ -48,13 +48,13 @@ def fetch(
     ] = False,
     concurrency: Annotated[
         int, typer.Option(min=1, max=64, help="Requests to Yahoo in flight at once.")
-    ] = 8,
+    ] = 4,
     patience: Annotated[
         float,
         typer.Option(
             min=0, max=86_400, help="Seconds for which a ticker in trouble is asked for again."
         ),
-    ] = 60,
+    ] = 45,
     home: options.Home = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

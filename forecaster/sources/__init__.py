@@ -82,6 +82,7 @@ def _checked(
         return outcome
     try:
         frame, found = usable(ticker, outcome)
+        frame = prices.check(frame, actions=True)
     except ForecastError as error:
         return error
     if len(found) and findings is not None:
@@ -92,7 +93,7 @@ def _checked(
 
 
 def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a source gave of one ticker, cleaned and checked, and what cleaning found.
+    """What can be used of what a source gave of one ticker, not yet checked, and what was found.
 
     Raises
     ------
@@ -109,4 +110,4 @@ def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
             f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
             "mend the source, or take another"
         )
-    return prices.check(frame, actions=True), found
+    return frame, found

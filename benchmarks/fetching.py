@@ -1,0 +1,89 @@
+"""What `forecast fetch` of 100 new tickers takes beyond what latency and concurrency dictate.
+
+The Yahoo of the tests answers on the loopback, each request after 50 ms, with 20 years of prices
+that it has ready. Dictated are 50 ms for the cookie and for the crumb, and for each round of as many
+charts as may be in flight. Start-up, which a fetch of one ticker shows, is not counted.
+`python benchmarks/fetching.py`
+"""
+
+import functools
+import json
+import math
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from yahoo_server import Chart, YahooServer
+
+LATENCY = 0.05
+TICKERS = 100
+CONCURRENCY = 4
+SESSIONS = 5000
+GREETING = 2
+"""Requests before the first chart."""
+
+
+@dataclass
+class Ready(Chart):
+    """A chart that is written out once."""
+
+    def answer(self, ticker, query):
+        """The whole history, whatever is asked for."""
+        return 200, self._body
+
+    @functools.cached_property
+    def _body(self) -> bytes:
+        whole = {"period1": "-9999999999", "period2": "9999999999"}
+        return json.dumps(super().answer("ACME", whole)[1]).encode()
+
+
+def main() -> None:
+    """Fetches one ticker, then all, each into a home of its own; the best of five."""
+    chart = Ready(_history())
+    chart.answer("ACME", {})
+    tickers = [f"T{i}" for i in range(TICKERS)]
+    with YahooServer(dict.fromkeys(tickers, chart), latency=LATENCY) as server:
+        os.environ.update(server.environment)
+        one, all_ = (min(_seconds(some) for _ in range(5)) for some in (tickers[:1], tickers))
+    dictated = LATENCY * (GREETING + math.ceil(TICKERS / CONCURRENCY))
+    beyond = all_ - one + LATENCY * (GREETING + 1)
+    common.row(
+        "fetching",
+        {"tickers": TICKERS, "sessions": SESSIONS, "concurrency": CONCURRENCY, "latency": LATENCY},
+        seconds=all_,
+        one_ticker=one,
+        dictated=dictated,
+        ratio=beyond / dictated,
+    )
+
+
+def _seconds(tickers: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as home:
+        words = ["fetch", *tickers, "--home", home, "--concurrency", str(CONCURRENCY), "--quiet"]
+        return common.cost(common.forecast(*words), cores="all").wall
+
+
+def _history() -> pd.DataFrame:
+    close = 100 * np.exp(np.random.default_rng(0).normal(0, 0.01, SESSIONS).cumsum())
+    return pd.DataFrame(
+        {
+            "date": pd.bdate_range(end="2026-06-30", periods=SESSIONS),
+            "open": close,
+            "high": close * 1.01,
+            "low": close * 0.99,
+            "close": close,
+            "adj_close": close,
+            "volume": np.arange(SESSIONS) + 1000,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
