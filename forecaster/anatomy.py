@@ -79,7 +79,7 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
     Parameters
     ----------
     epochs : ``run.model.training``: seed, epoch, loss and validation_loss (nats a session) of each
-        epoch of each network; the latter None where nothing is held out any more.
+        epoch of each network.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -88,19 +88,18 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
     seeds = list(dict.fromkeys(row["seed"] for row in epochs))
     for seed in seeds:
         rows = [row for row in epochs if row["seed"] == seed]
-        held = [row for row in rows if row["validation_loss"] is not None]
-        best = min(held, key=lambda row: row["validation_loss"])
+        best = min(rows, key=lambda row: row["validation_loss"])
         names = ["last training batch", "held out", "best"] if seed == seeds[0] else [None] * 3
         for these, key, color, name in (
             (rows, "loss", PALE, names[0]),
-            (held, "validation_loss", PALETTE[0], names[1]),
+            (rows, "validation_loss", PALETTE[0], names[1]),
         ):
             x, y = [row["epoch"] for row in these], [row[key] for row in these]
             axes.plot(x, y, ".-", color=color, linewidth=1.3, label=name)
         place = best["epoch"], best["validation_loss"]
         axes.plot(*place, "o", color=PALETTE[1], markersize=8, label=names[2])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch (the last ones, after the best, learn from the sessions held out too)")
+    axes.set_xlabel("epoch")
     axes.set_ylabel("negative log likelihood\n(nats a session)")
     axes.set_title(f"Training of {len(seeds)} network{'s' if len(seeds) > 1 else ''}")
     legend(figure, axes, columns=3)

@@ -139,13 +139,11 @@ def differentiate(model: Recurrent, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     states = [gradient.states(w, x, advance) for w in weights]
     output = np.zeros((x.shape[1], 3))
     for network, its in zip(model.networks, states, strict=True):
-        memory, direct = its[-1][0] @ network.memory_head, x[-1] @ network.feature_head
-        output += (memory + direct + network.head_bias) / count
+        output += (its[-1][0] @ network.head_kernel + network.head_bias) / count
     value, slope = log_ratio(output)
     found = np.zeros_like(x)
     for network, w, its in zip(model.networks, weights, states, strict=True):
-        found += gradient.of_inputs(w, x, its, slope @ network.memory_head.T / count, advance)
-        found[-1] += slope @ network.feature_head.T / count
+        found += gradient.of_inputs(w, x, its, slope @ network.head_kernel.T / count, advance)
     return value, found
 
 

@@ -10,12 +10,7 @@ from typing import Any
 
 from forecaster.errors import UsageError
 
-_RANGES = {
-    "seed": (0, 1e6),
-    "settling": (0, 1e6),
-    "weight_decay": (0, 1e6),
-    "feature_dropout": (0, 0.9),
-}
+_RANGES = {"seed": (0, 1e6), "weight_decay": (0, 1e6), "feature_dropout": (0, 0.9)}
 """Least and most of the settings that may be zero."""
 
 
@@ -45,8 +40,6 @@ class RecurrentConfig:
     """Share of the features hidden from each training window, so that none is relied on alone."""
     clip: float = 5.0
     """Scaled features are cut off at this many standard deviations."""
-    settling: int = 2
-    """Last epochs, on the whole training span, from the weights that were best on the sessions held out."""
     seeds: int = 3
     """Networks trained from different seeds, whose outputs are averaged."""
     seed: int = 0

@@ -45,7 +45,7 @@ from forecaster.panel import GAP, History, Panel
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 1
 MAX_BYTES = 256 * 2**20
 """A file of a bundle larger than this is not read: ours are well under a megabyte."""
 

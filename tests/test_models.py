@@ -255,7 +255,7 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
 @every_model
 def test_progress_is_told(name, world, trained, tiny, until):
     told = []
-    total = {**dict.fromkeys(recurrent_module.CELLS, 4), "trees": 23}.get(name, 3)
+    total = {**dict.fromkeys(recurrent_module.CELLS, 2), "trees": 23}.get(name, 3)
     # Epochs, levels or tickers.
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(done, total) for done in range(1, total + 1)]
@@ -714,22 +714,6 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
         assert np.isfinite(y).any(axis=1).all()
 
 
-def test_settling_trains_on_what_was_held_out(world, tiny, until):
-    histories = list(Panel.of(world).histories)
-    limit, cut = np.datetime64(until), np.datetime64(until) - 90
-    lengths = [h.count_until(limit) for h in histories]
-    inputs = np.zeros((sum(lengths), 2), np.float32)
-    held = recurrent_module.Windowed.of(histories, inputs, limit, cut, tiny)
-    both = np.isfinite(held.train_targets) | np.isfinite(held.validation_targets)
-    np.testing.assert_array_equal(np.isfinite(held.whole.train_targets), both)
-    fits = [create("lstm", dataclasses.replace(tiny, settling=n)) for n in (0, 2)]
-    for model in fits:
-        model.fit(Panel.of(world), limit)
-    # The search is the same; the weights move on from the best of it.
-    assert fits[0].training == fits[1].training[:-2]
-    assert not np.array_equal(fits[0].networks[0].head_kernel, fits[1].networks[0].head_kernel)
-
-
 def test_nothing_to_hold_out(world, newcomer, tiny):
     # One ticker ended long ago, and the other is too young to be trained on.
     old = world[(world["ticker"] == "AAA") & (world["date"] < "2017-01-01")]
@@ -744,12 +728,10 @@ def test_training_is_recorded_and_stops_when_it_no_longer_helps(world, tiny, unt
     config = dataclasses.replace(tiny, epochs=6, patience=1, learning_rate=0.5)
     model = create("lstm", config)
     model.fit(Panel.of(world), np.datetime64(until))
-    assert [row["epoch"] for row in model.training] == list(range(1, len(model.training) + 1))
     losses = [row["validation_loss"] for row in model.training]
-    searched, settled = losses[: -config.settling], losses[-config.settling :]
-    assert len(searched) == 6 or searched[-1] >= min(searched)
-    assert settled == [None, None]  # nothing is held out any more
-    assert model.validation_loss == min(searched)
+    assert [row["epoch"] for row in model.training] == list(range(1, len(losses) + 1))
+    assert len(losses) == 6 or losses[-1] >= min(losses)
+    assert model.validation_loss == min(losses)
     assert np.isfinite([row["loss"] for row in model.training]).all()
 
 

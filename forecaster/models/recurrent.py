@@ -12,7 +12,6 @@ Training is Keras on TensorFlow; forecasts run through :mod:`forecaster.cell`, w
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,19 +80,9 @@ class Network:
 
     cell: cell.Weights
     head_kernel: np.ndarray
-    """From the hidden state and, beside it, the features: (units + features, 3)"""
+    """(units, 3)"""
     head_bias: np.ndarray
     """(3,)"""
-
-    @property
-    def memory_head(self) -> np.ndarray:
-        """The head's part that reads the hidden state: (units, 3)."""
-        return self.head_kernel[: self.cell.units]
-
-    @property
-    def feature_head(self) -> np.ndarray:
-        """The head's part that reads the features: (features, 3)."""
-        return self.head_kernel[self.cell.units :]
 
     @classmethod
     def of(cls, weights: Sequence[np.ndarray]) -> "Network":
@@ -119,9 +108,8 @@ class Recurrent:
         self.features: list[str] = []
         self.scaler: Scaler
         self.networks: list[Network] = []
-        self.training: list[dict[str, Any]] = []
-        """Seed, epoch, training loss and validation loss (nats a session) of each epoch; the latter None
-        in the last ones, when nothing is held out any more."""
+        self.training: list[dict[str, float]] = []
+        """Seed, epoch, training loss and validation loss (nats a session) of each epoch."""
 
     def fit(
         self,
@@ -169,13 +157,12 @@ class Recurrent:
             epoch = training.run_epoch(windowed)
             self.training.append(epoch)
             checkpoint.save(self._checkpoint(training.state()))
-            most, held_out = config.epochs + config.settling, epoch["validation_loss"]
             progress(
-                (training.seed - config.seed) * most + epoch["epoch"],
-                config.seeds * most,
+                (training.seed - config.seed) * config.epochs + training.epoch,
+                config.seeds * config.epochs,
                 f"{self.name} network {training.seed - config.seed + 1} of {config.seeds}, "
-                f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, "
-                + ("settling" if held_out is None else f"validation {held_out:.4f}"),
+                f"epoch {training.epoch}: loss {epoch['loss']:.4f}, "
+                f"validation {epoch['validation_loss']:.4f}",
             )
 
     def _checkpoint(self, state: State) -> State:
@@ -239,15 +226,12 @@ class Recurrent:
     ) -> np.ndarray:
         """The head's raw outputs at some rows of each (sessions, features) of scaled inputs: (rows, 3)."""
         stack = cell.Weights.stack([network.cell for network in self.networks])
-        memory = np.stack([network.memory_head for network in self.networks])
-        direct = np.sum([network.feature_head for network in self.networks], axis=0)
+        head = np.stack([network.head_kernel for network in self.networks])
         bias = np.sum([network.head_bias for network in self.networks], axis=0)
         hidden = cell.hidden_states(stack, list(inputs), CELLS[self.name].advance)
         states = np.concatenate([h[its] for h, its in zip(hidden, rows, strict=True)])
-        seen = np.concatenate([x[its] for x, its in zip(inputs, rows, strict=True)])
-        # Not matrix products, which may round otherwise with another number of sessions.
-        emitted = np.einsum("tnu,nuk->tk", states, memory) + np.einsum("tf,fk->tk", seen, direct)
-        return (emitted + bias).astype(float) / len(self.networks)
+        # Not a matrix product, which may round otherwise with another number of sessions.
+        return (np.einsum("tnu,nuk->tk", states, head) + bias).astype(float) / len(self.networks)
 
     def state(self) -> State:
         """Scaler and weights; of several seeds, the first axis is the seed."""
@@ -274,7 +258,7 @@ class Recurrent:
             "kernel": (inputs, width),
             "recurrent": (units, width),
             "bias": (width,) if kind.biases == 1 else (kind.biases, width),
-            "head_kernel": (units + inputs, 3),
+            "head_kernel": (units, 3),
             "head_bias": (3,),
         }
         for name, shape in shapes.items():

@@ -48,16 +48,9 @@ CELLS = {
 PLATEAU, DECAY = 2, 0.4
 """After so many epochs without a better validation loss the learning rate shrinks by this factor."""
 
-SETTLING_RATE = 0.3
-"""Part of the learning rate at which settling begins."""
-
 
 class Training:
-    """One network being trained, an epoch at a time.
-
-    It searches until the validation loss no longer falls. From the best weights it then settles: a
-    few epochs at a falling rate on the whole training span, because the sessions that were held out
-    are the latest, and know most of what comes next.
+    """One network being trained, an epoch at a time, until the validation loss no longer falls.
 
     Trainings of one shape share what Keras compiled, so the next begins when this one has ended.
     """
@@ -71,69 +64,39 @@ class Training:
         self.optimizer = self.model.optimizer
         keras.utils.set_random_seed(seed)
         self.model.set_weights(network_of(name, features, config).get_weights())
-        self._start_anew(config.learning_rate)
-        self.epoch = self.settled = 0
-        """Epochs of the search, and after it."""
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros_like(variable))
+        self.optimizer.learning_rate = config.learning_rate
+        self.epoch = 0
         self.best = np.inf
         self.best_weights: list[np.ndarray] = self.model.get_weights()
         self.waited = 0
         """Epochs since the validation loss was best."""
 
     @property
-    def searching(self) -> bool:
-        """Whether neither the epochs nor the patience are used up."""
-        return self.epoch < self.config.epochs and self.waited < self.config.patience
-
-    @property
     def finished(self) -> bool:
-        """Whether search and settling are done."""
-        return not self.searching and self.settled >= self.config.settling
+        """Whether the epochs, or the patience, are used up."""
+        return self.epoch >= self.config.epochs or self.waited >= self.config.patience
 
-    def run_epoch(self, windowed: "Windowed") -> dict[str, Any]:
-        """Trains for one epoch; gives seed, epoch, training loss and, in the search, validation loss."""
-        validation = None
-        if self.searching:
-            loss = self._pass(windowed)
-            self.epoch += 1
-            validation = windowed.validation_loss(self.model)
-            self._judge(validation)
-        else:
-            if self.settled == 0:
-                self.model.set_weights(self.best_weights)
-                self._start_anew(SETTLING_RATE * self.config.learning_rate)
-            left = 1 - self.settled / self.config.settling
-            self.optimizer.learning_rate = SETTLING_RATE * self.config.learning_rate * left
-            loss = self._pass(windowed.whole)
-            self.settled += 1
-            self.best_weights = self.model.get_weights()
-        return {
-            "seed": self.seed,
-            "epoch": self.epoch + self.settled,
-            "loss": loss,
-            "validation_loss": validation,
-        }
-
-    def _start_anew(self, rate: float) -> None:
-        """Forgets what the optimizer has averaged."""
-        for variable in self.optimizer.variables:
-            variable.assign(np.zeros_like(variable))
-        self.optimizer.learning_rate = rate
-
-    def _pass(self, windowed: "Windowed") -> float:
-        """One pass over the windows; the mean training loss on the way."""
+    def run_epoch(self, windowed: "Windowed") -> dict[str, float]:
+        """Trains for one epoch; gives seed, epoch, training loss and validation loss."""
         self.model.reset_metrics()
         for x, y in windowed.batches(self.rng):
             loss = float(self.model.train_on_batch(x, y))
-        return loss
-
-    def _judge(self, validation: float) -> None:
-        """Keeps the weights if they are the best so far, and slows down if they have not been for long."""
+        validation = windowed.validation_loss(self.model)
+        self.epoch += 1
         if validation < self.best:
             self.best, self.best_weights, self.waited = validation, self.model.get_weights(), 0
         else:
             self.waited += 1
             if self.waited % PLATEAU == 0:
                 self.optimizer.learning_rate = DECAY * float(self.optimizer.learning_rate)
+        return {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "loss": loss,
+            "validation_loss": validation,
+        }
 
     def state(self) -> State:
         """All that the next epochs depend on."""
@@ -146,7 +109,6 @@ class Training:
         settings = {
             "seed": self.seed,
             "epoch": self.epoch,
-            "settled": self.settled,
             "best": self.best,
             "waited": self.waited,
             "rng": self.rng.bit_generator.state,
@@ -161,7 +123,7 @@ class Training:
         for variable, value in zip(self.optimizer.variables, kept, strict=True):
             variable.assign(value)
         self.epoch, self.best = state.settings["epoch"], state.settings["best"]
-        self.waited, self.settled = state.settings["waited"], state.settings["settled"]
+        self.waited = state.settings["waited"]
         self.rng.bit_generator.state = state.settings["rng"]
 
 
@@ -208,13 +170,6 @@ class Windowed:
             lengths=lengths,
             config=config,
         )
-
-    @property
-    def whole(self) -> "Windowed":
-        """The same windows with no sessions held out."""
-        held_out = np.isfinite(self.validation_targets)
-        every = np.where(held_out, self.validation_targets, self.train_targets)
-        return replace(self, train_targets=every)
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """An epoch of (batch, window, features) inputs and (batch, window) targets, shuffled."""
@@ -290,9 +245,7 @@ def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
     inputs = keras.Input((None, features))
     layer = getattr(keras.layers, CELLS[name].layer)
     hidden = layer(config.units, return_sequences=True)(inputs)
-    # What is linear in the features needs no memory: the head sees them too.
-    seen = keras.layers.Concatenate()([hidden, inputs])
-    outputs = keras.layers.Dense(3, kernel_initializer="zeros")(seen)
+    outputs = keras.layers.Dense(3, kernel_initializer="zeros")(hidden)
     return keras.Model(inputs, outputs)
 
 
