@@ -1,3 +1,4 @@
+import logging
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,15 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """What a command that ran before has done to the log is undone."""
+    logger = logging.getLogger("forecaster")
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
