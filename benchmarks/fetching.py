@@ -51,23 +51,27 @@ def main() -> None:
     tickers = [f"T{i}" for i in range(TICKERS)]
     with YahooServer(dict.fromkeys(tickers, chart), latency=LATENCY) as server:
         os.environ.update(server.environment)
-        one, all_ = (min(_seconds(some) for _ in range(5)) for some in (tickers[:1], tickers))
+        one, all_ = (
+            min((_cost(some) for _ in range(5)), key=lambda cost: cost.wall)
+            for some in (tickers[:1], tickers)
+        )
     dictated = LATENCY * (GREETING + math.ceil(TICKERS / CONCURRENCY))
-    beyond = all_ - one + LATENCY * (GREETING + 1)
+    beyond = all_.wall - one.wall + LATENCY * (GREETING + 1)
     common.row(
         "fetching",
         {"tickers": TICKERS, "sessions": SESSIONS, "concurrency": CONCURRENCY, "latency": LATENCY},
-        seconds=all_,
-        one_ticker=one,
+        seconds=all_.wall,
+        one_ticker=one.wall,
+        processor=all_.cpu - one.cpu,
         dictated=dictated,
         ratio=beyond / dictated,
     )
 
 
-def _seconds(tickers: list[str]) -> float:
+def _cost(tickers: list[str]) -> common.Cost:
     with tempfile.TemporaryDirectory() as home:
         words = ["fetch", *tickers, "--home", home, "--concurrency", str(CONCURRENCY), "--quiet"]
-        return common.cost(common.forecast(*words), cores="all").wall
+        return common.cost(common.forecast(*words), cores="all")
 
 
 def _history() -> pd.DataFrame:
