@@ -217,6 +217,8 @@ def read(
         raise _no_prices(ticker)
     if status != 200 or said:
         raise _garbage(ticker, f"HTTP {status} {said}".strip())
+    if not isinstance(document, dict):
+        raise _garbage(ticker, "a page, or half a document, where JSON was expected")
     try:
         result = document["chart"]["result"][0]
         meta = result["meta"]
