@@ -24,7 +24,7 @@ from pathlib import Path
 import common
 import referee
 
-IMPORTS = "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot"
+IMPORTS = "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot, bokeh.plotting"
 PYTHON = [sys.executable, "-c"]
 
 Run = Callable[[], common.Cost]

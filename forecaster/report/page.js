@@ -170,14 +170,17 @@
 
   function paint() {
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
-    for (const { model: figure } of figures) {
-      for (const renderer of figure.renderers.filter(({ glyph }) => glyph.tags.includes("ink"))) {
-        for (const glyph of [renderer.glyph, renderer.nonselection_glyph, renderer.muted_glyph]) {
-          for (const part of ["line_color", "fill_color"]) if (part in glyph.properties) glyph[part] = { value: ink };
+    for (const view of figures) {
+      for (const renderer of view.model.renderers.filter(({ glyph }) => glyph.tags.includes("ink"))) {
+        for (const part of ["line_color", "fill_color"]) {
+          if (part in renderer.glyph.properties) renderer.glyph[part] = { value: ink };
         }
+        // Bokeh would take the color up a moment later, which is too late for paper.
+        const drawn = view.renderer_views.get(renderer);
+        drawn.glyph.set_visuals(renderer.data_source, drawn.all_indices);
       }
+      view.request_paint();
     }
-    for (const view of figures) view.request_paint();
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   paint();
