@@ -24,7 +24,10 @@ from pathlib import Path
 import common
 import referee
 
-IMPORTS = "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot, bokeh.plotting"
+IMPORTS = (
+    "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot, "
+    "bokeh.plotting, scipy.stats"
+)
 PYTHON = [sys.executable, "-c"]
 
 Run = Callable[[], common.Cost]

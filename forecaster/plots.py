@@ -26,7 +26,7 @@ BINS = 20
 MONTH, YEAR = 21, 250
 """Sessions."""
 
-MOST_TICKERS = 3
+MOST_TICKERS = 2
 
 
 def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = YEAR) -> "Figure":
@@ -237,7 +237,7 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
 def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"]]:
     """Yield the figures of a backtest, each with a name that is safe as a file's stem.
 
-    ``forecast-TICKER`` and ``volatility-TICKER`` for the first three of the model's tickers only,
+    ``forecast-TICKER`` and ``volatility-TICKER`` for the first two of the model's tickers only,
     then ``calibration``, and ``skill`` against those of gjr and naive that the frame has.
 
     Raises

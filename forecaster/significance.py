@@ -125,20 +125,17 @@ def compare(
     zero, such as CRPS), and the statistic, p_value and sessions of `diebold_mariano`.
     """
     models = list(losses["model"].unique())
-    wide = _by_model(losses, metric)
-    rows = []
-    for model in models:
-        for baseline in against:
-            if baseline == model or baseline not in models:
-                continue
-            ours, theirs = _daily_pair(wide, model, baseline)
-            if len(ours) < 2:
-                continue
-            test = asdict(diebold_mariano(ours, theirs))
-            ratio = ours.mean() / theirs.mean()
-            rows.append(
-                {"model": model, "against": baseline, "metric": metric, "ratio": ratio, **test}
-            )
+    pairs = [(m, b) for m in models for b in against if b != m and b in models]
+    if not pairs:
+        return pd.DataFrame(columns=_COLUMNS)
+    wide, rows = _by_model(losses, metric), []
+    for model, baseline in pairs:
+        ours, theirs = _daily_pair(wide, model, baseline)
+        if len(ours) < 2:
+            continue
+        test = asdict(diebold_mariano(ours, theirs))
+        ratio = ours.mean() / theirs.mean()
+        rows.append({"model": model, "against": baseline, "metric": metric, "ratio": ratio, **test})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -179,13 +176,13 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
     whether it is included. Fewer than two models are all included, and models of the same losses
     are one.
     """
-    from arch.bootstrap import MCS
-
     every = _daily(losses, metric)
     twin = _twins(every)
     daily = every[list(dict.fromkeys(twin.values()))]
     if daily.shape[1] < 2 or len(daily) < MIN_BOOTSTRAP:
         return pd.DataFrame({"model": every.columns, "p_value": np.nan, "included": True})
+    from arch.bootstrap import MCS
+
     test = MCS(
         daily.to_numpy(), LEVEL, block_size=block_length(daily), bootstrap="stationary",
         reps=RESAMPLES, seed=seed,
@@ -209,14 +206,14 @@ def superior_ability(
     Statistics 23(4), by `arch.bootstrap.SPA` with the stationary bootstrap on daily mean losses:
     benchmark, models (how many), and p_lower, p_consistent and p_upper of "none is better".
     """
-    from arch.bootstrap import SPA
-
     daily = _daily(losses, metric)
     twin, rows = _twins(daily), []
     for baseline in against:
         others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
         if baseline not in daily or not others or len(daily) < MIN_BOOTSTRAP:
             continue
+        from arch.bootstrap import SPA
+
         test = SPA(
             daily[baseline].to_numpy(), daily[others].to_numpy(), bootstrap="stationary",
             block_size=block_length(daily), reps=RESAMPLES, seed=seed,
