@@ -469,7 +469,8 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
     ) as training:  # fmt: skip
         seen = ""
         while "epoch 2" not in seen:
-            seen += training.stderr.read(1)
+            seen += (news := training.stderr.read(1))
+            assert news, seen  # it has ended, and another read would give nothing again
         training.send_signal(signal.SIGINT)
         out, err = training.communicate(timeout=30)
     assert training.returncode == 130

@@ -160,9 +160,8 @@ class Recurrent:
             progress(
                 (training.seed - config.seed) * config.epochs + training.epoch,
                 config.seeds * config.epochs,
-                f"{self.name} network {training.seed - config.seed + 1} of {config.seeds}, "
-                f"epoch {training.epoch}: loss {epoch['loss']:.4f}, "
-                f"validation {epoch['validation_loss']:.4f}",
+                f"{self.name} {training.seed - config.seed + 1}/{config.seeds} epoch {training.epoch}: "
+                f"loss {epoch['loss']:.4f}, held out {epoch['validation_loss']:.4f}",
             )
 
     def _checkpoint(self, state: State) -> State:
