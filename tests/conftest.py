@@ -1,4 +1,5 @@
 import logging
+import signal
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,9 @@ from forecaster.calendars import next_session
 from forecaster.config import RecurrentConfig
 
 SESSIONS = 700
+
+# A shell's background jobs do not hear of interrupts, nor do their children, unless somebody listens.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong.
 settings.register_profile("default-without-deadline", deadline=None)

@@ -468,7 +468,7 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
         env=os.environ | {"TTY_COMPATIBLE": "1"},
     ) as training:  # fmt: skip
         seen = ""
-        while "epoch 2" not in seen:
+        while not re.search(r"epoch [2-9]", seen):  # the bar need not show every one
             seen += (news := training.stderr.read(1))
             assert news, seen  # it has ended, and another read would give nothing again
         training.send_signal(signal.SIGINT)
