@@ -460,7 +460,7 @@ def test_a_full_disk_keeps_what_was_there(home):
 
 def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_path):
     before = contents(home)
-    small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "12"]
+    small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "30"]
     words = [*small, "--run", "small", "--home", home]
     with subprocess.Popen(
         [sys.executable, "-m", "forecaster", "train", *map(str, words)],
@@ -468,7 +468,7 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
         env=os.environ | {"TTY_COMPATIBLE": "1"},
     ) as training:  # fmt: skip
         seen = ""
-        while not re.search(r"epoch [2-9]", seen):  # the bar need not show every one
+        while "epoch" not in seen:
             seen += (news := training.stderr.read(1))
             assert news, seen  # it has ended, and another read would give nothing again
         training.send_signal(signal.SIGINT)
@@ -480,7 +480,7 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
     kept = home / "runs" / ".small.training"
     assert {p: b for p, b in contents(home).items() if p != kept} == before
 
-    other = subprocess_forecast("train", *words, "--epochs", "11", "--resume")
+    other = subprocess_forecast("train", *words, "--epochs", "29", "--resume")
     assert other.returncode == 1
     assert "settings" in other.stderr
     shutil.copytree(home, tmp_path / "copy")

@@ -3,8 +3,10 @@
 Exit codes: 0 done; 1 failed, wholly or in part, and stderr says what; 2 wrong usage; 130 interrupted.
 """
 
+import atexit
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -60,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     output.spell()
     # A command makes much and drops little: looking for cycles at every turn takes a tenth of its time.
     gc.set_threshold(50_000, 20, 100)
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if code == INTERRUPTED:
+        # Threads of TensorFlow may be at work, and crash if the interpreter is taken down around them.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
