@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from forecaster import conformal
 
 TITLES = {
-    "lstm": "**forecaster lstm** (mean of three seeds)",
+    "lstm": "**forecaster lstm** (mean of three trainings)",
     "gjr": "forecaster gjr: GJR-GARCH-t, the bar",
     "naive": "forecaster naive: a random walk",
     "neuralforecast-lstm-defaults": "neuralforecast LSTM, Student-t, its defaults",
