@@ -69,7 +69,7 @@ def train_neuralforecast() -> None:
         spent = told["predict_seconds"]
         return common.Cost(told["wall"] - spent, told["cpu"] - spent, told["peak"])
 
-    pairs("train-neuralforecast", 2, run(train_command()), other)
+    pairs("train-neuralforecast", 3, run(train_command()), other)
 
 
 def train_tutorial() -> None:
