@@ -29,8 +29,7 @@ Every table raises HistoryError if no outcome is known.
 Compare models on shared rows only: pass the frame through `metrics.common` first.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -41,6 +40,7 @@ from forecaster import forecasts, metrics, student
 from forecaster.errors import HistoryError
 
 REFERENCES = ("ewma", "gjr", "garch", "naive")
+SPLITS = ("all", "volatility", "year")
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.98)
 RISK_LEVELS = (0.95, 0.99)
 BINS = 20
@@ -137,8 +137,10 @@ def uniformity(frame: pd.DataFrame) -> pd.DataFrame:
     return _joined(tables)
 
 
-def coverage(frame: pd.DataFrame) -> pd.DataFrame:
+def coverage(frame: pd.DataFrame, *, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
     """Share of outcomes inside the central intervals, of each model, part and nominal coverage.
+
+    `splits` leaves out those that are not asked for.
 
     ===================  =====================================================================
     nominal              one of `COVERAGES`
@@ -154,7 +156,7 @@ def coverage(frame: pd.DataFrame) -> pd.DataFrame:
     for nominal in COVERAGES:
         rows[f"{nominal}"] = metrics.inside(*forecasts.interval(frame, nominal), x)
     tables = []
-    for labels, group, days in _slices(rows):
+    for labels, group, days in _slices(rows, splits):
         n = _total(days["n"], group)
         for nominal in COVERAGES:
             share = _total(days[f"{nominal}"], group) / n
@@ -334,8 +336,10 @@ def _rows(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _slices(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, pd.DataFrame]]:
-    """Yield every split, of each ticker and over all: labels, group, days.
+def _slices(
+    rows: pd.DataFrame, splits: Sequence[str] = SPLITS
+) -> Iterator[tuple[pd.DataFrame, np.ndarray, pd.DataFrame]]:
+    """Yield some of `SPLITS`, of each ticker and over all: labels, group, days.
 
     labels : a row for each group, with ticker, model, split and part.
     days : sums of what `rows` has beside its labels, for each group and date.
@@ -346,12 +350,8 @@ def _slices(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, pd.D
         pd.Categorical.from_codes(np.zeros(len(rows), dtype=int), pd.Index([name]))
         for name in ("all", metrics.POOLED)
     )
-    splits: dict[str, Any] = {
-        "all": everything,
-        "volatility": rows["volatility"],
-        "year": rows["year"],
-    }
-    for split, part in splits.items():
+    for split in splits:
+        part = everything if split == "all" else rows[split]
         for pooled in (False, True):
             if split == "year" and not pooled:
                 continue

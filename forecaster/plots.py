@@ -341,12 +341,8 @@ def _reliability(
 def _thirds(axes: "Axes", rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
     """Draw what the 80% intervals held in calm, middling and wild markets."""
     style.tidy(axes)
-    table = coverage(metrics.common(rows))
-    table = table[
-        (table["ticker"] == metrics.POOLED)
-        & (table["split"] == "volatility")
-        & (table["nominal"] == 0.8)
-    ]
+    table = coverage(metrics.common(rows), splits=["volatility"])
+    table = table[(table["ticker"] == metrics.POOLED) & (table["nominal"] == 0.8)]
     axes.axhline(80, color=INK, linewidth=1, linestyle="--")
     models = rows["model"].unique()
     for i, model in enumerate(models):

@@ -49,7 +49,9 @@ def skill(
     tickers, ``pinball_0.05`` and so on.
     """
     models = list(losses["model"].unique())
-    baselines = [name for name in against if name in models]
+    pairs = [(m, b) for m in models for b in against if b in models and m != b]
+    if not pairs:  # drawing days costs seconds
+        return pd.DataFrame(columns=COLUMNS)
     dates = np.sort(losses["date"].unique())
     counts = _draws(losses, len(dates), resamples, seed)  # (1 + resamples, sessions)
     rows = losses.assign(error=losses["error"] / losses["last_close"])
@@ -57,30 +59,25 @@ def skill(
     day = np.searchsorted(dates, rows["date"].to_numpy())
     codes, tickers = pd.factorize(rows["ticker"])
     tables = []
-    for model in models:
-        for baseline in baselines:
-            if model == baseline:
+    for model, baseline in pairs:
+        ours, theirs = (rows["model"].to_numpy() == name for name in (model, baseline))
+        for metric in (*RATIOS, *DIFFERENCES, *(f"pinball_{level}" for level in LEVELS)):
+            if metric not in rows:
                 continue
-            ours, theirs = (rows["model"].to_numpy() == name for name in (model, baseline))
-            for metric in (*RATIOS, *DIFFERENCES, *(f"pinball_{level}" for level in LEVELS)):
-                if metric not in rows:
-                    continue
-                sums = [
-                    _sums(rows.loc[mine, metric].to_numpy(), day[mine], codes[mine], counts)
-                    for mine in (ours, theirs)
-                ]
-                kind = "difference" if metric in DIFFERENCES else "ratio"
-                if metric.startswith("pinball"):
-                    sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
-                found = _summary(sums[0], sums[1], kind)
-                names = [*tickers, POOLED][-found.shape[1] :]
-                table = pd.DataFrame(found.T, columns=["value", "low", "high"]).assign(
-                    ticker=names, model=model, against=baseline, metric=metric, kind=kind
-                )
-                tables.append(table[table["value"].notna()])
-    return (
-        pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
-    )
+            sums = [
+                _sums(rows.loc[mine, metric].to_numpy(), day[mine], codes[mine], counts)
+                for mine in (ours, theirs)
+            ]
+            kind = "difference" if metric in DIFFERENCES else "ratio"
+            if metric.startswith("pinball"):
+                sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
+            found = _summary(sums[0], sums[1], kind)
+            names = [*tickers, POOLED][-found.shape[1] :]
+            table = pd.DataFrame(found.T, columns=["value", "low", "high"]).assign(
+                ticker=names, model=model, against=baseline, metric=metric, kind=kind
+            )
+            tables.append(table[table["value"].notna()])
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
 
 
 def _draws(losses: pd.DataFrame, sessions: int, resamples: int, seed: int) -> np.ndarray:
