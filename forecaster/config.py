@@ -10,7 +10,12 @@ from typing import Any
 
 from forecaster.errors import UsageError
 
-_RANGES = {"seed": (0, 1e6), "weight_decay": (0, 1e6), "feature_dropout": (0, 0.9)}
+_RANGES = {
+    "seed": (0, 1e6),
+    "weight_decay": (0, 1e6),
+    "feature_dropout": (0, 0.9),
+    "max_windows": (0, 1e6),
+}
 """Least and most of the settings that may be zero."""
 
 
@@ -28,6 +33,8 @@ class RecurrentConfig:
     """Windows in a training step."""
     epochs: int = 20
     """The most passes over the training windows; early stopping usually ends sooner."""
+    max_windows: int = 0
+    """The most windows in an epoch, drawn at random, and of those held out; 0 takes all there are."""
     steps: int = 10
     """The least training steps in an epoch, for universes too small to fill them."""
     patience: int = 5
@@ -57,6 +64,11 @@ class RecurrentConfig:
             raise UsageError(
                 f"warmup must be shorter than window, got warmup {self.warmup} "
                 f"and window {self.window}"
+            )
+        if 0 < self.max_windows < self.batch:
+            raise UsageError(
+                f"max_windows must be 0, for all, or fill a batch of {self.batch}, "
+                f"got {self.max_windows}"
             )
 
 

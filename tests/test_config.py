@@ -45,6 +45,8 @@ def test_nothing_can_be_changed_afterwards():
         ({"learning_rate": float("nan")}, "learning_rate must .*got nan"),
         ({"learning_rate": float("inf")}, "learning_rate must .*got inf"),
         ({"learning_rate": 10**400}, "learning_rate must"),
+        ({"max_windows": 31}, "max_windows must be 0, for all, or fill a batch of 32, got 31"),
+        ({"max_windows": -1}, "max_windows must .*got -1"),
         ({"warmup": 256}, "warmup must be shorter than window, got warmup 256 and window 256"),
     ],
 )
@@ -56,6 +58,11 @@ def test_wrong_settings_are_named(values, words):
 
 def test_no_weight_decay_and_seed_zero_are_allowed():
     assert config.replaced(RecurrentConfig(), {"weight_decay": 0, "seed": 0}).weight_decay == 0.0
+
+
+@pytest.mark.parametrize("most", [0, 32, 10**6])
+def test_no_limit_or_one_that_fills_a_batch(most):
+    assert config.replaced(RecurrentConfig(), {"max_windows": most}).max_windows == most
 
 
 def test_read(tmp_path):

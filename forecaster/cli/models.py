@@ -45,6 +45,14 @@ def train(
         int | None,
         typer.Option(min=1, help="The most epochs to train; 20 by default.", show_default=False),
     ] = None,
+    max_windows: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The most training windows in an epoch, drawn at random; all by default.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings.", show_default=False)
     ] = None,
@@ -65,7 +73,7 @@ def train(
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    settings = _settings(config, seeds=seeds, epochs=epochs)
+    settings = _settings(config, seeds=seeds, epochs=epochs, max_windows=max_windows)
     if run is not None:
         runs.checked_name(run)
     create(model, settings)  # says so at once if there is none

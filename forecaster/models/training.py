@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -172,19 +172,32 @@ class Windowed:
         )
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """An epoch of (batch, window, features) inputs and (batch, window) targets, shuffled."""
+        """An epoch of (batch, window, features) inputs and (batch, window) targets, shuffled.
+
+        Of more than ``max_windows`` windows an epoch has a sample without replacement, each another.
+        """
         size, least = self.config.batch, self.config.batch * self.config.steps
         begin = np.array([], dtype=int)
         while len(begin) < least:
             begin = np.append(begin, self._starts(self.train_targets, rng.random()))
         rng.shuffle(begin)
+        begin = begin[: self.config.max_windows or None]
         for i in range(0, len(begin) - size + 1, size):
             x, y = self._gather(begin[i : i + size], self.train_targets)
             yield x * self._kept(rng, x.shape), y
 
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Where windows to validate on start: the same at every epoch, so that losses compare."""
+        begin = self._starts(self.validation_targets, 0.0)
+        most = self.config.max_windows
+        if not 0 < most < len(begin):
+            return begin
+        return np.random.default_rng(self.config.seed).choice(begin, most, replace=False)
+
     def validation_loss(self, model: Any) -> float:
         """Mean negative log likelihood of the sessions held out; nats a session."""
-        begin = self._starts(self.validation_targets, 0.0)
+        begin = self.held_out
         total = count = 0.0
         for i in range(0, len(begin), 256):
             x, y = self._gather(begin[i : i + 256], self.validation_targets)

@@ -1,0 +1,130 @@
+"""Which windows an epoch has, and what follows for the fit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from forecaster.models import Checkpoint, create
+from forecaster.models.training import Windowed
+from forecaster.panel import Panel
+
+FEW = 16
+"""Windows an epoch may have: two batches, where there are some forty windows."""
+
+
+@pytest.fixture(scope="module")
+def sampled(tiny):
+    return dataclasses.replace(tiny, max_windows=FEW)
+
+
+@pytest.fixture(scope="module")
+def fitted(world, until, sampled):
+    return fit(world, until, sampled)
+
+
+def fit(world, until, config, checkpoint=None):
+    model = create("lstm", config)
+    kept = {"checkpoint": checkpoint} if checkpoint else {}
+    model.fit(Panel.of(world), np.datetime64(until), **kept)
+    return model
+
+
+def numbered(world, until, config):
+    """The windows of a table whose single column says which row it is."""
+    histories = list(Panel.of(world).histories)
+    limit = np.datetime64(until)
+    rows = sum(h.count_until(limit) for h in histories)
+    inputs = np.arange(rows, dtype=np.float32)[:, None]
+    config = dataclasses.replace(config, feature_dropout=0.0)
+    return Windowed.of(histories, inputs, limit, limit - 90, config)
+
+
+def starts(windowed, rng):
+    """Where the windows of an epoch start."""
+    return np.concatenate([x[:, 0, 0] for x, _ in windowed.batches(rng)]).astype(int)
+
+
+def assert_same_weights(one, other):
+    ours, theirs = one.state().arrays, other.state().arrays
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
+
+
+def test_a_limit_that_all_windows_keep_changes_nothing(world, until, tiny, trained):
+    wide = fit(world, until, dataclasses.replace(tiny, max_windows=10_000))
+    assert_same_weights(wide, trained("lstm").model)
+
+
+def test_an_epoch_has_no_window_twice_and_no_more_than_its_limit(world, until, tiny, sampled):
+    every = starts(numbered(world, until, tiny), np.random.default_rng(0))
+    some = starts(numbered(world, until, sampled), np.random.default_rng(0))
+    assert len(some) == len(set(some)) == FEW < len(every)
+    assert set(some) < set(every)
+
+
+def test_epochs_have_other_windows_and_leave_none_out_in_the_end(world, until, sampled):
+    windowed, rng = numbered(world, until, sampled), np.random.default_rng(0)
+    first, second = starts(windowed, rng), starts(windowed, rng)
+    assert set(first) != set(second)
+    seen = np.zeros(len(windowed.train_targets), dtype=bool)
+    for _ in range(1000):
+        for begin in starts(windowed, rng):
+            seen[begin + sampled.warmup : begin + sampled.window] = True
+    # All that can be scored: from the end of a ticker's first warm-up on.
+    scored = np.isfinite(windowed.train_targets)
+    ends = np.cumsum(windowed.lengths)
+    for begin in ends - windowed.lengths:
+        scored[begin : begin + sampled.warmup] = False
+    assert seen[scored].all()
+
+
+def test_every_epoch_is_judged_on_the_same_held_out_windows(world, until, tiny, sampled):
+    # The held-out sessions of three tickers are some six windows.
+    config = dataclasses.replace(sampled, batch=2, max_windows=3)
+    one, other = (numbered(world, until, config).held_out for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    every = numbered(world, until, tiny).held_out
+    assert len(set(one)) == 3 < len(every)
+    assert set(one) < set(every)
+
+
+def test_a_sampled_fit_depends_on_the_sample_alone(world, until, sampled, fitted, trained):
+    assert_same_weights(fit(world, until, sampled), fitted)
+    kernel = fitted.state().arrays["kernel"]
+    assert not np.array_equal(kernel, trained("lstm").model.state().arrays["kernel"])
+
+
+def test_a_sampled_fit_does_not_look_ahead(world, until, sampled, fitted, rewritten):
+    assert_same_weights(fit(rewritten(world, until), until, sampled), fitted)
+
+
+def test_a_sampled_fit_that_was_interrupted_goes_on_to_the_same_weights(
+    world, until, sampled, fitted
+):
+    class Interrupted(Checkpoint):
+        state = None
+
+        def load(self):
+            return self.state
+
+        def save(self, state):
+            if self.state is None:
+                self.state = state
+                raise KeyboardInterrupt
+
+    checkpoint = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        fit(world, until, sampled, checkpoint)
+    assert checkpoint.state.settings["epoch"] == 1
+    assert_same_weights(fit(world, until, sampled, checkpoint), fitted)
+
+
+def test_a_bundle_from_before_there_was_a_limit(trained):
+    state = trained("lstm").model.state()
+    settings = state.settings["config"].copy()
+    del settings["max_windows"]
+    model = create("lstm")
+    model.restore(dataclasses.replace(state, settings=state.settings | {"config": settings}))
+    assert model.config == trained("lstm").model.config
