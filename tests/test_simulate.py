@@ -72,3 +72,78 @@ def test_volatility_clusters_and_leans_on_bad_news():
     change = np.log(sigma[1:] / sigma[:-1])
     down, up = (change[(side * returns[:-1]) > 0].mean() for side in (-1, 1))
     assert down > 0.01 > 0 > up
+
+
+@pytest.fixture(scope="module")
+def market():
+    return list(simulate.market(60, seed=1))
+
+
+def test_a_market_is_a_prices_frame_on_the_sessions_of_its_exchange(market):
+    every = pd.concat(market, ignore_index=True)
+    pd.testing.assert_frame_equal(prices.check(every), every)
+    assert (every["high"] >= every[["open", "close"]].max(axis=1)).all()
+    assert (every["low"] <= every[["open", "close"]].min(axis=1)).all()
+    days = set(every["date"])
+    assert pd.Timestamp("1999-01-04") in days
+    # Thanksgiving, the mourning for President Ford, the days after 11 September, a Saturday.
+    for closed in ("2010-11-25", "2007-01-02", "2001-09-12", "2005-01-08"):
+        assert pd.Timestamp(closed) not in days
+    assert len(days) == 5031  # as many as the S&P 500 of the sample has
+
+
+def test_tickers_of_a_market_are_listed_on_different_days(market):
+    listed = [frame["date"].iloc[0] for frame in market]
+    old = np.mean([day == pd.Timestamp("1999-01-04") for day in listed])
+    assert abs(old - simulate.OLD) < 3 * np.sqrt(0.75 * 0.25 / 60)
+    assert len(set(listed)) == 1 + round(60 * (1 - old))
+    assert min(map(len, market)) >= simulate.YOUNGEST
+
+
+def test_a_ticker_of_a_market_is_the_same_among_few_and_many(market):
+    few = list(simulate.market(3, seed=1))
+    for frame, same in zip(few, market, strict=False):
+        pd.testing.assert_frame_equal(frame, same, check_exact=True)
+    (other,) = simulate.market(1, seed=2)
+    assert not np.isclose(other["close"].iloc[:250], few[0]["close"].iloc[:250]).any()
+
+
+def test_a_market_keeps_its_parameters(market):
+    """GJR-GARCH-t fitted by arch: the mean of some tickers is the truth, within its standard error."""
+    from arch import arch_model
+
+    truth = pd.Series(
+        {
+            "leverage": simulate.GAMMA,
+            "persistence": simulate.ALPHA + simulate.GAMMA / 2 + simulate.BETA,
+            "nu": simulate.DF,
+        }
+    )
+    found = []
+    for frame in [frame for frame in market if len(frame) > 5000][:8]:
+        returns = 100 * np.diff(np.log(frame["close"].to_numpy()))
+        fit = arch_model(returns, o=1, dist="t").fit(disp="off").params
+        persistence = fit["alpha[1]"] + fit["gamma[1]"] / 2 + fit["beta[1]"]
+        found.append([fit["gamma[1]"], persistence, fit["nu"]])
+    found = pd.DataFrame(found, columns=list(truth.index))
+    assert ((found.mean() - truth).abs() < 3 * found.std() / np.sqrt(len(found))).all()
+
+
+def test_tickers_of_a_market_move_together(market):
+    close = pd.concat(market).pivot(index="date", columns="ticker", values="close")
+    together = np.log(close).diff().corr().to_numpy()[np.triu_indices(60, 1)]
+    # The product of two loadings, each 0.6 in the mean.
+    assert abs(together.mean() - 0.36) < 0.05
+    assert together.min() > 0.05
+
+
+def test_the_range_of_a_market_tells_its_variance(market):
+    from forecaster.features import Bars
+
+    ratios = []
+    for frame in market:
+        bars = Bars.of(frame)
+        ratios.append(np.mean(bars.variance[1:]) / np.mean(bars.log_returns[1:] ** 2))
+    # Both are of the same variance: Garman & Klass are told a little less by a bridge's extremes,
+    # which are drawn one apart from the other.
+    assert abs(np.mean(ratios) - 1) < 0.1
