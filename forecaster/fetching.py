@@ -284,7 +284,8 @@ class _Fetcher:
 def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:
     """The sessions without a row among the last ``OVERLAP`` that a frame spans."""
     days = pd.DatetimeIndex(frame["date"])
-    expected = calendars.sessions_between(ticker, days[0], days[-1])[-OVERLAP:]
+    begin = max(days[0], days[-1] - pd.Timedelta(days=3 * OVERLAP))
+    expected = calendars.sessions_between(ticker, begin, days[-1])[-OVERLAP:]
     return [f"{day:%Y-%m-%d}" for day in expected.difference(days)]
 
 

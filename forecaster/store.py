@@ -247,7 +247,8 @@ class Store:
             "notes": notes,
         }
         counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
-        table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False)
+        # One thread: to start a pool of them takes longer than ten columns do.
+        table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
         table = table.replace_schema_metadata({_METADATA: json.dumps(note)})
         with disk.replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
