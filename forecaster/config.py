@@ -18,6 +18,11 @@ _RANGES = {
 }
 """Least and most of the settings that may be zero."""
 
+_EXPECTED = {int: "a whole number", float: "a number", str: "text in quotes"}
+
+HEADS = ("student", "normal")
+GROUPS = ("range", "volume", "calendar", "market")
+
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentConfig:
@@ -45,6 +50,11 @@ class RecurrentConfig:
     weight_decay: float = 0.01
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
+    head: str = "student"
+    """``student`` learns the degrees of freedom; ``normal`` holds them at their upper bound, 200,
+    where a Student-t is a normal to the eye."""
+    groups: str = ",".join(GROUPS)
+    """Groups of features that are read beside those of the closes; see :mod:`forecaster.features`."""
     clip: float = 5.0
     """Scaled features are cut off at this many standard deviations."""
     seeds: int = 3
@@ -55,6 +65,8 @@ class RecurrentConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.type is str:
+                continue
             least, most = _RANGES.get(field.name, (1e-9, 1e6))
             if not least <= value <= most:
                 raise UsageError(
@@ -70,6 +82,17 @@ class RecurrentConfig:
                 f"max_windows must be 0, for all, or fill a batch of {self.batch}, "
                 f"got {self.max_windows}"
             )
+        if self.head not in HEADS:
+            raise UsageError(f"head must be {' or '.join(HEADS)}, got {self.head!r}")
+        if not set(listed(self.groups)) <= set(GROUPS):
+            raise UsageError(
+                f"groups must be some of {','.join(GROUPS)}, or empty, got {self.groups!r}"
+            )
+
+
+def listed(groups: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in groups.split(",") if name.strip()]
 
 
 def replaced(config: RecurrentConfig, values: dict[str, Any]) -> RecurrentConfig:
@@ -80,19 +103,17 @@ def replaced(config: RecurrentConfig, values: dict[str, Any]) -> RecurrentConfig
     UsageError
         A name is unknown, or a value has the wrong type or range.
     """
-    types = {field.name: field.type for field in dataclasses.fields(config)}
+    types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(config)}
     for name, value in values.items():
         if name not in types:
             raise UsageError(f"unknown setting {name!r}; there are {', '.join(types)}")
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        if not numeric or (types[name] is int and value % 1 != 0):
-            kind = "a whole number" if types[name] is int else "a number"
-            raise UsageError(f"setting {name} must be {kind}, got {value!r}")
+        kind, expected = types[name], _EXPECTED[types[name]]
+        sound = isinstance(value, str if kind is str else int | float)
+        if not sound or isinstance(value, bool) or (kind is int and value % 1 != 0):
+            raise UsageError(f"setting {name} must be {expected}, got {value!r}")
     checked = dataclasses.replace(config, **values)
-    return dataclasses.replace(
-        checked,
-        **{name: types[name](value) for name, value in values.items()},  # type: ignore[operator]
-    )
+    typed = {name: types[name](value) for name, value in values.items()}
+    return dataclasses.replace(checked, **typed)
 
 
 def read(path: Path) -> dict[str, Any]:

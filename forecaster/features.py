@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from forecaster import config
 from forecaster.prices import log_returns
 
 DECAY = 0.94
@@ -66,6 +67,14 @@ MARKET = (
     "market_range",
 )
 FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET
+GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET), strict=True))
+"""What can be left out: all but what the closes say."""
+
+
+def chosen(groups: str) -> tuple[str, ...]:
+    """The features of the closes and of some groups, a comma-separated list, in order."""
+    names = config.listed(groups)
+    return CLOSE + tuple(it for group, its in GROUPS.items() if group in names for it in its)
 
 
 def ewma(values: np.ndarray, decay: float) -> np.ndarray:

@@ -16,7 +16,7 @@ def test_replaced_values_take_the_type_of_the_setting():
 
 
 def test_json_there_and_back():
-    first = RecurrentConfig(units=3, learning_rate=0.01, seeds=2)
+    first = RecurrentConfig(units=3, learning_rate=0.01, seeds=2, head="normal", groups="")
     assert config.replaced(RecurrentConfig(), json.loads(json.dumps(asdict(first)))) == first
 
 
@@ -47,6 +47,11 @@ def test_nothing_can_be_changed_afterwards():
         ({"learning_rate": 10**400}, "learning_rate must"),
         ({"max_windows": 31}, "max_windows must be 0, for all, or fill a batch of 32, got 31"),
         ({"max_windows": -1}, "max_windows must .*got -1"),
+        ({"head": "gaussian"}, "head must be student or normal, got 'gaussian'"),
+        ({"head": 1}, "head must be text in quotes, got 1"),
+        ({"groups": "range,news"}, "groups must be some of range,volume.*got 'range,news'"),
+        ({"groups": ["range"]}, "groups must be text in quotes"),
+        ({"groups": True}, "groups must be text in quotes"),
         ({"warmup": 256}, "warmup must be shorter than window, got warmup 256 and window 256"),
     ],
 )

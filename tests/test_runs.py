@@ -336,6 +336,17 @@ def test_settings_of_a_network_that_cannot_be(home, key, value):
     refused(home, "lstm")
 
 
+def test_a_run_from_before_there_were_heads_and_groups_is_read(home, world, trained):
+    path = home / "runs" / "lstm" / "run.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("head", "groups"):
+        del document["settings"]["config"][name]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = runs.predict(runs.load(home, "lstm"), world, tickers=["AAA"])
+    expected = runs.predict(trained("lstm"), world, tickers=["AAA"])
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def without(arrays, name):
     return {key: value for key, value in arrays.items() if key != name}
 

@@ -1,10 +1,12 @@
-"""Which windows an epoch has, and what follows for the fit."""
+"""Which windows an epoch has, what the network reads of them, and what its head may say."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from scipy import special
 
+from forecaster import features, forecasts
 from forecaster.models import Checkpoint, create
 from forecaster.models.training import Windowed
 from forecaster.panel import Panel
@@ -128,3 +130,43 @@ def test_a_bundle_from_before_there_was_a_limit(trained):
     model = create("lstm")
     model.restore(dataclasses.replace(state, settings=state.settings | {"config": settings}))
     assert model.config == trained("lstm").model.config
+
+
+def test_a_normal_head_stays_a_normal(world, until, tiny):
+    # The decay would take the bias below the bound in a few steps if it could.
+    config = dataclasses.replace(tiny, head="normal", learning_rate=0.05, weight_decay=10.0)
+    model = fit(world, until, config)
+    last = np.datetime64(world["date"].max().date())
+    found = model.forecast(Panel.of(world), np.datetime64(until), last)
+    assert (found["df"] == 200).all()
+    scaled = found[list(forecasts.QUANTILES)].sub(found["location"], axis=0)
+    np.testing.assert_allclose(
+        scaled.div(found["volatility"], axis=0),
+        np.tile(special.ndtri(forecasts.LEVELS), (len(found), 1)),
+        rtol=0.01,
+    )
+    student = fit(world, until, dataclasses.replace(config, head="student"))
+    assert (student.forecast(Panel.of(world), np.datetime64(until), last)["df"] < 200).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "columns"),
+    [("range,calendar,market", ["volume"]), ("volume, calendar", ["open", "high", "low"])],
+)
+def test_what_is_left_out_is_not_read(world, until, tiny, groups, columns):
+    config = dataclasses.replace(tiny, groups=groups, epochs=1)
+    changed = world.copy()
+    if "volume" in columns:
+        changed["volume"] *= np.linspace(1, 9, len(changed))
+    else:
+        changed[columns] = np.nan
+    assert_same_weights(fit(world, until, config), fit(changed, until, config))
+
+
+def test_groups_together_are_all_the_features(world, until, tiny):
+    named = ",".join(features.GROUPS)
+    assert features.chosen(named) == features.FEATURES
+    assert features.chosen("") == features.CLOSE
+    assert features.chosen("market,volume") == features.CLOSE + features.VOLUME + features.MARKET
+    alone = fit(world, until, dataclasses.replace(tiny, groups="", epochs=1))
+    assert alone.features == list(features.CLOSE)

@@ -19,7 +19,7 @@ import pandas as pd
 from forecaster import cell
 from forecaster.config import RecurrentConfig, replaced
 from forecaster.errors import HistoryError
-from forecaster.features import FEATURES
+from forecaster.features import FEATURES, chosen
 from forecaster.models import (
     MIN_SESSIONS,
     NO_CHECKPOINT,
@@ -128,7 +128,7 @@ class Recurrent:
         if not used:
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
         table = np.concatenate([h.features[: h.count_until(until)] for h in used])
-        seen = np.isfinite(table).any(axis=0)
+        seen = np.isfinite(table).any(axis=0) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
         self.scaler = Scaler.fit(table[:, seen], config.clip)
         windowed = Windowed.of(used, self.scaler.transform(table[:, seen]), until, cut, config)

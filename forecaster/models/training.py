@@ -45,6 +45,10 @@ CELLS = {
     "rnn": Cell(cell.plain, "SimpleRNN", 1),
 }
 
+HEADS = {"student": 0.0, "normal": 1000.0}
+"""What the bias of the degrees of freedom starts from. No gradient gets past their upper bound, so
+one that starts far beyond it stays there: the same network and bundle, held at a normal."""
+
 PLATEAU, DECAY = 2, 0.4
 """After so many epochs without a better validation loss the learning rate shrinks by this factor."""
 
@@ -248,6 +252,8 @@ def _compiled(name: str, features: int, config: RecurrentConfig) -> Any:
         config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
     )
     model.compile(optimizer=optimizer, loss=negative_log_likelihood, jit_compile=False)
+    if config.head == "normal":  # it must not decay back below the bound either
+        optimizer.exclude_from_weight_decay([model.layers[-1].bias])
     optimizer.build(model.trainable_variables)
     return model
 
@@ -258,7 +264,8 @@ def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
     inputs = keras.Input((None, features))
     layer = getattr(keras.layers, CELLS[name].layer)
     hidden = layer(config.units, return_sequences=True)(inputs)
-    outputs = keras.layers.Dense(3, kernel_initializer="zeros")(hidden)
+    bias = keras.initializers.Constant([0.0, 0.0, HEADS[config.head]])
+    outputs = keras.layers.Dense(3, kernel_initializer="zeros", bias_initializer=bias)(hidden)
     return keras.Model(inputs, outputs)
 
 
@@ -273,7 +280,7 @@ def negative_log_likelihood(target: Any, output: Any) -> Any:
     target = tf.where(scored, target, 0.0)
     location = LOCATION_UNIT * output[..., 0]
     log_scale = output[..., 1] + LOG_SCALE_START
-    df = DF_BOUNDS[0] + tf.math.softplus(output[..., 2] + DF_START)
+    df = tf.minimum(DF_BOUNDS[0] + tf.math.softplus(output[..., 2] + DF_START), DF_BOUNDS[1])
     ratio = tf.square((target - location) * tf.exp(-log_scale)) / df
     loss = (
         tf.math.lgamma(df / 2)
