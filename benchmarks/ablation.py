@@ -8,7 +8,6 @@ gjr's and seconds of training, imports left out.
 
 import sys
 import time
-from dataclasses import replace
 
 import common
 import numpy as np
@@ -73,7 +72,7 @@ def without(panel: Panel, hidden: tuple[str, ...]) -> Panel:
         table[:, columns] = np.nan
         return table
 
-    return Panel(tuple(replace(h, features=masked(h.features)) for h in panel.histories))
+    return Panel(tuple(h.with_features(masked(h.features)) for h in panel.histories))
 
 
 if __name__ == "__main__":

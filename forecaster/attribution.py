@@ -11,7 +11,7 @@ what was called important, and what was not, and holds the callers to it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -243,7 +243,7 @@ def importance(
         for order in orders:
             features = history.features.copy()
             features[begin:end, column] = features[order, column]
-            histories.append(replace(history, features=features))
+            histories.append(history.with_features(features))
         permuted = crps(model, histories, index).mean(axis=0)
         test = significance.diebold_mariano(permuted, base)
         error = abs(test.difference / test.statistic) if test.statistic else 0.0
@@ -272,7 +272,7 @@ def without_features(
     """
     features = history.features.copy()
     features[:, [FEATURES.index(name) for name in names]] = np.nan
-    return crps(model, [replace(history, features=features)], index)[0]
+    return crps(model, [history.with_features(features)], index)[0]
 
 
 def without_lags(

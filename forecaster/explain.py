@@ -7,7 +7,7 @@ and half-lives are the first network's; all else is of the average, which is wha
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -285,7 +285,7 @@ def shock_response(
             own = Bars.of(shocked(groups[ticker], session, log_return))
             if ticker in universe:
                 market = Market.of([own if name == ticker else bars[name] for name in universe])
-            changed = replace(history, features=compute(own, market))
+            changed = history.with_features(compute(own, market))
             inputs.append(model.inputs(changed, slice(begin, None)))
             widths.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")

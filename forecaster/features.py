@@ -7,6 +7,7 @@ A feature that the data cannot give (no open, high and low, or no volume) is NaN
 of a model turns into the mean of what it was fitted on.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,12 +104,14 @@ def volatility(returns: np.ndarray, decay: float = DECAY) -> np.ndarray:
     return np.maximum(np.sqrt(ewma(returns**2, decay)), FLOOR)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bars:
     """One ticker's sessions in the quantities that features are made of, each (sessions,)."""
 
     dates: np.ndarray
     """datetime64[D]"""
+    close: np.ndarray
+    """In the instrument's currency."""
     log_returns: np.ndarray
     """Close to close, dividends and splits in; NaN at the first session."""
     volatility: np.ndarray
@@ -146,6 +149,7 @@ class Bars:
             location = (2 * close - high - low) / (high - low)
         return cls(
             dates=dates,
+            close=close,
             log_returns=returns,
             volatility=volatility(returns),
             range_variance=np.maximum(garman_klass, 0.0),
@@ -158,7 +162,7 @@ class Bars:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Market:
     """What the tickers of a universe did together, by date."""
 
@@ -168,26 +172,25 @@ class Market:
     """(dates, len(MARKET))"""
 
     @classmethod
-    def of(cls, universe: list[Bars]) -> "Market":
+    def of(cls, universe: Sequence[Bars]) -> "Market":
         """The market made of a universe's bars; a date's row uses that date's sessions and before."""
-        dates = np.unique(np.concatenate([bars.dates for bars in universe]))
+        dates = every(bars.dates for bars in universe)
+        rows = [np.searchsorted(dates, bars.dates).astype(np.int32) for bars in universe]
 
-        def wide(columns: list[np.ndarray]) -> np.ndarray:
-            table = np.full((len(dates), len(universe)), np.nan)  # (dates, tickers)
-            for column, (bars, values) in enumerate(zip(universe, columns, strict=True)):
-                table[np.searchsorted(dates, bars.dates), column] = values
-            return table
+        def surprises() -> Iterable[np.ndarray]:
+            return (bars.log_returns / _lagged(bars.volatility) for bars in universe)
 
-        before = [_lagged(bars.volatility) for bars in universe]
-        surprise = wide([b.log_returns / v for b, v in zip(universe, before, strict=True)])
-        ranges = wide([_log_ratio(b.range_variance, b.volatility**2) for b in universe])
-        returns = _mean(wide([b.log_returns for b in universe]))  # (dates,)
+        def mean(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            return _means(len(dates), zip(rows, columns, strict=True))
+
+        returns, _ = mean(bars.log_returns for bars in universe)  # (dates,)
         sigma = volatility(returns)
-        energy = _mean(np.minimum(surprise**2, 25.0))
-        common = _mean(surprise)
-        spread = _mean((surprise - common[:, None]) ** 2)
+        energy, _ = mean(np.minimum(it**2, 25.0) for it in surprises())
+        common, known = mean(surprises())
+        spread, _ = mean((it - common[row]) ** 2 for row, it in zip(rows, surprises(), strict=True))
         # A single ticker has no dispersion.
-        spread = np.where(np.isfinite(surprise).sum(axis=1) > 1, spread, np.nan)
+        spread = np.where(known > 1, spread, np.nan)
+        ranges, _ = mean(_log_ratio(b.range_variance, b.volatility**2) for b in universe)
         features = {
             "market_return": returns / sigma,
             "market_abs_return": np.abs(returns) / sigma,
@@ -196,7 +199,7 @@ class Market:
             "market_surprise": np.log(energy + 0.05),
             "market_surprise_slow": np.log(ewma(energy, 0.9) + 0.05),
             "market_dispersion": _log_ratio(ewma(spread, FAST), ewma(spread, SLOW)),
-            "market_range": ewma(_mean(ranges), 0.5),
+            "market_range": ewma(ranges, 0.5),
         }
         return cls(dates, np.column_stack([features[name] for name in MARKET]))
 
@@ -204,6 +207,16 @@ class Market:
         """The latest row known on each of ``dates``: (sessions, len(MARKET)), NaN before the first."""
         row = np.searchsorted(self.dates, dates, side="right") - 1
         return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
+
+
+def every(groups: Iterable[np.ndarray]) -> np.ndarray:
+    """Each date of some ascending arrays of dates once, in order."""
+    found = np.empty(0, "datetime64[D]")
+    for dates in groups:
+        row = np.searchsorted(found, dates).clip(max=len(found) - 1)
+        if not len(found) or (found[row] != dates).any():  # mostly all are known
+            found = np.union1d(found, dates)
+    return found
 
 
 def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
@@ -226,6 +239,7 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
     overnight = bars.overnight
     volume = np.where(bars.volume > 0, bars.volume, np.nan)
     surprise = np.abs(r) / _lagged(sigma)
+    around = _around(surprise)
     gap = np.diff(bars.dates, prepend=bars.dates[:1]).astype(float)
     weekday = (bars.dates.astype(int) + 3) % 7  # 1970-01-01 was a Thursday
     own = {
@@ -240,9 +254,9 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
         "downside_share": downside / variance - 0.5,
         "trend": ewma(r, DECAY) / sigma,
         "since_outlier": _sessions_since(surprise > OUTLIER) / OUTLIER_MEMORY,
-        "quarter_ago": _echo(surprise, QUARTER),
-        "half_year_ago": _echo(surprise, HALF_YEAR),
-        "year_ago": _echo(surprise, YEAR),
+        "quarter_ago": _echo(around, QUARTER),
+        "half_year_ago": _echo(around, HALF_YEAR),
+        "year_ago": _echo(around, YEAR),
         "range_today": _log_ratio(bars.range_variance, variance),
         "range_fast": _log_ratio(ewma(bars.range_variance, FAST), variance),
         "range_slow": _log_ratio(ewma(bars.range_variance, DECAY), variance),
@@ -269,9 +283,13 @@ def _sessions_since(event: np.ndarray) -> np.ndarray:
     return np.minimum(now - last, OUTLIER_MEMORY).astype(float)
 
 
-def _echo(surprise: np.ndarray, lag: int) -> np.ndarray:
+def _around(surprise: np.ndarray) -> pd.Series:
+    """The largest surprise of each session and the four before it."""
+    return pd.Series(np.minimum(surprise, 6.0)).rolling(5, min_periods=1).max()
+
+
+def _echo(around: pd.Series, lag: int) -> np.ndarray:
     """The largest surprise within two sessions of ``lag`` sessions before the next one."""
-    around = pd.Series(np.minimum(surprise, 6.0)).rolling(5, min_periods=1).max()
     return around.shift(lag - 3).to_numpy()
 
 
@@ -285,9 +303,17 @@ def _log_ratio(value: np.ndarray, base: np.ndarray) -> np.ndarray:
         return 0.5 * np.log(np.maximum(value / base, 1e-3))
 
 
-def _mean(table: np.ndarray) -> np.ndarray:
-    """Mean over tickers, NaN where none is known: (dates, tickers) -> (dates,)."""
-    known = np.isfinite(table)
-    count = known.sum(axis=1)
-    total = np.where(known, table, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(table), np.nan), where=count > 0)
+def _means(
+    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means over tickers by date, NaN where none is known, and of how many: (dates,) each.
+
+    Added up a ticker at a time, from the rows of its sessions and its values there: a table of all
+    dates and tickers would be large.
+    """
+    total, count = np.zeros(size), np.zeros(size)
+    for rows, values in columns:
+        known = np.isfinite(values)
+        total[rows[known]] += values[known]
+        count[rows[known]] += 1
+    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0), count

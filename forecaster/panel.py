@@ -3,20 +3,28 @@
 A panel is made from prices and a universe. The universe is the tickers whose average is the
 market of the features: those a model was trained on, whichever are asked for later, so that a
 forecast of one ticker is the same alone and among others.
+
+What a panel keeps of thousands of tickers is their bars. Histories are made from them when they
+are asked for, and the features of a history when it is asked for them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import overload
 
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts
+from forecaster import forecasts, prices
 from forecaster.calendars import next_session
-from forecaster.features import Bars, Market, compute
+from forecaster.features import Bars, Market, compute, every
 
 GAP = np.timedelta64(14, "D")
 """No exchange closes for longer, so what comes after is not the next session but missing data."""
+
+KEPT = 128
+"""Tickers whose features are kept for a next time."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,17 @@ class History:
     variance: np.ndarray
     """What the session's range says of its variance, the squared return where there is no range;
     NaN at the first."""
-    features: np.ndarray
-    """(sessions, features), NaN where unknown."""
+    made: Callable[[], np.ndarray]
+    """Gives the features."""
+
+    @property
+    def features(self) -> np.ndarray:
+        """(sessions, features), NaN where unknown; not to be changed."""
+        return self.made()
+
+    def with_features(self, features: np.ndarray) -> "History":
+        """The same history with other features."""
+        return replace(self, made=partial(np.asarray, features))
 
     def between(self, first: np.datetime64, last: np.datetime64) -> np.ndarray:
         """Indices of the sessions from ``first`` to ``last``, both included."""
@@ -113,32 +130,57 @@ def _placed(made: Sequence[Spread] | Sequence[Fan]) -> dict[str, np.ndarray]:
     }
 
 
+class Histories(Sequence[History]):
+    """Histories in the order of their tickers, each made when it is asked for."""
+
+    def __init__(self, bars: dict[str, Bars], market: Market) -> None:
+        self._bars, self._market = bars, market
+        self.tickers = tuple(sorted(bars))
+
+    def __len__(self) -> int:
+        return len(self.tickers)
+
+    @overload
+    def __getitem__(self, at: int) -> History: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Histories": ...
+    def __getitem__(self, at: int | slice) -> "History | Histories":
+        if isinstance(at, slice):
+            return Histories({it: self._bars[it] for it in self.tickers[at]}, self._market)
+        return _history(self.tickers[at], self._bars[self.tickers[at]], self._market)
+
+
 @dataclass(frozen=True)
 class Panel:
     """The histories a model is fitted on or asked about."""
 
-    histories: tuple[History, ...]
+    histories: Sequence[History]
 
     @classmethod
     def of(
         cls,
-        prices: pd.DataFrame,
+        frames: pd.DataFrame | Iterable[pd.DataFrame],
         *,
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
     ) -> "Panel":
-        """The panel of a checked prices frame.
+        """The panel of checked prices.
 
         Parameters
         ----------
-        prices : the prices frame, of the tickers and the universe.
+        frames : the prices frame of the tickers and the universe, or one for each of them, which
+            is read and let go.
         tickers : whose histories to give; all by default.
-        universe : whose average is the market; all by default.
+        universe : whose average is the market; all by default. Those without prices are left out.
+
+        Raises
+        ------
+        KeyError
+            There are no prices of a ticker.
         """
-        bars = {str(t): Bars.of(group) for t, group in prices.groupby("ticker", sort=True)}
-        close = {str(t): group.to_numpy() for t, group in prices.groupby("ticker")["close"]}
-        market = Market.of([bars[t] for t in sorted(universe or bars)])
-        return cls(tuple(_history(t, bars[t], close[t], market) for t in sorted(tickers or bars)))
+        bars = {str(it["ticker"].iloc[0]): Bars.of(it) for it in prices.by_ticker(frames)}
+        market = Market.of([bars[it] for it in sorted(universe or bars) if it in bars])
+        return cls(Histories({it: bars[it] for it in tickers or bars}, market))
 
     @property
     def tickers(self) -> tuple[str, ...]:
@@ -148,10 +190,13 @@ class Panel:
     @property
     def sessions(self) -> np.ndarray:
         """Every date on which any of the tickers traded, in order: datetime64[D]."""
-        return np.unique(np.concatenate([history.dates for history in self.histories]))
+        return every(history.dates for history in self.histories)
 
 
-def _history(ticker: str, bars: Bars, close: np.ndarray, market: Market) -> History:
+_features = lru_cache(maxsize=KEPT)(compute)
+
+
+def _history(ticker: str, bars: Bars, market: Market) -> History:
     gap = np.append(np.diff(bars.dates) > GAP, True)
     next_dates = np.append(bars.dates[1:], bars.dates[-1:])
     next_dates[gap] = [_next(ticker, date) for date in bars.dates[gap]]
@@ -159,12 +204,12 @@ def _history(ticker: str, bars: Bars, close: np.ndarray, market: Market) -> Hist
         ticker=ticker,
         dates=bars.dates,
         next_dates=next_dates,
-        close=close,
+        close=bars.close,
         log_returns=bars.log_returns,
         next_returns=np.where(gap, np.nan, np.append(bars.log_returns[1:], np.nan)),
         volatility=bars.volatility,
         variance=np.where(np.isfinite(bars.variance), bars.variance, bars.log_returns**2),
-        features=compute(bars, market),
+        made=partial(_features, bars, market),
     )
 
 

@@ -21,7 +21,7 @@ an old one; 0 where there is none and null where it is not known.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -115,6 +115,14 @@ def between(frame: pd.DataFrame, start: date | None, end: date | None) -> pd.Dat
     if end is not None:
         outside |= days > pd.Timestamp(end)
     return frame[~outside]
+
+
+def by_ticker(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The prices of each ticker, of a prices frame or as they come."""
+    if isinstance(frames, pd.DataFrame):
+        yield from (group for _, group in frames.groupby("ticker", sort=True))
+    else:
+        yield from frames
 
 
 def log_returns(adj_close: np.ndarray) -> np.ndarray:

@@ -21,6 +21,9 @@ from forecaster.filenames import filename, ticker_of
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
 
+AHEAD = 64
+"""Tickers that are read at once, where they are asked for one after the other."""
+
 _METADATA = b"forecaster"
 _FORMAT = 2
 _SCHEMA = pa.schema(
@@ -148,6 +151,18 @@ class Store:
             tables = list(pool.map(lambda it: self._table(it, columns, start, end), wanted))
         return pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
 
+    def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """The prices frame of one ticker after the other, so that few are in memory at a time.
+
+        Raises what :meth:`read` does.
+        """
+        self.require(tickers)
+        with ThreadPoolExecutor() as pool:
+            for begin in range(0, len(tickers), AHEAD):
+                some = tickers[begin : begin + AHEAD]
+                for table in pool.map(lambda it: self._table(it, prices.COLUMNS), some):
+                    yield table.to_pandas(split_blocks=True)
+
     def state(self, ticker: str) -> State | None:
         """What is stored of a ticker; None if nothing is.
 
@@ -183,7 +198,8 @@ class Store:
                 f"no prices are stored in {self.folder}; get some with: forecast fetch, "
                 "or name another folder with --home"
             )
-        missing = [ticker for ticker in wanted if ticker not in stored]
+        known = set(stored)
+        missing = [ticker for ticker in wanted if ticker not in known]
         if not missing:
             return
         raise StoreError(

@@ -1,7 +1,5 @@
 """What is called important moves forecasts, adds up, and is worth what is said."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,7 +175,7 @@ def test_what_was_taken_away_is_not_read(mondays):
     columns = [FEATURES.index(name) for name in weekdays]
     features = history.features.copy()
     features[:, columns] = np.random.default_rng(1).normal(size=(len(features), 5))
-    other = replace(history, features=features)
+    other = history.with_features(features)
     for frame in (history, other):
         assert len(attribution.without_features(model, frame, few, weekdays)) == 30
     np.testing.assert_array_equal(
@@ -186,7 +184,7 @@ def test_what_was_taken_away_is_not_read(mondays):
     )
     features = history.features.copy()
     features[few[-1] - 2] = 9.0  # lag 3 of the last of them
-    other = replace(history, features=features)
+    other = history.with_features(features)
     same, changed = ([1, 3], [1, 2])
     assert attribution.without_lags(model, history, few[-1:], same) == attribution.without_lags(
         model, other, few[-1:], same

@@ -71,9 +71,9 @@ def assert_same_state(one, other):
 
 def refitted(name, frame, until, tiny):
     """A model fitted on a panel that reaches beyond ``until``, and may not be written to."""
-    panel = Panel.of(frame)
+    panel = Panel(tuple(Panel.of(frame).histories))
     for history in panel.histories:
-        for value in vars(history).values():
+        for value in (*vars(history).values(), history.features):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
     model = create(name, tiny)
