@@ -13,6 +13,7 @@
     ├── StoreError           the home folder cannot give or take what was asked
     │   └── HistoryChangedError
     ├── BundleError          a run is missing, damaged or not one of ours
+    ├── EngineError          who was to do the work could not be reached, or was lost
     ├── HistoryError         too little history, or the wrong span of it, for what was asked
     └── UsageError           exit code 2: the words of the command are wrong
 
@@ -67,6 +68,10 @@ class HistoryChangedError(StoreError):
 
 class BundleError(ForecastError):
     """A run is missing, damaged, or not one of ours."""
+
+
+class EngineError(ForecastError):
+    """A cluster, or workers of this machine, could not be reached or were lost."""
 
 
 class HistoryError(ForecastError):

@@ -1,7 +1,32 @@
-"""Independent pieces of work, a process a core where there are enough of them to pay for it."""
+"""Independent pieces of work: on this machine's cores, or on a cluster's, to the same bits.
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+One map over ``joblib``, which knows processes and Dask; for Ray see :func:`_ray`. A piece is worked
+on by one worker alone, on one thread, so a result does not depend on where, when or beside what it
+is made. What a dead worker was at is done again elsewhere.
+"""
+
+import logging
+import mmap
+import os
+import pickle
+import re
+import socket
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -9,35 +34,393 @@ Result = TypeVar("Result")
 LEAST = 32
 """Fewer pieces than this are done before a second process has started."""
 
+PATIENCE = 15.0
+"""Seconds that a scheduler has to answer."""
+
+DEATHS = 3
+"""So many times in a row may workers die, and nothing be finished, before it is given up."""
+
+ALIGNED = 64
+"""Arrays begin at multiples of so many bytes, as numpy's own do."""
+
+_OTHERS = ("joblib", "distributed", "ray", "concurrent", "asyncio", "tornado")
+"""Packages whose errors are of the engine, where they are not of a piece of work."""
+
+_ADDRESS = re.compile(
+    r"(?:(?P<scheme>[a-z]+)://)?(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
+)
+_SCHEMES = {"dask": (None, "tcp", "tls", "ws", "wss", "ucx"), "ray": (None, "ray")}
+_EXAMPLES = {"dask": "tcp://host:8786", "ray": "host:6379, ray://host:10001 or auto"}
+_MODULES = {"dask": "distributed", "ray": "ray"}
+
+_serial: ContextVar[bool] = ContextVar("serial", default=False)
+"""Whether what runs here is a piece of work that must not be divided again."""
+
+_one_at_a_time = Lock()
+"""TensorFlow's seeds are a process's, so a worker of several threads does one piece at a time."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who does the work.
+
+    Raises
+    ------
+    UsageError
+        There is no such engine, it is not installed, or the address or the number is not one.
+    """
+
+    name: str = "local"
+    """``local``, ``dask`` or ``ray``"""
+    address: str | None = None
+    """Of the cluster's scheduler; by default a cluster of this machine alone."""
+    jobs: int | None = None
+    """The most workers to use; by default one for each core."""
+
+    def __post_init__(self) -> None:
+        names = ("local", *_MODULES)
+        if self.name not in names:
+            raise UsageError(
+                f"there is no engine {self.name!r}; {did_you_mean(self.name, names)}"
+                f"there are {', '.join(names)}"
+            )
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"--jobs takes a number of workers, 1 or more; got {self.jobs}")
+        if self.name == "local":
+            if self.address is not None:
+                raise UsageError(
+                    f"--engine local has no address, got {self.address!r}; "
+                    "name the cluster's engine with --engine dask or --engine ray"
+                )
+            return
+        if find_spec(_MODULES[self.name]) is None:
+            raise UsageError(
+                f"--engine {self.name} needs a package that is not installed; "
+                f"pip install 'forecaster[{self.name}]' brings it"
+            )
+        if self.address is not None and not (self.name == "ray" and self.address == "auto"):
+            self._place()
+
+    def _place(self) -> tuple[str, int]:
+        """Host and port of the address."""
+        found = _ADDRESS.fullmatch(self.address or "")
+        port = int(found["port"]) if found else 0
+        if not found or found["scheme"] not in _SCHEMES[self.name] or not 0 < port < 65536:
+            raise UsageError(
+                f"--address of {self.name} is written like {_EXAMPLES[self.name]}; "
+                f"got {self.address!r}"
+            )
+        return found["host"].strip("[]"), port
+
+    def _require_reachable(self) -> None:
+        """EngineError if nobody listens at the address: the engines themselves ask for minutes."""
+        if self.address in (None, "auto"):
+            return
+        try:
+            socket.create_connection(self._place(), timeout=PATIENCE).close()
+        except OSError as error:
+            raise EngineError(
+                f"cannot reach the {self.name} cluster at {self.address}: "
+                f"{error.strerror or error}; start its scheduler, or correct --address"
+            ) from error
+
+
+LOCAL = Engine()
+
 
 def ordered(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    function: Callable[..., Result],
+    items: Sequence[Item],
+    *,
+    engine: Engine = LOCAL,
+    shared: Any = None,
 ) -> Iterator[Result]:
     """Results in the order of the items, whichever is done first, each as soon as it is its turn.
 
-    By ``joblib``, whose processes are kept for the next call. A result is the same bits however
-    many workers there are, as each item is worked on by one of them alone.
+    Takes and raises what :func:`completed` does.
+    """
+    early: dict[int, Result] = {}
+    turn = 0
+    with closing(completed(function, items, engine=engine, shared=shared)) as results:
+        for position, result in results:
+            early[position] = result
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+
+
+def completed(
+    function: Callable[..., Result],
+    items: Sequence[Item],
+    *,
+    engine: Engine = LOCAL,
+    shared: Any = None,
+) -> Generator[tuple[int, Result]]:
+    """Positions of items and their results, as they are done.
 
     Parameters
     ----------
     function : of a module, so that another process can import it; it must not need what this
-        process has changed since it began.
+        process has changed since it began. A piece that it does may be done twice, where a worker
+        died.
     items : what it is called with, one by one.
-    workers : processes; by default one for each core this process may use, and none but this one
-        where there are fewer than ``LEAST`` items.
+    engine : who works. Locally, by default, a process for each core this process may use, and none
+        but this one where there are fewer than ``LEAST`` items.
+    shared : if given, ``function`` is called with an item and this, which reaches each worker once
+        and must not be changed.
+
+    Raises
+    ------
+    EngineError
+        The cluster could not be reached or was lost, or workers keep dying.
     """
-    if workers == 1 or (workers is None and len(items) < LEAST):
-        yield from (_alone(function, item) for item in items)
+    alone = engine.jobs == 1 or _serial.get()
+    if engine.name == "local" and (alone or (engine.jobs is None and len(items) < LEAST)):
+        for position, item in enumerate(items):
+            yield position, _done(function, item, shared, serial=alone)
         return
-    from joblib import Parallel, cpu_count, delayed
+    left, deaths = dict(enumerate(items)), 0
+    while left:
+        before = len(left)
+        try:
+            with _OPENED[engine.name](engine, shared) as (parallel, ticket):
+                for position, result, error in _results(parallel, function, left, ticket):
+                    if error is not None:
+                        raise _Failed(error)
+                    del left[position]
+                    yield position, result
+        except _Failed as failed:
+            raise failed.error from None
+        except Exception as error:
+            if not _is_death(error):
+                raise _explained(engine, error) from error
+            deaths = deaths + 1 if len(left) == before else 1
+            if deaths > DEATHS:
+                raise _explained(engine, error) from error
+            log.warning("a worker died; what it was at is done again by another")
 
-    parallel = Parallel(n_jobs=workers or cpu_count(), return_as="generator")
-    yield from parallel(delayed(_alone)(function, item) for item in items)
+
+class _Failed(Exception):
+    """What a piece of work raised, as opposed to what happened to its worker."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
-def _alone(function: Callable[[Item], Result], item: Item) -> Result:
-    """On one thread, as in a worker: linear algebra adds up in another order on several."""
+def _results(
+    parallel: Any, function: Callable[..., Any], left: dict[int, Any], ticket: Any
+) -> Generator[tuple[int, Any, Exception | None]]:
+    from joblib import delayed
+
+    results = parallel(
+        delayed(_work)(function, at, item, ticket) for at, item in list(left.items())
+    )
+    try:
+        yield from results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that not all of them were asked for
+            results.close()
+
+
+def _work(
+    function: Callable[..., Any], position: int, item: Any, ticket: Any
+) -> tuple[int, Any, Exception | None]:
+    """What a worker does of an item. An error of the item's comes back as a result: it is no engine's."""
+    shared = ticket.open() if isinstance(ticket, _Mapped | _Stored) else ticket
+    try:
+        with _one_at_a_time:
+            return position, _done(function, item, shared, serial=True), None
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return position, None, error
+
+
+def _done(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:
+    """On one thread, here as in a worker: linear algebra adds up in another order on several."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
-        return function(item)
+    before = _serial.set(serial)
+    try:
+        with threadpool_limits(1):
+            return function(item) if shared is None else function(item, shared)
+    finally:
+        _serial.reset(before)
+
+
+@contextmanager
+def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """Processes of this machine, which ``joblib`` keeps for the next call."""
+    from joblib import Parallel, cpu_count
+
+    parallel = Parallel(n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered")
+    if shared is None:
+        yield parallel, None
+        return
+    with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
+        yield parallel, _Mapped.of(shared, Path(folder) / "shared")
+
+
+@contextmanager
+def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """The workers of a Dask cluster; each gets what is shared from the scheduler or from another."""
+    from distributed import Client, LocalCluster
+    from joblib import parallel_config
+
+    engine._require_reachable()
+    with ExitStack() as stack:
+        cluster = engine.address
+        if cluster is None:
+            cluster = stack.enter_context(
+                LocalCluster(n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None)
+            )
+        client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
+        scatter = {} if shared is None else {"scatter": [shared]}
+        stack.enter_context(parallel_config("dask", client=client, n_jobs=engine.jobs, **scatter))
+        # All at once, so that workers that join later find work; or as many as may be at work.
+        yield _parallel(engine.jobs or "all"), shared
+
+
+@contextmanager
+def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """The nodes of a Ray cluster, each of which gets what is shared once, in its object store.
+
+    Ray's own backend for ``joblib`` hands out all results at the end, and fails with the first worker
+    that dies. Ray's tasks do neither, so that is what this backend submits.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from joblib import ParallelBackendBase, parallel_config
+
+    class Tasks(ParallelBackendBase):
+        """As joblib's own for executors of ``concurrent.futures``."""
+
+        supports_retrieve_callback = True
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return engine.jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+        def submit(self, func: Any, callback: Any) -> Any:
+            future = task.remote(func).future()
+            future.add_done_callback(callback)
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            return out.result()
+
+    engine._require_reachable()
+    local = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
+    try:
+        ray.init(
+            engine.address, log_to_driver=False, configure_logging=False, logging_level="ERROR",
+            **local,
+        )  # fmt: skip
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EngineError(
+            f"cannot use the ray cluster at {engine.address or 'this machine'}: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    try:
+        task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
+        ticket = None if shared is None else _Stored(ray.put(shared))
+        with parallel_config(Tasks(nesting_level=0)):
+            yield _parallel(engine.jobs or "all"), ticket
+    finally:
+        ray.shutdown()
+
+
+_OPENED = {"local": _local, "dask": _dask, "ray": _ray}
+
+
+def _parallel(at_once: int | str) -> Any:
+    from joblib import Parallel
+
+    return Parallel(return_as="generator_unordered", pre_dispatch=at_once)
+
+
+def _called(function: Callable[[], Result]) -> Result:
+    return function()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What is shared, in the object store of Ray."""
+
+    reference: Any
+
+    def open(self) -> Any:
+        """It, taken apart once a process: its arrays stay in the store."""
+        return _fetched(self.reference)
+
+
+@lru_cache(maxsize=1)
+def _fetched(reference: Any) -> Any:
+    import ray
+
+    return ray.get(reference)
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """What is shared, in a file that every process maps into its memory.
+
+    ``joblib`` maps arrays one by one, from a megabyte on. Those of a history are smaller, and those
+    of a market are more than a process may map.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, value: Any, path: Path) -> "_Mapped":
+        """Writes a value to a file: its arrays (PEP 574), then what holds them, then where that begins."""
+        spans: list[tuple[int, int]] = []
+        with path.open("wb") as file:
+
+            def put(buffer: pickle.PickleBuffer) -> None:
+                file.write(bytes(-file.tell() % ALIGNED))
+                begin = file.tell()
+                with buffer.raw() as raw:
+                    file.write(raw)
+                spans.append((begin, file.tell()))
+
+            frame = pickle.dumps(value, protocol=5, buffer_callback=put)
+            begin = file.tell()
+            pickle.dump((frame, spans), file)
+            file.write(begin.to_bytes(8, "little"))
+        return cls(path)
+
+    def open(self) -> Any:
+        """The value, its arrays read-only and in the file."""
+        return _mapped(self.path)
+
+
+@lru_cache(maxsize=1)
+def _mapped(path: Path) -> Any:
+    with path.open("rb") as file:
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    begin = int.from_bytes(whole[-8:], "little")
+    frame, spans = pickle.loads(whole[begin:-8])
+    return pickle.loads(frame, buffers=[whole[first:last] for first, last in spans])
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether an engine says that a worker, or what it held, is gone, but not the engine."""
+    if type(error).__name__ == "FutureCancelledError":  # of Dask, for either
+        return "scheduler" not in getattr(error, "reason", "scheduler")
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "ObjectLostError")
+
+
+def _explained(engine: Engine, error: Exception) -> Exception:
+    """The error of an engine in a line; that of anything else as it is."""
+    theirs = type(error).__module__.split(".")[0] in _OTHERS or isinstance(error, OSError)
+    if isinstance(error, ForecastError) or not theirs:
+        return error
+    if _is_death(error):
+        return EngineError(
+            f"workers died {DEATHS + 1} times in a row and nothing was finished "
+            f"({type(error).__name__}); give them more memory, or use fewer with --jobs"
+        )
+    reason = " ".join(str(error).split())[:200]
+    return EngineError(
+        f"the {engine.name} cluster was lost or gave up ({type(error).__name__}: {reason})"
+    )

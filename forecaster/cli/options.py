@@ -85,6 +85,25 @@ Cost = Annotated[
         help="Of buying or selling, in basis points a side; strategies pay it.",
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Who does the work: local (the cores of this machine), dask or ray.",
+        metavar="local|dask|ray",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the cluster: tcp://host:8786 for dask, host:6379 or ray://host:10001 for ray; by "
+        "default a cluster of this machine alone.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most workers; by default one a core.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings on stderr.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say more on stderr.")]
