@@ -155,6 +155,8 @@ class Panel:
     """The histories a model is fitted on or asked about."""
 
     histories: Sequence[History]
+    universe: tuple[str, ...] = ()
+    """The tickers whose average is the market of their features."""
 
     @classmethod
     def of(
@@ -179,8 +181,9 @@ class Panel:
             There are no prices of a ticker.
         """
         bars = {str(it["ticker"].iloc[0]): Bars.of(it) for it in prices.by_ticker(frames)}
-        market = Market.of([bars[it] for it in sorted(universe or bars) if it in bars])
-        return cls(Histories({it: bars[it] for it in tickers or bars}, market))
+        there = tuple(it for it in sorted(universe or bars) if it in bars)
+        market = Market.of([bars[it] for it in there])
+        return cls(Histories({it: bars[it] for it in tickers or bars}, market), there)
 
     @property
     def tickers(self) -> tuple[str, ...]:

@@ -133,17 +133,64 @@ def log_returns(adj_close: np.ndarray) -> np.ndarray:
     return np.diff(np.log(adj_close), prepend=np.nan)
 
 
+class Reading:
+    """Prices that are read through once, a ticker at a time; then it is known what they were.
+
+    Iterating gives the prices frame of each ticker that has sessions up to ``until``, cut there.
+
+    Parameters
+    ----------
+    frames : a checked prices frame, or one for each ticker.
+    until : the last date to give; by default the last there is.
+    """
+
+    def __init__(
+        self, frames: pd.DataFrame | Iterable[pd.DataFrame], until: date | None = None
+    ) -> None:
+        self._frames, self._until = frames, until
+        self._sha = hashlib.sha256()
+        self.tickers: list[str] = []
+        self.begin, self.end = date.max, date.min
+        """The first and the last session of all prices."""
+        self.first, self.last = date.max, date.min
+        """The first and the last session of those given."""
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        for whole in by_ticker(self._frames):
+            days = whole["date"]
+            self.begin, self.end = _widened(self.begin, self.end, days)
+            if self._until is not None:
+                whole = whole[days <= pd.Timestamp(self._until)]
+            if len(whole):
+                self.first, self.last = _widened(self.first, self.last, whole["date"])
+                self.tickers.append(str(whole["ticker"].iloc[0]))
+                self._hash(whole)
+                yield whole
+
+    def _hash(self, frame: pd.DataFrame) -> None:
+        self._sha.update(f"{self.tickers[-1]!r}:{len(frame)};".encode())
+        self._sha.update(frame["date"].to_numpy("datetime64[us]").astype("<i8").tobytes())
+        for column in COLUMNS[2:]:
+            values = frame[column].to_numpy("<f8")
+            # There are many NaNs and two zeros: each has one canonical form.
+            self._sha.update((np.where(np.isnan(values), np.nan, values) + 0.0).tobytes())
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the prices given, in hexadecimal: other prices, other digest."""
+        return self._sha.hexdigest()
+
+
 def digest(frame: pd.DataFrame) -> str:
-    """The SHA-256 of a checked prices frame, in hexadecimal: other prices, other digest."""
-    counts = frame["ticker"].value_counts(sort=False).sort_index()
-    header = "".join(f"{ticker!r}:{count};" for ticker, count in counts.items())
-    sha = hashlib.sha256(header.encode())
-    sha.update(frame["date"].to_numpy("datetime64[us]").astype("<i8").tobytes())
-    for column in COLUMNS[2:]:
-        values = frame[column].to_numpy("<f8")
-        # There are many NaNs and two zeros: each has one canonical form.
-        sha.update((np.where(np.isnan(values), np.nan, values) + 0.0).tobytes())
-    return sha.hexdigest()
+    """:attr:`Reading.digest` of a checked prices frame."""
+    reading = Reading(frame)
+    for _ in reading:
+        pass
+    return reading.digest
+
+
+def _widened(first: date, last: date, days: pd.Series) -> tuple[date, date]:
+    return min(first, days.iloc[0].date()), max(last, days.iloc[-1].date())
 
 
 def _check_columns(frame: pd.DataFrame) -> None:

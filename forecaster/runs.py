@@ -9,7 +9,7 @@ can be run, so a bundle from a stranger can be refused but not feared.
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -55,6 +55,9 @@ LARGEST = 1e6
 KINDS = (np.float32, np.float64, np.int32)
 """Of numbers that a bundle holds."""
 
+TOGETHER = 64
+"""Tickers whose histories are in memory at a time, as they are forecast."""
+
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 
 
@@ -91,7 +94,7 @@ class Run:
 
 
 def train(
-    frame: pd.DataFrame,
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     model: str = "lstm",
     name: str | None = None,
@@ -105,7 +108,7 @@ def train(
 
     Parameters
     ----------
-    frame : the prices frame.
+    frames : the prices frame, or one for each ticker.
     model : a registered name.
     name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``.
     until : the last date to learn from; by default the last there is.
@@ -122,20 +125,19 @@ def train(
         There is no such model, or the name cannot be that of a folder.
     """
     fitted = create(model, config)
-    begin, end = frame["date"].min().date(), frame["date"].max().date()
-    if until is not None and not begin <= until <= end:
+    span = prices.Reading(frames, until)
+    panel = Panel.of(span)
+    if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(
-            f"--until must lie within the stored prices, from {begin} to {end}; got {until}"
+            f"--until must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
         )
-    span = frame[frame["date"] <= pd.Timestamp(until or end)]
-    last = span["date"].max().date()
     run = Run(
-        name=checked_name(name or f"{model}-{last}"),
+        name=checked_name(name or f"{model}-{span.last}"),
         model=fitted,
-        tickers=sorted(span["ticker"].unique()),
-        first=span["date"].min().date(),
-        until=last,
-        prices_sha256=prices.digest(span),
+        tickers=span.tickers,
+        first=span.first,
+        until=span.last,
+        prices_sha256=span.digest,
         created=datetime.now(UTC).isoformat(),
         versions=versions(),
     )
@@ -144,13 +146,13 @@ def train(
         checkpoint = FileCheckpoint(
             _checkpoint_path(home, run.name), _identity(run, config), resume
         )
-    fitted.fit(Panel.of(span), np.datetime64(last), progress, checkpoint)
+    fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
 
 
 def predict(
     run: Run,
-    frame: pd.DataFrame,
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     tickers: Sequence[str],
     as_of: date | None = None,
@@ -161,7 +163,7 @@ def predict(
     Parameters
     ----------
     run : a trained model.
-    frame : the prices frame of the tickers and of the run's universe.
+    frames : the prices frame of the tickers and of the run's universe, or one for each of them.
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.conformal`.
@@ -176,7 +178,7 @@ def predict(
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
-    found, failed = predict_each(run, frame, tickers=tickers, as_of=as_of, calibrate=calibrate)
+    found, failed = predict_each(run, frames, tickers=tickers, as_of=as_of, calibrate=calibrate)
     for error in failed.values():
         raise error
     return found
@@ -184,27 +186,29 @@ def predict(
 
 def predict_each(
     run: Run,
-    frame: pd.DataFrame,
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     tickers: Sequence[str],
     as_of: date | None = None,
     calibrate: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, HistoryError]]:
     """As :func:`predict`, but gives the forecasts there are, and by ticker why others are not."""
-    panel = panel_of(run, frame, tickers)
-    limit = np.datetime64(as_of or frame["date"].max().date())
+    histories = panel_of(run, frames, tickers).histories
+    limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
-    cutoffs: dict[np.datetime64, list[History]] = {}
-    for history in panel.histories:
-        problem = _unforeseeable(run, history, limit)
-        if problem:
-            failed[history.ticker] = HistoryError(problem)
-        else:
-            cutoff = history.dates[history.count_until(limit) - 1]
-            cutoffs.setdefault(cutoff, []).append(history)
     made = _calibrated if calibrate else _forecast
-    frames = [made(run, Panel(tuple(histories)), cutoff) for cutoff, histories in cutoffs.items()]
-    found = forecasts.concat(frames).set_index("ticker")
+    parts = []
+    for begin in range(0, len(histories), TOGETHER):
+        cutoffs: dict[np.datetime64, list[History]] = {}
+        for history in histories[begin : begin + TOGETHER]:
+            problem = _unforeseeable(run, history, limit)
+            if problem:
+                failed[history.ticker] = HistoryError(problem)
+            else:
+                cutoff = history.dates[history.count_until(limit) - 1]
+                cutoffs.setdefault(cutoff, []).append(history)
+        parts += [made(run, Panel(tuple(those)), cutoff) for cutoff, those in cutoffs.items()]
+    found = forecasts.concat(parts).set_index("ticker")
     for ticker in set(tickers) - set(found.index) - set(failed):
         failed[ticker] = HistoryError(
             f"run {run.name} has no {run.model.name} for {ticker}, or not for the sessions stored; "
@@ -243,16 +247,17 @@ def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | No
     return None
 
 
-def panel_of(run: Run, frame: pd.DataFrame, tickers: Sequence[str]) -> Panel:
+def panel_of(
+    run: Run, frames: pd.DataFrame | Iterable[pd.DataFrame], tickers: Sequence[str]
+) -> Panel:
     """The panel of some tickers in the market that the run was trained in."""
-    stored = set(frame["ticker"].unique())
-    universe = [ticker for ticker in run.tickers if ticker in stored]
-    if not universe:
+    panel = Panel.of(frames, tickers=tickers, universe=run.tickers)
+    if not panel.universe:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
             f"is its market; fetch some of {', '.join(run.tickers[:5])}, or train another run"
         )
-    return Panel.of(frame, tickers=tickers, universe=universe)
+    return panel
 
 
 def save(run: Run, home: Path) -> Path:

@@ -78,10 +78,10 @@ def train(
         runs.checked_name(run)
     create(model, settings)  # says so at once if there is none
     store = Store(options.folder(home))
-    frame = store.read(options.stored(store, tickers))
+    asked = options.stored(store, tickers)
     with output.progress(quiet=quiet) as progress:
         trained = runs.train(
-            frame,
+            store.each(asked),
             model=model,
             name=run,
             until=options.day(until),
@@ -132,12 +132,14 @@ def predict(
     Example: forecast predict AAPL --json
     """
     from forecaster import disk, forecasts, runs
+    from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     trained = runs.load(options.folder(home), run)
-    frame, asked = prices_for(trained, options.folder(home), tickers)
+    store = Store(options.folder(home))
+    wanted, asked = needed(trained, store, tickers)
     found, failed = runs.predict_each(
-        trained, frame, tickers=asked, as_of=options.day(as_of), calibrate=calibrate
+        trained, store.each(wanted), tickers=asked, as_of=options.day(as_of), calibrate=calibrate
     )
     if csv is not None:
         with disk.replacing(csv) as temporary:
@@ -150,7 +152,7 @@ def predict(
         cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump({"run": trained.name, "as_of": cutoff, "verdict": judged, "forecasts": rows})
     elif rows:
-        _print_forecasts(trained, rows, frame)
+        _print_forecasts(trained, rows, _recent(store, rows))
         output.say(
             f"Its backtest: {judged['verdict']} ({judged['start']} to {judged['end']})"
             if judged
@@ -221,11 +223,17 @@ def _trial(trained: Any) -> Any:
 
 def prices_for(trained: Any, home: Path, words: list[str] | None) -> tuple[Any, list[str]]:
     """The prices of the tickers typed and of the run's universe, and these tickers."""
-    import logging
-
     from forecaster.store import Store
 
     store = Store(home)
+    wanted, asked = needed(trained, store, words)
+    return store.read(wanted), asked
+
+
+def needed(trained: Any, store: Any, words: list[str] | None) -> tuple[list[str], list[str]]:
+    """The stored tickers whose prices a forecast of those typed needs, and those typed."""
+    import logging
+
     asked = options.stored(store, words)
     known = set(store.tickers())
     missing = [ticker for ticker in trained.tickers if ticker not in known]
@@ -240,7 +248,7 @@ def prices_for(trained: Any, home: Path, words: list[str] | None) -> tuple[Any, 
             ", …" if len(missing) > 5 else "",
         )
     universe = [ticker for ticker in trained.tickers if ticker in known]
-    return store.read(sorted({*asked, *universe})), asked
+    return sorted({*asked, *universe}), asked
 
 
 def _settings(config: Path | None, **typed: int | None) -> Any:
@@ -283,7 +291,9 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> None:
+def _print_forecasts(
+    trained: Any, rows: list[dict[str, Any]], recent: dict[str, list[float]]
+) -> None:
     output.table(
         [
             *("ticker", "last close", "of", "forecast of", "median", "80% interval"),
@@ -300,7 +310,7 @@ def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> No
                 f"{100 * row['volatility']:.2f}%/day",
                 f"{100 * row['p_up']:.1f}%",
                 f"{100 * row['var_95']:.2f}%",
-                output.sparkline(_recent(frame, row["ticker"], row["cutoff"])),
+                output.sparkline(recent[row["ticker"]]),
             ]
             for row in rows
         ],
@@ -311,7 +321,11 @@ def _print_forecasts(trained: Any, rows: list[dict[str, Any]], frame: Any) -> No
     )
 
 
-def _recent(frame: Any, ticker: str, cutoff: str) -> list[float]:
-    """The closes of the last sessions up to a cutoff."""
-    its = frame[(frame["ticker"] == ticker) & (frame["date"] <= cutoff)]
-    return its["close"].tail(RECENT).tolist()
+def _recent(store: Any, rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The closes of the last sessions up to each forecast's cutoff, by ticker."""
+    cutoffs = {row["ticker"]: row["cutoff"] for row in rows}
+    frame = store.read(list(cutoffs), columns=("ticker", "date", "close"))
+    return {
+        ticker: its.loc[its["date"] <= cutoffs[ticker], "close"].tail(RECENT).tolist()
+        for ticker, its in frame.groupby("ticker")
+    }
