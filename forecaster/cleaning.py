@@ -314,7 +314,7 @@ def _unusable(table: pd.DataFrame, looks: list[str], close: str) -> np.ndarray:
     bad = (~np.isnan(values) & ~(np.isfinite(values) & (values > 0))).any(axis=1)
     if {"high", "low"} <= set(looks):
         high, low, last = (table[name].to_numpy() for name in ("high", "low", close))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             bad |= high < low * (1 - 1e-6)
             bad |= (last > high * (1 + OUTSIDE)) | (last < low * (1 - OUTSIDE))
     return bad

@@ -39,6 +39,13 @@ def test_a_sound_history_is_left_as_it_is(sound):
     assert found.empty
 
 
+def test_the_range_of_a_day_may_reach_to_the_largest_number_there_is(sound):
+    sound.loc[10, "high"] = np.finfo(float).max
+    table, found = cleaning.clean(sound)
+    assert prices.check(table)["high"].max() == np.finfo(float).max
+    assert found.empty
+
+
 @pytest.mark.parametrize(
     ("value", "rule"),
     [
