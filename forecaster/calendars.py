@@ -179,6 +179,11 @@ def exchange(ticker: str) -> str:
     return _SUFFIXES.get(ticker.rpartition(".")[2], _NEW_YORK) if "." in ticker else _NEW_YORK
 
 
+def now() -> pd.Timestamp:
+    """This instant, in UTC: the one clock by which anything is finished, due or stale."""
+    return pd.Timestamp.now("UTC")
+
+
 def next_session(ticker: str, date: Date) -> pd.Timestamp:
     """The first session of a ticker's exchange after ``date``.
 

@@ -120,7 +120,7 @@ def from_yahoo(
     concurrency : the most requests in flight at once.
     patience : seconds for which one ticker in trouble is asked for again.
     """
-    now, plans = pd.Timestamp.now("UTC"), []
+    now, plans = calendars.now(), []
     for ticker in tickers:
         try:
             state = None if refresh else store.state(ticker)

@@ -27,6 +27,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from forecaster import calendars
 from forecaster.errors import PricesError
 
 COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
@@ -334,4 +335,4 @@ def last_day(today: date | None = None) -> pd.Timestamp:
     """The last date that a finished session can have."""
     if today is not None:
         return pd.Timestamp(today)
-    return pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta(days=1)
+    return calendars.now().tz_localize(None).normalize() + pd.Timedelta(days=1)

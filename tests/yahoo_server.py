@@ -18,8 +18,8 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from email.utils import formatdate
@@ -34,7 +34,6 @@ import trustme
 CHART = "/v8/finance/chart/"
 FIELDS = ["open", "high", "low", "close", "volume"]
 LATE = 1.5  # seconds that a late answer takes
-STALL = 30.0  # seconds that a stalled answer waits, unless the server closes first
 
 
 @dataclass
@@ -164,24 +163,22 @@ class YahooServer:
     """Serve charts by ticker while the context lasts; any other ticker is not found.
 
     ``modes`` gives, by ticker, what becomes of its chart requests, one after another; the last
-    goes on for ever. A mode is ``fine`` or a method of ``Handler`` that starts with ``mode_``.
-    ``latency`` is the seconds that each request takes.
+    goes on for ever. A mode is ``fine``, a method of ``Handler`` that starts with ``mode_``, or a
+    function of the handler and the ticker. ``latency`` is the seconds that each request takes.
+    However long a client takes, the server waits for it.
     """
 
     def __init__(
         self,
         charts: Mapping[str, Chart],
-        modes: Mapping[str, Sequence[str]] = {},
+        modes: Mapping[str, Sequence["Mode"]] = {},
         latency: float = 0.0,
     ):
         self.charts = dict(charts)
         self.modes = {ticker: list(queue) for ticker, queue in modes.items()}
         self.latency = latency
         self.requests: list[Request] = []
-        self.busiest = 0  # chart requests that were in flight at once
         self.closing = threading.Event()
-        self._busy = 0
-        self._counting = threading.Lock()
 
     def __enter__(self) -> "YahooServer":
         self._folder = tempfile.TemporaryDirectory(prefix="yahoo-")
@@ -199,6 +196,7 @@ class YahooServer:
         self.closing.set()
         self._listener.shutdown()
         self._thread.join()
+        self._listener.hang_up()
         self._listener.server_close()  # waits for the handlers' threads
         self._folder.cleanup()
 
@@ -222,22 +220,7 @@ class YahooServer:
         """The chart requests for a ticker, or for all, in the order of arrival."""
         return [it for it in self.requests if it.ticker and ticker in (None, it.ticker)]
 
-    @contextmanager
-    def counted(self, host: str, path: str) -> Iterator[None]:
-        """Take down a request, and that it is in flight."""
-        request = Request(host, path, monotonic())
-        with self._counting:
-            self.requests.append(request)
-            self._busy += bool(request.ticker)
-            self.busiest = max(self.busiest, self._busy)
-        try:
-            self.closing.wait(self.latency)
-            yield
-        finally:
-            with self._counting:
-                self._busy -= bool(request.ticker)
-
-    def next_mode(self, ticker: str) -> str:
+    def next_mode(self, ticker: str) -> "Mode":
         """Take the mode of this ticker's next chart request."""
         queue = self.modes.get(ticker, ["fine"])
         return queue.pop(0) if len(queue) > 1 else queue[0]
@@ -249,6 +232,16 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = False
     yahoo: YahooServer
 
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.connections: set[socket.socket] = set()
+
+    def hang_up(self) -> None:
+        """Wake the threads that wait for a client to say more."""
+        for connection in list(self.connections):
+            with suppress(OSError):  # it is gone already
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
     def handle_error(self, request, client_address) -> None:
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
@@ -259,27 +252,38 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = 1  # seconds that an idle connection is kept
     server: Listener
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+        if self.server.yahoo.closing.is_set():
+            self.server.hang_up()
 
     def do_CONNECT(self) -> None:
         self.host = self.path.partition(":")[0]
         self.send_response(200)
         self.end_headers()
         super().finish()
-        self.request = self.server.yahoo.tls.wrap_socket(self.connection, server_side=True)
+        self.server.connections.discard(self.connection)
+        self.request = self.server.yahoo.tls.wrap_socket(
+            self.connection, server_side=True, do_handshake_on_connect=False
+        )
         self.setup()
+        self.request.do_handshake()
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        with self.server.yahoo.counted(self.host, self.path):
-            for start, route in self.routes.items():
-                if f"{self.host}{path}".startswith(start):
-                    return route(self, path.rpartition("/")[2])
-            return self.reply(404, "<html>no such page</html>")
+        path, yahoo = unquote(urlsplit(self.path).path), self.server.yahoo
+        yahoo.requests.append(Request(self.host, self.path, monotonic()))
+        yahoo.closing.wait(yahoo.latency)
+        for start, route in self.routes.items():
+            if f"{self.host}{path}".startswith(start):
+                return route(self, path.rpartition("/")[2])
+        return self.reply(404, "<html>no such page</html>")
 
     def finish(self) -> None:
         super().finish()
+        self.server.connections.discard(self.connection)
         self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -310,7 +314,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def chart(self, ticker: str) -> None:
         mode = self.server.yahoo.next_mode(ticker)
-        getattr(self, f"mode_{mode}")(ticker)
+        (getattr(Handler, f"mode_{mode}") if isinstance(mode, str) else mode)(self, ticker)
 
     routes: Mapping[str, Callable[["Handler", str], None]] = {
         "fc.yahoo.com/": cookie,
@@ -370,9 +374,12 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"chart": {"result": [result], "error": None}})
 
     def mode_stall(self, ticker: str) -> None:
-        self.server.yahoo.closing.wait(STALL)
+        self.server.yahoo.closing.wait()
         self.close_connection = True
 
     def mode_reset(self, ticker: str) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+
+
+Mode = str | Callable[[Handler, str], None]

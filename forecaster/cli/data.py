@@ -200,9 +200,9 @@ def listing(
 
 
 def _listed(state: Any) -> dict[str, Any]:
-    import pandas as pd
+    from forecaster import calendars
 
-    age = pd.Timestamp.now("UTC") - state.fetched_at
+    age = calendars.now() - state.fetched_at
     return {
         "ticker": state.ticker,
         "source": state.source,
@@ -227,14 +227,12 @@ def check(
 
     Example: forecast data check AAPL
     """
-    import pandas as pd
-
-    from forecaster import health, prices
+    from forecaster import calendars, health, prices
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))
-    columns, now = (*prices.COLUMNS, *prices.ACTIONS), pd.Timestamp.now("UTC")
+    columns, now = (*prices.COLUMNS, *prices.ACTIONS), calendars.now()
     rows, failed = [], []
     for ticker in options.stored(store, tickers):
         try:

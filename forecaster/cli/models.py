@@ -273,7 +273,7 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
 
     stale: dict[tuple[str, str, int], list[str]] = {}
     for row in rows:
-        due = calendars.last_finished(row["ticker"], pd.Timestamp.now("UTC"))
+        due = calendars.last_finished(row["ticker"], calendars.now())
         behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
         if behind > 0:
             key = row["cutoff"], str(due.date()), behind

@@ -119,7 +119,7 @@ class Yahoo:
         """
         if re.search(r"[^!-~]|[/?#%\\]|^\.+$", ticker):  # would ask for another address
             raise _unknown(ticker)
-        now = pd.Timestamp.now("UTC")
+        now = calendars.now()
         # Days begin up to 14 hours before they do in Greenwich, and end up to 12 hours after.
         query = {
             "period1": _seconds(start) - _DAY if start else _EARLIEST,
