@@ -94,7 +94,7 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     hidden, cell : (series, units), what the last session left behind.
     """
     gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
-    i, f, g, o = np.split(gates, 4, axis=-1)  # each (series, units)
+    i, f, g, o = _parts(gates, 4)  # each (series, units)
     input_gate, forget_gate, output_gate = sigmoid(i), sigmoid(f), sigmoid(o)
     candidate = np.tanh(g)
     cell = forget_gate * cell + input_gate * candidate
@@ -128,8 +128,8 @@ def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
         g = tanh   (W_g x + r * (U_g h))        candidate
         h = z * h + (1 - z) * g                 hidden state and memory in one
     """
-    z, r, g = np.split(x @ weights.kernel + weights.bias[0], 3, axis=-1)  # each (series, units)
-    z_h, r_h, g_h = np.split(hidden @ weights.recurrent + weights.bias[1], 3, axis=-1)
+    z, r, g = _parts(x @ weights.kernel + weights.bias[0], 3)  # each (series, units)
+    z_h, r_h, g_h = _parts(hidden @ weights.recurrent + weights.bias[1], 3)
     update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
     candidate = np.tanh(g + reset * g_h)
     return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
@@ -174,6 +174,11 @@ def hidden_states(
             out[t] = hidden
         states += [out[: len(series), ..., row, :] for row, series in enumerate(chunk)]
     return states
+
+
+def _parts(gates: np.ndarray, count: int) -> np.ndarray:
+    """So many gates that lie side by side, as views: (series, count * units) -> (count, series, units)."""
+    return np.moveaxis(gates.reshape(*gates.shape[:-1], count, -1), -2, 0)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

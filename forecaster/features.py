@@ -235,9 +235,19 @@ def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
 def compute(bars: Bars, market: Market) -> np.ndarray:
     """Features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
     r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
-    downside = ewma(np.where(r < 0, r**2, 0 * r), DECAY)
     overnight = bars.overnight
     volume = np.where(bars.volume > 0, bars.volume, np.nan)
+    # Averages of one decay are made in one go, which takes half the time.
+    fast, range_fast = ewma(np.column_stack([r**2, bars.range_variance]), FAST).T
+    downside, trend, range_slow, parkinson, overnight_variance, usual_volume = ewma(
+        np.column_stack(
+            [
+                np.where(r < 0, r**2, 0 * r),
+                *(r, bars.range_variance, bars.parkinson, overnight**2, volume),
+            ]
+        ),
+        DECAY,
+    ).T
     surprise = np.abs(r) / _lagged(sigma)
     around = _around(surprise)
     gap = np.diff(bars.dates, prepend=bars.dates[:1]).astype(float)
@@ -246,25 +256,25 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
         "return": r / sigma,
         "abs_return": np.abs(r) / sigma,
         "log_abs_return": np.log(np.abs(r) / sigma + 0.05),
-        "fast_volatility": _log_ratio(ewma(r**2, FAST), variance),
+        "fast_volatility": _log_ratio(fast, variance),
         "slow_volatility": _log_ratio(ewma(r**2, SLOW), variance),
         "slowest_volatility": _log_ratio(ewma(r**2, SLOWEST), variance),
         "mean_abs_fast": _log_share(ewma(np.abs(r), 0.9), sigma),
         "mean_abs_slow": _log_share(ewma(np.abs(r), 0.98), sigma),
         "downside_share": downside / variance - 0.5,
-        "trend": ewma(r, DECAY) / sigma,
+        "trend": trend / sigma,
         "since_outlier": _sessions_since(surprise > OUTLIER) / OUTLIER_MEMORY,
         "quarter_ago": _echo(around, QUARTER),
         "half_year_ago": _echo(around, HALF_YEAR),
         "year_ago": _echo(around, YEAR),
         "range_today": _log_ratio(bars.range_variance, variance),
-        "range_fast": _log_ratio(ewma(bars.range_variance, FAST), variance),
-        "range_slow": _log_ratio(ewma(bars.range_variance, DECAY), variance),
-        "parkinson": _log_ratio(ewma(bars.parkinson, DECAY), variance),
+        "range_fast": _log_ratio(range_fast, variance),
+        "range_slow": _log_ratio(range_slow, variance),
+        "parkinson": _log_ratio(parkinson, variance),
         "overnight": overnight / sigma,
-        "overnight_share": _log_ratio(ewma(overnight**2, DECAY), variance),
+        "overnight_share": _log_ratio(overnight_variance, variance),
         "close_in_range": bars.close_in_range,
-        "volume_surprise": np.log(volume / ewma(volume, DECAY)),
+        "volume_surprise": np.log(volume / usual_volume),
         "days_since_session": np.log1p(np.maximum(gap - 1, 0)),
     }
     own |= {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}

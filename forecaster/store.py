@@ -160,8 +160,13 @@ class Store:
         with ThreadPoolExecutor() as pool:
             for begin in range(0, len(tickers), AHEAD):
                 some = tickers[begin : begin + AHEAD]
-                for table in pool.map(lambda it: self._table(it, prices.COLUMNS), some):
-                    yield table.to_pandas(split_blocks=True)
+                tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
+                ends = np.cumsum([len(table) for table in tables])
+                frame = pa.concat_tables(tables).to_pandas(split_blocks=True)
+                yield from (
+                    frame.iloc[end - len(table) : end]
+                    for end, table in zip(ends, tables, strict=True)
+                )
 
     def state(self, ticker: str) -> State | None:
         """What is stored of a ticker; None if nothing is.
