@@ -22,7 +22,7 @@ from forecaster.filenames import filename, ticker_of
 pa.set_memory_pool(pa.system_memory_pool())
 
 AHEAD = 64
-"""Tickers that are read at once, where they are asked for one after the other."""
+"""Tickers that are read at once."""
 
 _METADATA = b"forecaster"
 _FORMAT = 2
@@ -148,8 +148,16 @@ class Store:
         self.require(tickers or ())
         wanted = sorted(set(self.tickers() if tickers is None else tickers))
         with ThreadPoolExecutor() as pool:
-            tables = list(pool.map(lambda it: self._table(it, columns, start, end), wanted))
-        return pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
+
+            def joined(some: list[str]) -> pa.Table:
+                tables = pool.map(lambda it: self._table(it, columns, start, end), some)
+                return pa.concat_tables(list(tables)).combine_chunks()
+
+            # In large pieces, which go back to the system as soon as they are converted; no name
+            # may hold them until then.
+            return pa.concat_tables(
+                [joined(wanted[i : i + AHEAD]) for i in range(0, len(wanted), AHEAD)]
+            ).to_pandas(split_blocks=True, self_destruct=True)
 
     def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
         """The prices frame of one ticker after the other, so that few are in memory at a time.

@@ -1,13 +1,19 @@
-"""Training windows over histories laid end to end: indices and views, copied a batch at a time.
+"""Training windows over histories laid end to end: indices, and rows copied a batch at a time.
 
 A window is scored at every session after its warm-up, not at its end alone, so one pass of the
 recurrence serves a few hundred targets. Where a window starts shifts from epoch to epoch, so that
 every session is in turn early and late in a window.
 """
 
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
+
+from forecaster.errors import StoreError
+
+MEMORY = 256 * 2**20
+"""Bytes of a table that are kept in memory: the features of some 350 tickers over twenty years."""
 
 
 def starts(lengths: Sequence[int], *, window: int, step: int, shift: float) -> np.ndarray:
@@ -38,3 +44,43 @@ def starts(lengths: Sequence[int], *, window: int, step: int, shift: float) -> n
 def views(table: np.ndarray, window: int) -> np.ndarray:
     """Every window of a table, without copying: (rows, ...) -> (rows - window + 1, window, ...)."""
     return np.moveaxis(np.lib.stride_tricks.sliding_window_view(table, window, axis=0), -1, 1)
+
+
+class Table:
+    """Rows of float32 numbers laid end to end, written once and read by windows.
+
+    A large one lies in a temporary file, as what thousands of tickers have to say would not fit in
+    a laptop's memory. The file has no name, so that none is left behind whatever happens.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY)  # noqa: SIM115
+        self._columns = 0
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds (rows, columns) at the end.
+
+        Raises
+        ------
+        StoreError
+            The disk is full.
+        """
+        self._columns = rows.shape[1]
+        try:
+            self._file.write(np.ascontiguousarray(rows, np.float32).data)
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep the features in {tempfile.gettempdir()}: {error.strerror}; name a "
+                "folder with more room in the environment variable TMPDIR"
+            ) from error
+
+    def windows(self, begin: np.ndarray, window: int) -> np.ndarray:
+        """The rows from each of ``begin`` on: (len(begin), window, columns)."""
+        found = np.empty((len(begin), window, self._columns), np.float32)
+        for row, start in zip(found, begin.tolist(), strict=True):
+            self._file.seek(start * row[0].nbytes)
+            self._file.readinto(row.data)
+        return found

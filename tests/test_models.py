@@ -666,6 +666,23 @@ def test_the_scaler_learns_from_the_training_span(world, trained, until):
     assert np.abs(scaled).max() <= model.config.clip
 
 
+def test_a_scaler_of_many_tables_is_scikit_learn_s_of_one():
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    table = (3 + rng.normal(size=(900, 4))).astype(np.float32)
+    table[rng.random(table.shape) < 0.1] = np.nan
+    table[:300, 1] = np.nan  # the first ticker does not have it
+    table[:, 2] = 0.1
+    ours = recurrent_module.Scaler.fit(np.split(table, [300, 301, 700]), clip=5)
+    theirs = StandardScaler().fit(table)
+    np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=1e-6)
+    np.testing.assert_allclose(ours.scale, theirs.scale_, rtol=1e-6)
+    assert ours.scale[2] == 1
+    unknown = recurrent_module.Scaler.fit([np.full((5, 1), np.nan)] * 2, clip=5)
+    assert np.isnan(unknown.mean).all()
+
+
 def test_features_that_no_ticker_has_are_left_out(world, tiny):
     closes = world[world["ticker"] == "CCC"]
     model = create("lstm", dataclasses.replace(tiny, epochs=1))
@@ -699,8 +716,9 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
     histories = list(Panel.of(world).histories)
     limit, cut = np.datetime64(until), np.datetime64(until) - 90
     lengths = [h.count_until(limit) for h in histories]
-    inputs = np.zeros((sum(lengths), 2), np.float32)
-    held = recurrent_module.Windowed.of(histories, inputs, limit, cut, tiny)
+    held = recurrent_module.Windowed.of(
+        histories, lambda history, sessions: np.zeros((sessions.stop, 2)), limit, cut, tiny
+    )
     date = np.concatenate([h.next_dates[:n] for h, n in zip(histories, lengths, strict=True)])
     trains, validates = np.isfinite(held.train_targets), np.isfinite(held.validation_targets)
     assert date[trains].max() < cut <= date[validates].min()

@@ -1,12 +1,13 @@
 """Which windows an epoch has, what the network reads of them, and what its head may say."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 from scipy import special
 
-from forecaster import features, forecasts
+from forecaster import features, forecasts, windows
 from forecaster.models import Checkpoint, create
 from forecaster.models.training import Windowed
 from forecaster.panel import Panel
@@ -35,11 +36,15 @@ def fit(world, until, config, checkpoint=None):
 def numbered(world, until, config):
     """The windows of a table whose single column says which row it is."""
     histories = list(Panel.of(world).histories)
-    limit = np.datetime64(until)
-    rows = sum(h.count_until(limit) for h in histories)
-    inputs = np.arange(rows, dtype=np.float32)[:, None]
+    limit, rows = np.datetime64(until), itertools.count()
     config = dataclasses.replace(config, feature_dropout=0.0)
-    return Windowed.of(histories, inputs, limit, limit - 90, config)
+    return Windowed.of(
+        histories,
+        lambda history, sessions: np.array([[next(rows)] for _ in range(sessions.stop)]),
+        limit,
+        limit - 90,
+        config,
+    )
 
 
 def starts(windowed, rng):
@@ -57,6 +62,11 @@ def assert_same_weights(one, other):
 def test_a_limit_that_all_windows_keep_changes_nothing(world, until, tiny, trained):
     wide = fit(world, until, dataclasses.replace(tiny, max_windows=10_000))
     assert_same_weights(wide, trained("lstm").model)
+
+
+def test_features_in_a_file_are_learnt_from_alike(world, until, tiny, trained, monkeypatch):
+    monkeypatch.setattr(windows, "MEMORY", 1)
+    assert_same_weights(fit(world, until, tiny), trained("lstm").model)
 
 
 def test_an_epoch_has_no_window_twice_and_no_more_than_its_limit(world, until, tiny, sampled):

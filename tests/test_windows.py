@@ -1,9 +1,12 @@
+import resource
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forecaster import windows
+from forecaster.errors import StoreError
 
 lengths = st.lists(st.integers(0, 60), max_size=6)
 sizes = st.integers(1, 25)
@@ -69,3 +72,30 @@ def test_views_are_the_windows_and_share_their_memory(shape):
     assert np.shares_memory(seen, table)
     for start in (0, 11, 22):
         np.testing.assert_array_equal(seen[start], table[start : start + 8])
+
+
+@pytest.fixture(params=[windows.MEMORY, 1], ids=["in memory", "in a file"])
+def table(request, monkeypatch):
+    monkeypatch.setattr(windows, "MEMORY", request.param)
+    return windows.Table()
+
+
+def test_a_table_gives_the_windows_of_its_rows(table):
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    rows[7] = np.nan
+    for part in np.split(rows, [10, 200]):
+        table.append(part)
+    begin = np.array([293, 0, 4, 4, 199])
+    np.testing.assert_array_equal(table.windows(begin, 7), windows.views(rows, 7)[begin])
+
+
+def test_a_disk_without_room_is_named(monkeypatch):
+    monkeypatch.setattr(windows, "MEMORY", 1)
+    table = windows.Table()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"^cannot keep the features in .*TMPDIR$"):
+            table.append(np.zeros((2**20, 2)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -9,7 +9,7 @@ every session of a window after its warm-up.
 Training is Keras on TensorFlow; forecasts run through :mod:`forecaster.cell`, which needs neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,6 +46,9 @@ from forecaster.student import DF_BOUNDS
 BLOCK = 512
 """A forecast remembers at least so many sessions, where there are; see :func:`spans_of`."""
 
+CONSTANT = 1e-6
+"""A feature of less spread does not change but by rounding."""
+
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
 
@@ -61,12 +64,37 @@ class Scaler:
     clip: float
 
     @classmethod
-    def fit(cls, table: np.ndarray, clip: float) -> "Scaler":
-        """Fitted by scikit-learn on a (sessions, features) table of the training span."""
-        from sklearn.preprocessing import StandardScaler
+    def fit(cls, tables: Iterable[np.ndarray], clip: float) -> "Scaler":
+        """Fitted on (sessions, features) tables of the training span, one after the other.
 
-        scaler = StandardScaler().fit(table)
-        return cls(scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32), clip)
+        A feature that is nowhere known has a mean of NaN, one that never changes a scale of 1.
+
+        Notes
+        -----
+        Sums of squares about the mean are joined by the formula of Chan, Golub and LeVeque (1979).
+        scikit-learn's ``StandardScaler.partial_fit`` does the same, but never recovers from a first
+        table in which a feature is unknown.
+        """
+        count, mean, squares = np.zeros(1), np.zeros(1), np.zeros(1)  # (features,)
+        for table in tables:
+            known = np.isfinite(table).sum(axis=0)
+            own = np.nansum(table, axis=0, dtype=float) / np.maximum(known, 1)
+            share = known / np.maximum(count + known, 1)
+            squares = (
+                squares + np.nansum((table - own) ** 2, axis=0) + (own - mean) ** 2 * count * share
+            )
+            mean = mean + (own - mean) * share
+            count = count + known
+        scale = np.sqrt(squares / np.maximum(count, 1))
+        return cls(
+            np.where(count > 0, mean, np.nan).astype(np.float32),
+            np.where(scale > CONSTANT, scale, 1).astype(np.float32),
+            clip,
+        )
+
+    def only(self, columns: np.ndarray) -> "Scaler":
+        """The scaler of some of the features."""
+        return Scaler(self.mean[columns], self.scale[columns], self.clip)
 
     def transform(self, table: np.ndarray) -> np.ndarray:
         """Scaled features, float32; what is unknown becomes the mean, 0."""
@@ -124,14 +152,17 @@ class Recurrent:
         sessions = sessions[sessions <= until]
         held_out = min(config.validation, len(sessions) // 5)
         cut = sessions[-held_out] if held_out else until
-        used = [h for h in panel.histories if h.count_until(cut) > config.window]
-        if not used:
+
+        def used() -> Iterator[History]:
+            return (h for h in panel.histories if h.count_until(cut) > config.window)
+
+        if not any(used()):
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
-        table = np.concatenate([h.features[: h.count_until(until)] for h in used])
-        seen = np.isfinite(table).any(axis=0) & np.isin(FEATURES, chosen(config.groups))
+        scaler = Scaler.fit((h.features[: h.count_until(until)] for h in used()), config.clip)
+        seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
-        self.scaler = Scaler.fit(table[:, seen], config.clip)
-        windowed = Windowed.of(used, self.scaler.transform(table[:, seen]), until, cut, config)
+        self.scaler = scaler.only(seen)
+        windowed = Windowed.of(used(), self.inputs, until, cut, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
                 f"{self.name} holds out the sessions from {cut} to {until} to know when to stop, "

@@ -6,7 +6,7 @@ warm-up. A training is a sequence of epochs whose whole state can be saved and r
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -141,7 +141,7 @@ def numbered(arrays: dict[str, np.ndarray], group: str) -> list[np.ndarray]:
 class Windowed:
     """The training span as windows: inputs, targets in EWMA volatilities, and where windows start."""
 
-    inputs: np.ndarray
+    inputs: windows.Table
     """(sessions, features), the histories laid end to end"""
     train_targets: np.ndarray
     """(sessions,): the next session's return over today's volatility; NaN is not scored."""
@@ -153,24 +153,31 @@ class Windowed:
     @classmethod
     def of(
         cls,
-        histories: list[History],
-        inputs: np.ndarray,
+        histories: Iterable[History],
+        inputs: Callable[[History, slice], np.ndarray],
         until: np.datetime64,
         cut: np.datetime64,
         config: RecurrentConfig,
     ) -> "Windowed":
-        """Windows of the histories up to ``until``; targets from ``cut`` on are held out."""
-        lengths = [h.count_until(until) for h in histories]
-        targets, dates = [], []
-        for history, length in zip(histories, lengths, strict=True):
+        """Windows of the histories up to ``until``; targets from ``cut`` on are held out.
+
+        ``inputs`` gives what the network reads of some sessions of a history: (sessions, features).
+        """
+        table = windows.Table()
+        lengths, trained, held_out = [], [], []
+        for history in histories:
+            length = history.count_until(until)
+            table.append(inputs(history, slice(length)))
+            lengths.append(length)
             ratio = history.next_returns[: length - 1] / history.volatility[: length - 1]
-            targets.append(np.append(ratio, np.nan).astype(np.float32))
-            dates.append(history.next_dates[:length])
-        target, date = np.concatenate(targets), np.concatenate(dates)
+            target = np.append(ratio, np.nan).astype(np.float32)
+            early = history.next_dates[:length] < cut
+            trained.append(np.where(early, target, np.float32(np.nan)))
+            held_out.append(np.where(early, np.float32(np.nan), target))
         return cls(
-            inputs=inputs,
-            train_targets=np.where(date < cut, target, np.float32(np.nan)),
-            validation_targets=np.where(date >= cut, target, np.float32(np.nan)),
+            inputs=table,
+            train_targets=np.concatenate(trained),
+            validation_targets=np.concatenate(held_out),
             lengths=lengths,
             config=config,
         )
@@ -228,11 +235,11 @@ class Windowed:
         """Where windows start that score at least one target."""
         window, warmup = self.config.window, self.config.warmup
         begin = windows.starts(self.lengths, window=window, step=window - warmup, shift=shift)
-        scored = np.concatenate([[0], np.cumsum(np.isfinite(targets))])
+        scored = np.append(0, np.cumsum(np.isfinite(targets), dtype=np.int32))
         return begin[scored[begin + window] > scored[begin + warmup]]
 
     def _gather(self, begin: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = windows.views(self.inputs, self.config.window)[begin]  # (batch, window, features)
+        x = self.inputs.windows(begin, self.config.window)  # (batch, window, features)
         y = windows.views(targets, self.config.window)[begin]  # (batch, window)
         y[:, : self.config.warmup] = np.nan
         return x, y
