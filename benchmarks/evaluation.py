@@ -16,7 +16,7 @@ from pathlib import Path
 import common
 import pandas as pd
 
-from forecaster import backtest, evaluation, forecasts
+from forecaster import evaluation, forecasts
 
 FITTED = ("naive", "drift", "ewma", "har", "garch", "gjr")
 COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
@@ -26,7 +26,7 @@ COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
 def main() -> None:
     """Makes the forecasts, then measures."""
     work = common.w2()
-    found = backtest.walk(
+    found = walk.forward(
         work.prices, FITTED, start=work.start, end=work.end, refit="never"
     ).forecasts
     har = found[found["model"] == "har"]

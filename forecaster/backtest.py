@@ -16,22 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import conformal, forecasts, metrics, prices
+from forecaster import conformal, forecasts, jobs, metrics, prices, walk
 from forecaster.config import RecurrentConfig
-from forecaster.errors import ForecastError, HistoryError, StoreError, UsageError
+from forecaster.errors import ForecastError, StoreError
 from forecaster.evaluation import COST_BP, evaluate
-from forecaster.models import Progress, create, silent
-from forecaster.panel import Panel
-from forecaster.runs import Run, panel_of, versions
-from forecaster.splits import Fold, walk_forward
+from forecaster.models import Progress, silent
+from forecaster.runs import Run, versions
+from forecaster.splits import Fold
 from forecaster.strategy import YEAR
 from forecaster.trials import Trial, others
 
 log = logging.getLogger(__name__)
-
-DEFAULT_YEARS = 3
-"""Without a start and without a run, so many last years are forecast, or half of a short history."""
-
 
 TABLES = (
     *("scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
@@ -78,17 +73,6 @@ class Backtest:
         return self.tables["significance"]
 
 
-@dataclass(frozen=True)
-class Walk:
-    """What models forecast on their way through history."""
-
-    forecasts: pd.DataFrame
-    tickers: list[str]
-    folds: list[Fold]
-    fallbacks: pd.DataFrame
-    """model, until, ticker of each fit that did not converge"""
-
-
 def run(
     frame: pd.DataFrame,
     models: Sequence[str],
@@ -99,6 +83,9 @@ def run(
     refit: str | int = "yearly",
     trained: Run | None = None,
     config: RecurrentConfig | None = None,
+    engine: jobs.Engine = jobs.LOCAL,
+    folder: Path | None = None,
+    resume: bool = False,
     calibrate: bool = False,
     cost_bp: float = COST_BP,
     tried: Sequence[Trial] = (),
@@ -116,20 +103,26 @@ def run(
     refit : ``never``, ``yearly`` or a number of sessions; see :mod:`forecaster.splits`.
     trained : stands for its model, if that is among ``models``.
     config : settings of recurrent models that are fitted here.
+    engine, folder, resume : who works, where finished parts are kept, and whether to go on from
+        them; see :func:`forecaster.walk.forward`.
     calibrate : whether to recalibrate every model's quantiles; see :mod:`forecaster.conformal`.
     cost_bp : of buying or selling, in basis points a side, for :mod:`forecaster.strategy`.
     tried : the trials on these tickers and days before; see :mod:`forecaster.trials`.
 
     Raises
     ------
+    EngineError
+        The engine could not be reached or was lost.
     HistoryError
         ``start`` lies within the training span of ``trained``, or there is too little history.
+    StoreError
+        There is nothing to resume, or what it began with has changed.
     UsageError
         There is no such model, or a model is named twice.
     """
-    walked = walk(
+    walked = walk.forward(
         frame, models, tickers=tickers, start=start, end=end, refit=refit, trained=trained,
-        config=config, progress=progress,
+        config=config, engine=engine, folder=folder, resume=resume, progress=progress,
     )  # fmt: skip
     found, own = walked.forecasts, frame[frame["ticker"].isin(walked.tickers)]
     if calibrate:
@@ -158,7 +151,7 @@ def run(
 
 
 def judged(
-    walked: "Walk",
+    walked: walk.Walk,
     found: pd.DataFrame,
     own: pd.DataFrame,
     config: dict[str, Any],
@@ -178,59 +171,6 @@ def judged(
         tables=evaluation.tables | {"fallbacks": walked.fallbacks},
         verdict=evaluation.verdict,
         config={"tried": company.trials, **config},
-    )
-
-
-def walk(
-    frame: pd.DataFrame,
-    models: Sequence[str],
-    *,
-    tickers: Sequence[str] | None = None,
-    start: date | None = None,
-    end: date | None = None,
-    refit: str | int = "yearly",
-    trained: Run | None = None,
-    config: RecurrentConfig | None = None,
-    progress: Progress = silent,
-) -> "Walk":
-    """The forecasts of a backtest, not yet judged; takes and raises what :func:`run` does."""
-    check_models(models)
-    created = {name: create(name, config) for name in models}
-    if trained and trained.model.name not in models:
-        raise UsageError(
-            f"run {trained.name} is of the model {trained.model.name}, which is not among "
-            f"--models {','.join(models)}"
-        )
-    tickers = sorted(tickers or frame["ticker"].unique())
-    own = frame[frame["ticker"].isin(tickers)]
-    sessions = np.unique(own["date"].to_numpy().astype("datetime64[D]"))
-    first, last = _span(sessions, start, end, trained)
-    folds = list(walk_forward(sessions, start=first, end=last, refit=refit))
-    fitted = [name for name in models if not trained or name != trained.model.name]
-    panel = Panel.of(own) if fitted else Panel(())  # features cost, and may not be needed
-    total = len(folds) * len(models)
-    frames, fallbacks, done = [], [], 0
-    for name, model in created.items():
-        if trained and trained.model.name == name:
-            world = panel_of(trained, frame, tickers)
-            frames.append(trained.model.forecast(world, folds[0].first, folds[-1].last))
-            fallbacks += [(name, str(trained.until), it) for it in trained.model.fallbacks]
-            done += len(folds)
-            progress(done, total, f"{name}: forecasts of run {trained.name}")
-            continue
-        for fold in folds:
-            progress(done, total, f"{name}: fit to {fold.until}")
-            model.fit(panel, fold.until)
-            fallbacks += [(name, str(fold.until), ticker) for ticker in model.fallbacks]
-            frames.append(model.forecast(panel, fold.first, fold.last))
-            done += 1
-            progress(done, total, f"{name}: {fold.first} to {fold.last}")
-    found = forecasts.concat(frames)
-    # Where calendars differ, a ticker's next session may lie beyond the end.
-    found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
-    _require_all(found, models)
-    return Walk(
-        found, tickers, folds, pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])
     )
 
 
@@ -365,14 +305,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def check_models(models: Sequence[str]) -> None:
-    """UsageError if there is no such model, or one is named twice."""
-    if not models or len(set(models)) < len(models):
-        raise UsageError(f"name each model once, got {','.join(models) or 'none'}")
-    for name in models:
-        create(name)
-
-
 def check_replaceable(folder: Path) -> None:
     """StoreError if writing a backtest to a folder would remove something else."""
     ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
@@ -383,30 +315,6 @@ def check_replaceable(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file; give --out a folder")
-
-
-def _span(
-    sessions: np.ndarray, start: date | None, end: date | None, trained: Run | None
-) -> tuple[np.datetime64, np.datetime64]:
-    last = np.datetime64(end) if end else sessions[-1]
-    if trained is None:
-        years = np.timedelta64(365 * DEFAULT_YEARS, "D")
-        recent = max(last - years, sessions[len(sessions) // 2])
-        return np.datetime64(start) if start else recent, last
-    seen = np.datetime64(trained.until)
-    first = np.datetime64(start) if start else seen + 1
-    if last <= seen:
-        raise HistoryError(
-            f"run {trained.name} was trained on sessions up to {seen}, so nothing is left to "
-            f"backtest up to {last}; give a later --end, or train a run with an earlier --until"
-        )
-    if first <= seen:
-        raise HistoryError(
-            f"run {trained.name} was trained on sessions up to {seen}, so a backtest from {first} "
-            f"would show it what it has already seen; start after {seen}, or train a run with "
-            "--until before the start"
-        )
-    return first, last
 
 
 def _warn_of_unscored(tickers: Sequence[str], known: pd.DataFrame, common: pd.DataFrame) -> None:
@@ -424,15 +332,6 @@ def _warn_of_unscored(tickers: Sequence[str], known: pd.DataFrame, common: pd.Da
             "%d of %d forecasts of the other tickers are not scored, because not every model has "
             "one for that ticker and session", left_out, len(rows),
         )  # fmt: skip
-
-
-def _require_all(found: pd.DataFrame, models: Sequence[str]) -> None:
-    for name in models:
-        if name not in set(found["model"]):
-            raise HistoryError(
-                f"{name} gave no forecast: no ticker it knows has enough history; "
-                "fetch earlier prices or start later"
-            )
 
 
 def _dates(fold: Fold) -> dict[str, str]:

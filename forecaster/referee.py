@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import backtest, forecasts, metrics, prices, student
+from forecaster import backtest, forecasts, metrics, prices, student, walk
 from forecaster.backtest import Backtest
 from forecaster.config import RecurrentConfig
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
@@ -144,7 +144,7 @@ def score(
     rows = _placed(submission.rows, frame)
     rows = _as_returns(rows, submission, values)
     tickers = sorted(rows["ticker"].unique())
-    walked = backtest.walk(
+    walked = walk.forward(
         frame, models, tickers=tickers, start=rows["date"].min().date(),
         end=rows["date"].max().date(), config=config, progress=progress,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster import backtest, forecasts, referee, student
+from forecaster import backtest, forecasts, referee, student, walk
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
 
 MODELS = ["naive", "gjr"]
@@ -17,7 +17,7 @@ START, END = date(2018, 6, 1), date(2018, 9, 28)
 @pytest.fixture(scope="module")
 def ours(world):
     """What our own models forecast over the days that the files are of."""
-    found = backtest.walk(world, ["har", *MODELS], start=START, end=END).forecasts
+    found = walk.forward(world, ["har", *MODELS], start=START, end=END).forecasts
     return found[found["log_return"].notna()].reset_index(drop=True)
 
 

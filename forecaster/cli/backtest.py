@@ -98,14 +98,14 @@ def backtest(
 
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
-    from forecaster import backtest
+    from forecaster import backtest, walk
     from forecaster.splits import schedule
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     options.in_order(options.day(start), options.day(end))
     names = [name.strip() for name in models.split(",") if name.strip()]
-    backtest.check_models(names)
+    walk.check_models(names)
     rhythm = schedule(refit) if refit is not None else "yearly"
     trained = _trained(options.folder(home), run, names, refit)
     if trained:

@@ -46,12 +46,12 @@ def score(
 
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
-    from forecaster import backtest, referee, trials
+    from forecaster import backtest, referee, trials, walk
     from forecaster.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     names = [name.strip() for name in models.split(",") if name.strip()]
-    backtest.check_models(names)
+    walk.check_models(names)
     if values not in (None, *referee.VALUES):
         raise UsageError(f"--values must be {' or '.join(referee.VALUES)}, got {values!r}")
     submission = referee.read(file)

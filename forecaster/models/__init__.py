@@ -73,6 +73,8 @@ class Model(Protocol):
     name: str
     fallbacks: tuple[str, ...]
     """Tickers whose last fit did not converge, so that something else stands in for it."""
+    tickerwise: bool
+    """Whether each ticker is fitted on its own history alone, and not on all of them at once."""
 
     def fit(
         self,

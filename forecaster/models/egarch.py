@@ -50,6 +50,7 @@ class Egarch:
     """A per-ticker model whose volatility and whose distribution are asymmetric."""
 
     name = "egarch"
+    tickerwise = True
 
     def __init__(self) -> None:
         self.fallbacks: tuple[str, ...] = ()

@@ -72,6 +72,8 @@ class Fitted:
 class Garch:
     """A per-ticker model: ``garch`` is symmetric, ``gjr`` has a leverage term."""
 
+    tickerwise = True
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.fallbacks: tuple[str, ...] = ()

@@ -51,6 +51,7 @@ class Har:
     """A per-ticker linear model of log volatility."""
 
     name = "har"
+    tickerwise = True
 
     def __init__(self) -> None:
         self.fallbacks: tuple[str, ...] = ()

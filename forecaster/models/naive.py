@@ -68,6 +68,7 @@ class RandomWalk:
     """A Student-t whose scale follows a measured width; its median is zero, or the drift so far."""
 
     fallbacks: tuple[str, ...] = ()
+    tickerwise = True
 
     def __init__(self, name: str) -> None:
         self.name = name

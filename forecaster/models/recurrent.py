@@ -129,6 +129,7 @@ class Recurrent:
     """A global recurrent model: ``lstm``, ``gru`` or ``rnn``, which differ in their cell alone."""
 
     fallbacks: tuple[str, ...] = ()
+    tickerwise = False
 
     def __init__(self, name: str, config: RecurrentConfig) -> None:
         self.name = name

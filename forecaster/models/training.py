@@ -7,7 +7,7 @@ warm-up. A training is a sequence of epochs whose whole state can be saved and r
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import ModuleType
@@ -311,6 +311,10 @@ def keras_on_tensorflow() -> ModuleType:
         import keras
         import tensorflow as tf
 
+    # A product of matrices is added up in as many parts as it has threads, so that its last digits
+    # are the number of threads'. Where TensorFlow is at work already, it stays as it was set up.
+    with suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     return keras
 

@@ -63,6 +63,7 @@ class Trees:
 
     name = "trees"
     fallbacks: tuple[str, ...] = ()
+    tickerwise = False
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
