@@ -16,7 +16,7 @@ from pathlib import Path
 import common
 import pandas as pd
 
-from forecaster import evaluation, forecasts
+from forecaster import evaluation, forecasts, walk
 
 FITTED = ("naive", "drift", "ewma", "har", "garch", "gjr")
 COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}

@@ -6,6 +6,7 @@ is made. What a dead worker was at is done again elsewhere.
 """
 
 import logging
+import logging.handlers
 import mmap
 import os
 import pickle
@@ -45,6 +46,8 @@ ALIGNED = 64
 
 _OTHERS = ("joblib", "distributed", "ray", "concurrent", "asyncio", "tornado")
 """Packages whose errors are of the engine, where they are not of a piece of work."""
+
+_LOGGERS = ("forecaster", "py.warnings")
 
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>[a-z]+)://)?(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
@@ -184,11 +187,12 @@ def completed(
         before = len(left)
         try:
             with _OPENED[engine.name](engine, shared) as (parallel, ticket):
-                for position, result, error in _results(parallel, function, left, ticket):
-                    if error is not None:
-                        raise _Failed(error)
-                    del left[position]
-                    yield position, result
+                for outcome in _results(parallel, function, left, ticket):
+                    _told(outcome.records)
+                    if outcome.error is not None:
+                        raise _Failed(outcome.error)
+                    del left[outcome.position]
+                    yield outcome.position, outcome.result
         except _Failed as failed:
             raise failed.error from None
         except Exception as error:
@@ -209,12 +213,11 @@ class _Failed(Exception):
 
 def _results(
     parallel: Any, function: Callable[..., Any], left: dict[int, Any], ticket: Any
-) -> Generator[tuple[int, Any, Exception | None]]:
+) -> Generator["_Outcome"]:
     from joblib import delayed
 
-    results = parallel(
-        delayed(_work)(function, at, item, ticket) for at, item in list(left.items())
-    )
+    items = list(left.items())
+    results = parallel(delayed(_work)(function, at, item, ticket) for at, item in items)
     try:
         yield from results
     finally:
@@ -223,17 +226,47 @@ def _results(
             results.close()
 
 
-def _work(
-    function: Callable[..., Any], position: int, item: Any, ticket: Any
-) -> tuple[int, Any, Exception | None]:
-    """What a worker does of an item. An error of the item's comes back as a result: it is no engine's."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What comes back of an item."""
+
+    position: int
+    result: Any
+    error: Exception | None
+    """Of the item's: it is no engine's."""
+    records: list[logging.LogRecord]
+
+
+class _Kept(logging.handlers.QueueHandler):
+    """Keeps log records, with their words in place of what they are made of."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.append(record)  # type: ignore[attr-defined]
+
+
+def _work(function: Callable[..., Any], position: int, item: Any, ticket: Any) -> _Outcome:
+    """What a worker does of an item; what it logs and warns of is for the one who asked."""
     shared = ticket.open() if isinstance(ticket, _Mapped | _Stored) else ticket
-    try:
-        with _one_at_a_time:
-            return position, _done(function, item, shared, serial=True), None
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        return position, None, error
+    records: list[logging.LogRecord] = []
+    with _one_at_a_time:
+        logging.captureWarnings(True)
+        for name in _LOGGERS:
+            logging.getLogger(name).handlers[:] = [_Kept(records)]  # type: ignore[arg-type]
+            logging.getLogger(name).propagate = False
+        try:
+            result = _done(function, item, shared, serial=True)
+            return _Outcome(position, result, None, records)
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            return _Outcome(position, None, error, records)
+
+
+def _told(records: list[logging.LogRecord]) -> None:
+    """Logs here what was logged elsewhere."""
+    for record in records:
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
 
 
 def _done(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:

@@ -1,6 +1,8 @@
+import logging
 import math
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +24,11 @@ def product(number, table):
 
 def nested(_):
     return list(jobs.ordered(process, range(100))), os.getpid()
+
+
+def warns(number):
+    logging.getLogger("forecaster.models").warning("no fit of %s", number)
+    warnings.warn("unlikely", stacklevel=1)
 
 
 def dies_once(number, marker):
@@ -54,6 +61,18 @@ def test_a_few_items_are_done_at_once():
 def test_an_error_of_a_worker_is_raised_here():
     with pytest.raises(ValueError, match="math domain"):
         list(jobs.ordered(math.sqrt, [1.0, -1.0], engine=Engine(jobs=2)))
+
+
+def test_what_a_worker_logs_is_logged_here(caplog, capfd):
+    logging.captureWarnings(True)
+    try:
+        list(jobs.ordered(warns, [7], engine=Engine(jobs=2)))
+    finally:
+        logging.captureWarnings(False)
+    assert [r.getMessage() for r in caplog.records if r.name == "forecaster.models"] == [
+        "no fit of 7"
+    ]
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_shared_is_mapped_by_every_worker():
