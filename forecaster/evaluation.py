@@ -63,7 +63,7 @@ def evaluate(
     signs, held = direction.direction(shared), calibration.coverage(shared)
     strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
     tables = {
-        "scores": metrics.scores(found),
+        "scores": metrics.summary(losses),
         "significance": comparison,
         "tickers": significance.per_ticker(losses),
         "confidence_set": significance.confidence_set(losses),

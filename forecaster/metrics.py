@@ -21,6 +21,9 @@ SCORES = [
 
 _PADDED_LEVELS = np.array([0.0, *forecasts.LEVELS, 1.0])
 _KEYS = ["ticker", "cutoff", "date"]
+BLOCK = 100_000
+"""Forecasts whose losses are made at once."""
+
 _Z95 = 1.959963984540054
 
 
@@ -44,19 +47,6 @@ def crps_from_quantiles(quantiles: np.ndarray, x: np.ndarray) -> np.ndarray:
     padded = np.pad(quantiles, ((0, 0), (1, 1)), mode="edge")  # (rows, 25)
     losses = pinball(padded, x[:, None], _PADDED_LEVELS)
     return 2 * np.trapezoid(losses, _PADDED_LEVELS, axis=1)
-
-
-def crps(
-    x: np.ndarray, location: np.ndarray, scale: np.ndarray, df: np.ndarray, quantiles: np.ndarray
-) -> np.ndarray:
-    """CRPS at `x`: of the Student-t if every row is one, else of every row from the quantiles.
-
-    One rule for all rows that are compared: that from the quantiles is a little lower (see
-    `crps_from_quantiles`), and would flatter a model that is not a Student-t.
-    """
-    if np.isnan(df).any():
-        return crps_from_quantiles(quantiles, x)
-    return student.crps(x, location, scale, df)
 
 
 def log_score(x: np.ndarray, location: np.ndarray, scale: np.ndarray, df: np.ndarray) -> np.ndarray:
@@ -99,7 +89,8 @@ def common(frame: pd.DataFrame) -> pd.DataFrame:
     days, same information.
     """
     models = frame.groupby(_KEYS)["model"].transform("nunique")
-    return frame[models == frame["model"].nunique()]
+    shared = models == frame["model"].nunique()
+    return frame if shared.all() else frame[shared]
 
 
 def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -116,6 +107,24 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     or the return is zero; inside_80, inside_90 and inside_95.
     """
     frame = frame[frame["log_return"].notna()]
+    exact = not frame["df"].isna().any()
+    # The steps between are many times as large as what comes of them.
+    blocks = range(0, max(len(frame), 1), BLOCK)
+    table = pd.concat([_losses(frame.iloc[at : at + BLOCK], exact=exact) for at in blocks])
+    if variance is not None:
+        keys = ["ticker", "date"]
+        proxy = frame[keys].merge(variance[[*keys, "variance"]], how="left", on=keys)["variance"]
+        volatility = frame["volatility"].to_numpy()
+        table["qlike_range"] = qlike(np.sqrt(proxy.to_numpy()), volatility)
+    return table
+
+
+def _losses(frame: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
+    """The losses of some rows; the CRPS is that of the Student-t if `exact`, else from the quantiles.
+
+    One rule for all rows that are compared: that from the quantiles is a little lower (see
+    `crps_from_quantiles`), and would flatter a model that is not a Student-t.
+    """
     x, last_close, median, volatility, location, scale, df = (
         frame[column].to_numpy()
         for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.STUDENT]
@@ -126,12 +135,10 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
         f"inside_{percent}": inside(*forecasts.interval(frame, percent / 100), x)
         for percent in COVERAGES
     }
-    if variance is not None:
-        proxy = frame[["ticker", "date"]].merge(variance, how="left", on=["ticker", "date"])
-        inner["qlike_range"] = qlike(np.sqrt(proxy["variance"].to_numpy()), volatility)
+    from_quantiles = crps_from_quantiles(quantiles, x)
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
-        crps=crps(x, location, scale, df, quantiles),
-        crps_quantiles=crps_from_quantiles(quantiles, x),
+        crps=student.crps(x, location, scale, df) if exact else from_quantiles,
+        crps_quantiles=from_quantiles,
         log_score=log_score(x, location, scale, df),
         qlike=qlike(x, volatility),
         error=last_close * np.abs(np.exp(median) - np.exp(x)),
@@ -162,7 +169,11 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
                                     of the dependence between tickers on one date
     ==============================  ============================================================
     """
-    rows = common(losses(frame))
+    return summary(common(losses(frame)))
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table of `scores` from `losses` of rows that all models have."""
     pooled = _summary(rows.assign(ticker=POOLED))
     if rows["ticker"].nunique() > 1:
         pooled["mae"] = np.nan
