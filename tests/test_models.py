@@ -631,7 +631,7 @@ def test_the_loss_is_the_density_of_the_forecast():
     target = rng.standard_t(4, (3, 50)).astype(np.float32)
     target[:, :20] = np.nan
     training_module.keras_on_tensorflow()
-    found = float(training_module.negative_log_likelihood(target, output))
+    found = float(training_module.negative_log_likelihood(target, output, np.float32(90)))
     location, scale, df = recurrent_module.student_of(output.reshape(-1, 3), np.ones(150))
     expected = -np.nanmean(student.log_density(target.ravel(), location, scale, df))
     np.testing.assert_allclose(found, expected, rtol=1e-5)

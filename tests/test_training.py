@@ -2,6 +2,10 @@
 
 import dataclasses
 import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +184,21 @@ def test_groups_together_are_all_the_features(world, until, tiny):
     assert features.chosen("market,volume") == features.CLOSE + features.VOLUME + features.MARKET
     alone = fit(world, until, dataclasses.replace(tiny, groups="", epochs=1))
     assert alone.features == list(features.CLOSE)
+
+
+def test_several_devices_train_as_one_does(world, until, tiny, tmp_path):
+    world.to_parquet(tmp_path / "world.parquet")
+    config = dataclasses.replace(tiny, learning_rate=0.02)
+    words = [tmp_path / "world.parquet", until, json.dumps(dataclasses.asdict(config))]
+    script = Path(__file__).with_name("several_devices.py")
+    told = subprocess.run(
+        [sys.executable, script, *map(str, words)], stdout=subprocess.PIPE, check=True
+    )
+    one, three, again = json.loads(told.stdout).values()
+    np.testing.assert_allclose(three["steps"], one["steps"], rtol=1e-5)
+    assert np.ptp(one["steps"]) > 0.01
+    for ours, theirs in zip(three["training"], one["training"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    for name, weights in one["weights"].items():
+        np.testing.assert_allclose(three["weights"][name], weights, rtol=1e-3, atol=1e-5)
+    assert again == three

@@ -56,7 +56,7 @@ PLATEAU, DECAY = 2, 0.4
 class Training:
     """One network being trained, an epoch at a time, until the validation loss no longer falls.
 
-    Trainings of one shape share what Keras compiled, so the next begins when this one has ended.
+    Trainings of one shape share what TensorFlow traced, so the next begins when this one has ended.
     """
 
     def __init__(self, name: str, features: int, config: RecurrentConfig, seed: int) -> None:
@@ -64,8 +64,8 @@ class Training:
         self.config = config
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self.model = _compiled(name, features, replace(config, seed=0, seeds=1))
-        self.optimizer = self.model.optimizer
+        self.graph = _traced(name, features, replace(config, seed=0, seeds=1))
+        self.model, self.optimizer = self.graph.model, self.graph.optimizer
         keras.utils.set_random_seed(seed)
         self.model.set_weights(network_of(name, features, config).get_weights())
         for variable in self.optimizer.variables:
@@ -84,10 +84,9 @@ class Training:
 
     def run_epoch(self, windowed: "Windowed") -> dict[str, float]:
         """Trains for one epoch; gives seed, epoch, training loss and validation loss."""
-        self.model.reset_metrics()
         for x, y in windowed.batches(self.rng):
-            loss = float(self.model.train_on_batch(x, y))
-        validation = windowed.validation_loss(self.model)
+            loss = self.graph.train(x, y)
+        validation = windowed.validation_loss(self.graph.outputs)
         self.epoch += 1
         if validation < self.best:
             self.best, self.best_weights, self.waited = validation, self.model.get_weights(), 0
@@ -206,17 +205,18 @@ class Windowed:
             return begin
         return np.random.default_rng(self.config.seed).choice(begin, most, replace=False)
 
-    def validation_loss(self, model: Any) -> float:
-        """Mean negative log likelihood of the sessions held out; nats a session."""
+    def validation_loss(self, outputs: Callable[[np.ndarray], Any]) -> float:
+        """Mean negative log likelihood of the sessions held out; nats a session.
+
+        ``outputs`` is the network: (windows, window, features) -> (windows, window, 3).
+        """
         begin = self.held_out
         total = count = 0.0
         for i in range(0, len(begin), 256):
             x, y = self._gather(begin[i : i + 256], self.validation_targets)
             scored = np.isfinite(y).sum()
             if scored:
-                # Not model(x), which would go through the sessions one by one in Python.
-                output = model.predict_on_batch(x)
-                total += float(negative_log_likelihood(y, output)) * scored
+                total += float(negative_log_likelihood(y, outputs(x), scored)) * scored
                 count += scored
         return total / count
 
@@ -245,24 +245,85 @@ class Windowed:
         return x, y
 
 
+class Graph:
+    """A network and its optimizer as TensorFlow runs them, on one device or on several.
+
+    Several devices take a part of each batch. Their gradients are added up before they are clipped
+    and applied, and the loss is the mean over the targets of the whole batch, so that a step is the
+    same however many devices there are, but for rounding.
+    """
+
+    def __init__(self, name: str, features: int, config: RecurrentConfig) -> None:
+        keras = keras_on_tensorflow()
+        import tensorflow as tf
+
+        keras.utils.clear_session()
+        found = devices()[: config.batch]
+        self._strategy = (
+            tf.distribute.MirroredStrategy(found)
+            if len(found) > 1
+            else tf.distribute.get_strategy()
+        )
+        with self._strategy.scope():
+            self.model = network_of(name, features, config)
+            self.optimizer = keras.optimizers.AdamW(
+                config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
+            )
+            if config.head == "normal":  # it must not decay back below the bound either
+                self.optimizer.exclude_from_weight_decay([self.model.layers[-1].bias])
+            self.optimizer.build(self.model.trainable_variables)
+        self._step = tf.function(self._stepped, reduce_retracing=True)
+        self._outputs = tf.function(self.model, reduce_retracing=True)
+
+    def train(self, x: np.ndarray, y: np.ndarray) -> float:
+        """One step on (batch, window, features) inputs and (batch, window) targets; gives the loss."""
+        count = self._strategy.num_replicas_in_sync
+        xs, ys = (np.array_split(it, count) for it in (x, y))
+        scored = np.float32(np.isfinite(y).sum())
+        return float(self._step(self._spread(xs), self._spread(ys), scored))
+
+    def outputs(self, x: np.ndarray) -> Any:
+        """The head's raw outputs, by the first device: (windows, window, 3)."""
+        return self._outputs(x)
+
+    def _spread(self, parts: list[np.ndarray]) -> Any:
+        import tensorflow as tf
+
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+
+    def _stepped(self, x: Any, y: Any, scored: Any) -> Any:
+        parts = self._strategy.run(self._gradients, (x, y, scored))
+        loss, *gradients = (self._strategy.reduce("SUM", it, axis=None) for it in parts)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return loss
+
+    def _gradients(self, x: Any, y: Any, scored: Any) -> list[Any]:
+        """A device's part of the loss, and of its gradient by every variable."""
+        import tensorflow as tf
+
+        variables = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            loss = negative_log_likelihood(y, self.model(x, training=True), scored)
+        return [loss, *tape.gradient(loss, variables)]
+
+
+def devices() -> list[str]:
+    """The GPUs there are, all of which are trained on; none where the processor does it."""
+    import tensorflow as tf
+
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
 @lru_cache(maxsize=1)
-def _compiled(name: str, features: int, config: RecurrentConfig) -> Any:
+def _traced(name: str, features: int, config: RecurrentConfig) -> Graph:
     """The network ready to be trained, of any weights.
 
-    TensorFlow never forgets a graph that it has traced, so a network compiled anew for every fold
-    and seed would cost memory each time, and seconds.
+    TensorFlow never forgets a graph that it has traced, so one made anew for every fold and seed
+    would cost memory each time, and seconds.
     """
-    keras = keras_on_tensorflow()
-    keras.utils.clear_session()
-    model = network_of(name, features, config)
-    optimizer = keras.optimizers.AdamW(
-        config.learning_rate, weight_decay=config.weight_decay, global_clipnorm=1.0
-    )
-    model.compile(optimizer=optimizer, loss=negative_log_likelihood, jit_compile=False)
-    if config.head == "normal":  # it must not decay back below the bound either
-        optimizer.exclude_from_weight_decay([model.layers[-1].bias])
-    optimizer.build(model.trainable_variables)
-    return model
+    return Graph(name, features, config)
 
 
 def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
@@ -276,8 +337,8 @@ def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
     return keras.Model(inputs, outputs)
 
 
-def negative_log_likelihood(target: Any, output: Any) -> Any:
-    """Mean over the targets that are not NaN of -log density of the Student-t; in TensorFlow.
+def negative_log_likelihood(target: Any, output: Any, count: Any) -> Any:
+    """Sum over the targets that are not NaN of -log density of the Student-t, by ``count``; in TensorFlow.
 
     The same distribution as :func:`student_of`, with the EWMA volatility as the unit.
     """
@@ -296,7 +357,6 @@ def negative_log_likelihood(target: Any, output: Any) -> Any:
         + log_scale
         + (df + 1) / 2 * tf.math.log1p(ratio)
     )
-    count = tf.reduce_sum(tf.cast(scored, loss.dtype))
     return tf.reduce_sum(tf.where(scored, loss, 0.0)) / count
 
 
