@@ -286,6 +286,8 @@ def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
     """Processes of this machine, which ``joblib`` keeps for the next call."""
     from joblib import Parallel, cpu_count
 
+    # It grew by more than 300 MB, as one does that loads TensorFlow, and another takes its place.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     parallel = Parallel(n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered")
     if shared is None:
         yield parallel, None

@@ -2,6 +2,7 @@ import logging
 import math
 import os
 import signal
+import time
 import warnings
 
 import numpy as np
@@ -29,6 +30,16 @@ def nested(_):
 def warns(number):
     logging.getLogger("forecaster.models").warning("no fit of %s", number)
     warnings.warn("unlikely", stacklevel=1)
+
+
+def grows(number):
+    """Beyond what joblib lets a worker grow by; it looks once a second."""
+    time.sleep(0.6)
+    _GROWN.append(np.ones(40_000_000 if number >= 2 else 1))
+    return number
+
+
+_GROWN = []
 
 
 def dies_once(number, marker):
@@ -87,6 +98,11 @@ def test_what_is_shared_is_mapped_by_every_worker():
 def test_a_worker_does_not_start_others():
     for inside, worker in jobs.ordered(nested, range(4), engine=Engine(jobs=2)):
         assert set(inside) == {worker}
+
+
+def test_a_worker_that_grows_is_replaced_without_a_word(recwarn):
+    assert list(jobs.ordered(grows, range(6), engine=Engine(jobs=2))) == list(range(6))
+    assert not recwarn.list
 
 
 def test_what_a_killed_worker_was_at_is_done_again(tmp_path, caplog):
