@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from forecaster.backtest import Backtest
     from forecaster.config import RecurrentConfig
     from forecaster.explain import Explanation
+    from forecaster.jobs import Engine
     from forecaster.runs import Run
 
 __all__ = ["backtest", "explain", "fetch", "predict", "train"]
@@ -121,6 +122,7 @@ def backtest(
     end: Day | None = None,
     refit: str | int = "yearly",
     config: "RecurrentConfig | None" = None,
+    engine: "Engine | None" = None,
 ) -> "Backtest":
     """Forecast history with several models, each session from the one before, and compare them.
 
@@ -135,6 +137,8 @@ def backtest(
     refit : how often the models without a run are fitted: ``never``, ``yearly`` or every so many
         sessions.
     config : settings of the recurrent models that are fitted here.
+    engine : who does the work, ``forecaster.jobs.Engine("dask", "tcp://host:8786")``; the cores of
+        this machine by default.
 
     Returns
     -------
@@ -143,12 +147,14 @@ def backtest(
 
     Raises
     ------
+    EngineError : the engine could not be reached or was lost.
     HistoryError : a ticker is not in the prices, there is too little history, or the run has seen
         what it is asked to forecast.
     PricesError : the prices break a rule of the prices frame.
     UsageError : there is no such model, one is named twice, or a date is none.
     """
     from forecaster import backtest
+    from forecaster.jobs import LOCAL
     from forecaster.splits import schedule
 
     _require_list("models", models)
@@ -162,6 +168,7 @@ def backtest(
         end=_day(end),
         refit=schedule(str(refit)),
         config=config,
+        engine=engine or LOCAL,
     )
 
 

@@ -42,6 +42,9 @@ TABLES = (
 )
 """All of a backtest's tables."""
 
+UNFINISHED = "unfinished"
+"""In a backtest's folder, what one that was interrupted has left there."""
+
 _WORDS = {
     *("ticker", "model", "against", "metric", "kind", "split", "part", "rule", "benchmark", "until")
 }
@@ -115,7 +118,7 @@ def run(
         The engine could not be reached or was lost.
     HistoryError
         ``start`` lies within the training span of ``trained``, or there is too little history.
-    StoreError
+    ResumeError
         There is nothing to resume, or what it began with has changed.
     UsageError
         There is no such model, or a model is named twice.
@@ -308,7 +311,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def check_replaceable(folder: Path) -> None:
     """StoreError if writing a backtest to a folder would remove something else."""
     ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
-    if folder.is_dir() and any(folder.iterdir()) and not ours:
+    others = [it for it in folder.iterdir() if it.name != UNFINISHED] if folder.is_dir() else []
+    if others and not ours:
         raise StoreError(
             f"{folder} holds something that is not a backtest, and would be replaced; "
             "give --out an empty or a new folder"

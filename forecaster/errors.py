@@ -11,7 +11,8 @@
     │   ├── NetworkError
     │   └── GarbageError
     ├── StoreError           the home folder cannot give or take what was asked
-    │   └── HistoryChangedError
+    │   ├── HistoryChangedError
+    │   └── ResumeError
     ├── BundleError          a run is missing, damaged or not one of ours
     ├── EngineError          who was to do the work could not be reached, or was lost
     ├── HistoryError         too little history, or the wrong span of it, for what was asked
@@ -64,6 +65,10 @@ class StoreError(ForecastError):
 
 class HistoryChangedError(StoreError):
     """New prices are not more of the history that is stored: fetch the whole of it anew."""
+
+
+class ResumeError(StoreError):
+    """There is nothing to go on with, or what it began with has changed."""
 
 
 class BundleError(ForecastError):

@@ -24,7 +24,7 @@ import pandas as pd
 
 from forecaster import disk, forecasts, jobs, prices
 from forecaster.config import RecurrentConfig
-from forecaster.errors import HistoryError, StoreError, UsageError
+from forecaster.errors import HistoryError, ResumeError, UsageError
 from forecaster.models import Model, Progress, create, silent
 from forecaster.panel import Panel
 from forecaster.runs import Run, panel_of, versions
@@ -109,7 +109,7 @@ def forward(
     ------
     EngineError
         The engine was lost; what was finished is in the folder.
-    StoreError
+    ResumeError
         There is nothing to resume, or the prices, or what else forecasts depend on, have changed.
     """
     check_models(models)
@@ -201,15 +201,17 @@ def _places(
 
 
 def _require_same(folder: Path, identity: dict[str, Any]) -> None:
-    """StoreError if another walk was begun in a folder, or none."""
+    """ResumeError if another walk was begun in a folder, or none."""
     try:
         begun = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
         changed = [name for name in identity if begun[name] != identity[name]]
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise StoreError(f"there is no unfinished backtest in {folder.parent} to resume") from error
+        raise ResumeError(
+            f"there is no unfinished backtest in {folder.parent} to resume"
+        ) from error
     if changed:
         what = ["the stored prices" if name == "prices" else f"the {name}" for name in changed]
-        raise StoreError(
+        raise ResumeError(
             f"{' and '.join(what)} changed since the backtest in {folder.parent} began, so its parts "
             "do not go with new ones; begin it anew, without --resume"
         )

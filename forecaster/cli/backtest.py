@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forecaster.cli import figures, options, output
+from forecaster.cli import figures, options, output, unfinished
 from forecaster.cli import models as model_commands
 from forecaster.errors import UsageError
 
@@ -29,6 +29,7 @@ COLUMNS = {
 
 
 def backtest(
+    context: typer.Context,
     tickers: options.Tickers = None,
     models: Annotated[
         str,
@@ -88,6 +89,17 @@ def backtest(
             help="Folder of the results; by default one in the home folder.", show_default=False
         ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on with the unfinished backtest in this folder, as it began.",
+            show_default=False,
+        ),
+    ] = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    jobs: options.Jobs = None,
     open_: Annotated[bool, typer.Option("--open", help="Show the plots.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -98,40 +110,100 @@ def backtest(
 
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
-    from forecaster import backtest, walk
+    from forecaster.jobs import Engine
+
+    output.start(quiet=quiet, verbose=verbose)
+    worker = Engine(engine, address, jobs)
+    if resume is None:
+        options.in_order(options.day(start), options.day(end))
+        command = _command(
+            tickers, models, start, end, refit, run, calibrate=calibrate, cost=cost, home=home
+        )
+        folder = out or Path(command.home) / "backtests" / "-".join(command.models)
+    else:
+        folder, command = resume, unfinished.command_of(context, resume)
+    with output.progress(quiet=quiet) as progress:
+        found = _found(command, folder, worker, resume=resume is not None, progress=progress)
+    tell(found, folder, as_json=as_json, open_=open_)
+
+
+def _command(
+    tickers: list[str] | None,
+    models: str,
+    start: datetime | None,
+    end: datetime | None,
+    refit: str | None,
+    run: str | None,
+    *,
+    calibrate: bool,
+    cost: float,
+    home: Path | None,
+) -> unfinished.Command:
+    """What is asked for by the words typed, and by what is stored where they leave it open."""
+    from forecaster import walk
     from forecaster.splits import schedule
     from forecaster.store import Store
 
-    output.start(quiet=quiet, verbose=verbose)
-    options.in_order(options.day(start), options.day(end))
     names = [name.strip() for name in models.split(",") if name.strip()]
     walk.check_models(names)
     rhythm = schedule(refit) if refit is not None else "yearly"
-    trained = _trained(options.folder(home), run, names, refit)
+    place = options.folder(home)
+    trained = _trained(place, run, names, refit)
+    first, last = options.day(start), options.day(end)
+    return unfinished.Command(
+        home=str(place.resolve()),
+        tickers=options.stored(Store(place), tickers),
+        models=names,
+        start=str(first) if first else None,
+        end=str(last) if last else None,
+        refit=rhythm,
+        run=trained.name if trained else None,
+        calibrate=calibrate,
+        cost=cost,
+    )
+
+
+def _found(
+    command: unfinished.Command,
+    folder: Path,
+    engine: Any,
+    *,
+    resume: bool,
+    progress: Any,
+) -> Any:
+    """Does what is asked for, and keeps what comes of it."""
+    from forecaster import backtest, runs
+    from forecaster.store import Store
+
+    home = Path(command.home)
+    trained = runs.load(home, command.run) if command.run else None
     if trained:
-        frame, asked = model_commands.prices_for(trained, options.folder(home), tickers)
+        frame, _ = model_commands.prices_for(trained, home, command.tickers)
     else:
-        store = Store(options.folder(home))
-        asked = options.stored(store, tickers)
-        frame = store.read(asked)
-    folder = out or options.folder(home) / "backtests" / "-".join(names)
+        frame = Store(home).read(command.tickers)
+    start, end = command.dates
     backtest.check_replaceable(folder)
-    with output.progress(quiet=quiet) as progress:
+    with unfinished.kept(folder):
+        if not resume:
+            unfinished.begin(folder, command)
         found = backtest.run(
             frame,
-            names,
-            tickers=asked,
-            start=options.day(start),
-            end=options.day(end),
-            refit=rhythm,
+            command.models,
+            tickers=command.tickers,
+            start=start,
+            end=end,
+            refit=command.refit,
             trained=trained,
-            calibrate=calibrate,
-            cost_bp=cost,
-            tried=_tried(options.folder(home), asked, options.day(start), options.day(end)),
+            engine=engine,
+            folder=unfinished.parts(folder),
+            resume=resume,
+            calibrate=command.calibrate,
+            cost_bp=command.cost,
+            tried=_tried(home, command.tickers, start, end),
             progress=progress,
         )
-        keep(found, folder, options.folder(home))
-    tell(found, folder, as_json=as_json, open_=open_)
+        keep(found, folder, home)
+    return found
 
 
 def keep(found: Any, folder: Path, home: Path) -> None:
