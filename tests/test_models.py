@@ -672,7 +672,8 @@ def test_a_scaler_of_many_tables_is_scikit_learn_s_of_one():
     rng = np.random.default_rng(0)
     table = (3 + rng.normal(size=(900, 4))).astype(np.float32)
     table[rng.random(table.shape) < 0.1] = np.nan
-    table[:300, 1] = np.nan  # the first ticker does not have it
+    table[:300, 1] = np.nan  # the first ticker does not have it, nor the last that one
+    table[700:, 0] = np.nan
     table[:, 2] = 0.1
     ours = recurrent_module.Scaler.fit(np.split(table, [300, 301, 700]), clip=5)
     theirs = StandardScaler().fit(table)

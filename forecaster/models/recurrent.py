@@ -65,32 +65,25 @@ class Scaler:
 
     @classmethod
     def fit(cls, tables: Iterable[np.ndarray], clip: float) -> "Scaler":
-        """Fitted on (sessions, features) tables of the training span, one after the other.
+        """Fitted by scikit-learn on (sessions, features) tables of the training span, one by one.
 
         A feature that is nowhere known has a mean of NaN, one that never changes a scale of 1.
-
-        Notes
-        -----
-        Sums of squares about the mean are joined by the formula of Chan, Golub and LeVeque (1979).
-        scikit-learn's ``StandardScaler.partial_fit`` does the same, but never recovers from a first
-        table in which a feature is unknown.
         """
-        count, mean, squares = np.zeros(1), np.zeros(1), np.zeros(1)  # (features,)
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        mean, variance = np.zeros(1), np.zeros(1)  # (features,)
         for table in tables:
-            known = np.isfinite(table).sum(axis=0)
-            own = np.nansum(table, axis=0, dtype=float) / np.maximum(known, 1)
-            share = known / np.maximum(count + known, 1)
-            squares = (
-                squares + np.nansum((table - own) ** 2, axis=0) + (own - mean) ** 2 * count * share
-            )
-            mean = mean + (own - mean) * share
-            count = count + known
-        scale = np.sqrt(squares / np.maximum(count, 1))
-        return cls(
-            np.where(count > 0, mean, np.nan).astype(np.float32),
-            np.where(scale > CONSTANT, scale, 1).astype(np.float32),
-            clip,
-        )
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scaler.partial_fit(table)
+            # Of a feature that a table does not know it makes NaN, from which it never recovers.
+            known = np.isfinite(table).any(axis=0)
+            mean = np.where(known, scaler.mean_, mean)
+            variance = np.where(known, scaler.var_, variance)
+            scaler.mean_, scaler.var_ = mean, variance
+        mean = np.where(scaler.n_samples_seen_ > 0, mean, np.nan)
+        scale = np.where(np.sqrt(variance) > CONSTANT, np.sqrt(variance), 1)
+        return cls(mean.astype(np.float32), scale.astype(np.float32), clip)
 
     def only(self, columns: np.ndarray) -> "Scaler":
         """The scaler of some of the features."""
