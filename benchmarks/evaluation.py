@@ -16,7 +16,7 @@ from pathlib import Path
 import common
 import pandas as pd
 
-from forecaster import evaluation, forecasts, walk
+from forecaster import evaluation, features, forecasts, walk
 
 FITTED = ("naive", "drift", "ewma", "har", "garch", "gjr")
 COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
@@ -54,7 +54,7 @@ def measure(folder: Path) -> None:
     """Evaluates the forecasts of a folder, and prints what it cost."""
     prices, found = common.w2().prices, pd.read_parquet(folder / "forecasts.parquet")
     before, begin = _peak(), time.perf_counter()
-    evaluation.evaluate(found, prices, model="lstm")
+    evaluation.evaluate(found, features.realised_variance(prices), model="lstm")
     seconds = time.perf_counter() - begin
     print(json.dumps({"rows": len(found), "seconds": seconds, "memory": _peak() - before}))
 

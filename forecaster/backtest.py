@@ -7,7 +7,7 @@ only what came after it was trained.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import conformal, forecasts, jobs, metrics, prices, walk
+from forecaster import conformal, forecasts, jobs, metrics, walk
 from forecaster.config import RecurrentConfig
 from forecaster.errors import ForecastError, StoreError
 from forecaster.evaluation import COST_BP, evaluate
@@ -77,7 +77,7 @@ class Backtest:
 
 
 def run(
-    frame: pd.DataFrame,
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
     models: Sequence[str],
     *,
     tickers: Sequence[str] | None = None,
@@ -98,9 +98,9 @@ def run(
 
     Parameters
     ----------
-    frame : the prices frame of the tickers, and of the universe of ``trained``.
+    frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     models : registered names; the verdict is on the first.
-    tickers : whose sessions to forecast; all of the frame by default.
+    tickers : whose sessions to forecast; all of the prices by default.
     start, end : first and last date forecast. By default from the first session after the run's
         training span (without a run, the last three years) to the last stored session.
     refit : ``never``, ``yearly`` or a number of sessions; see :mod:`forecaster.splits`.
@@ -124,18 +124,15 @@ def run(
         There is no such model, or a model is named twice.
     """
     walked = walk.forward(
-        frame, models, tickers=tickers, start=start, end=end, refit=refit, trained=trained,
+        frames, models, tickers=tickers, start=start, end=end, refit=refit, trained=trained,
         config=config, engine=engine, folder=folder, resume=resume, progress=progress,
     )  # fmt: skip
-    found, own = walked.forecasts, frame[frame["ticker"].isin(walked.tickers)]
+    found = walked.forecasts
     if calibrate:
         found = conformal.recalibrate(found)
-    known = found[found["log_return"].notna()]
-    common = metrics.common(known)
-    _warn_of_unscored(walked.tickers, known, common)
     config_used = {
         "tickers": walked.tickers,
-        "scored_tickers": sorted(common["ticker"].unique()),
+        "scored_tickers": _scored(walked.tickers, found),
         "models": list(models),
         "start": str(found["date"].min().date()),
         "end": str(found["date"].max().date()),
@@ -145,18 +142,15 @@ def run(
         "run": trained.summary if trained else None,
         "settings": asdict(config or RecurrentConfig()),
         "run_settings": trained.model.state().settings.get("config") if trained else None,
-        "prices_from": str(frame["date"].min().date()),
-        "prices_to": str(frame["date"].max().date()),
-        "prices_sha256": prices.digest(frame),
+        **walked.prices,
         "versions": versions(),
     }
-    return judged(walked, found, own, config_used, tried=tried, cost_bp=cost_bp)
+    return judged(walked, found, config_used, tried=tried, cost_bp=cost_bp)
 
 
 def judged(
     walked: walk.Walk,
     found: pd.DataFrame,
-    own: pd.DataFrame,
     config: dict[str, Any],
     *,
     tried: Sequence[Trial],
@@ -164,11 +158,13 @@ def judged(
 ) -> Backtest:
     """The backtest of some forecasts, evaluated in the company of the other trials.
 
-    Takes the walk for its fits that did not converge, the forecasts, the prices of their tickers, the
+    Takes the walk for its fits that did not converge and the variance that came, the forecasts, the
     config of the backtest, and the trials and the cost of :func:`run`.
     """
     company = others(tried, _trials(config))
-    evaluation = evaluate(found, own, model=config["models"][0], tried=company, cost_bp=cost_bp)
+    evaluation = evaluate(
+        found, walked.variance, model=config["models"][0], tried=company, cost_bp=cost_bp
+    )
     return Backtest(
         forecasts=found,
         tables=evaluation.tables | {"fallbacks": walked.fallbacks},
@@ -321,8 +317,10 @@ def check_replaceable(folder: Path) -> None:
         raise StoreError(f"{folder} is a file; give --out a folder")
 
 
-def _warn_of_unscored(tickers: Sequence[str], known: pd.DataFrame, common: pd.DataFrame) -> None:
-    """Says what is left out of the scores because not every model could forecast it."""
+def _scored(tickers: Sequence[str], found: pd.DataFrame) -> list[str]:
+    """The tickers that are scored; says what is not, because not every model could forecast it."""
+    known = metrics.known(found)[["ticker", "model", "cutoff", "date"]]
+    common = metrics.common(known)
     missing = sorted(set(tickers) - set(common["ticker"]))
     if missing:
         log.warning(
@@ -336,6 +334,7 @@ def _warn_of_unscored(tickers: Sequence[str], known: pd.DataFrame, common: pd.Da
             "%d of %d forecasts of the other tickers are not scored, because not every model has "
             "one for that ticker and session", left_out, len(rows),
         )  # fmt: skip
+    return sorted(common["ticker"].unique())
 
 
 def _dates(fold: Fold) -> dict[str, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from forecaster import calibration, direction, features, metrics, significance, skill, strategy
+from forecaster import calibration, direction, metrics, significance, skill, strategy
 from forecaster.trials import NONE, Count
 from forecaster.verdict import verdict
 
@@ -37,7 +37,7 @@ class Evaluation:
 
 def evaluate(
     found: pd.DataFrame,
-    prices: pd.DataFrame,
+    variance: pd.DataFrame,
     *,
     model: str,
     tried: Count = NONE,
@@ -48,13 +48,13 @@ def evaluate(
     Parameters
     ----------
     found : the forecasts frame; rows whose return is not known are left out.
-    prices : the prices frame, for the ranges of the days that came.
+    variance : :func:`forecaster.features.realised_variance` of the days that came.
     model : whom the verdict is on.
     tried : the other trials on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     """
-    shared = metrics.common(found[found["log_return"].notna()])
-    losses = metrics.losses(shared, features.realised_variance(prices))
+    shared = metrics.common(metrics.known(found))
+    losses = metrics.losses(shared, variance)
     relative = losses.assign(error=losses["error"] / losses["last_close"])
     comparison = pd.concat(
         [significance.compare(relative, metric=metric) for metric in ("crps", "qlike", "error")],

@@ -82,6 +82,12 @@ def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(centre - half, share), np.maximum(centre + half, share)
 
 
+def known(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose log return is known."""
+    there = frame["log_return"].notna()
+    return frame if there.all() else frame[there]
+
+
 def common(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose ticker, cutoff and date every model of the frame has.
 
@@ -106,7 +112,7 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     the instrument's currency; hit, 1 or 0 for the right or wrong sign of the median, NaN where it
     or the return is zero; inside_80, inside_90 and inside_95.
     """
-    frame = frame[frame["log_return"].notna()]
+    frame = known(frame)
     exact = not frame["df"].isna().any()
     # The steps between are many times as large as what comes of them.
     blocks = range(0, max(len(frame), 1), BLOCK)

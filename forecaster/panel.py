@@ -8,7 +8,7 @@ What a panel keeps of thousands of tickers is their bars. Histories are made fro
 are asked for, and the features of a history when it is asked for them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import overload
@@ -130,6 +130,11 @@ def _placed(made: Sequence[Spread] | Sequence[Fan]) -> dict[str, np.ndarray]:
     }
 
 
+def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
+    """The bars of each ticker of a prices frame, or of one frame for each."""
+    return {str(it["ticker"].iloc[0]): Bars.of(it) for it in prices.by_ticker(frames)}
+
+
 class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made when it is asked for."""
 
@@ -161,7 +166,7 @@ class Panel:
     @classmethod
     def of(
         cls,
-        frames: pd.DataFrame | Iterable[pd.DataFrame],
+        frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
         *,
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
@@ -171,7 +176,7 @@ class Panel:
         Parameters
         ----------
         frames : the prices frame of the tickers and the universe, or one for each of them, which
-            is read and let go.
+            is read and let go; or what :func:`bars_of` made of them.
         tickers : whose histories to give; all by default.
         universe : whose average is the market; all by default. Those without prices are left out.
 
@@ -180,7 +185,7 @@ class Panel:
         KeyError
             There are no prices of a ticker.
         """
-        bars = {str(it["ticker"].iloc[0]): Bars.of(it) for it in prices.by_ticker(frames)}
+        bars = frames if isinstance(frames, Mapping) else bars_of(frames)
         there = tuple(it for it in sorted(universe or bars) if it in bars)
         market = Market.of([bars[it] for it in there])
         return cls(Histories({it: bars[it] for it in tickers or bars}, market), there)

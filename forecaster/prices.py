@@ -181,6 +181,15 @@ class Reading:
         """The SHA-256 of the prices given, in hexadecimal: other prices, other digest."""
         return self._sha.hexdigest()
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What a backtest keeps of the prices given: first and last session, and the digest."""
+        return {
+            "prices_from": str(self.first),
+            "prices_to": str(self.last),
+            "prices_sha256": self.digest,
+        }
+
 
 def digest(frame: pd.DataFrame) -> str:
     """:attr:`Reading.digest` of a checked prices frame."""

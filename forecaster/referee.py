@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import backtest, forecasts, metrics, prices, student, walk
+from forecaster import backtest, forecasts, metrics, student, walk
 from forecaster.backtest import Backtest
 from forecaster.config import RecurrentConfig
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
@@ -184,12 +184,10 @@ def score(
         "run": None,
         "settings": asdict(config or RecurrentConfig()),
         "run_settings": None,
-        "prices_from": str(frame["date"].min().date()),
-        "prices_to": str(frame["date"].max().date()),
-        "prices_sha256": prices.digest(frame),
+        **walked.prices,
         "versions": versions(),
     }
-    return backtest.judged(walked, found, frame, config_used, tried=tried, cost_bp=cost_bp)
+    return backtest.judged(walked, found, config_used, tried=tried, cost_bp=cost_bp)
 
 
 def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -9,7 +9,7 @@ can be run, so a bundle from a stranger can be refused but not feared.
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +30,7 @@ from forecaster.errors import (
     UsageError,
     did_you_mean,
 )
+from forecaster.features import Bars
 from forecaster.models import (
     MIN_SESSIONS,
     NO_CHECKPOINT,
@@ -248,9 +249,11 @@ def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | No
 
 
 def panel_of(
-    run: Run, frames: pd.DataFrame | Iterable[pd.DataFrame], tickers: Sequence[str]
+    run: Run,
+    frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
+    tickers: Sequence[str],
 ) -> Panel:
-    """The panel of some tickers in the market that the run was trained in."""
+    """The panel of some tickers in the market that the run was trained in; see ``Panel.of``."""
     panel = Panel.of(frames, tickers=tickers, universe=run.tickers)
     if not panel.universe:
         raise HistoryError(

@@ -160,14 +160,15 @@ class Store:
             ).to_pandas(split_blocks=True, self_destruct=True)
 
     def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
-        """The prices frame of one ticker after the other, so that few are in memory at a time.
+        """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
 
         Raises what :meth:`read` does.
         """
         self.require(tickers)
+        wanted = sorted(set(tickers))
         with ThreadPoolExecutor() as pool:
-            for begin in range(0, len(tickers), AHEAD):
-                some = tickers[begin : begin + AHEAD]
+            for begin in range(0, len(wanted), AHEAD):
+                some = wanted[begin : begin + AHEAD]
                 tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
                 ends = np.cumsum([len(table) for table in tables])
                 frame = pa.concat_tables(tables).to_pandas(split_blocks=True)

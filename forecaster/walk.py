@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -25,8 +25,9 @@ import pandas as pd
 from forecaster import disk, forecasts, jobs, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, ResumeError, UsageError
+from forecaster.features import Bars, every
 from forecaster.models import Model, Progress, create, silent
-from forecaster.panel import Panel
+from forecaster.panel import Panel, bars_of
 from forecaster.runs import Run, panel_of, versions
 from forecaster.splits import Fold, walk_forward
 
@@ -48,6 +49,10 @@ class Walk:
     folds: list[Fold]
     fallbacks: pd.DataFrame
     """model, until, ticker of each fit that did not converge"""
+    variance: pd.DataFrame
+    """:func:`forecaster.features.realised_variance` of the sessions forecast"""
+    prices: dict[str, str]
+    """First and last session and digest of the prices, as the config of a backtest tells them"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class World:
 
 
 def forward(
-    frame: pd.DataFrame,
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
     models: Sequence[str],
     *,
     tickers: Sequence[str] | None = None,
@@ -118,9 +123,10 @@ def forward(
             f"run {trained.name} is of the model {trained.model.name}, which is not among "
             f"--models {','.join(models)}"
         )
-    tickers = sorted(tickers or frame["ticker"].unique())
-    own = frame[frame["ticker"].isin(tickers)]
-    sessions = np.unique(own["date"].to_numpy().astype("datetime64[D]"))
+    reading = prices.Reading(frames)
+    bars = bars_of(reading)
+    tickers = sorted(tickers or bars)
+    sessions = every(bars[ticker].dates for ticker in tickers)
     first, last = _span(sessions, start, end, trained)
     folds = list(walk_forward(sessions, start=first, end=last, refit=refit))
     parts = _parts(models, folds, len(tickers), trained)
@@ -131,15 +137,19 @@ def forward(
             "models": list(models), "tickers": tickers, "start": str(first), "end": str(last),
             "refit": refit, "settings": asdict(config or RecurrentConfig()),
             "run": trained.summary if trained else None,
-            "prices": prices.digest(frame), "versions": versions(),
+            "prices": reading.digest, "versions": versions(),
         }  # fmt: skip
         paths = _places(folder, parts, identity, resume=resume)
-        _do(parts, paths, _world(frame, own, parts, tickers, trained, config), engine, progress)
+        variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
+        world = _world(bars, parts, tickers, trained, config)
+        _do(parts, paths, world, engine, progress)
+        del bars, world  # forecasts take their place in memory
         found, fallbacks = _gathered(parts, paths)
     # Where calendars differ, a ticker's next session may lie beyond the end.
-    found = found[found["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
+    inside = found["date"].between(pd.Timestamp(first), pd.Timestamp(last))
+    found = found if inside.all() else found[inside]
     _require_all(found, models)
-    return Walk(found, tickers, folds, fallbacks)
+    return Walk(found, tickers, folds, fallbacks, variance, reading.said)
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -167,9 +177,23 @@ def _parts(
     return parts
 
 
+def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """What the ranges of the sessions from ``first`` to ``last`` say: ticker, date, variance."""
+    spans = {
+        ticker: slice(*np.searchsorted(it.dates, [first, last + 1])) for ticker, it in bars.items()
+    }
+    counts = [len(bars[ticker].dates[span]) for ticker, span in spans.items()]
+    return pd.DataFrame(
+        {
+            "ticker": np.repeat(np.array(list(bars), dtype=object), counts),
+            "date": np.concatenate([bars[it].dates[span] for it, span in spans.items()]),
+            "variance": np.concatenate([bars[it].variance[span] for it, span in spans.items()]),
+        }
+    ).astype({"ticker": "str", "date": "datetime64[us]"})
+
+
 def _world(
-    frame: pd.DataFrame,
-    own: pd.DataFrame,
+    bars: dict[str, Bars],
     parts: list[Part],
     tickers: list[str],
     trained: Run | None,
@@ -178,9 +202,9 @@ def _world(
     nothing = Panel(())
     fitted = not all(part.of_run for part in parts)
     return World(
-        panel=Panel.of(own) if fitted else nothing,
+        panel=Panel.of(bars, tickers=tickers, universe=tickers) if fitted else nothing,
         run=trained.model if trained else None,
-        run_panel=panel_of(trained, frame, tickers) if trained else nothing,
+        run_panel=panel_of(trained, bars, tickers) if trained else nothing,
         config=config,
     )
 

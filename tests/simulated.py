@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from forecaster import evaluation, forecasts
+from forecaster import evaluation, features, forecasts
 from forecaster.backtest import Backtest
 from forecaster.trials import Count
 
@@ -32,7 +32,9 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     )
     prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluation.evaluate(found, prices, model=next(iter(models)), tried=Count(0, []))
+    said = evaluation.evaluate(
+        found, features.realised_variance(prices), model=next(iter(models)), tried=Count(0, [])
+    )
     fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}
     return Backtest(
         forecasts=found,

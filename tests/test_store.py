@@ -83,6 +83,20 @@ def test_only_what_is_asked_for_is_read(tmp_path):
     assert store.read(columns=["splits"])["splits"].isna().all()
 
 
+def test_one_ticker_after_the_other_is_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("forecaster.store.AHEAD", 2)
+    store = Store(tmp_path)
+    for ticker in ("B", "A", "C"):
+        store.write(
+            history(ticker, "2018-01-01", f"2018-0{len(store.tickers()) + 2}"), source="test"
+        )
+    each = list(store.each(["C", "A", "B", "A"]))
+    assert [it["ticker"].iloc[0] for it in each] == ["A", "B", "C"]
+    pd.testing.assert_frame_equal(pd.concat(each, ignore_index=True), store.read())
+    with pytest.raises(StoreError, match="not stored: D"):
+        list(store.each(["A", "D"]))
+
+
 def test_files_of_the_first_format_are_read(tmp_path):
     store = Store(tmp_path)
     frame = history("AAPL", "2018-01-01", "2018-01-12").assign(volume=2.5)

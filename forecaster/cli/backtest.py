@@ -177,17 +177,16 @@ def _found(
 
     home = Path(command.home)
     trained = runs.load(home, command.run) if command.run else None
+    store, wanted = Store(home), command.tickers
     if trained:
-        frame, _ = model_commands.prices_for(trained, home, command.tickers)
-    else:
-        frame = Store(home).read(command.tickers)
+        wanted, _ = model_commands.needed(trained, store, command.tickers)
     start, end = command.dates
     backtest.check_replaceable(folder)
     with unfinished.kept(folder):
         if not resume:
             unfinished.begin(folder, command)
         found = backtest.run(
-            frame,
+            store.each(wanted),
             command.models,
             tickers=command.tickers,
             start=start,
