@@ -258,7 +258,7 @@ def test_progress_is_told(name, world, trained, tiny, until):
     total = {**dict.fromkeys(recurrent_module.CELLS, 2), "trees": 23}.get(name, 3)
     # Epochs, levels or tickers.
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *news: told.append(news))
-    assert [news[:2] for news in told] == [(done, total) for done in range(1, total + 1)]
+    assert [news[:2] for news in told if news[0]] == [(n, total) for n in range(1, total + 1)]
     assert all(text.startswith(name) for _, _, text in told)
 
 

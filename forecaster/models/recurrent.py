@@ -152,6 +152,11 @@ class Recurrent:
 
         if not any(used()):
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
+        progress(
+            0,
+            config.seeds * config.epochs,
+            f"{self.name}: features of {len(panel.histories)} tickers",
+        )
         scaler = Scaler.fit((h.features[: h.count_until(until)] for h in used()), config.clip)
         seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
