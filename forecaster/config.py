@@ -4,6 +4,7 @@ A run keeps its configuration as JSON; ``forecast train --config FILE`` takes th
 """
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,9 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not TOML ({error}); expected lines such as `units = 32`"
         ) from error
+
+
+def written(values: dict[str, Any]) -> str:
+    """The TOML that :func:`read` takes for some settings."""
+    words = ((name, json.dumps(it) if isinstance(it, str) else it) for name, it in values.items())
+    return "".join(f"{name} = {value}\n" for name, value in words)

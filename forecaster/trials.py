@@ -1,4 +1,4 @@
-"""The trial registry: every training, backtest and score that was tried, in ``trials.jsonl`` of the home.
+"""The trial registry: all trainings, settings, backtests and scores tried, in ``trials.jsonl`` of the home.
 
 Who tries a hundred strategies on the same prices finds one that shines by luck. What was tried is
 therefore written down, one line of JSON each, never removed, and counted into the deflated Sharpe
@@ -27,7 +27,7 @@ class Trial:
     """One model tried on some tickers and dates."""
 
     kind: str
-    """``train``, ``backtest`` or ``score``"""
+    """``train``, ``tune``, ``backtest`` or ``score``"""
     model: str
     tickers: list[str]
     start: str

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from forecaster import __version__
-from forecaster.cli import audit, backtest, data, explain, models, output, plot, report, score
+from forecaster.cli import audit, backtest, data, explain, models, output, plot, report, score, tune
 from forecaster.errors import ForecastError
 
 INTERRUPTED = 130
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("fetch")(data.fetch)
 app.add_typer(data.app, name="data")
 app.command("train")(models.train)
+app.command("tune")(tune.tune)
 app.command("predict")(models.predict)
 app.command("backtest")(backtest.backtest)
 app.command("plot")(plot.plot)

@@ -22,7 +22,7 @@ PROSE = 30
 _SPELLED = str.maketrans(dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-"))
 
 
-_OTHERS = ("peewee", "py.warnings", "yfinance")
+_OTHERS = ("alembic", "optuna", "peewee", "py.warnings", "yfinance")
 """Loggers of other packages, whose words are for ``--verbose`` alone."""
 
 

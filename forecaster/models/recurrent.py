@@ -142,10 +142,7 @@ class Recurrent:
     ) -> None:
         """Fits the scaler and the networks on every ticker whose sessions fill a window."""
         config = self.config
-        sessions = panel.sessions
-        sessions = sessions[sessions <= until]
-        held_out = min(config.validation, len(sessions) // 5)
-        cut = sessions[-held_out] if held_out else until
+        cut = held_out_from(panel, until, config)
 
         def used() -> Iterator[History]:
             return (h for h in panel.histories if h.count_until(cut) > config.window)
@@ -309,6 +306,14 @@ class Recurrent:
             model = network_of(self.name, len(self.features), self.config)
             model.set_weights(network.weights)
             model.save(folder / f"{self.name}-{seed}.keras")
+
+
+def held_out_from(panel: Panel, until: np.datetime64, config: RecurrentConfig) -> np.datetime64:
+    """The first of the sessions up to ``until`` that are held out to know when to stop."""
+    sessions = panel.sessions
+    sessions = sessions[sessions <= until]
+    held_out = min(config.validation, len(sessions) // 5)
+    return sessions[-held_out] if held_out else until
 
 
 @dataclass(frozen=True)

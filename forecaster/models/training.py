@@ -64,7 +64,8 @@ class Training:
         self.config = config
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self.graph = _traced(name, features, replace(config, seed=0, seeds=1))
+        shape = replace(config, seed=0, seeds=1, learning_rate=1.0, feature_dropout=0.0)
+        self.graph = _traced(name, features, shape)
         self.model, self.optimizer = self.graph.model, self.graph.optimizer
         keras.utils.set_random_seed(seed)
         self.model.set_weights(network_of(name, features, config).get_weights())
@@ -320,8 +321,8 @@ def devices() -> list[str]:
 def _traced(name: str, features: int, config: RecurrentConfig) -> Graph:
     """The network ready to be trained, of any weights.
 
-    TensorFlow never forgets a graph that it has traced, so one made anew for every fold and seed
-    would cost memory each time, and seconds.
+    TensorFlow never forgets a graph that it has traced, so one made anew for every fold, seed and
+    learning rate would cost memory each time, and seconds.
     """
     return Graph(name, features, config)
 

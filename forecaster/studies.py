@@ -1,0 +1,173 @@
+"""Studies of Optuna in a database: opened, asked and told, and what can go wrong there said in a line.
+
+A study may be worked at by several processes, and any of them may be killed. A trial that was being
+judged then stays as running for ever, and counts for nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecaster.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+STARTUP = 5
+"""Finished trials before one is pruned."""
+
+PATIENCE = 60
+"""Seconds to wait for another process that writes to the same SQLite file."""
+
+ATTEMPTS = 20
+"""At making tables that another process is making too."""
+
+
+def url_of(home: Path) -> str:
+    """The database of a home folder, which is made if it is not there."""
+    from sqlalchemy.engine import URL
+
+    home.mkdir(parents=True, exist_ok=True)
+    url = URL.create("sqlite", database=str(home.absolute() / "studies.db"))
+    return url.render_as_string(hide_password=False)
+
+
+def opened(url: str, name: str, identity: dict[str, Any]) -> "Study":
+    """The study of that name, made if there is none.
+
+    Parameters
+    ----------
+    url : of a database, as SQLAlchemy has it.
+    identity : what must be the same for its trials to be comparable, as JSON says it.
+
+    Raises
+    ------
+    StoreError
+        The database cannot be used, or the study is of something else.
+    UsageError
+        That is no URL.
+    """
+    import optuna
+
+    optuna.logging.disable_default_handler()
+    study = optuna.create_study(
+        storage=_storage(url),
+        study_name=name,
+        load_if_exists=True,
+        direction="minimize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=0),
+    )
+    # In this order: who began the study said what it is of before asking for a trial.
+    begun = bool(study.get_trials(deepcopy=False))
+    kept = study.user_attrs.get("identity")
+    if kept is None and not begun:
+        keep(study, "identity", identity)
+        return study
+    differing = [key for key in identity if (kept or {}).get(key) != identity[key]]
+    if differing:
+        raise StoreError(
+            f"study {name} is of something else (it differs in {', '.join(differing)}), and values on "
+            "other data or settings cannot be compared; ask for the same again, or name another "
+            "study with --study"
+        )
+    return study
+
+
+def keep(study: "Study", name: str, value: Any) -> None:
+    """Says something of a study, unless another process just did."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        study.set_user_attr(name, value)
+    except StorageInternalError:
+        if name not in study.user_attrs:
+            raise
+
+
+def ask(study: "Study", space: dict[str, "BaseDistribution"], seed: int) -> "Trial":
+    """The next trial. Its sampler is seeded by how many there are, so a study that goes on repeats none."""
+    from optuna.samplers import TPESampler
+
+    entropy = np.random.SeedSequence([seed, len(study.get_trials(deepcopy=False))])
+    # A constant liar: trials asked for at once do not all go to the same place.
+    study.sampler = TPESampler(seed=int(entropy.generate_state(1)[0]), constant_liar=True)
+    return study.ask(space)
+
+
+def give_up(study: "Study", asked: Sequence["Trial"]) -> None:
+    """Has those of some trials that are not finished count for nothing, if the database lets us."""
+    from optuna.trial import TrialState
+
+    with suppress(Exception):
+        for trial in asked:
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def finished(study: "Study") -> list["FrozenTrial"]:
+    """The trials that came to an end, the first first."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def complete(study: "Study") -> list["FrozenTrial"]:
+    """Those of them that were not pruned."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Says in a StoreError what is wrong with a database that cannot be used."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise _unusable(url, error) from error
+
+
+def _storage(url: str) -> "RDBStorage":
+    import tenacity
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(
+            "--storage takes the URL of a database, such as sqlite:///studies.db or "
+            f"postgresql://user@host/name; got {url!r}"
+        ) from error
+    waiting = {"connect_args": {"timeout": PATIENCE}} if sqlite else {}
+    again = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_message(match=r"(?s).*(already exists|UNIQUE)"),
+        wait=tenacity.wait_random(0, 0.2),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )
+    try:
+        return again(RDBStorage, url, engine_kwargs=waiting)
+    except (ImportError, RuntimeError) as error:  # no driver, or tables of another Optuna
+        raise _unusable(url, error) from error
+
+
+def _unusable(url: str, error: BaseException) -> StoreError:
+    """The error of a database, which is named without its password."""
+    from sqlalchemy.engine import make_url
+
+    cause = error.__cause__ or error
+    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:160]
+    return StoreError(
+        f"cannot use the studies in {make_url(url).render_as_string(hide_password=True)} ({reason}); "
+        "wait for who holds them, mend them, or name another database with --storage"
+    )
