@@ -169,6 +169,25 @@ def scaling() -> str:
     return markdown(["tickers", "seconds", "peak MiB"], rows)
 
 
+def tickers() -> str:
+    """Each number of tickers trained on: the mean of its repeats, and their least and most."""
+    groups = read("tickers").groupby(["unseen", "max_windows", "trained_on"])
+    rows = [
+        [
+            unseen,
+            f"{count}" + f", {limit} windows an epoch" * bool(limit),
+            f"{its['ratio'].mean():.4f}",
+            f"{its['ratio'].min():.4f} – {its['ratio'].max():.4f}",
+            f"{its['log_score_gain'].mean():+.3f}",
+            f"{its['better'].mean():.3g} of {its['tickers'].iloc[0]}",
+            f"{its['seconds'].mean():.0f}",
+        ]
+        for (unseen, limit, count), its in groups
+    ]
+    header = ["never seen", "trained on", "CRPS over gjr", "least – most", "log score"]
+    return markdown([*header, "better on", "train CPU s"], rows)
+
+
 def fits() -> str:
     """The peak after some of twenty fits in one process."""
     peak = read("fits").set_index("fit")["peak"]
@@ -285,6 +304,7 @@ TABLES = {
     "peers": peers,
     "speed": speed,
     "scaling": scaling,
+    "tickers": tickers,
     "fits": fits,
     "store": store,
 }
@@ -302,6 +322,29 @@ def plot_accuracy() -> None:
     axes.set_xlabel("CRPS of the LSTM over that of GJR-GARCH-t; left of 1 is better, a dot a seed")
     axes.grid(axis="y", alpha=0.3)
     figure.savefig(common.RESULTS / "accuracy.png", dpi=120, metadata={"Software": None})
+
+
+def plot_tickers() -> None:
+    """CRPS over gjr's on tickers never seen against the number trained on, a dot a repeat."""
+    table = read("tickers")
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for colour, (unseen, its) in zip(("C0", "C3"), table.groupby("unseen"), strict=True):
+        whole, limited = (its[its["max_windows"].gt(0) == it] for it in (False, True))
+        axes.plot(whole["trained_on"], whole["ratio"], "o", color=colour, alpha=0.5)
+        mean = whole.groupby("trained_on")["ratio"].mean()
+        axes.plot(mean.index, mean, color=colour, label=f"{unseen} never seen, mean of repeats")
+        if len(limited):
+            label = f"the same, {limited['max_windows'].iloc[0]} windows an epoch"
+            axes.plot(limited["trained_on"], limited["ratio"], "x", color="0.2", label=label)
+    axes.set_xscale("log")
+    counts = sorted(table["trained_on"].unique())
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel("tickers trained on, of W2, to 2012")
+    axes.set_ylabel("CRPS over that of GJR-GARCH-t, 2013–2018")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    figure.savefig(common.RESULTS / "tickers.png", dpi=120, metadata={"Software": None})
 
 
 def plot_peers() -> None:
@@ -345,7 +388,8 @@ def main() -> None:
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
     readme.write_text(text, encoding="utf-8")
-    for name, plot in {"accuracy": plot_accuracy, "peers": plot_peers}.items():
+    plots = {"accuracy": plot_accuracy, "peers": plot_peers, "tickers": plot_tickers}
+    for name, plot in plots.items():
         if complete(name):
             plot()
 

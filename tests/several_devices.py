@@ -24,14 +24,14 @@ def main(prices: str, until: str, settings: str) -> None:
     config = RecurrentConfig(**json.loads(settings))
     panel = Panel.of(pd.read_parquet(prices))
     found = {}
-    for name, devices in {"one": [], "three": SPLIT, "again": SPLIT}.items():
+    for name, devices in {"one": [], "three": SPLIT}.items():
         training.devices = lambda devices=devices: devices
         training._traced.cache_clear()
         model = create("lstm", config)
         model.fit(panel, np.datetime64(until))
-        arrays = {key: array.tolist() for key, array in model.state().arrays.items()}
-        found[name] = {"steps": steps(config), "training": model.training, "weights": arrays}
-    json.dump(found, sys.stdout)
+        weights = {key: array.tolist() for key, array in model.state().arrays.items()}
+        found[name] = {"training": model.training, "weights": weights, "steps": steps(config)}
+    json.dump([found["one"], found["three"], steps(config)], sys.stdout)
 
 
 def steps(config: RecurrentConfig) -> list[float]:
