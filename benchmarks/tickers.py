@@ -18,7 +18,7 @@ from forecaster.config import RecurrentConfig
 
 COUNTS = (3, 10, 30, 70, 88)
 LIMIT = 320
-"""Windows: a third of those that 88 tickers have, and the least that an epoch of a small universe has."""
+"""Windows: two fifths of those that 88 tickers have, and the least that an epoch of a small universe has."""
 
 REPEATS = 3
 
