@@ -30,6 +30,8 @@ HEAVY = [
     "matplotlib",
     "yfinance",
     "bokeh",
+    "optuna",
+    "sqlalchemy",
 ]
 MODELS = ["lstm", "gjr", "garch", "ewma", "naive"]
 

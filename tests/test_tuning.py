@@ -247,11 +247,14 @@ def test_other_models_have_no_such_settings(world, until):
         ("studies.db", UsageError, "--storage takes the URL of a database.*'studies.db'"),
         ("sqlite:////nowhere/at/all.db", StoreError, "unable to open database file"),
         ("sqlite:///{home}/damaged.db", StoreError, "file is not a database"),
+        ("sqlite:///{home}/cut.db", StoreError, "disk image is malformed"),
         ("oracle9://me:secret@host/x", StoreError, r"me:\*\*\*@host.*plugin"),
         ("postgresql://me:secret@127.0.0.1:1/x", StoreError, r"me:\*\*\*@127.0.0.1"),
     ],
 )
-def test_a_storage_that_cannot_be_used_is_named(objective, tmp_path, url, error, said):
+def test_a_storage_that_cannot_be_used_is_named(objective, home, tuned, tmp_path, url, error, said):
+    whole = (home / "studies.db").read_bytes()
+    (tmp_path / "cut.db").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "damaged.db").write_bytes(b"SQLite, not" * 400)
     with pytest.raises(error, match=said) as caught:
         tuning.run(objective, home=tmp_path, trials=1, storage=url.format(home=tmp_path))
