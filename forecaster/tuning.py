@@ -10,7 +10,7 @@ The process that searches alone asks, prunes and tells; who does the work needs 
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cached_property
@@ -93,40 +93,47 @@ class Objective:
     @classmethod
     def of(
         cls,
-        frame: pd.DataFrame,
+        frames: pd.DataFrame | Iterable[pd.DataFrame],
         *,
         model: str = "lstm",
         until: date | None = None,
         held: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> "Objective":
-        """The objective on a prices frame up to a date, with some settings held.
+        """The objective on prices up to a date, with some settings held.
+
+        Parameters
+        ----------
+        frames : the prices frame, or one for each ticker.
+        model : of ``MODELS``.
+        until : the last date that anything is read of; by default the last there is.
+        held : settings that are not searched.
+        seed : of the networks and of the search.
 
         Raises
         ------
         HistoryError
             ``until`` is not within the prices, or there is too little history before it.
         UsageError
-            The model has no such settings, or none is left to search.
+            The model has no such settings, or they cannot be.
         """
         if model not in MODELS:
             raise UsageError(f"tune searches settings of {', '.join(MODELS)}; got --model {model}")
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL | {"seed": seed} | held)
-        begin, end = frame["date"].min().date(), frame["date"].max().date()
-        if until is not None and not begin <= until <= end:
-            raise HistoryError(
-                f"--until must lie within the stored prices, from {begin} to {end}; got {until}"
-            )
-        span = frame[frame["date"] <= pd.Timestamp(until or end)]
+        span = prices.Reading(frames, until)
         panel = Panel.of(span)
+        if until is not None and not span.begin <= until <= span.end:
+            raise HistoryError(
+                f"--until must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
+            )
         sessions = panel.sessions
         length = min(FOLD, len(sessions) // (2 * FOLDS))
         if length == 0 or len(sessions) - FOLDS * length <= MIN_SESSIONS:
             raise too_short("tune", panel, sessions[-1], 2 * MIN_SESSIONS + 2)
         start = sessions[-FOLDS * length]
         folds = list(walk_forward(sessions, start=start, end=sessions[-1], refit=length))
-        return cls(model, panel, folds, base, held, begin, sessions[-1].item(), prices.digest(span))
+        return cls(model, panel, folds, base, held, span.first, span.last, span.digest)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -261,7 +268,7 @@ def run(
     StoreError
         The database cannot be used, or the study is of something else.
     UsageError
-        The storage is no URL.
+        The storage is no URL, or no setting is left to search.
     """
     name = study or f"{objective.model}-{objective.until}"
     space = objective.space

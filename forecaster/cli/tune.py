@@ -90,7 +90,7 @@ def tune(
     held = read(config) if config else {}
     store = Store(folder)
     objective = tuning.Objective.of(
-        store.read(options.stored(store, tickers)),
+        store.each(options.stored(store, tickers)),
         model=model,
         until=options.day(until),
         held=held,
