@@ -5,6 +5,7 @@ on by one worker alone, on one thread, so a result does not depend on where, whe
 is made. What a dead worker was at is done again elsewhere.
 """
 
+import atexit
 import logging
 import logging.handlers
 import mmap
@@ -13,16 +14,18 @@ import pickle
 import re
 import socket
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import InvalidStateError
+from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
@@ -38,6 +41,9 @@ LEAST = 32
 PATIENCE = 15.0
 """Seconds that a scheduler has to answer."""
 
+MISSED = 3
+"""So many seconds in a row must a Ray head not answer before it is given up."""
+
 DEATHS = 3
 """So many times in a row may workers die, and nothing be finished, before it is given up."""
 
@@ -52,9 +58,13 @@ _LOGGERS = ("forecaster", "py.warnings")
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>[a-z]+)://)?(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
 )
-_SCHEMES = {"dask": (None, "tcp", "tls", "ws", "wss", "ucx"), "ray": (None, "ray")}
-_EXAMPLES = {"dask": "tcp://host:8786", "ray": "host:6379, ray://host:10001 or auto"}
+_SCHEMES = {"dask": (None, "tcp", "tls", "ws", "wss", "ucx"), "ray": (None,)}
+_EXAMPLES = {"dask": "tcp://host:8786", "ray": "host:6379 or auto"}
 _MODULES = {"dask": "distributed", "ray": "ray"}
+
+abandoned = Event()
+"""Set once a Ray cluster was lost: its threads are then at work until the process ends, and crash an
+interpreter that is taken down around them."""
 
 _serial: ContextVar[bool] = ContextVar("serial", default=False)
 """Whether what runs here is a piece of work that must not be divided again."""
@@ -102,25 +112,23 @@ class Engine:
                 f"pip install 'forecaster[{self.name}]' brings it"
             )
         if self.address is not None and not (self.name == "ray" and self.address == "auto"):
-            self._place()
+            self._require_address()
 
-    def _place(self) -> tuple[str, int]:
-        """Host and port of the address."""
+    def _require_address(self) -> None:
         found = _ADDRESS.fullmatch(self.address or "")
-        port = int(found["port"]) if found else 0
-        if not found or found["scheme"] not in _SCHEMES[self.name] or not 0 < port < 65536:
+        known = found and found["scheme"] in _SCHEMES[self.name]
+        if not (found and known and 0 < int(found["port"]) < 65536):
             raise UsageError(
                 f"--address of {self.name} is written like {_EXAMPLES[self.name]}; "
                 f"got {self.address!r}"
             )
-        return found["host"].strip("[]"), port
 
     def _require_reachable(self) -> None:
         """EngineError if nobody listens at the address: the engines themselves ask for minutes."""
         if self.address in (None, "auto"):
             return
         try:
-            socket.create_connection(self._place(), timeout=PATIENCE).close()
+            socket.create_connection(_place_of(self.address or ""), timeout=PATIENCE).close()
         except OSError as error:
             raise EngineError(
                 f"cannot reach the {self.name} cluster at {self.address}: "
@@ -129,6 +137,12 @@ class Engine:
 
 
 LOCAL = Engine()
+
+
+def _place_of(address: str) -> tuple[str, int]:
+    """Host and port of an address."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def ordered(
@@ -288,12 +302,26 @@ def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
 
     # It grew by more than 300 MB, as one does that loads TensorFlow, and another takes its place.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-    parallel = Parallel(n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered")
+    parallel = Parallel(
+        n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered",
+        initializer=_follow, initargs=(os.getpid(),),
+    )  # fmt: skip
     if shared is None:
         yield parallel, None
         return
     with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
         yield parallel, _Mapped.of(shared, Path(folder) / "shared")
+
+
+def _follow(parent: int) -> None:
+    """Has a process end when its parent was killed, which it would else wait for for minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -337,6 +365,8 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
 
         def submit(self, func: Any, callback: Any) -> Any:
             future = task.remote(func).future()
+            waiting.add(future)
+            future.add_done_callback(waiting.discard)
             future.add_done_callback(callback)
             return future
 
@@ -355,13 +385,53 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             f"cannot use the ray cluster at {engine.address or 'this machine'}: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    try:
-        task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
-        ticket = None if shared is None else _Stored(ray.put(shared))
-        with parallel_config(Tasks(nesting_level=0)):
+    waiting: set[Any] = set()
+    task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
+    with _watched(engine, waiting) as lost, parallel_config(Tasks(nesting_level=0)):
+        try:
+            ticket = None if shared is None else _Stored(ray.put(shared))
             yield _parallel(engine.jobs or "all"), ticket
+        finally:
+            if lost.is_set():
+                atexit.unregister(ray.shutdown)  # it would wait for an answer
+            else:
+                ray.shutdown()
+
+
+@contextmanager
+def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
+    """Fails the futures of a Ray cluster whose head is gone; the event says whether it is.
+
+    Left alone, Ray waits a minute for its head and then ends the process.
+    """
+    import ray
+
+    head = ray.get_runtime_context().gcs_address
+    over, lost = Event(), Event()
+
+    def watch() -> None:
+        missed = 0
+        while missed < MISSED and not over.wait(1.0):
+            try:
+                socket.create_connection(_place_of(head), timeout=PATIENCE).close()
+                missed = 0
+            except OSError:
+                missed += 1
+        if missed:
+            lost.set()
+            abandoned.set()
+        while lost.is_set() and not over.wait(0.1):  # some may be handed in yet
+            for future in list(waiting):
+                with suppress(InvalidStateError):
+                    future.set_exception(EngineError(f"the ray cluster at {head} was lost"))
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lost
     finally:
-        ray.shutdown()
+        over.set()
+        watcher.join()
 
 
 _OPENED = {"local": _local, "dask": _dask, "ray": _ray}

@@ -64,13 +64,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # A command makes much and drops little: looking for cycles at every turn takes a tenth of its time.
     gc.set_threshold(50_000, 20, 100)
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    if code == INTERRUPTED:
-        # Threads of TensorFlow may be at work, and crash if the interpreter is taken down around them.
+    if code == INTERRUPTED or (code and _abandoned()):
+        # Threads of TensorFlow or Ray may be at work, and crash if the interpreter is taken down
+        # around them.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _abandoned() -> bool:
+    from forecaster import jobs
+
+    return jobs.abandoned.is_set()
 
 
 def _run(arguments: list[str]) -> int:

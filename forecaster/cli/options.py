@@ -95,7 +95,7 @@ Engine = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the cluster: tcp://host:8786 for dask, host:6379 or ray://host:10001 for ray; by "
+        help="Of the cluster: tcp://host:8786 for dask, host:6379 or auto for ray; by "
         "default a cluster of this machine alone.",
         show_default=False,
     ),
