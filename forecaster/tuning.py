@@ -198,7 +198,11 @@ class Objective:
     def settings(self, params: dict[str, Any]) -> dict[str, Any]:
         """The settings that a point of :attr:`space` stands for, but for those held."""
         groups = [group for group in config.GROUPS if params.get(group, True)]
-        found = {name: value for name, value in params.items() if name not in config.GROUPS}
+        found = {
+            name: round(value, 12) if isinstance(value, float) else value  # 0.3, not a bit more
+            for name, value in params.items()
+            if name not in config.GROUPS
+        }
         return found if "groups" in self.held else found | {"groups": ",".join(groups)}
 
     def configured(self, params: dict[str, Any]) -> RecurrentConfig:

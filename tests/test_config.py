@@ -76,6 +76,12 @@ def test_read(tmp_path):
     assert config.read(path) == {"units": 8, "learning_rate": 0.001}
 
 
+def test_what_is_written_is_read(tmp_path):
+    values = {"units": 8, "learning_rate": 4.4e-05, "clip": 3.0, "head": "normal", "groups": ""}
+    (tmp_path / "net.toml").write_text("# by hand\n" + config.written(values))
+    assert config.read(tmp_path / "net.toml") == values
+
+
 @pytest.mark.parametrize(
     "content",
     [b"units: 8", b"units = ", b"\xff\xfe\x00", b"units = 1\nunits = 2", b"seed = " + 5000 * b"1"],

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster import metrics, studies, trials, tuning, walk
+from forecaster import config, metrics, studies, trials, tuning, walk
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, StoreError, UsageError
 from forecaster.panel import Panel
@@ -52,14 +52,14 @@ def study_of(home, name):
     return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
 
 
-def walked(frame, until, objective, model, config):
+def walked(frame, until, objective, model, used):
     """Mean CRPS by a backtest of the same folds, of the tickers old enough at the start of each."""
     span = frame[frame["date"] <= pd.Timestamp(until)]
     folds = objective.folds
     length = np.searchsorted(Panel.of(span).sessions, [folds[0].until, folds[1].until])
     found = walk.forward(
         span, [model], start=(folds[0].until + 1).item(), end=until,
-        refit=int(length[1] - length[0]), config=config,
+        refit=int(length[1] - length[0]), config=used,
     )  # fmt: skip
     assert found.folds == folds
     losses = metrics.losses(found.forecasts)
@@ -80,8 +80,8 @@ def walked(frame, until, objective, model, config):
 def test_a_trial_is_worth_what_a_backtest_of_its_folds_says(world, until, objective, tuned):
     assert objective.folds[-1].last < np.datetime64(until)
     for outcome in tuned.outcomes:
-        config = dataclasses.replace(objective.base, **outcome.settings)
-        expected = walked(world, until, objective, "lstm", config)
+        used = dataclasses.replace(objective.base, **outcome.settings)
+        expected = walked(world, until, objective, "lstm", used)
         assert outcome.crps == pytest.approx(expected, rel=1e-12)
     for model, crps in tuned.company.items():
         expected = walked(world, until, objective, model, None)
@@ -156,8 +156,8 @@ def test_a_trial_that_falls_behind_is_pruned_and_counted(world, until, tmp_path)
     last = found.outcomes[-1]
     assert not last.complete
     assert sum(not it.complete for it in found.outcomes) == 1
-    config = dataclasses.replace(objective.base, **last.settings)
-    total, rows = tuning.judged(tuning.Task("lstm", config, objective.folds[0]), objective.panel)
+    used = dataclasses.replace(objective.base, **last.settings)
+    total, rows = tuning.judged(tuning.Task("lstm", used, objective.folds[0]), objective.panel)
     assert last.crps == total / rows
     assert len(trials.read(tmp_path)) == 2
 
@@ -234,6 +234,12 @@ def test_too_short_a_history_is_told_before_anything_is_kept(world, tmp_path, he
     with pytest.raises(HistoryError, match=said):
         tuning.run(objective_of(world, until, held=held), home=tmp_path / "h", trials=1)
     assert not (tmp_path / "h").exists()
+
+
+def test_a_setting_is_written_as_it_would_be_typed(objective):
+    settings = objective.settings({"learning_rate": 0.002, "feature_dropout": 0.1 + 0.2})
+    assert config.written(settings) == "learning_rate = 0.002\nfeature_dropout = 0.3\n"
+    assert objective.configured({"feature_dropout": 0.1 + 0.2}).feature_dropout == 0.3
 
 
 def test_other_models_have_no_such_settings(world, until):
