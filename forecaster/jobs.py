@@ -12,6 +12,7 @@ import mmap
 import os
 import pickle
 import re
+import signal
 import socket
 import tempfile
 import time
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
@@ -325,18 +326,36 @@ def _follow(parent: int) -> None:
 
 
 @contextmanager
+def _deaf() -> Iterator[None]:
+    """Has processes started here not hear of interrupts, of which each would tell in many lines."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
     """The workers of a Dask cluster; each gets what is shared from the scheduler or from another."""
     from distributed import Client, LocalCluster
     from joblib import parallel_config
 
     engine._require_reachable()
+    for name in ("distributed", "distributed.client"):  # what matters is raised
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         cluster = engine.address
         if cluster is None:
-            cluster = stack.enter_context(
-                LocalCluster(n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None)
-            )
+            with _deaf():
+                local = LocalCluster(
+                    n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )  # fmt: skip
+            cluster = stack.enter_context(local)
         client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
         scatter = {} if shared is None else {"scatter": [shared]}
         stack.enter_context(parallel_config("dask", client=client, n_jobs=engine.jobs, **scatter))
