@@ -124,7 +124,7 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
         one.communicate()
         more_trials(other, homes[1])  # alone, until it is told to stop
         other.send_signal(signal.SIGINT)
-        out, err = other.communicate(timeout=120)
+        out, err = other.communicate(timeout=600)
     finally:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):

@@ -66,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
     if code == INTERRUPTED or (code and _abandoned()):
         # Threads of TensorFlow or Ray may be at work, and crash if the interpreter is taken down
-        # around them.
+        # around them. Processes that wait for more work would be waited for.
+        import multiprocessing
+
+        for worker in multiprocessing.active_children():
+            worker.terminate()
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
