@@ -204,12 +204,98 @@ def store() -> str:
     return markdown(["read", "seconds", "peak MiB"], rows)
 
 
+MARKET_STEPS = {
+    "fetch": "`forecast fetch` from a file",
+    "features": "all features",
+    "train": "`forecast train`, three epochs of 2,000 windows",
+    "predict": "`forecast predict`",
+    "backtest": "`forecast backtest` of a year, three models",
+}
+
+
+def market() -> str:
+    """Each step with each number of tickers, its exponents and its rate."""
+    table = read("market").sort_values("tickers")
+    rows = []
+    for step, title in MARKET_STEPS.items():
+        its = table[table["step"] == step]
+        for _, it in its.iterrows():
+            cost = [f"{it['seconds']:.0f}", f"{it['cpu']:.1f}", f"{it['peak']:.0f}"]
+            rows.append([title, f"{it['tickers']:,}", f"{it['ticker_years']:,.0f}", *cost, "", ""])
+        if len(its) > 1:
+            slopes = (exponent(part, "cpu") for part in (its, its.tail(2)))
+            rows[-1][-2:] = [" / ".join(f"{it:.2f}" for it in slopes), f"{rate(its):.2f}"]
+    header = ["step", "tickers", "ticker-years", "s", "processor s", "peak MiB"]
+    return markdown([*header, "exponent, all / last two", "s per 1,000 ticker-years"], rows)
+
+
+def rate(its: pd.DataFrame, column: str = "cpu", per: str = "ticker_years") -> float:
+    """What a thousand ticker-years more cost, between the two largest markets of a step."""
+    small, large = its.iloc[-2], its.iloc[-1]
+    return float(1000 * (large[column] - small[column]) / (large[per] - small[per]))
+
+
+WHOLE, YEARS, WORKERS = 8000, 30, (1, 10, 100)
+EPOCHS, SEEDS, WINDOWS, SCORED = 20, 3, 2000, 196
+"""The most epochs, networks, windows of an epoch and targets of a window of a training."""
+
+STARTUP = 6.0
+"""Seconds that a worker takes to start, TensorFlow and all; once, as workers are kept."""
+
+
+def makespan(costs: list[float], workers: int) -> float:
+    """Seconds until the last of some workers is done, each taking the longest piece that is left."""
+    busy = [STARTUP] * workers
+    for cost in sorted(costs, reverse=True):
+        busy[busy.index(min(busy))] += cost
+    return max(busy)
+
+
+def whole_market() -> str:
+    """What the rates make of a whole market with yearly refits, on some workers."""
+    table, pairs = read("market").sort_values("tickers"), read("speed").set_index("measure")
+    steps = dict(list(table.groupby("step")))
+    rates = {step: rate(its) for step, its in steps.items()}
+    a_year, anew = (rate(steps[step], per="tickers") for step in ("backtest", "features"))
+    years = np.arange(1, YEARS)  # of history that each yearly fit sees
+    seen = WHOLE * years / 1000  # thousands of ticker-years
+    target = float(pairs["seconds"]["per-target"])
+    drawn = target * EPOCHS * SEEDS * WINDOWS * SCORED
+    every = target * EPOCHS * SEEDS * 252 * 1000  # a thousand ticker-years
+    gjr = (pairs["seconds"]["backtest-gjr"] - pairs["other_seconds"]["backtest-gjr"]) / (88 * 6)
+    parts = {
+        "fetch from a file": ([rates["fetch"] * WHOLE * YEARS / 1000], False),
+        "predict, once": ([rates["predict"] * WHOLE * YEARS / 1000], False),
+        "LSTM, 29 fits of 2,000 windows an epoch": (list(rates["features"] * 2 * seen + drawn), True),
+        "LSTM, 29 fits of all windows": (list((rates["features"] * 2 + every) * seen), True),
+        "gjr, 29 fits of each ticker": ([gjr * 50] * (WHOLE // 50 * len(years)), True),
+        "forecasts and scores of 29 years": (
+            [(a_year - anew) * WHOLE / 1000] * len(years), False,
+        ),
+    }  # fmt: skip
+    rows = [
+        [name, *(spoken(makespan(costs, n if divides else 1)) for n in WORKERS)]
+        for name, (costs, divides) in parts.items()
+    ]
+    return markdown(["work", *(f"{n} worker{'s' * (n > 1)}" for n in WORKERS)], rows)
+
+
+def spoken(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def goals() -> str:
     """What was to be reached and what was; rows of all benchmarks are needed."""
     sets, models, grown = by_set(), by_model(), read("scaling")
     pairs, peak = read("speed").set_index("measure"), read("fits")["peak"]
     errors = [100 * (sets[f"coverage_{level}"] - level / 100).abs().max() for level in (80, 90, 95)]
     kept = read("store").set_index("read")
+    cost = read("market").sort_values("tickers")
+    largest = cost[cost["tickers"] == 5000].set_index("step")
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     most = [
         ("W1: CRPS, %", sets["crps"].get("W1", np.nan), 0.8826),
@@ -241,6 +327,20 @@ def goals() -> str:
             2,
         ),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
+        (
+            "a market, worst step: exponent of processor seconds",
+            max(exponent(its, "cpu") for _, its in cost.groupby("step")),
+            1.05,
+        ),
+        *(
+            (f"`forecast {it}`, 5,000 tickers: peak MiB", largest["peak"].get(it, np.nan), 4096)
+            for it in ("train", "predict", "backtest")
+        ),
+        (
+            "`forecast predict`, 5,000 tickers: processor s, one core",
+            largest["cpu"].get("predict", np.nan),
+            30,
+        ),
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),
     ]
@@ -307,7 +407,11 @@ TABLES = {
     "tickers": tickers,
     "fits": fits,
     "store": store,
+    "market": market,
+    "whole-market": whole_market,
 }
+NEEDED = {"whole-market": "market"}
+"""The results that a table is made of, where they have another name."""
 
 
 def plot_accuracy() -> None:
@@ -397,7 +501,7 @@ def main() -> None:
 def complete(table: str) -> bool:
     """Whether the results that a table needs are there."""
     files = [name for name in TABLES if name != "goals"] if table == "goals" else [table]
-    return all((common.RESULTS / f"{file}.csv").exists() for file in files)
+    return all((common.RESULTS / f"{NEEDED.get(file, file)}.csv").exists() for file in files)
 
 
 if __name__ == "__main__":

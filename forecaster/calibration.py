@@ -358,8 +358,9 @@ def _slices(
             days = rows.assign(part=part).dropna(subset="part")
             if pooled:
                 days = days.assign(ticker=anyone[: len(days)])
-                keys = [*_GROUP, "date"]
-                days = days.groupby(keys, observed=True)[list(values)].sum().reset_index()
+                sums = days.groupby([*_GROUP, "date"], observed=True)
+                # One by one, as what is added up takes eight times its memory meanwhile.
+                days = pd.DataFrame({name: sums[name].sum() for name in values}).reset_index()
             groups = days.groupby(_GROUP, observed=True)
             labels = groups.size().index.to_frame(index=False).astype(str)
             labels.insert(2, "split", split)

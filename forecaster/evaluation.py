@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from forecaster import calibration, direction, metrics, significance, skill, strategy
+from forecaster import calibration, direction, memory, metrics, significance, skill, strategy
 from forecaster.trials import NONE, Count
 from forecaster.verdict import verdict
 
@@ -62,10 +62,12 @@ def evaluate(
     )
     signs, held = direction.direction(shared), calibration.coverage(shared)
     strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
+    tickers = significance.per_ticker(losses)
+    memory.return_freed()  # of thousands of small tables
     tables = {
         "scores": metrics.summary(losses),
         "significance": comparison,
-        "tickers": significance.per_ticker(losses),
+        "tickers": tickers,
         "confidence_set": significance.confidence_set(losses),
         "superior_ability": significance.superior_ability(losses),
         "skill": skill.skill(shared, losses),

@@ -237,8 +237,14 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def interval(frame: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return low and high ends, as log returns, of the central interval of that coverage.
+def next_day(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of step 1; the frame itself where there are no others."""
+    first = frame["step"] == 1
+    return frame if first.all() else frame[first]
+
+
+def ends(coverage: float) -> tuple[str, str]:
+    """The columns of the low and high ends of the central interval of that coverage.
 
     The levels (1 - coverage) / 2 and (1 + coverage) / 2 must be among `LEVELS`, as they are for
     0.5, 0.8, 0.9 and 0.95. Raises ForecastError otherwise.
@@ -246,7 +252,12 @@ def interval(frame: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarr
     if round(coverage, 3) not in _BOUNDS:
         known = ", ".join(f"{known:g}" for known in sorted(_BOUNDS))
         raise ForecastError(f"expected a coverage among {known}, came {coverage:g}; choose one")
-    low, high = _BOUNDS[round(coverage, 3)]
+    return _BOUNDS[round(coverage, 3)]
+
+
+def interval(frame: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high ends, as log returns, of the interval whose columns are `ends`."""
+    low, high = ends(coverage)
     return frame[low].to_numpy(), frame[high].to_numpy()
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster import forecasts, metrics, style
-from forecaster.calibration import coverage, pit
+from forecaster.calibration import COVERAGES, coverage, pit
 from forecaster.errors import ForecastError, HistoryError
 from forecaster.style import GREY, INK, PALE, PALETTE
 
@@ -172,8 +172,13 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
         axes.set_ylabel("forecasts (%)")
     levels, thirds = below.subplots(1, 2)
     _reliability(levels, known, looks)
-    _thirds(thirds, pd.concat(known.values()), looks)
-    dates = _span(pd.concat(known.values()))
+    # Of thousands of tickers, the columns that nothing is asked of would fill the memory again.
+    ends = [name for nominal in COVERAGES for name in forecasts.ends(nominal)]
+    read = ["ticker", "model", "cutoff", "date", "volatility", "log_return", *ends]
+    every = pd.concat([rows[read] for rows in known.values()])
+    del known
+    _thirds(thirds, every, looks)
+    dates = _span(every)
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
     style.legend(figure, panels[0], columns=2)
     return figure
@@ -195,7 +200,12 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     names = list(dict.fromkeys([model, *against]))
     if len(names) < 2:
         raise ForecastError(f"expected a baseline to hold {model} against, got none; name another")
-    rows = pd.concat([_rows(frame, model=name) for name in names])
+    there = set(forecasts.next_day(frame)["model"].unique())
+    for name in names:
+        if name not in there:
+            _rows(frame, model=name)  # which says what there is
+    rows = forecasts.next_day(frame)
+    rows = rows if there == set(names) else rows[rows["model"].isin(names)]
     losses = metrics.losses(rows).pivot(index=["date", "ticker"], columns="model", values="crps")
     crps = losses.reindex(columns=names)  # a model without outcomes has no losses
     figure = style.canvas()
@@ -255,13 +265,13 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
 
 def baselines(frame: pd.DataFrame, model: str) -> list[str]:
     """Return those of gjr and naive that a model of the frame can be held against there."""
-    there = set(_rows(frame)["model"]) - {model}
+    there = set(forecasts.next_day(frame)["model"].unique()) - {model}
     return [name for name in metrics.BASELINES if name in there]
 
 
 def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     """Return the next-day rows by date in which each column named has the value given."""
-    rows = frame[frame["step"] == 1]
+    rows = forecasts.next_day(frame)
     for column, value in wanted.items():
         there = rows[column].unique()
         rows = rows[rows[column] == value]
@@ -271,12 +281,12 @@ def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
                 f"expected a {column} with next-day forecasts, got {value!r}; "
                 f"choose from: {listed or 'none, the frame has no such rows'}"
             )
-    return rows.sort_values("date", kind="stable")
+    return rows if rows["date"].is_monotonic_increasing else rows.sort_values("date", kind="stable")
 
 
 def _known(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose outcome is known."""
-    known = rows[rows["log_return"].notna()]
+    known = metrics.known(rows)
     if known.empty:
         raise HistoryError(
             f"expected outcomes of the forecasts by {rows['model'].iloc[0]}, none is known yet; "

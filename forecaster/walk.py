@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import disk, forecasts, jobs, prices
+from forecaster import disk, forecasts, jobs, memory, prices
 from forecaster.config import RecurrentConfig
 from forecaster.errors import HistoryError, ResumeError, UsageError
 from forecaster.features import Bars, every
@@ -144,7 +144,9 @@ def forward(
         world = _world(bars, parts, tickers, trained, config)
         _do(parts, paths, world, engine, progress)
         del bars, world  # forecasts take their place in memory
+        memory.return_freed()
         found, fallbacks = _gathered(parts, paths)
+        memory.return_freed()
     # Where calendars differ, a ticker's next session may lie beyond the end.
     inside = found["date"].between(pd.Timestamp(first), pd.Timestamp(last))
     found = found if inside.all() else found[inside]

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster import backtest, forecasts, prices, runs
+from forecaster import backtest, forecasts, prices, runs, walk
 from forecaster.errors import HistoryError, StoreError, UsageError
+from forecaster.features import realised_variance
 from forecaster.models import REGISTRY
+from forecaster.store import Store
 
 BASELINES = ["garch", "gjr", "ewma", "naive"]
 
@@ -244,3 +246,25 @@ def test_a_backtest_may_be_replaced(yearly, tmp_path):
 def test_nothing_of_a_backtest_can_be_changed(yearly):
     with pytest.raises(dataclasses.FrozenInstanceError):
         yearly[0].verdict = "we won"
+
+
+def test_prices_may_come_a_ticker_at_a_time(world, start, tmp_path):
+    store = Store(tmp_path)
+    store.write(world, source="test")
+    words = {"start": start, "tickers": ["AAA", "CCC"]}
+    once = backtest.run(store.read(), ["ewma", "naive"], **words)
+    streamed = backtest.run(store.each(store.tickers()), ["ewma", "naive"], **words)
+    pd.testing.assert_frame_equal(streamed.forecasts, once.forecasts, check_exact=True)
+    assert streamed.config == once.config
+    assert streamed.verdict == once.verdict
+
+
+def test_the_variance_of_a_walk_is_that_of_the_days_forecast(world, start):
+    walked = walk.forward(world, ["naive"], start=start)
+    found = walked.forecasts[["ticker", "date"]]
+    both = found.merge(walked.variance, on=["ticker", "date"]).merge(
+        realised_variance(world), on=["ticker", "date"], suffixes=("", "_of_prices")
+    )
+    assert len(both) == len(found)
+    assert set(walked.variance["date"]) == set(found["date"])
+    np.testing.assert_array_equal(both["variance"], both["variance_of_prices"])

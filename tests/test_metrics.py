@@ -254,3 +254,13 @@ def test_nothing_to_score_gives_empty_tables():
         assert table.empty
         assert list(table.columns) == ["ticker", "model", *metrics.SCORES]
         assert list(metrics.pooled(table).columns) == metrics.SCORES
+
+
+@pytest.mark.parametrize("other", [frame("gjr"), blind(frame("gjr"))])
+def test_losses_do_not_depend_on_the_blocks_they_are_made_in(monkeypatch, other):
+    rows = forecasts.concat([frame(), other])
+    variance = rows[["ticker", "date"]].drop_duplicates().assign(variance=1e-4)
+    whole = metrics.losses(rows, variance)
+    monkeypatch.setattr(metrics, "BLOCK", 3)
+    # But for rounding: numpy adds up short rows in another order.
+    pd.testing.assert_frame_equal(metrics.losses(rows, variance), whole, rtol=1e-12)

@@ -172,9 +172,10 @@ def _found(
     progress: Any,
 ) -> Any:
     """Does what is asked for, and keeps what comes of it."""
-    from forecaster import backtest, runs
+    from forecaster import backtest, memory, runs
     from forecaster.store import Store
 
+    memory.return_large()
     home = Path(command.home)
     trained = runs.load(home, command.run) if command.run else None
     store, wanted = Store(home), command.tickers

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from forecaster import metrics, plots, style
+from forecaster import forecasts, metrics, plots, style
 from forecaster.backtest import Backtest
 from forecaster.report import charts, sessions, tables
 from forecaster.report.calibration import of_calibration
@@ -50,8 +50,8 @@ def page(backtest: Backtest) -> str:
     """
     config, found = backtest.config, backtest.tables
     model = config["models"][0]
-    frame = backtest.forecasts[backtest.forecasts["step"] == 1]
-    shared = metrics.common(frame[frame["log_return"].notna()])
+    frame = forecasts.next_day(backtest.forecasts)
+    shared = metrics.common(metrics.known(frame))
     losses, looks = metrics.losses(shared), style.looks(frame)
     mine = shared[shared["model"] == model]
     of_ticker = sessions.of_ticker(frame)
