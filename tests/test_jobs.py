@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from forecaster import jobs
+from forecaster import engines, jobs
 from forecaster.errors import EngineError, UsageError
 from forecaster.jobs import Engine
 
@@ -138,7 +138,7 @@ def test_what_is_no_engine(words, said):
 
 
 def test_an_engine_that_is_not_installed(monkeypatch):
-    monkeypatch.setitem(jobs._MODULES, "dask", "not_installed")
+    monkeypatch.setitem(engines._MODULES, "dask", "not_installed")
     with pytest.raises(UsageError, match=r"pip install 'forecaster\[dask\]'"):
         Engine("dask")
 

@@ -79,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _abandoned() -> bool:
-    from forecaster import jobs
+    from forecaster import engines
 
-    return jobs.abandoned.is_set()
+    return engines.abandoned.is_set()
 
 
 def _run(arguments: list[str]) -> int:
