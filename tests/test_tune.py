@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import date
 
+import numpy as np
 import pytest
 
 from forecaster import config, runs, trials, tuning
@@ -152,8 +153,8 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
         tuning.judged(tuning.Task("lstm", setting, fold), objective.panel)
         for fold in objective.folds
     ]
-    total, rows = map(sum, zip(*parts, strict=True))
-    assert theirs["crps"] == total / rows
+    sums = np.cumsum(parts, axis=0)  # it may have been pruned after any fold
+    assert theirs["crps"] in sums[:, 0] / sums[:, 1]
     more = forecast(
         *words(homes[0], "--trials", len(kept["trials"]) + 1, "--storage", storage, "--json")
     )
