@@ -323,17 +323,23 @@ def _rows(frame: pd.DataFrame) -> pd.DataFrame:
         its = its[keys].assign(rank=its.groupby("ticker")["volatility"].rank(pct=True))
         rank = frame[keys].merge(its, how="left", on=keys)["rank"]
     third = np.ceil(3 * rank.fillna(0).to_numpy() - 1e-9).astype(int) - 1  # -1 where unknown
-    labels = {name: frame[name].to_numpy() for name in ("ticker", "model")}
     return pd.DataFrame(
         {
             # In the order in which they come, as in the table of `metrics.scores`.
-            **{name: pd.Categorical(it, pd.unique(it)) for name, it in labels.items()},
+            "ticker": _labels(frame["ticker"]),
+            "model": _labels(frame["model"]),
             "date": frame["date"].to_numpy(),
             "volatility": pd.Categorical.from_codes(third, _PARTS),
-            "year": pd.Categorical(frame["date"].dt.year.astype(str)),
+            "year": _labels(frame["date"].dt.year, sort=True),
             "n": 1,
         }
     )
+
+
+def _labels(values: pd.Series, *, sort: bool = False) -> pd.Categorical:
+    """Values as categories of text, in the order in which they come; no text is made for each row."""
+    codes, found = pd.factorize(values, sort=sort)
+    return pd.Categorical.from_codes(codes, pd.Index(found).astype(str))
 
 
 def _slices(
