@@ -51,6 +51,7 @@ def page(backtest: Backtest) -> str:
     config, found = backtest.config, backtest.tables
     model = config["models"][0]
     frame = forecasts.next_day(backtest.forecasts)
+    packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
     shared = metrics.common(metrics.known(frame))
     losses, looks = metrics.losses(shared), style.looks(frame)
     mine = shared[shared["model"] == model]
@@ -79,7 +80,7 @@ def page(backtest: Backtest) -> str:
         statistics="\n".join(tables.statistics(found)),
         origin=tables.origin(config, found["fallbacks"]),
         figures=_json(_figures([*of_ticker, *of_all])),
-        packed=_json(sessions.packed(frame, found)),
+        packed=packed,
         library=library,
         script=script,
     )
