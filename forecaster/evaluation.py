@@ -53,7 +53,7 @@ def evaluate(
     tried : the other trials on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     """
-    shared = metrics.common(metrics.known(found))
+    shared = metrics.comparable(found)
     losses = metrics.losses(shared, variance)
     relative = losses.assign(error=losses["error"] / losses["last_close"])
     comparison = pd.concat(

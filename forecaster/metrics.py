@@ -99,6 +99,13 @@ def common(frame: pd.DataFrame) -> pd.DataFrame:
     return frame if shared.all() else frame[shared]
 
 
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are both `known` and `common`, in one copy at the most."""
+    keys = frame[[*_KEYS, "model", "log_return"]].reset_index(drop=True)
+    rows = common(known(keys)).index
+    return frame if len(rows) == len(frame) else frame.iloc[rows]
+
+
 def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row of losses for each forecast whose log return is known.
 

@@ -264,3 +264,11 @@ def test_losses_do_not_depend_on_the_blocks_they_are_made_in(monkeypatch, other)
     monkeypatch.setattr(metrics, "BLOCK", 3)
     # But for rounding: numpy adds up short rows in another order.
     pd.testing.assert_frame_equal(metrics.losses(rows, variance), whole, rtol=1e-12)
+
+
+def test_comparable_rows_are_those_known_that_all_models_have():
+    rows = forecasts.concat([frame(), frame("gjr", log_return=(0.01, np.nan, 0.0))])
+    found = metrics.comparable(rows)
+    pd.testing.assert_frame_equal(found, metrics.common(metrics.known(rows)))
+    assert len(found) == 4  # the first and the third day of both
+    assert metrics.comparable(found) is found

@@ -52,7 +52,7 @@ def page(backtest: Backtest) -> str:
     model = config["models"][0]
     frame = forecasts.next_day(backtest.forecasts)
     packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
-    shared = metrics.common(metrics.known(frame))
+    shared = metrics.comparable(frame)
     losses, looks = metrics.losses(shared), style.looks(frame)
     mine = shared[shared["model"] == model]
     of_ticker = sessions.of_ticker(frame)
