@@ -66,16 +66,16 @@ def test_killed_at_any_instant_a_file_is_the_old_one_or_the_new_one(tmp_path):
     with subprocess.Popen(
         list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:
-        # Until both were seen, however slow the disk: each child is given longer than the last.
+        # A hundred times, and until both were seen, however slow the disk: each child is given longer.
         for tried in itertools.count(1):
-            writer.stdin.write(f"{moments.uniform(0, 0.08) * (1 + tried / 60)}\n")
+            writer.stdin.write(f"{moments.uniform(0, 0.08) * (1 + tried / 100)}\n")
             writer.stdin.flush()
             assert writer.stdout.readline() == "killed\n"
             read = store.read()
             seen.append(len(read))
             pd.testing.assert_frame_equal(read, old if len(read) == len(old) else new)
             assert store.state("AAA").rows == len(read)
-            if tried >= 60 and set(seen) == {len(old), len(new)}:
+            if tried >= 100 and set(seen) == {len(old), len(new)}:
                 break
         writer.stdin.close()
     assert writer.returncode == 0
