@@ -5,6 +5,7 @@ Nothing here saves or shows: ``figure.savefig(path)`` is the caller's. Only next
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -154,7 +155,7 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     names = list(_rows(frame)["model"].unique() if models is None else models)
     if not names:
         raise ForecastError("expected next-day forecasts by one model or more, got none; add some")
-    known = {model: _known(_rows(frame, model=model)) for model in names}
+    seen = {model: _Outcomes.of(_known(_rows(frame, model=model))) for model in names}
     across = min(3, len(names))
     down = -(-len(names) // across)
     figure = style.sheet(2.0 * down + 3.4)
@@ -163,20 +164,16 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     panels = list(above.subplots(down, across, squeeze=False, sharey=True).flat)
     for axes, model in zip(panels, names, strict=False):
         style.tidy(axes)
-        _histogram(axes, pit(known[model]), color=looks[model]["color"])
-        axes.set_title(style.plain(f"{model} ({len(known[model]):,} forecasts)"), fontsize=10)
+        _histogram(axes, seen[model].pit, color=looks[model]["color"])
+        axes.set_title(style.plain(f"{model} ({len(seen[model].rows):,} forecasts)"), fontsize=10)
         axes.set_xlabel("PIT (a probability)")
     for axes in panels[len(names) :]:
         axes.remove()
     for axes in panels[::across]:
         axes.set_ylabel("forecasts (%)")
     levels, thirds = below.subplots(1, 2)
-    _reliability(levels, known, looks)
-    # Of thousands of tickers, the columns that nothing is asked of would fill the memory again.
-    ends = [name for nominal in COVERAGES for name in forecasts.ends(nominal)]
-    read = ["ticker", "model", "cutoff", "date", "volatility", "log_return", *ends]
-    every = pd.concat([rows[read] for rows in known.values()])
-    del known
+    _reliability(levels, seen, looks)
+    every = pd.concat([it.rows for it in seen.values()])
     _thirds(thirds, every, looks)
     dates = _span(every)
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
@@ -328,20 +325,39 @@ def _histogram(axes: "Axes", values: np.ndarray, *, color: str) -> None:
     axes.set_xlim(0, 1)
 
 
+@dataclass(frozen=True)
+class _Outcomes:
+    """What is drawn of a model's known outcomes: all forecasts of thousands of tickers fill a memory."""
+
+    pit: np.ndarray
+    """(rows,)"""
+    below: np.ndarray
+    """(levels,) shares of the returns at or below each quantile"""
+    rows: pd.DataFrame
+    """The columns that coverage is read from"""
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> "_Outcomes":
+        """Of the rows of one model."""
+        below = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
+        ends = [name for nominal in COVERAGES for name in forecasts.ends(nominal)]
+        read = ["ticker", "model", "cutoff", "date", "volatility", "log_return", *ends]
+        return cls(pit(rows), below.mean(axis=0), rows[read])
+
+
 def _reliability(
-    axes: "Axes", known: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]
+    axes: "Axes", seen: dict[str, _Outcomes], looks: dict[str, dict[str, Any]]
 ) -> None:
     """Draw, in points, by how much the shares of returns below the quantiles miss their levels."""
     style.tidy(axes)
     levels = np.array(forecasts.LEVELS)
-    low, high = _binomial(min(map(len, known.values())), levels)
+    low, high = _binomial(min(len(it.rows) for it in seen.values()), levels)
     axes.fill_between(
         levels, 100 * (low - levels), 100 * (high - levels), color=GREY, alpha=0.35, linewidth=0
     )
     axes.axhline(0, color=INK, linewidth=1, linestyle="--")
-    for model, rows in reversed(known.items()):  # so that the first lies above the others
-        below = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
-        miss = 100 * (below.mean(axis=0) - levels)
+    for model, its in reversed(seen.items()):  # so that the first lies above the others
+        miss = 100 * (its.below - levels)
         axes.plot(levels, miss, linewidth=1.4, label=model, **looks[model])
     axes.set_xlim(0, 1)
     axes.set_xlabel("quantile level")
