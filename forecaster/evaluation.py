@@ -60,21 +60,23 @@ def evaluate(
         [significance.compare(relative, metric=metric) for metric in ("crps", "qlike", "error")],
         ignore_index=True,
     )
-    signs, held = direction.direction(shared), calibration.coverage(shared)
-    strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
     tickers = significance.per_ticker(losses)
     memory.return_freed()  # of thousands of small tables
-    tables = {
+    of_losses = {
         "scores": metrics.summary(losses),
         "significance": comparison,
         "tickers": tickers,
         "confidence_set": significance.confidence_set(losses),
         "superior_ability": significance.superior_ability(losses),
         "skill": skill.skill(shared, losses),
+    }
+    del losses, relative  # what comes next is as large
+    strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
+    of_forecasts = {
         "uniformity": calibration.uniformity(shared),
-        "coverage": held,
+        "coverage": calibration.coverage(shared),
         "value_at_risk": calibration.value_at_risk(shared),
-        "direction": signs,
+        "direction": direction.direction(shared),
         "information": direction.information(shared),
         "strategy": strategy.performance(
             strategy.daily(shared, cost_bp=cost_bp),
@@ -83,4 +85,5 @@ def evaluate(
             sharpes=tried.sharpes,
         ),
     }
-    return Evaluation(tables, verdict(model, comparison, signs, held))
+    said = verdict(model, comparison, of_forecasts["direction"], of_forecasts["coverage"])
+    return Evaluation(of_losses | of_forecasts, said)

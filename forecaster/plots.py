@@ -174,8 +174,10 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     levels, thirds = below.subplots(1, 2)
     _reliability(levels, seen, looks)
     every = pd.concat([it.rows for it in seen.values()])
-    _thirds(thirds, every, looks)
     dates = _span(every)
+    del seen  # what the next lines make is as large
+    every = metrics.common(every)
+    _thirds(thirds, every, looks)
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
     style.legend(figure, panels[0], columns=2)
     return figure
@@ -365,9 +367,9 @@ def _reliability(
 
 
 def _thirds(axes: "Axes", rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
-    """Draw what the 80% intervals held in calm, middling and wild markets."""
+    """Draw what the 80% intervals held in calm, middling and wild markets, of rows in common."""
     style.tidy(axes)
-    table = coverage(metrics.common(rows), splits=["volatility"])
+    table = coverage(rows, splits=["volatility"])
     table = table[(table["ticker"] == metrics.POOLED) & (table["nominal"] == 0.8)]
     axes.axhline(80, color=INK, linewidth=1, linestyle="--")
     models = rows["model"].unique()

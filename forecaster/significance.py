@@ -149,9 +149,11 @@ def per_ticker(
     expected to be false (Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B
     57(1), by `scipy.stats.false_discovery_control`).
     """
+    # To go through the tickers takes a copy, and there are many other columns.
+    read = losses.filter(["ticker", "model", "cutoff", "date", metric])
     tables = [
         compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
-        for ticker, rows in losses.groupby("ticker", sort=False)
+        for ticker, rows in read.groupby("ticker", sort=False)
     ]
     found = pd.concat(tables, ignore_index=True)
     return corrected(found, ["model", "against"])[["ticker", *_COLUMNS, "q_value"]]

@@ -19,8 +19,8 @@ RATIOS = ("crps", "error")
 DIFFERENCES = ("qlike", "qlike_range", "log_score")
 """Logarithms, which have no ratio: the mean of the model less that of the baseline, in nats."""
 
-LEVELS = ("0.05", "0.25", "0.5", "0.75", "0.95")
-"""Quantile levels whose pinball loss is shown."""
+PINBALL = {f"pinball_{level}": level for level in ("0.05", "0.25", "0.5", "0.75", "0.95")}
+"""Quantile levels whose pinball loss is shown, by the name of the metric."""
 
 COLUMNS = ["ticker", "model", "against", "metric", "kind", "value", "low", "high"]
 
@@ -55,21 +55,18 @@ def skill(
     dates = np.sort(losses["date"].unique())
     counts = _draws(losses, len(dates), resamples, seed)  # (1 + resamples, sessions)
     rows = losses.assign(error=losses["error"] / losses["last_close"])
-    rows = rows.assign(**{f"pinball_{level}": _pinball(shared, level) for level in LEVELS})
+    shown = [*(it for it in (*RATIOS, *DIFFERENCES) if it in rows), *PINBALL]
     day = np.searchsorted(dates, rows["date"].to_numpy())
     codes, tickers = pd.factorize(rows["ticker"])
     tables = []
     for model, baseline in pairs:
         ours, theirs = (rows["model"].to_numpy() == name for name in (model, baseline))
-        for metric in (*RATIOS, *DIFFERENCES, *(f"pinball_{level}" for level in LEVELS)):
-            if metric not in rows:
-                continue
-            sums = [
-                _sums(rows.loc[mine, metric].to_numpy(), day[mine], codes[mine], counts)
-                for mine in (ours, theirs)
-            ]
+        for metric in shown:
+            level = PINBALL.get(metric)
+            values = _pinball(shared, level) if level else rows[metric].to_numpy()
+            sums = [_sums(values[mine], day[mine], codes[mine], counts) for mine in (ours, theirs)]
             kind = "difference" if metric in DIFFERENCES else "ratio"
-            if metric.startswith("pinball"):
+            if level:
                 sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
             found = _summary(sums[0], sums[1], kind)
             names = [*tickers, POOLED][-found.shape[1] :]

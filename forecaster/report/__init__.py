@@ -53,13 +53,13 @@ def page(backtest: Backtest) -> str:
     frame = forecasts.next_day(backtest.forecasts)
     packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
     shared = metrics.comparable(frame)
-    losses, looks = metrics.losses(shared), style.looks(frame)
-    mine = shared[shared["model"] == model]
+    looks = style.looks(frame)
+    losses = metrics.losses(shared)[["ticker", "model", "cutoff", "date", "crps"]]
     of_ticker = sessions.of_ticker(frame)
     of_all = [
         *of_skill(losses, found, looks),
         *of_calibration(shared, found, looks),
-        *of_strategy(mine, found["strategy"]),
+        *of_strategy(shared[shared["model"] == model], found["strategy"]),
     ]
     library, script = _library(), _file("page.js")
     return Template(_file("page.html")).substitute(
