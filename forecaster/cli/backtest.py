@@ -13,6 +13,9 @@ from forecaster.cli import figures, options, output, unfinished
 from forecaster.cli import models as model_commands
 from forecaster.errors import UsageError
 
+MANY = 500
+"""Of more tickers, memory is given back as it is freed, which takes a second of a backtest of few."""
+
 COLUMNS = {
     "crps": ("CRPS %", ".4f"),
     "crps/naive": ("/naive", ".4f"),
@@ -175,12 +178,13 @@ def _found(
     from forecaster import backtest, memory, runs
     from forecaster.store import Store
 
-    memory.return_large()
     home = Path(command.home)
     trained = runs.load(home, command.run) if command.run else None
     store, wanted = Store(home), command.tickers
     if trained:
         wanted, _ = model_commands.needed(trained, store, command.tickers)
+    if len(wanted or store.tickers()) > MANY:
+        memory.return_large()
     start, end = command.dates
     backtest.check_replaceable(folder)
     with unfinished.kept(folder):
