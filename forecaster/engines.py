@@ -224,12 +224,10 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             return out.result()
 
     engine._require_reachable()
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is raised
     local = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
     try:
-        ray.init(
-            engine.address, log_to_driver=False, configure_logging=False, logging_level="ERROR",
-            **local,
-        )  # fmt: skip
+        ray.init(engine.address, log_to_driver=False, configure_logging=False, **local)
     except (OSError, RuntimeError, ValueError) as error:
         raise EngineError(
             f"cannot use the ray cluster at {engine.address or 'this machine'}: "

@@ -1,4 +1,8 @@
-"""What all pieces of work need, brought to each worker once."""
+"""What all pieces of work need, brought to each worker once.
+
+Pickled between processes of one command, in a folder that is private to its user and lives as long:
+nothing from elsewhere is ever unpickled here.
+"""
 
 import mmap
 import pickle
