@@ -13,9 +13,10 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster import features, models
 from forecaster.config import RecurrentConfig
-from forecaster.panel import Panel
+from forecaster.dataset import features
+from forecaster.dataset.panel import Panel
+from forecaster.models import registry
 
 SEEDS = (0, 1, 2)
 
@@ -48,7 +49,7 @@ def main(names: list[str]) -> None:
         hidden = () if isinstance(removed, dict) else removed
         settings = removed if isinstance(removed, dict) else {}
         for seed in SEEDS:
-            model = models.create("lstm", RecurrentConfig(seed=seed, seeds=1, **settings))
+            model = registry.create("lstm", RecurrentConfig(seed=seed, seeds=1, **settings))
             begin = time.perf_counter()
             model.fit(without(panel, hidden), np.datetime64(work.until))
             seconds = time.perf_counter() - begin

@@ -11,8 +11,9 @@ import time
 
 import common
 
-from forecaster import backtest, runs
+from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
+from forecaster.runs import training
 
 SEEDS = (0, 3, 6)
 """First seeds: each training averages three networks, of this seed and the next two."""
@@ -33,7 +34,7 @@ def main(names: list[str]) -> None:
         )
         for seed in SEEDS:
             begin = time.perf_counter()
-            run = runs.train(work.universe, until=work.until, config=RecurrentConfig(seed=seed))
+            run = training.train(work.universe, until=work.until, config=RecurrentConfig(seed=seed))
             seconds = time.perf_counter() - begin
             found = backtest.run(
                 work.prices,

@@ -9,8 +9,8 @@ import time
 
 import common
 
-from forecaster import backtest
-from forecaster.models import REGISTRY
+from forecaster.backtesting import backtest
+from forecaster.models.registry import REGISTRY
 
 RECURRENT = ("lstm", "gru", "rnn")
 

@@ -1,7 +1,8 @@
 """Is `--calibrate` worth it, and how fast should it learn? Every third ticker of W2, five models.
 
 Each span is forecast from what was known before it: the LSTM is trained once, the others refitted
-yearly. The rate of `forecaster.conformal` was chosen on the first two spans, which end before 2013;
+yearly. The rate of `forecaster.distributions.recalibration` was chosen on the first two spans,
+which end before 2013;
 the last is the judge. Rows: a rate (0 is as forecast), CRPS from quantiles and its ratio to that at
 rate 0, QLIKE, and coverage in percent, also in the third of highest volatility, whose CRPS ratio
 is `ratio_high`. `python benchmarks/calibration.py`
@@ -12,7 +13,10 @@ from datetime import date
 import common
 import pandas as pd
 
-from forecaster import backtest, calibration, conformal, metrics, runs
+from forecaster.backtesting import backtest
+from forecaster.distributions import recalibration
+from forecaster.evaluation import calibration, metrics
+from forecaster.runs import training
 
 SPANS = {
     "2010-2012": (date(2009, 12, 31), date(2012, 12, 31)),
@@ -32,13 +36,13 @@ def main() -> None:
     work = common.w2()
     tickers = work.scored[::3]
     for span, (until, end) in SPANS.items():
-        run = runs.train(work.prices, until=until)
+        run = training.train(work.prices, until=until)
         found = backtest.run(work.prices, MODELS, tickers=tickers, end=end, trained=run)
         frame = metrics.common(found.forecasts)
         before = measured(frame, frame)
-        rates = RATES if span in CHOSEN_ON else (conformal.RATE,)
+        rates = RATES if span in CHOSEN_ON else (recalibration.RATE,)
         for rate in (0, *rates):
-            after = measured(conformal.recalibrate(frame, rate=rate), frame) if rate else before
+            after = measured(recalibration.recalibrate(frame, rate=rate), frame) if rate else before
             after["ratio"] = after["crps"] / before["crps"]
             after["ratio_high"] = after["crps_high"] / before["crps_high"]
             for model, values in after.to_dict("index").items():

@@ -22,8 +22,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import backtest, forecasts, metrics, prices, runs, sources
+from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
+from forecaster.data import prices
+from forecaster.distributions import forecasts
+from forecaster.evaluation import metrics
+from forecaster.runs import training
+from forecaster.runs.run import versions
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / ".cache"
@@ -148,7 +153,7 @@ def stored(file: str) -> pd.DataFrame:
 
 def _loaded(source: str) -> pd.DataFrame:
     frames = []
-    for _, outcome in sources.load(source):
+    for _, outcome in source.load(source):
         if isinstance(outcome, Exception):
             raise outcome
         frames.append(outcome)
@@ -193,7 +198,7 @@ def scores(found: pd.DataFrame, against: pd.DataFrame) -> dict[str, Any]:
 def warm_up() -> None:
     """Trains for one epoch, so that what is timed next does not pay for imports."""
     work = sample()
-    runs.train(work.prices, until=work.until, config=RecurrentConfig(epochs=1))
+    training.train(work.prices, until=work.until, config=RecurrentConfig(epochs=1))
 
 
 def row(file: str, key: dict[str, Any], **values: Any) -> None:
@@ -203,7 +208,7 @@ def row(file: str, key: dict[str, Any], **values: Any) -> None:
     """
     path = RESULTS / f"{file}.csv"
     RESULTS.mkdir(exist_ok=True)
-    told = ", ".join(f"{name} {it}" for name, it in runs.versions().items())
+    told = ", ".join(f"{name} {it}" for name, it in versions().items())
     where = {"versions": told, "machine": machine()}
     new = pd.DataFrame([key | values | {k: v for k, v in where.items() if k not in values}])
     new = new.map(_written)

@@ -16,7 +16,10 @@ from pathlib import Path
 import common
 import pandas as pd
 
-from forecaster import evaluation, features, forecasts, walk
+from forecaster.backtesting import walk_forward
+from forecaster.dataset import features
+from forecaster.distributions import forecasts
+from forecaster.evaluation.evaluate import evaluate
 
 FITTED = ("naive", "drift", "ewma", "har", "garch", "gjr")
 COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
@@ -26,7 +29,7 @@ COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
 def main() -> None:
     """Makes the forecasts, then measures."""
     work = common.w2()
-    found = walk.forward(
+    found = walk_forward.forward(
         work.prices, FITTED, start=work.start, end=work.end, refit="never"
     ).forecasts
     har = found[found["model"] == "har"]
@@ -54,7 +57,7 @@ def measure(folder: Path) -> None:
     """Evaluates the forecasts of a folder, and prints what it cost."""
     prices, found = common.w2().prices, pd.read_parquet(folder / "forecasts.parquet")
     before, begin = _peak(), time.perf_counter()
-    evaluation.evaluate(found, features.realised_variance(prices), model="lstm")
+    evaluate.evaluate(found, features.realised_variance(prices), model="lstm")
     seconds = time.perf_counter() - begin
     print(json.dumps({"rows": len(found), "seconds": seconds, "memory": _peak() - before}))
 

@@ -7,8 +7,8 @@ import resource
 
 import common
 
-from forecaster import runs
 from forecaster.config import RecurrentConfig
+from forecaster.runs import training
 
 FITS, TICKERS = 20, 10
 
@@ -18,7 +18,7 @@ def main() -> None:
     work = common.w2()
     prices = work.prices[work.prices["ticker"].isin(work.scored[:TICKERS])]
     for fit in range(1, FITS + 1):
-        runs.train(prices, until=work.until, config=RecurrentConfig(epochs=2))
+        training.train(prices, until=work.until, config=RecurrentConfig(epochs=2))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         common.row("fits", {"fit": fit}, peak=peak)
 

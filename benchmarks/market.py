@@ -22,7 +22,7 @@ import common
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecaster import simulate
+from forecaster.data import simulation
 
 TICKERS = (50, 500, 5000)
 UNTIL, START = "2017-12-29", "2018-01-02"
@@ -32,8 +32,8 @@ YEAR = 252
 FEATURES = """
 import sys
 from pathlib import Path
-from forecaster.panel import Panel
-from forecaster.store import Store
+from forecaster.dataset.panel import Panel
+from forecaster.data.store import Store
 store = Store(Path(sys.argv[1]))
 for history in Panel.of(store.each(store.tickers())).histories:
     history.features
@@ -68,7 +68,7 @@ def write(file: Path, tickers: int) -> int:
     """Writes a market to a Parquet file, a group of rows a ticker; gives its sessions."""
     file.parent.mkdir(parents=True, exist_ok=True)
     sessions, writer = 0, None
-    for frame in simulate.market(tickers):
+    for frame in simulation.market(tickers):
         table = pa.Table.from_pandas(frame.drop(columns="adj_close"), preserve_index=False)
         writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
         writer.write_table(table)

@@ -18,7 +18,8 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, metrics, student
+from forecaster.distributions import forecasts, student_t
+from forecaster.evaluation import metrics
 
 PEERS = (
     "neuralforecast-lstm-defaults",
@@ -131,7 +132,7 @@ def scores(found: pd.DataFrame) -> dict[str, float]:
 def crps_student(found: pd.DataFrame) -> np.ndarray:
     """Of Student-t forecasts: (rows,)."""
     columns = ["log_return", "location", "scale", "df"]
-    return student.crps(*(found[name].to_numpy() for name in columns))
+    return student_t.crps(*(found[name].to_numpy() for name in columns))
 
 
 def crps_laplace(found: pd.DataFrame) -> np.ndarray:

@@ -25,8 +25,8 @@ import common
 import referee
 
 IMPORTS = (
-    "import forecaster.backtest, forecaster.report, forecaster.store, matplotlib.pyplot, "
-    "bokeh.plotting, scipy.stats"
+    "import forecaster.backtesting.backtest, forecaster.report.html, forecaster.data.store, "
+    "matplotlib.pyplot, bokeh.plotting, scipy.stats"
 )
 PYTHON = [sys.executable, "-c"]
 

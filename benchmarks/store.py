@@ -10,11 +10,11 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster.store import Store
+from forecaster.data.store import Store
 
 TICKERS, SESSIONS = 500, 5040
 HOME = common.CACHE / "store-home"
-IMPORTS = "import sys; from forecaster.store import Store; "
+IMPORTS = "import sys; from forecaster.data.store import Store; "
 READS = {
     "all": "Store(sys.argv[1]).read()",
     "adjusted closes": "Store(sys.argv[1]).read(columns=['ticker', 'date', 'adj_close'])",

@@ -12,7 +12,7 @@ import pandas as pd
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from forecaster import conformal
+from forecaster.distributions import recalibration
 
 TITLES = {
     "lstm": "**forecaster lstm** (mean of three trainings)",
@@ -389,7 +389,7 @@ def calibration() -> str:
             f"{it['ratio_high']:.4f}",
             *(f"{it[name]:.1f}" for name in table.columns if name.startswith("coverage")),
         ]
-        for it in table[table["rate"] == conformal.RATE].to_dict("records")
+        for it in table[table["rate"] == recalibration.RATE].to_dict("records")
     ]
     cover = [name.replace("coverage_", "") for name in table.columns if name.startswith("coverage")]
     return markdown(["span", "model", "ratio", "ratio, volatile third", *cover], rows)

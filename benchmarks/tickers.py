@@ -13,8 +13,10 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster import backtest, runs
+from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
+from forecaster.runs import training
+from forecaster.runs.run import Run
 
 COUNTS = (3, 10, 30, 70, 88)
 LIMIT = 320
@@ -48,7 +50,7 @@ def main() -> None:
             begin = time.process_time()
             # Each training averages three networks, of this seed and the next two.
             config = RecurrentConfig(seed=3 * repeat, max_windows=limit)
-            run = runs.train(prices, until=left_out.until, config=config)
+            run = training.train(prices, until=left_out.until, config=config)
             seconds = time.process_time() - begin
             for name, work in kinds.items():
                 if set(drawn).isdisjoint(work.held_out):
@@ -61,7 +63,7 @@ def main() -> None:
                     common.row("tickers", key, **scored(run, work, bars[name]), seconds=seconds)
 
 
-def scored(run: runs.Run, work: common.Work, bar: pd.DataFrame) -> dict[str, float]:
+def scored(run: Run, work: common.Work, bar: pd.DataFrame) -> dict[str, float]:
     """Scores of a run on the tickers that a work holds out."""
     found = backtest.run(
         work.prices, ["lstm"], tickers=work.scored, start=work.start, end=work.end, trained=run

@@ -1,6 +1,6 @@
 """Lets ``python -m forecaster`` stand for ``forecast``."""
 
-from forecaster.cli import main
+from forecaster.cli.app import main
 
 if __name__ == "__main__":
     main()

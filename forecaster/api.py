@@ -9,10 +9,10 @@
 ======================  =====================================================================
 
 The prices frame has a row for each ticker and session, in the columns of
-:data:`forecaster.prices.COLUMNS`; the forecasts frame one for each ticker, model and cutoff (see
-:mod:`forecaster.forecasts`). Nothing is written to disk, and importing this module loads nothing
-heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. What can be mended is raised as a
-:class:`forecaster.errors.ForecastError` whose message says how.
+:data:`forecaster.data.prices.COLUMNS`; the forecasts frame one for each ticker, model and cutoff (see
+:mod:`forecaster.distributions.forecasts`). Nothing is written to disk, and importing this module
+loads nothing heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. What can be mended is
+raised as a :class:`forecaster.errors.ForecastError` whose message says how.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from forecaster.errors import HistoryError, UsageError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecaster.backtest import Backtest
+    from forecaster.backtesting.backtest import Backtest
     from forecaster.config import RecurrentConfig
-    from forecaster.explain import Explanation
-    from forecaster.jobs import Engine
-    from forecaster.runs import Run
+    from forecaster.explain.explanation import Explanation
+    from forecaster.parallel.jobs import Engine
+    from forecaster.runs.run import Run
 
 __all__ = ["backtest", "explain", "fetch", "predict", "train"]
 
@@ -64,13 +64,14 @@ def fetch(
     """
     import pandas as pd
 
-    from forecaster import prices, sources
+    from forecaster.data import prices
+    from forecaster.data.sources import loading
 
     _require_list("tickers", tickers)
     if source == "yahoo" and not tickers:
         raise UsageError("name the tickers to fetch from Yahoo, or another source")
     frames = []
-    for _, outcome in sources.load(str(source), tickers, start=_day(start), end=_day(end)):
+    for _, outcome in loading.load(str(source), tickers, start=_day(start), end=_day(end)):
         if isinstance(outcome, Exception):
             raise outcome
         frames.append(outcome)
@@ -98,7 +99,7 @@ def train(
 
     Returns
     -------
-    The run; :func:`forecaster.runs.save` keeps it, :func:`forecaster.runs.load` has it back.
+    The run; :func:`forecaster.runs.bundle.save` keeps it, :func:`forecaster.runs.bundle.load` has it back.
 
     Raises
     ------
@@ -106,10 +107,10 @@ def train(
     PricesError : the prices break a rule of the prices frame.
     UsageError : there is no such model, or a date is none.
     """
-    from forecaster import runs
+    from forecaster.runs import training
 
     checked = _checked(prices)
-    return runs.train(checked, model=model, name=name, until=_day(until), config=config)
+    return training.train(checked, model=model, name=name, until=_day(until), config=config)
 
 
 def backtest(
@@ -137,7 +138,7 @@ def backtest(
     refit : how often the models without a run are fitted: ``never``, ``yearly`` or every so many
         sessions.
     config : settings of the recurrent models that are fitted here.
-    engine : who does the work, ``forecaster.jobs.Engine("dask", "tcp://host:8786")``; the cores of
+    engine : who does the work, ``forecaster.parallel.jobs.Engine("dask", "tcp://host:8786")``; the cores of
         this machine by default.
 
     Returns
@@ -153,9 +154,9 @@ def backtest(
     PricesError : the prices break a rule of the prices frame.
     UsageError : there is no such model, one is named twice, or a date is none.
     """
-    from forecaster import backtest
-    from forecaster.jobs import LOCAL
-    from forecaster.splits import schedule
+    from forecaster.backtesting import backtest
+    from forecaster.model_selection.splits import schedule
+    from forecaster.parallel.jobs import LOCAL
 
     _require_list("models", models)
     checked = _checked(prices)
@@ -191,7 +192,7 @@ def predict(
     Returns
     -------
     The forecasts frame, a row for each ticker: mean, volatility and 23 quantiles of the log
-    return as fractions; :func:`forecaster.forecasts.summary` says them as prices.
+    return as fractions; :func:`forecaster.distributions.forecasts.summary` says them as prices.
 
     Raises
     ------
@@ -200,10 +201,10 @@ def predict(
     PricesError : the prices break a rule of the prices frame.
     UsageError : a date is none.
     """
-    from forecaster import runs
+    from forecaster.runs import forecasting
 
     checked = _checked(prices)
-    return runs.predict(run, checked, tickers=_asked(checked, tickers), as_of=_day(as_of))
+    return forecasting.predict(run, checked, tickers=_asked(checked, tickers), as_of=_day(as_of))
 
 
 def explain(
@@ -226,24 +227,24 @@ def explain(
     Returns
     -------
     Its ``forecast`` is the row of the forecasts frame; ``activity``, ``memory``, ``gradients`` and
-    ``attribution`` are arrays. :mod:`forecaster.anatomy` draws them.
+    ``attribution`` are arrays. :mod:`forecaster.plots.network` draws them.
 
     Raises
     ------
     HistoryError, PricesError : as :func:`predict`.
     UsageError : the run's model is not a recurrent network, or a date is none.
     """
-    from forecaster import explain
+    from forecaster.explain import explanation
 
     checked = _checked(prices)
     (asked,) = _asked(checked, [ticker])
-    return explain.of(run, checked, ticker=asked, as_of=_day(as_of), others=others)
+    return explanation.of(run, checked, ticker=asked, as_of=_day(as_of), others=others)
 
 
 def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
-    from forecaster import prices as rules
+    from forecaster.data import prices as rules
 
     if not isinstance(prices, pd.DataFrame):
         raise UsageError(

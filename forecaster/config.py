@@ -55,7 +55,7 @@ class RecurrentConfig:
     """``student`` learns the degrees of freedom; ``normal`` holds them at their upper bound, 200,
     where a Student-t is a normal to the eye."""
     groups: str = ",".join(GROUPS)
-    """Groups of features that are read beside those of the closes; see :mod:`forecaster.features`."""
+    """Groups of features that are read beside those of the closes; see :mod:`forecaster.dataset.features`."""
     clip: float = 5.0
     """Scaled features are cut off at this many standard deviations."""
     seeds: int = 3

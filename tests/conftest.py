@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
 
-from forecaster import prices, runs
-from forecaster.calendars import next_session
 from forecaster.config import RecurrentConfig
+from forecaster.data import prices
+from forecaster.data.calendars import next_session
+from forecaster.runs import training
 
 SESSIONS = 700
 
@@ -81,7 +82,7 @@ def trained(world, tiny, until):
 
     @cache
     def train(name):
-        return runs.train(world, model=name, until=until, config=tiny)
+        return training.train(world, model=name, until=until, config=tiny)
 
     return train
 

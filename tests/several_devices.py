@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
-from forecaster.models import create, training
-from forecaster.panel import Panel
+from forecaster.dataset.panel import Panel
+from forecaster.models.recurrent import training
+from forecaster.models.registry import create
 
 SPLIT = ["CPU:0", "CPU:1", "CPU:2"]
 

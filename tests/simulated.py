@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from forecaster import evaluation, features, forecasts
-from forecaster.backtest import Backtest
-from forecaster.trials import Count
+from forecaster.backtesting.backtest import Backtest
+from forecaster.dataset import features
+from forecaster.distributions import forecasts
+from forecaster.evaluation.evaluate import evaluate
+from forecaster.evaluation.experiment_log import Count
 
 HOSTILE = '<script>alert("1")</script>&$A$</script'
 SCALES = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016, '<b a="x">': 0.011}
@@ -32,7 +34,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     )
     prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluation.evaluate(
+    said = evaluate.evaluate(
         found, features.realised_variance(prices), model=next(iter(models)), tried=Count(0, [])
     )
     fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}

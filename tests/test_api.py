@@ -7,7 +7,9 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from forecaster import api, forecasts, prices, runs
+from forecaster import api
+from forecaster.data import prices
+from forecaster.distributions import forecasts
 from forecaster.errors import (
     ForecastError,
     HistoryError,
@@ -16,6 +18,7 @@ from forecaster.errors import (
     UnknownTickerError,
     UsageError,
 )
+from forecaster.runs import bundle
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +110,8 @@ def test_bad_arguments_are_named_in_one_line(sample, run, call, error, words):
 
 
 def test_a_run_of_the_api_is_one_of_the_command_line(sample, run, tmp_path):
-    runs.save(run, tmp_path)
-    again = api.predict(runs.load(tmp_path), sample)
+    bundle.save(run, tmp_path)
+    again = api.predict(bundle.load(tmp_path), sample)
     pd.testing.assert_frame_equal(again, api.predict(run, sample))
 
 

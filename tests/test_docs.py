@@ -10,8 +10,8 @@ import typer
 
 import forecaster
 from forecaster import api
-from forecaster.cli import app
-from forecaster.models import REGISTRY
+from forecaster.cli.app import app
+from forecaster.models.registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

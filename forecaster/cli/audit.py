@@ -56,16 +56,18 @@ def audit(
 
     import pandas as pd
 
-    from forecaster import audit, backtest, prices, runs
+    from forecaster.backtesting import backtest, leakage_audit
     from forecaster.config import RecurrentConfig, read, replaced
-    from forecaster.store import Store
+    from forecaster.data import prices
+    from forecaster.data.store import Store
+    from forecaster.runs import bundle
 
     output.start(quiet=quiet, verbose=verbose)
     if run is not None and (model or config):
         raise UsageError(f"run {run} has its own model and settings; drop --run, or the others")
     settings, name = RecurrentConfig(), model or "lstm"
     if run is not None:
-        trained = runs.load(options.folder(home), run)
+        trained = bundle.load(options.folder(home), run)
         name, tickers = trained.model.name, tickers or trained.tickers
         settings = replaced(settings, trained.model.state().settings.get("config") or {})
     values = read(config) if config else {}
@@ -87,7 +89,7 @@ def audit(
         )
     frame = prices.between(frame, None, last)
     with output.progress(quiet=quiet) as progress:
-        found = audit.audit(frame, name, config=settings, seeds=seeds, progress=progress)
+        found = leakage_audit.audit(frame, name, config=settings, seeds=seeds, progress=progress)
     passed = sum(check.passed for check in found)
     if as_json:
         output.dump(backtest.records(pd.DataFrame([asdict(check) for check in found])))

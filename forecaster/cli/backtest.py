@@ -113,7 +113,7 @@ def backtest(
 
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
-    from forecaster.jobs import Engine
+    from forecaster.parallel.jobs import Engine
 
     output.start(quiet=quiet, verbose=verbose)
     worker = Engine(engine, address, jobs)
@@ -143,12 +143,12 @@ def _command(
     home: Path | None,
 ) -> unfinished.Command:
     """What is asked for by the words typed, and by what is stored where they leave it open."""
-    from forecaster import walk
-    from forecaster.splits import schedule
-    from forecaster.store import Store
+    from forecaster.backtesting import walk_forward
+    from forecaster.data.store import Store
+    from forecaster.model_selection.splits import schedule
 
     names = [name.strip() for name in models.split(",") if name.strip()]
-    walk.check_models(names)
+    walk_forward.check_models(names)
     rhythm = schedule(refit) if refit is not None else "yearly"
     place = options.folder(home)
     trained = _trained(place, run, names, refit)
@@ -175,16 +175,18 @@ def _found(
     progress: Any,
 ) -> Any:
     """Does what is asked for, and keeps what comes of it."""
-    from forecaster import backtest, memory, runs
-    from forecaster.store import Store
+    from forecaster.backtesting import backtest
+    from forecaster.data.store import Store
+    from forecaster.parallel import malloc
+    from forecaster.runs import bundle
 
     home = Path(command.home)
-    trained = runs.load(home, command.run) if command.run else None
+    trained = bundle.load(home, command.run) if command.run else None
     store, wanted = Store(home), command.tickers
     if trained:
         wanted, _ = model_commands.needed(trained, store, command.tickers)
     if len(wanted or store.tickers()) > MANY:
-        memory.return_large()
+        malloc.return_large()
     start, end = command.dates
     backtest.check_replaceable(folder)
     with unfinished.kept(folder):
@@ -212,17 +214,21 @@ def _found(
 
 def keep(found: Any, folder: Path, home: Path) -> None:
     """Writes down the trials, then the results in place of those that were in the folder."""
-    from forecaster import backtest, disk, report, runs, trials
+    from forecaster import atomic
+    from forecaster.backtesting import backtest
+    from forecaster.evaluation import experiment_log
+    from forecaster.report import html
+    from forecaster.runs import bundle
 
     for trial in backtest.trials(found):
-        trials.record(home, trial)
-    with disk.replacing_folder(folder) as temporary:
+        experiment_log.record(home, trial)
+    with atomic.replacing_folder(folder) as temporary:
         backtest.write(found, temporary)
-        report.write(found, temporary)
+        html.write(found, temporary)
     run = found.config["run"]
     if run and run["model"] == found.config["models"][0]:
         dates = {name: found.config[name] for name in ("start", "end")}
-        runs.judge(run, home, {"verdict": found.verdict, **dates})
+        bundle.judge(run, home, {"verdict": found.verdict, **dates})
 
 
 def tell(found: Any, folder: Path, *, as_json: bool, open_: bool) -> None:
@@ -237,8 +243,8 @@ def tell(found: Any, folder: Path, *, as_json: bool, open_: bool) -> None:
 
 def _document(found: Any, folder: Path) -> dict[str, Any]:
     """What machines get: all statistics over all tickers; the folder has those of each."""
-    from forecaster import backtest
-    from forecaster.metrics import POOLED
+    from forecaster.backtesting import backtest
+    from forecaster.evaluation.metrics import POOLED
 
     tables = {
         name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
@@ -256,14 +262,14 @@ def _document(found: Any, folder: Path) -> dict[str, Any]:
 
 def _tried(home: Path, tickers: list[str], start: date | None, end: date | None) -> Any:
     """What was tried on these tickers and days; the registry of every command counts."""
-    from forecaster import trials
+    from forecaster.evaluation import experiment_log
 
-    return trials.recorded(home, tickers, start or date.min, end or date.max)
+    return experiment_log.recorded(home, tickers, start or date.min, end or date.max)
 
 
 def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -> Any:
     """The run that stands for its model, if there is one to."""
-    from forecaster import runs
+    from forecaster.runs import bundle
 
     if refit not in (None, "never"):
         if run is not None:
@@ -273,12 +279,12 @@ def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -
             )
         return None
     if run is not None:
-        return runs.load(home, run)
-    return next((r for r in runs.readable(home) if r.model.name == names[0]), None)
+        return bundle.load(home, run)
+    return next((r for r in bundle.readable(home) if r.model.name == names[0]), None)
 
 
 def _print(found: Any, folder: Path) -> None:
-    from forecaster import metrics
+    from forecaster.evaluation import metrics
 
     table = metrics.pooled(found.scores)
     shown = {name: column for name, column in COLUMNS.items() if name in table}
@@ -312,10 +318,10 @@ def _cell(value: float, form: str) -> str:
 
 def _show(found: Any, folder: Path) -> None:
     """The plots in windows where there is a display, else the report in the system's viewer."""
-    from forecaster import plots
+    from forecaster.plots import evaluation
 
     if figures.can_show():
-        figures.show(plots.of_backtest(found.forecasts, found.config["models"][0]))
+        figures.show(evaluation.of_backtest(found.forecasts, found.config["models"][0]))
     else:
         show_file(folder / "report.html")
 

@@ -11,7 +11,7 @@ from forecaster.cli import options, output
 from forecaster.errors import ForecastError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from forecaster.fetching import Fetched
+    from forecaster.data.update import Fetched
 
 log = logging.getLogger(__name__)
 
@@ -69,17 +69,15 @@ def fetch(
     options.in_order(first, last)
     wanted = options.expanded(tickers)
 
-    from forecaster import fetching
-    from forecaster.store import Store
+    from forecaster.data import update
+    from forecaster.data.store import Store
 
     store, found = Store(options.folder(home)), []
     if source == "yahoo":
-        wanted = list(dict.fromkeys(it.upper() for it in wanted)) or fetching.from_yahoo_before(
-            store
-        )
+        wanted = list(dict.fromkeys(it.upper() for it in wanted)) or update.from_yahoo_before(store)
         if not wanted:
             raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
-        outcomes = fetching.from_yahoo(
+        outcomes = update.from_yahoo(
             store,
             wanted,
             start=first,
@@ -89,7 +87,7 @@ def fetch(
             patience=patience,
         )
     else:
-        outcomes = fetching.from_source(
+        outcomes = update.from_source(
             store, source, wanted or None, start=first, end=last, refresh=refresh
         )
     with output.progress(quiet=quiet) as progress:
@@ -148,7 +146,7 @@ def _document(one: "Fetched") -> dict[str, Any]:
 
 def _tell(one: "Fetched") -> None:
     """What was rejected or repaired of a ticker, why it was replaced, why it failed."""
-    from forecaster import cleaning
+    from forecaster.data import cleaning
 
     if len(one.cleaned):
         log.warning("%s: %s", one.ticker, cleaning.words(one.cleaned))
@@ -169,7 +167,7 @@ def listing(
 
     Example: forecast data list --json
     """
-    from forecaster.store import Store
+    from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))
@@ -200,7 +198,7 @@ def listing(
 
 
 def _listed(state: Any) -> dict[str, Any]:
-    from forecaster import calendars
+    from forecaster.data import calendars
 
     age = calendars.now() - state.fetched_at
     return {
@@ -227,8 +225,8 @@ def check(
 
     Example: forecast data check AAPL
     """
-    from forecaster import calendars, health, prices
-    from forecaster.store import Store
+    from forecaster.data import calendars, prices, quality
+    from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))
@@ -239,7 +237,7 @@ def check(
             state = store.state(ticker)
             frame = store.read([ticker], columns=columns)
             notes = state.notes if state else {}
-            rows.append(health.check(frame, now, notes.get("currency")))
+            rows.append(quality.check(frame, now, notes.get("currency")))
         except ForecastError as error:
             failed.append(str(error))
     if as_json:
@@ -314,8 +312,9 @@ def export(
 
     Example: forecast data export prices.csv --layout nixtla
     """
-    from forecaster import disk, prices
-    from forecaster.store import Store
+    from forecaster import atomic
+    from forecaster.data import prices
+    from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     if file.suffix not in (".csv", ".parquet"):
@@ -335,7 +334,7 @@ def export(
         raise StoreError(f"nothing is stored between {options.day(start)} and {options.day(end)}")
     if layout == "nixtla":
         frame = frame.rename(columns=nixtla)
-    with disk.replacing(file) as temporary:
+    with atomic.replacing(file) as temporary:
         if file.suffix == ".csv":
             frame.to_csv(temporary, index=False)
         else:
@@ -360,7 +359,7 @@ def remove(
 
     Example: forecast data remove AAPL
     """
-    from forecaster.store import Store
+    from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))

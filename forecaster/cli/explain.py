@@ -14,8 +14,8 @@ from forecaster.errors import BundleError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from forecaster.explain import Explanation
-    from forecaster.runs import Run
+    from forecaster.explain.explanation import Explanation
+    from forecaster.runs.run import Run
 
 SHOWN_FEATURES = 12
 FEW = 5
@@ -62,34 +62,35 @@ def explain(
 
     Runs of the other cells that were trained on the same prices are compared with.
 
-    Example: forecast explain ^GSPC --date 2018-12-31 --out explain.png
+    Example: forecast explain ^GSPC --date 2018-12-31 --out explanation.png
     """
-    from forecaster import explain, runs
+    from forecaster.explain import explanation
+    from forecaster.runs import bundle
 
     output.start(quiet=quiet, verbose=verbose)
     if out is not None:
         figures.check(out)
     place = options.folder(home)
     trained = _run(place, run)
-    explain.recurrent(trained)  # says so at once if it is none
+    explanation.recurrent(trained)  # says so at once if it is none
     if ticker.startswith("@"):
         raise UsageError(f"expected one ticker, got the list {ticker}")
     frame, (asked,) = model_commands.prices_for(trained, place, [ticker])
     with output.progress(quiet=quiet) as progress:
-        found = explain.of(
+        found = explanation.of(
             trained,
             frame,
             ticker=asked,
             as_of=options.day(date),
-            others=runs.readable(place),
+            others=bundle.readable(place),
             progress=progress,
         )
     if out is not None:
-        from forecaster import anatomy
+        from forecaster.plots import network
 
-        figures.save(anatomy.overview(found), out)
+        figures.save(network.overview(found), out)
     if as_json:
-        output.dump(explain.document(found) | {"figure": str(out) if out else None})
+        output.dump(explanation.document(found) | {"figure": str(out) if out else None})
     else:
         _print(found)
         if out is not None:
@@ -100,17 +101,17 @@ def explain(
 
 def _run(home: Path, name: str | None) -> "Run":
     """The run of that name, or the latest that can be explained."""
-    from forecaster import runs
-    from forecaster.models.training import CELLS
+    from forecaster.models.recurrent.training import CELLS
+    from forecaster.runs import bundle
 
     if name is not None:
-        return runs.load(home, name)
-    there = runs.readable(home)
+        return bundle.load(home, name)
+    there = bundle.readable(home)
     found = next((run for run in there if run.model.name in CELLS), None)
     if found:
         return found
     if not there:
-        return runs.load(home)  # which says that there is none, or what is wrong with it
+        return bundle.load(home)  # which says that there is none, or what is wrong with it
     raise BundleError(
         f"there is no run of {', '.join(CELLS)} in {home / 'runs'}, whose insides could be explained; "
         "`forecast train` makes one"
@@ -119,9 +120,9 @@ def _run(home: Path, name: str | None) -> "Run":
 
 def _show(found: "Explanation") -> None:
     if figures.can_show():
-        from forecaster import anatomy
+        from forecaster.plots import network
 
-        figures.show([("explain", anatomy.overview(found))])
+        figures.show([("explain", network.overview(found))])
     else:
         typer.echo("no display here to open a window on; --out FILE.png draws it", err=True)
 
@@ -198,7 +199,7 @@ def _units(found: "Explanation") -> str:
     """How long the units remember."""
     import numpy as np
 
-    from forecaster.explain import KEEPER, SHOCK, recurrent
+    from forecaster.explain.explanation import KEEPER, SHOCK, recurrent
 
     model, name = recurrent(found.run), found.run.model.name
     legend = (
@@ -220,7 +221,7 @@ def _units(found: "Explanation") -> str:
 
 def _compared(found: "Explanation") -> str:
     """Which runs the gradients are of, and how to get those that are missing."""
-    from forecaster.models.training import CELLS
+    from forecaster.models.recurrent.training import CELLS
 
     runs = ", ".join(f"{cell} of run {run}" for cell, run in found.compared.items())
     missing = [cell for cell in CELLS if cell not in found.compared]
@@ -239,7 +240,7 @@ def _compared(found: "Explanation") -> str:
 
 def _checked(found: "Explanation") -> str:
     """What taking away the features and lags called important cost, and the others."""
-    from forecaster.attribution import MIN_SCORED
+    from forecaster.explain.attribution import MIN_SCORED
 
     table, scored = found.ablation, found.scored
     if table is None:

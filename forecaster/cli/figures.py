@@ -30,12 +30,12 @@ def save(figure: "Figure", path: Path) -> None:
     """
     import matplotlib
 
-    from forecaster import disk
+    from forecaster import atomic
 
     kind = path.suffix.lower()[1:]
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with (
-        disk.replacing(path) as temporary,
+        atomic.replacing(path) as temporary,
         matplotlib.rc_context({"svg.hashsalt": "forecaster"}),
     ):
         figure.savefig(temporary, format=kind, metadata=undated)

@@ -68,19 +68,21 @@ def train(
 
     Example: forecast train --until 2023-12-29
     """
-    from forecaster import runs, trials
-    from forecaster.models import create
-    from forecaster.store import Store
+    from forecaster.data.store import Store
+    from forecaster.evaluation import experiment_log
+    from forecaster.models.registry import create
+    from forecaster.runs import bundle, training
+    from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
     settings = _settings(config, seeds=seeds, epochs=epochs, max_windows=max_windows)
     if run is not None:
-        runs.checked_name(run)
+        checked_name(run)
     create(model, settings)  # says so at once if there is none
     store = Store(options.folder(home))
     asked = options.stored(store, tickers)
     with output.progress(quiet=quiet) as progress:
-        trained = runs.train(
+        trained = training.train(
             store.each(asked),
             model=model,
             name=run,
@@ -90,8 +92,8 @@ def train(
             home=options.folder(home),
             resume=resume,
         )
-        folder = runs.save(trained, options.folder(home))
-        trials.record(options.folder(home), _trial(trained))
+        folder = bundle.save(trained, options.folder(home))
+        experiment_log.record(options.folder(home), _trial(trained))
     document = trained.summary | {"folder": str(folder)}
     if as_json:
         output.dump(document)
@@ -131,21 +133,23 @@ def predict(
 
     Example: forecast predict AAPL --json
     """
-    from forecaster import disk, forecasts, runs
-    from forecaster.store import Store
+    from forecaster import atomic
+    from forecaster.data.store import Store
+    from forecaster.distributions import forecasts
+    from forecaster.runs import bundle, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
-    trained = runs.load(options.folder(home), run)
+    trained = bundle.load(options.folder(home), run)
     store = Store(options.folder(home))
     wanted, asked = needed(trained, store, tickers)
-    found, failed = runs.predict_each(
+    found, failed = forecasting.predict_each(
         trained, store.each(wanted), tickers=asked, as_of=options.day(as_of), calibrate=calibrate
     )
     if csv is not None:
-        with disk.replacing(csv) as temporary:
+        with atomic.replacing(csv) as temporary:
             found.to_csv(temporary, index=False)
     rows = forecasts.summary(found)
-    judged = runs.judged(trained, options.folder(home))
+    judged = bundle.judged(trained, options.folder(home))
     if as_of is None:
         _warn_of_stale(rows)
     if as_json:
@@ -175,13 +179,13 @@ def runs(
     Example: forecast runs
     """
     output.start(quiet=quiet, verbose=verbose)
-    from forecaster import runs
     from forecaster.errors import BundleError
+    from forecaster.runs import bundle
 
     rows, broken = [], []
-    for name in runs.names(options.folder(home)):
+    for name in bundle.names(options.folder(home)):
         try:
-            rows.append(runs.load(options.folder(home), name).summary)
+            rows.append(bundle.load(options.folder(home), name).summary)
         except BundleError as error:
             broken.append(error)
     if as_json:
@@ -211,19 +215,19 @@ def runs(
 
 
 def _trial(trained: Any) -> Any:
-    from forecaster.trials import Trial
+    from forecaster.evaluation.experiment_log import Experiment
 
     settings = {
         "config": trained.model.state().settings.get("config"),
         "prices_sha256": trained.prices_sha256,
     }
     dates = str(trained.first), str(trained.until)
-    return Trial("train", trained.model.name, list(trained.tickers), *dates, settings)
+    return Experiment("train", trained.model.name, list(trained.tickers), *dates, settings)
 
 
 def prices_for(trained: Any, home: Path, words: list[str] | None) -> tuple[Any, list[str]]:
     """The prices of the tickers typed and of the run's universe, and these tickers."""
-    from forecaster.store import Store
+    from forecaster.data.store import Store
 
     store = Store(home)
     wanted, asked = needed(trained, store, words)
@@ -269,7 +273,7 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
 
     import pandas as pd
 
-    from forecaster import calendars
+    from forecaster.data import calendars
 
     stale: dict[tuple[str, str, int], list[str]] = {}
     for row in rows:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster import filenames
+from forecaster.data import filenames
 from forecaster.errors import UsageError
 
 if TYPE_CHECKING:
-    from forecaster.store import Store
+    from forecaster.data.store import Store
 
 DAY = ["%Y-%m-%d"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forecaster.models import Progress
+    from forecaster.models.protocol import Progress
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 GAPS = (3, 2, 1)

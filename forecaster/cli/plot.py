@@ -133,7 +133,8 @@ def _of_backtest(
     first: date | None,
     last: date | None,
 ) -> "Figure":
-    from forecaster import backtest, plots
+    from forecaster.backtesting import backtest
+    from forecaster.plots import evaluation
 
     folder = folder or backtest.latest(home)
     found, config = backtest.read(folder)
@@ -149,13 +150,13 @@ def _of_backtest(
         ticker = ticker or tickers[0]
     rows = _between(found[found["ticker"] == ticker] if ticker else found, first, last)
     if name == "forecast":
-        every = len(rows) if first else plots.YEAR
-        return plots.forecast(rows, str(ticker), model, sessions=every)
+        every = len(rows) if first else evaluation.YEAR
+        return evaluation.forecast(rows, str(ticker), model, sessions=every)
     if name == "volatility":
-        return plots.volatility(rows, str(ticker))
+        return evaluation.volatility(rows, str(ticker))
     if name == "calibration":
-        return plots.calibration(rows)
-    return plots.skill(rows, model, plots.baselines(rows, model))
+        return evaluation.calibration(rows)
+    return evaluation.skill(rows, model, evaluation.baselines(rows, model))
 
 
 def _between(rows: Any, first: date | None, last: date | None) -> Any:
@@ -176,14 +177,16 @@ def _between(rows: Any, first: date | None, last: date | None) -> Any:
 def _of_run(
     name: str, ticker: str | None, run: str | None, home: Path, last: date | None, progress: Any
 ) -> "Figure":
-    from forecaster import anatomy, explain, runs
-    from forecaster.models.training import CELLS
+    from forecaster.explain import explanation
+    from forecaster.models.recurrent.training import CELLS
+    from forecaster.plots import network
+    from forecaster.runs import bundle
 
-    networks = (it for it in runs.readable(home) if it.model.name in CELLS)
-    trained = (None if run else next(networks, None)) or runs.load(home, run)
-    model = explain.recurrent(trained)  # says so if it is none
+    networks = (it for it in bundle.readable(home) if it.model.name in CELLS)
+    trained = (None if run else next(networks, None)) or bundle.load(home, run)
+    model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
-        return anatomy.training(model.training)
+        return network.training(model.training)
     frame, asked = model_commands.prices_for(trained, home, [ticker] if ticker else None)
-    explained = explain.of(trained, frame, ticker=asked[0], as_of=last, progress=progress)
-    return anatomy.gates(explained)
+    explained = explanation.of(trained, frame, ticker=asked[0], as_of=last, progress=progress)
+    return network.gates(explained)

@@ -33,8 +33,9 @@ def report(
 
     Example: forecast report --open
     """
-    from forecaster import backtest, disk
-    from forecaster import report as reports
+    from forecaster import atomic
+    from forecaster.backtesting import backtest
+    from forecaster.report import html
 
     output.start(quiet=quiet, verbose=verbose)
     place = folder or backtest.latest(options.folder(home))
@@ -42,8 +43,8 @@ def report(
     file = out or place / "report.html"
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")
-    with disk.replacing(file) as temporary:
-        temporary.write_text(reports.page(found), encoding="utf-8")
+    with atomic.replacing(file) as temporary:
+        temporary.write_text(html.page(found), encoding="utf-8")
     if as_json:
         output.dump({"report": str(file), "backtest": str(place), "verdict": found.verdict})
     else:

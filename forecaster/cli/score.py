@@ -46,15 +46,16 @@ def score(
 
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
-    from forecaster import backtest, referee, trials, walk
-    from forecaster.store import Store
+    from forecaster.backtesting import backtest, external, walk_forward
+    from forecaster.data.store import Store
+    from forecaster.evaluation import experiment_log
 
     output.start(quiet=quiet, verbose=verbose)
     names = [name.strip() for name in models.split(",") if name.strip()]
-    walk.check_models(names)
-    if values not in (None, *referee.VALUES):
-        raise UsageError(f"--values must be {' or '.join(referee.VALUES)}, got {values!r}")
-    submission = referee.read(file)
+    walk_forward.check_models(names)
+    if values not in (None, *external.VALUES):
+        raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
+    submission = external.read(file)
     place = options.folder(home)
     folder = out or place / "scores" / quote(file.stem, safe=" ")
     backtest.check_replaceable(folder)
@@ -65,13 +66,13 @@ def score(
         store.require(named)
     dates = submission.rows["date"].dt.date
     with output.progress(quiet=quiet) as progress:
-        found = referee.score(
+        found = external.score(
             submission,
             store.read(asked),
             models=names,
             values=values,
             cost_bp=cost,
-            tried=trials.recorded(place, asked, dates.min(), dates.max()),
+            tried=experiment_log.recorded(place, asked, dates.min(), dates.max()),
             progress=progress,
         )
         backtest_command.keep(found, folder, place)

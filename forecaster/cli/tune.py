@@ -10,7 +10,7 @@ from forecaster.cli import models, options, output
 from forecaster.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from forecaster.tuning import Tuned
+    from forecaster.model_selection.search import Tuned
 
 SHOWN = 10
 """Trials that the terminal shows, the best."""
@@ -78,10 +78,11 @@ def tune(
 
     Example: forecast tune --until 2012-12-31 --trials 20 --save tuned.toml
     """
-    from forecaster import disk, tuning
+    from forecaster import atomic
     from forecaster.config import read
-    from forecaster.jobs import Engine
-    from forecaster.store import Store
+    from forecaster.data.store import Store
+    from forecaster.model_selection import search
+    from forecaster.parallel.jobs import Engine
 
     output.start(quiet=quiet, verbose=verbose)
     folder, workers = options.folder(home), Engine(engine, address, jobs)
@@ -89,7 +90,7 @@ def tune(
         _check_replaceable(save)
     held = read(config) if config else {}
     store = Store(folder)
-    objective = tuning.Objective.of(
+    objective = search.Objective.of(
         store.each(options.stored(store, tickers)),
         model=model,
         until=options.day(until),
@@ -98,7 +99,7 @@ def tune(
     )
     try:
         with output.progress(quiet=quiet) as progress:
-            found = tuning.run(
+            found = search.run(
                 objective,
                 home=folder,
                 trials=trials,
@@ -111,7 +112,7 @@ def tune(
         print("finished trials are kept, and the same command goes on from them", file=sys.stderr)
         raise
     if save is not None:
-        with disk.replacing(save) as temporary:
+        with atomic.replacing(save) as temporary:
             temporary.write_text(_toml(found), encoding="utf-8")
     if as_json:
         output.dump(_document(found, save))
@@ -190,7 +191,7 @@ def _print(found: "Tuned", save: Path | None) -> None:
 
 
 def _too_few(found: "Tuned") -> str:
-    from forecaster.tuning import TELLING
+    from forecaster.model_selection.search import TELLING
 
     if found.importance:
         return ""

@@ -45,7 +45,7 @@ class Command:
 
 def begin(folder: Path, command: Command) -> None:
     """Writes a command down in place of one that was interrupted."""
-    from forecaster import disk
+    from forecaster import atomic
 
     place = _place(folder)
     if _finished(folder):
@@ -54,7 +54,7 @@ def begin(folder: Path, command: Command) -> None:
             "new one", folder,
         )  # fmt: skip
     shutil.rmtree(place, ignore_errors=True)
-    with disk.replacing(place / _COMMAND) as temporary:
+    with atomic.replacing(place / _COMMAND) as temporary:
         temporary.write_text(json.dumps(asdict(command), indent=2), encoding="utf-8")
 
 
@@ -110,7 +110,7 @@ def parts(folder: Path) -> Path:
 
 
 def _place(folder: Path) -> Path:
-    from forecaster.backtest import UNFINISHED
+    from forecaster.backtesting.backtest import UNFINISHED
 
     return folder / UNFINISHED
 

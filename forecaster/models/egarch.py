@@ -17,12 +17,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, student
 from forecaster.config import RecurrentConfig
-from forecaster.features import FLOOR
-from forecaster.models import NO_CHECKPOINT, Checkpoint, Progress, State, silent, too_short
+from forecaster.dataset.features import FLOOR
+from forecaster.dataset.panel import Fan, Panel, quantile_forecasts_of
+from forecaster.distributions import forecasts, student_t
 from forecaster.models.garch import MIN_SESSIONS, PERCENT, WARMUP, Task, estimate, fits
-from forecaster.panel import Fan, Panel, quantile_forecasts_of
+from forecaster.models.protocol import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    ModelState,
+    Progress,
+    silent,
+    too_short,
+)
 
 LOG_BOUNDS = (2 * math.log(PERCENT * FLOOR), 2 * math.log(PERCENT))
 """Of a variance: no forecast is calmer than the floor, or wilder than 100% a day."""
@@ -91,14 +98,14 @@ class Egarch:
                 fans.append(Fan(history, index, (fitted.mu + np.outer(sigma, standard)) / PERCENT))
         return quantile_forecasts_of(self.name, fans)
 
-    def state(self) -> State:
+    def state(self) -> ModelState:
         """The parameters by ticker."""
-        return State(
+        return ModelState(
             {"skewed_parameters": np.array([astuple(fitted) for fitted in self._fitted.values()])},
             {"tickers": list(self._fitted), "fallbacks": list(self.fallbacks)},
         )
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: ModelState) -> None:
         """Takes the parameters of a state."""
         rows = state.arrays["skewed_parameters"].tolist()
         self._fitted = {
@@ -133,7 +140,7 @@ def _fit(task: Task) -> tuple[Fitted, bool]:
         alpha=float(parameters["alpha[1]"]),
         gamma=float(parameters["gamma[1]"]),
         beta=float(parameters["beta[1]"]),
-        df=max(float(parameters["eta"]), student.DF_BOUNDS[0]),
+        df=max(float(parameters["eta"]), student_t.DF_BOUNDS[0]),
         skew=float(parameters["lambda"]),
         log_variance=float(np.clip(math.log(max(variance, 1e-300)), *LOG_BOUNDS)),
         last=float(task.last.astype(int)),
@@ -143,7 +150,7 @@ def _fit(task: Task) -> tuple[Fitted, bool]:
 
 def _typical(task: Task) -> Fitted:
     """Parameters that stand in: shocks half gone in 23 sessions, about the sample's own level."""
-    _, df = student.fit((task.returns / task.volatility)[WARMUP:])
+    _, df = student_t.fit((task.returns / task.volatility)[WARMUP:])
     level = float(np.clip(np.log(np.mean((PERCENT * task.returns) ** 2) + 1e-300), *LOG_BOUNDS))
     now = float(np.clip(2 * math.log(PERCENT * task.volatility[-1]), *LOG_BOUNDS))
     last = float(task.last.astype(int))

@@ -19,11 +19,19 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from forecaster import jobs, student
 from forecaster.config import RecurrentConfig
-from forecaster.features import FLOOR
-from forecaster.models import NO_CHECKPOINT, Checkpoint, Progress, State, silent, too_short
-from forecaster.panel import Panel, Spread, forecasts_of
+from forecaster.dataset.features import FLOOR
+from forecaster.dataset.panel import Panel, Spread, forecasts_of
+from forecaster.distributions import student_t
+from forecaster.models.protocol import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    ModelState,
+    Progress,
+    silent,
+    too_short,
+)
+from forecaster.parallel import jobs
 
 MIN_SESSIONS = 250
 """Sessions a ticker needs before its parameters mean anything."""
@@ -113,14 +121,14 @@ class Garch:
                 spreads.append(Spread(history, index, location, scale, zeros + fitted.df))
         return forecasts_of(self.name, spreads)
 
-    def state(self) -> State:
+    def state(self) -> ModelState:
         """The parameters by ticker."""
-        return State(
+        return ModelState(
             {"parameters": np.array([astuple(fitted) for fitted in self.fitted.values()])},
             {"tickers": list(self.fitted), "fallbacks": list(self.fallbacks)},
         )
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: ModelState) -> None:
         """Takes the parameters of a state."""
         rows = state.arrays["parameters"].tolist()
         self.fitted = {
@@ -200,7 +208,7 @@ def _fit(task: Task) -> tuple[Fitted, bool]:
         alpha=float(parameters["alpha[1]"]),
         gamma=float(parameters.get("gamma[1]", 0.0)),
         beta=float(parameters["beta[1]"]),
-        df=max(float(parameters["nu"]), student.DF_BOUNDS[0]),
+        df=max(float(parameters["nu"]), student_t.DF_BOUNDS[0]),
         variance=max(float(result.conditional_volatility[-1]) ** 2, (PERCENT * FLOOR) ** 2),
         last=float(task.last.astype(int)),
     )
@@ -209,7 +217,7 @@ def _fit(task: Task) -> tuple[Fitted, bool]:
 
 def _riskmetrics(task: Task) -> Fitted:
     width = task.volatility
-    scale, df = student.fit((task.returns / width)[WARMUP:])
+    scale, df = student_t.fit((task.returns / width)[WARMUP:])
     inflation = scale**2 * df / (df - 2)
     return Fitted(
         mu=0.0,

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecaster import student
 from forecaster.config import RecurrentConfig
-from forecaster.features import FLOOR
-from forecaster.models import (
+from forecaster.dataset.features import FLOOR
+from forecaster.dataset.panel import History, Panel, Spread, forecasts_of
+from forecaster.distributions import student_t
+from forecaster.models.garch import warn_of_fallback
+from forecaster.models.protocol import (
     MIN_SESSIONS,
     NO_CHECKPOINT,
     Checkpoint,
+    ModelState,
     Progress,
-    State,
     silent,
     too_short,
 )
-from forecaster.models.garch import warn_of_fallback
-from forecaster.panel import History, Panel, Spread, forecasts_of
 
 HORIZONS = (1, 5, 22)
 """Sessions: a day, a week, a month."""
@@ -91,14 +91,14 @@ class Har:
                 spreads.append(Spread(history, index, zeros, scale * width, zeros + df))
         return forecasts_of(self.name, spreads)
 
-    def state(self) -> State:
+    def state(self) -> ModelState:
         """Coefficients, scale and df by ticker."""
-        return State(
+        return ModelState(
             {"har": np.array(list(self._fitted.values()))},
             {"tickers": list(self._fitted), "fallbacks": list(self.fallbacks)},
         )
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: ModelState) -> None:
         """Takes the numbers of a state."""
         rows, tickers = state.arrays["har"], state.settings["tickers"]
         if rows.shape != (len(tickers), len(HORIZONS) + 3) or not np.isfinite(rows).all():
@@ -122,7 +122,7 @@ def _fit(history: History, known: int) -> tuple[np.ndarray, bool]:
     if not solved:
         coefficients = np.array(STAND_IN)
     returns = history.log_returns[HORIZONS[-1] + 1 : known]
-    scale, df = student.fit(returns / _width(before, coefficients))
+    scale, df = student_t.fit(returns / _width(before, coefficients))
     return np.array([*coefficients, scale, df]), solved
 
 

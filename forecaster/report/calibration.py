@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import calibration, forecasts, metrics
+from forecaster.distributions import forecasts
+from forecaster.evaluation import calibration, metrics
 from forecaster.report import charts
 from forecaster.report.markup import chance, folded, table, texts
 
@@ -25,7 +26,7 @@ def of_calibration(
     Parameters
     ----------
     shared : the forecasts frame, of rows that all models have and whose return is known.
-    tables : of :class:`forecaster.backtest.Backtest`.
+    tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : colour and line style of each model, the first model first.
     """
     values = calibration.pit(shared)

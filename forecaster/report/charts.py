@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import style
+from forecaster.plots import style
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Renderer

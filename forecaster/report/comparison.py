@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import metrics, strategy, style
+from forecaster.evaluation import metrics, strategy
+from forecaster.plots import style
 from forecaster.report import charts
 from forecaster.report.markup import folded, table, texts
 
@@ -22,8 +23,8 @@ def of_skill(
 
     Parameters
     ----------
-    losses : of :func:`forecaster.metrics.losses`, of the rows that all models have.
-    tables : of :class:`forecaster.backtest.Backtest`.
+    losses : of :func:`forecaster.evaluation.metrics.losses`, of the rows that all models have.
+    tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : colour and line style of each model, the first model first.
     """
     model = next(iter(looks))
@@ -172,12 +173,12 @@ def _tickers(
 
 
 def of_strategy(mine: pd.DataFrame, performance: pd.DataFrame) -> Iterator[charts.Chart]:
-    """Yield equity and drawdown of the rules of :mod:`forecaster.strategy`, after costs.
+    """Yield equity and drawdown of the rules of :mod:`forecaster.evaluation.strategy`, after costs.
 
     Parameters
     ----------
     mine : the forecasts frame of one model, of rows whose return is known.
-    performance : :func:`forecaster.strategy.performance`, for the cost.
+    performance : :func:`forecaster.evaluation.strategy.performance`, for the cost.
     """
     cost = float(performance["cost_bp"].iloc[0])
     days = strategy.daily(mine, cost_bp=cost).pivot(

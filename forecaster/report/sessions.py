@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from forecaster import forecasts, metrics, style
-from forecaster.plots import MONTH
+from forecaster.distributions import forecasts
+from forecaster.evaluation import metrics
+from forecaster.plots import style
+from forecaster.plots.evaluation import MONTH
 from forecaster.report import charts, packing
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster import metrics, significance
+from forecaster.evaluation import metrics, significance
+from forecaster.evaluation.significance import LEVEL
 from forecaster.report.markup import chance, definitions, folded, table, texts
-from forecaster.significance import LEVEL
 
 _SCORES = {
     "sessions": ("Sessions", ",d"),
@@ -107,7 +107,7 @@ _STATISTICS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
 }
-"""Tables of :mod:`forecaster.evaluation` that the page shows: captions, columns and their formats."""
+"""Statistics that the page shows: captions, columns and their formats."""
 
 
 def pooled(scores: pd.DataFrame) -> str:

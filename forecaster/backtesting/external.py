@@ -1,0 +1,519 @@
+"""Scores anybody's forecasts: read from a file, joined to stored prices, beside our baselines.
+
+Two layouts are read as they are. In the forecasts frame (:mod:`forecaster.distributions.forecasts`) a row has
+ticker, date, cutoff and, if there are several, model; then any of the quantile columns ``q0.05`` and
+so on, at any level, or ``location``, ``scale`` and ``df``, or ``mean`` and ``volatility``, or a
+``point``. In Nixtla's a row has ``unique_id``, ``ds`` and ``cutoff``, and a model the columns
+``NAME`` or ``NAME-median``, ``NAME-lo-80``, ``NAME-hi-80`` and so on.
+
+What came is taken from the stored prices, never from the file. What the file leaves out is filled
+in the same way for all that are compared:
+
+- of some quantiles, the others are those of a stretched Student-t through them (:func:`complete`),
+  and the baselines are cut to the same levels and completed alike;
+- a mean and a volatility get the shape of naive's Student-t on that day;
+- a point gets all of naive's spread, so that what is compared is the point.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from forecaster.backtesting import backtest, walk_forward
+from forecaster.backtesting.backtest import Backtest
+from forecaster.config import RecurrentConfig
+from forecaster.data.sources.files import read_table
+from forecaster.distributions import forecasts, student_t
+from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
+from forecaster.evaluation import metrics
+from forecaster.evaluation.evaluate import COST_BP
+from forecaster.evaluation.experiment_log import Experiment
+from forecaster.models.protocol import Progress, silent
+from forecaster.runs.run import versions
+
+log = logging.getLogger(__name__)
+
+VALUES = ("returns", "prices")
+"""What the numbers of a file are: log returns as fractions, or prices."""
+
+SHAPE_DF = 5.0
+"""Of the Student-t whose quantiles those that are left out follow; daily returns have about this."""
+
+NEAR = 0.5
+"""A forecast price is within this of the last close, in logs, and a log return smaller."""
+
+FAR = 20.0
+"""A spread of so many times that of what came is no forecast but another unit."""
+
+ROUNDING = 1e-12
+"""A completed log return smaller than this is zero, and has no sign."""
+
+KEYS = ["ticker", "model", "cutoff", "date"]
+
+_QUANTILE = re.compile(r"q(0?\.\d+)")
+_BAND = re.compile(r"(?P<model>.+)-(?P<side>lo|hi)-(?P<percent>\d+(?:\.\d+)?)")
+_POINTS = ("point", "median")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Forecasts as a file gave them."""
+
+    rows: pd.DataFrame
+    """ticker, model, cutoff (NaT where the file has none), date, and what there is of ``q0.05`` and
+    so on, mean, volatility, location, scale, df, each a number."""
+    levels: tuple[float, ...]
+    """Of the quantile columns, ascending."""
+    file: str
+    sha256: str
+    """Of the file's bytes."""
+    layout: str
+    """``frame`` or ``nixtla``"""
+
+    @property
+    def models(self) -> list[str]:
+        """Their names in the file's order."""
+        return [str(name) for name in self.rows["model"].unique()]
+
+
+def read(path: Path) -> Submission:
+    """The forecasts of a CSV or Parquet file.
+
+    Raises
+    ------
+    SourceError
+        The file is missing or no table.
+    ForecastError
+        It is not in one of the two layouts, or a row is not a forecast; the message names it.
+    """
+    table = read_table(path)
+    table.columns = [str(name).strip() for name in table.columns]
+    if {"unique_id", "ds"} <= set(table):
+        layout, rows = "nixtla", _of_nixtla(table, path)
+    elif {"ticker", "date"} <= set(table):
+        layout, rows = "frame", _of_frame(table, path)
+    else:
+        raise ForecastError(
+            f"{path} has the columns {', '.join(map(str, table.columns[:8]))}; expected ticker, date "
+            "and cutoff (a forecasts frame), or unique_id, ds and cutoff (Nixtla's); rename them"
+        )
+    levels = tuple(sorted(float(name[1:]) for name in map(str, rows) if _QUANTILE.fullmatch(name)))
+    _require_something(rows, levels, path)
+    rows = _dated(rows, path)
+    _require_sound(rows, levels, path)
+    return Submission(rows, levels, path.name, sha256(path.read_bytes()).hexdigest(), layout)
+
+
+def score(
+    submission: Submission,
+    frame: pd.DataFrame,
+    *,
+    models: Sequence[str] = metrics.BASELINES,
+    values: str | None = None,
+    cost_bp: float = COST_BP,
+    tried: Sequence[Experiment] = (),
+    config: RecurrentConfig | None = None,
+    progress: Progress = silent,
+) -> Backtest:
+    """Scores the forecasts of a file beside ours, on the same tickers and days.
+
+    Parameters
+    ----------
+    submission : from :func:`read`.
+    frame : the stored prices of its tickers; tickers that are missing here are left out.
+    models : registered names that are backtested over the same dates, refitted yearly.
+    values : ``returns`` or ``prices``; by default log returns in a forecasts frame, and in
+        Nixtla's layout what the numbers look like.
+    cost_bp : of buying or selling, in basis points a side.
+    tried : the trials on these tickers and days before.
+    config : settings of recurrent models among ``models``.
+
+    Raises
+    ------
+    UnknownTickerError
+        No ticker of the file is stored.
+    ForecastError
+        The numbers are not what they should be, or nothing can be scored; the message says why.
+    """
+    if "naive" not in models:
+        raise UsageError("naive must be among --models: it fills in what a file leaves out")
+    rows = _placed(submission.rows, frame)
+    rows = _as_returns(rows, submission, values)
+    tickers = sorted(rows["ticker"].unique())
+    walked = walk_forward.forward(
+        frame, models, tickers=tickers, start=rows["date"].min().date(),
+        end=rows["date"].max().date(), config=config, progress=progress,
+    )  # fmt: skip
+    clash = rows["model"].isin(list(models))
+    rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
+    ours = walked.forecasts[walked.forecasts["log_return"].notna()]
+    given = len(rows)
+    rows = rows.merge(
+        ours[ours["model"] == "naive"][[*_JOIN, "scale", "df", "log_return"]],
+        on=_JOIN, suffixes=("", "_naive"),
+    )  # fmt: skip
+    if 0 < len(rows) < given:
+        log.warning(
+            "%d rows are of days that the baselines could not forecast, and left out",
+            given - len(rows),
+        )
+    if rows.empty:
+        raise HistoryError(
+            f"no forecast of {submission.file} is of a day that the baselines could forecast: they "
+            "need a year of prices before it; fetch earlier ones"
+        )
+    found = forecasts.concat([_completed(rows, submission), _cut(ours, submission)])
+    names = list(dict.fromkeys(rows["model"]))
+    shared = metrics.common(found)
+    config_used = {
+        "file": submission.file,
+        "file_sha256": submission.sha256,
+        "file_models": names,
+        "tickers": tickers,
+        "scored_tickers": sorted(shared["ticker"].unique()),
+        "models": [*names, *models],
+        "start": str(found["date"].min().date()),
+        "end": str(found["date"].max().date()),
+        "refit": "yearly",
+        "calibrated": False,
+        "folds": [{k: str(v) for k, v in asdict(fold).items()} for fold in walked.folds],
+        "run": None,
+        "settings": asdict(config or RecurrentConfig()),
+        "run_settings": None,
+        **walked.prices,
+        "versions": versions(),
+    }
+    return backtest.judged(walked, found, config_used, tried=tried, cost_bp=cost_bp)
+
+
+def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles at :data:`forecaster.distributions.forecasts.LEVELS` from those at some levels.
+
+    Parameters
+    ----------
+    quantiles : (rows, levels), not decreasing along a row.
+    levels : ascending, at least two, between 0 and 1.
+
+    Returns
+    -------
+    (rows, 23). The quantile function is taken as linear in that of a Student-t of ``SHAPE_DF``
+    degrees of freedom between two neighbours, and on beyond the outermost two. A level that is
+    there is kept as it is.
+    """
+    known = student_t.quantile(0.0, 1.0, SHAPE_DF, list(levels))
+    wanted = student_t.quantile(0.0, 1.0, SHAPE_DF, forecasts.LEVELS)
+    right = np.searchsorted(known, wanted).clip(1, len(known) - 1)
+    share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
+    below, above = quantiles[:, right - 1], quantiles[:, right]
+    found = below + share * (above - below)
+    found[np.abs(found) < ROUNDING] = 0.0
+    for place, level in enumerate(forecasts.LEVELS):
+        if level in levels:
+            found[:, place] = quantiles[:, list(levels).index(level)]
+    return found
+
+
+_JOIN = ["ticker", "cutoff", "date"]
+
+
+def _of_frame(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    rows = table.rename(columns={name: "q0.5" for name in _POINTS if name in table})
+    if rows.columns.duplicated().any():
+        twice = rows.columns[rows.columns.duplicated()][0]
+        raise ForecastError(f"{path} has {twice} twice (a median is q0.5); drop one")
+    rows.columns = [
+        f"q{float(name[1:]):g}" if _QUANTILE.fullmatch(name) else name
+        for name in map(str, rows.columns)
+    ]
+    quantiles = [name for name in map(str, rows.columns) if _QUANTILE.fullmatch(name)]
+    if "model" not in rows:
+        rows["model"] = path.stem
+    if "cutoff" not in rows:
+        rows["cutoff"] = None
+    others = [name for name in ("mean", "volatility", *forecasts.STUDENT) if name in rows]
+    numbers = [*others, *sorted(quantiles, key=lambda name: float(name[1:]))]
+    return rows[KEYS].join(_numbered(rows[numbers], path))
+
+
+def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    taken: dict[str, dict[str, str]] = {}  # model: level: column
+    for column in map(str, table.columns):
+        band = _BAND.fullmatch(column)
+        if band:
+            half = (1 - float(band["percent"]) / 100) / 2
+            level = half if band["side"] == "lo" else 1 - half
+            taken.setdefault(band["model"], {})[f"q{round(level, 6):g}"] = column
+        elif column.endswith("-median"):
+            taken.setdefault(column.removesuffix("-median"), {})["q0.5"] = column
+    for column in map(str, table.columns):
+        if column in ("unique_id", "ds", "cutoff", "y", "index", "") or column.endswith("-median"):
+            continue
+        if not _BAND.fullmatch(column):
+            taken.setdefault(column, {}).setdefault("q0.5", column)
+    if not taken:
+        raise ForecastError(f"{path} has no column of a model beside unique_id, ds and cutoff")
+    shared = set.intersection(*(set(columns) for columns in taken.values()))
+    if any(set(columns) != shared for columns in taken.values()):
+        log.warning(
+            "the models of %s have different levels; they are compared on those that all have", path
+        )
+    used = [columns[level] for columns in taken.values() for level in sorted(shared)]
+    numbers = _numbered(table[used], path)
+    parts = [
+        pd.DataFrame(
+            {
+                "ticker": table["unique_id"],
+                "model": model,
+                "cutoff": table.get("cutoff"),
+                "date": table["ds"],
+                **{level: numbers[columns[level]] for level in sorted(shared)},
+            }
+        )
+        for model, columns in taken.items()
+    ]
+    return pd.concat(parts)  # whose index still counts the rows of the file
+
+
+def _require_something(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:
+    if any(not 0 < level < 1 for level in levels):
+        raise ForecastError(f"{path}: quantile levels must lie between 0 and 1, exclusive")
+    sides = len(levels) > 1 and levels[0] < 0.5 < levels[-1]
+    if not (sides or levels == (0.5,) or "mean" in rows or set(forecasts.STUDENT) <= set(rows)):
+        raise ForecastError(
+            f"{path} has no forecast that can be scored: expected quantiles on both sides of the "
+            "median (q0.1, q0.9), or mean and volatility, or location, scale and df, or a point; "
+            f"came {', '.join(rows.columns[len(KEYS) :]) or 'none of them'}"
+        )
+
+
+def _dated(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    rows = rows.copy()
+    for name in ("cutoff", "date"):
+        parsed = pd.to_datetime(rows[name], errors="coerce", utc=True, format="mixed")
+        bad = parsed.isna() & (rows[name].notna() | (name == "date"))
+        if bad.any():
+            raise ForecastError(
+                f"{path}: expected dates in {name}, came {rows.loc[bad, name].iloc[0]!r} in row "
+                f"{_row(bad)}; write them as YYYY-MM-DD"
+            )
+        rows[name] = parsed.dt.tz_localize(None).dt.normalize().astype("datetime64[us]")
+    for name in ("ticker", "model"):
+        if rows[name].isna().any():
+            raise ForecastError(f"{path}: no {name} in row {_row(rows[name].isna())}; fill it in")
+        rows[name] = rows[name].astype(str)
+    if rows["cutoff"].isna().all():
+        log.warning(
+            "%s has no cutoff: each is taken as the session before the date, and nothing shows that "
+            "the forecast was made by then", path,
+        )  # fmt: skip
+    return rows
+
+
+def _numbered(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
+    found = {}
+    for name, came in columns.items():
+        numbers = pd.to_numeric(came, errors="coerce").astype(float)
+        wrong = ~numbers.between(-np.inf, np.inf, inclusive="neither")
+        if wrong.any():
+            value = came[wrong].iloc[0]
+            raise ForecastError(
+                f"{path}: expected a number in {name}, came "
+                f"{'nothing' if pd.isna(value) else repr(str(value))} in row {_row(wrong)} "
+                f"({int(wrong.sum()):,} such rows); fill it in or drop the row"
+            )
+        found[name] = numbers
+    return pd.DataFrame(found, columns.index)
+
+
+def _require_sound(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:
+    def refuse(bad: pd.Series, words: str, advice: str) -> None:
+        if bad.any():
+            row = rows[bad].iloc[0]
+            raise ForecastError(
+                f"{path}: {int(bad.sum()):,} of {len(rows):,} rows {words}, the first row "
+                f"{_row(bad)}, {row['ticker']} by {row['model']} for {row['date']:%Y-%m-%d}; {advice}"
+            )
+
+    refuse(
+        rows["cutoff"] >= rows["date"],
+        "have a cutoff that is not before their date, so they may know what they forecast",
+        "give the last day that the forecast used as the cutoff",
+    )
+    refuse(
+        rows.duplicated(KEYS),
+        "say a second time what another row does",
+        "keep one row for each ticker, model, cutoff and date",
+    )
+    quantiles = rows[[f"q{level:g}" for level in levels]].to_numpy()
+    refuse(
+        pd.Series((np.diff(quantiles, axis=1) < 0).any(axis=1), rows.index),
+        "have quantiles that cross",
+        "sort each row's quantiles by their level, or mend the model",
+    )
+    for name, least in (("volatility", 0), ("scale", 0), ("df", 2)):
+        if name in rows:
+            refuse(rows[name] <= least, f"have a {name} of {least} or less", "mend or drop them")
+
+
+def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are of the session after the last one known at the cutoff, with its close."""
+    known = set(frame["ticker"].unique())
+    missing = sorted(set(rows["ticker"]) - known)
+    if len(missing) == rows["ticker"].nunique():
+        raise UnknownTickerError(
+            f"none of the file's tickers is stored: {_some(missing)}; `forecast fetch` them first, "
+            "and call them in the file as they are called there"
+        )
+    if missing:
+        log.warning("%d tickers are not stored, and left out: %s", len(missing), _some(missing))
+    parts, strangers, later = [], 0, 0
+    sessions = {str(ticker): group for ticker, group in frame.groupby("ticker")}
+    for ticker, own in rows[rows["ticker"].isin(known)].groupby("ticker"):
+        dates, close = (sessions[str(ticker)][name].to_numpy() for name in ("date", "close"))
+        at = np.searchsorted(dates, own["date"].to_numpy())
+        is_session = (at < len(dates)) & (dates[at.clip(max=len(dates) - 1)] == own["date"])
+        # A cutoff on a weekend knows what Friday's did.
+        before = np.searchsorted(dates, own["cutoff"].to_numpy(), side="right") - 1
+        before = np.where(own["cutoff"].isna(), at - 1, before)
+        is_next = is_session & (before == at - 1) & (before >= 0)
+        strangers += int((~is_session).sum())
+        later += int((is_session & ~is_next).sum())
+        kept = own[is_next].assign(cutoff=dates[before[is_next]], last_close=close[before[is_next]])
+        came = sessions[str(ticker)]["adj_close"].to_numpy()
+        kept["came"] = np.log(came[at[is_next]] / came[at[is_next] - 1])
+        parts.append(kept)
+    if strangers:
+        log.warning("%d rows are of days without a stored session, and left out", strangers)
+    if later:
+        log.warning(
+            "%d rows are not of the session after their cutoff, and left out: only next-session "
+            "forecasts are scored", later,
+        )  # fmt: skip
+    placed = pd.concat(parts, ignore_index=True)
+    if placed.empty:
+        raise ForecastError(
+            "no row is a forecast of the session after its cutoff on a stored day; fetch the prices "
+            "of these days, or make one-step forecasts"
+        )
+    return placed
+
+
+def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) -> pd.DataFrame:
+    """The rows with log returns, if they were prices; refused if they are neither."""
+    columns = [f"q{level:g}" for level in submission.levels] or ["mean"]
+    if set(forecasts.STUDENT) <= set(rows):
+        columns = ["location"]
+    middle = rows[columns].mean(axis=1).to_numpy()
+    close = rows["last_close"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        price_like = np.mean(np.abs(np.log(middle / close)) < NEAR) > 0.9
+    return_like = np.mean(np.abs(middle) < NEAR) > 0.9
+    if values is None and submission.layout == "nixtla":
+        if price_like == return_like:
+            raise ForecastError(
+                f"cannot tell whether {submission.file} holds prices or log returns: its numbers are "
+                f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}; say so "
+                "with --values prices or --values returns"
+            )
+        values = "prices" if price_like else "returns"
+        log.info("the numbers of %s are taken as %s", submission.file, values)
+    values = values or "returns"
+    told = f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}"
+    if values == "returns" and not return_like:
+        hint = (
+            "these look like prices: say --values prices"
+            if price_like
+            else "if they are percent, divide by 100"
+        )
+        raise ForecastError(
+            f"expected log returns as fractions in {submission.file}, came {told}; {hint}"
+        )
+    if values == "prices":
+        if not price_like:
+            hint = "they look like returns: say --values returns" if return_like else "check them"
+            raise ForecastError(f"expected prices in {submission.file}, came {told}; {hint}")
+        if "volatility" in rows or "scale" in rows:
+            raise ForecastError(
+                f"{submission.file} holds prices with a volatility or a scale, whose unit is not "
+                "known; give log returns, or quantiles of the price"
+            )
+        names = [name for name in (*columns, "mean") if name in rows]
+        if (rows[names] <= 0).any(axis=None):
+            raise ForecastError(f"{submission.file} forecasts prices of zero or less; mend them")
+        rows[names] = np.log(rows[names].to_numpy() / close[:, None])
+    _require_a_fraction(rows, columns, submission.file)
+    return rows
+
+
+def _require_a_fraction(rows: pd.DataFrame, columns: list[str], file: str) -> None:
+    """Refuses percent: forecasts many times as wide, or as far out, as what came."""
+    came = rows["came"].abs().median()
+    middle = rows[columns].mean(axis=1).abs().median()
+    spread = (rows[columns].max(axis=1) - rows[columns].min(axis=1)).median()
+    reach = max(
+        middle, spread, *(rows[it].median() for it in ("volatility", "scale") if it in rows)
+    )
+    if came > 0 and reach > FAR * came:
+        raise ForecastError(
+            f"the forecasts of {file} reach {reach / came:,.0f} times as far as the returns that came "
+            f"(median {came:.4g}); if they are percent, divide by 100, and if they are prices, say so "
+            "with --values prices"
+        )
+
+
+def _completed(rows: pd.DataFrame, submission: Submission) -> pd.DataFrame:
+    """The forecasts frame of a submission's log returns."""
+    keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close")}
+    keys["log_return"] = rows["log_return"].to_numpy()
+    if set(forecasts.STUDENT) <= set(submission.rows):
+        shape = {name: rows[name].to_numpy() for name in forecasts.STUDENT}
+        return forecasts.from_student(**keys, **shape)
+    if len(submission.levels) > 1:
+        quantiles = rows[[f"q{level:g}" for level in submission.levels]].to_numpy()
+        found = forecasts.from_quantiles(**keys, quantiles=complete(quantiles, submission.levels))
+        given = {name: rows[name].to_numpy() for name in ("mean", "volatility") if name in rows}
+        return found.assign(**given)
+    suffix = "_naive" if "df_naive" in rows else ""
+    df, scale = rows[f"df{suffix}"].to_numpy(), rows[f"scale{suffix}"].to_numpy()
+    location = rows["q0.5" if "q0.5" in rows else "mean"].to_numpy()
+    if "volatility" in rows:
+        scale = rows["volatility"].to_numpy() * np.sqrt((df - 2) / df)
+    return forecasts.from_student(**keys, location=location, scale=scale, df=df)
+
+
+def _cut(ours: pd.DataFrame, submission: Submission) -> pd.DataFrame:
+    """Our forecasts as the submission's levels would have told them."""
+    partial = len(submission.levels) > 1 and not set(forecasts.STUDENT) <= set(submission.rows)
+    if not partial or set(forecasts.LEVELS) <= set(submission.levels):
+        return ours
+    whole = ours[forecasts.QUANTILES].to_numpy()
+    # At a level that the frame lacks, the neighbours say it within a hair.
+    told = np.column_stack([_at(whole, level) for level in submission.levels])
+    return ours.assign(
+        **dict(zip(forecasts.QUANTILES, complete(told, submission.levels).T, strict=True)),
+        **dict.fromkeys(forecasts.STUDENT, np.nan),
+    )
+
+
+def _at(quantiles: np.ndarray, level: float) -> np.ndarray:
+    """The quantile at any level, of the 23: (rows,)."""
+    known = student_t.quantile(0.0, 1.0, SHAPE_DF, forecasts.LEVELS)
+    wanted = student_t.quantile(0.0, 1.0, SHAPE_DF, [level])[0]
+    right = int(np.searchsorted(known, wanted).clip(1, len(known) - 1))
+    share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
+    return quantiles[:, right - 1] + share * (quantiles[:, right] - quantiles[:, right - 1])
+
+
+def _row(bad: pd.Series) -> int:
+    """The number of the first row that is bad, from 1 below the names of columns."""
+    return int(bad.index[bad.to_numpy(bool)][0])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -1,0 +1,113 @@
+"""Where prices come from: ``yahoo``, the ``sample`` that comes with the program, or a file."""
+
+import logging
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+
+from forecaster.data import cleaning, prices
+from forecaster.errors import ForecastError, PricesError, SourceError
+
+log = logging.getLogger(__name__)
+
+# One bad ticker must not hide the good ones: each has its prices or its own error.
+Outcome = tuple[str, pd.DataFrame | ForecastError]
+
+
+def load(
+    source: str,
+    tickers: Sequence[str] | None = None,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    findings: list[pd.DataFrame] | None = None,
+) -> list[Outcome]:
+    """Loads the prices of some tickers, or of all that the source has.
+
+    Parameters
+    ----------
+    source
+        ``yahoo``, ``sample``, or the path of a CSV or Parquet file.
+    tickers
+        What to load; Yahoo has too many to load them all.
+    start, end
+        The first and the last date wanted.
+    findings
+        What :func:`forecaster.data.cleaning.clean` found is appended, a table for each ticker; without
+        a list it is logged as a warning.
+
+    Returns
+    -------
+    list of (ticker, outcome)
+        The outcome is a checked prices frame, with ``dividends`` and ``splits`` where the source has
+        them, or the error that stopped this ticker.
+
+    Raises
+    ------
+    SourceError
+        The source as a whole could not be read.
+    UsageError
+        No tickers for a source that needs them.
+    """
+    return [
+        (ticker, _checked(ticker, outcome, findings))
+        for ticker, outcome in _load(source, tickers, start, end)
+    ]
+
+
+def _load(
+    source: str,
+    tickers: Sequence[str] | None,
+    start: date | None,
+    end: date | None,
+) -> list[Outcome]:
+    if source == "yahoo":
+        from forecaster.data.sources import yahoo
+
+        return yahoo.load(tickers or (), start, end)
+    if source == "sample":
+        from forecaster.data.sources import sample
+
+        return sample.load(tickers, start, end)
+    from forecaster.data.sources import files
+
+    return files.load(source, tickers, start, end)
+
+
+def _checked(
+    ticker: str, outcome: pd.DataFrame | ForecastError, findings: list[pd.DataFrame] | None
+) -> pd.DataFrame | ForecastError:
+    if isinstance(outcome, ForecastError):
+        return outcome
+    try:
+        frame, found = usable(ticker, outcome)
+        frame = prices.check(frame, actions=True)
+    except ForecastError as error:
+        return error
+    if len(found) and findings is not None:
+        findings.append(found)
+    elif len(found):
+        log.warning("%s: %s", ticker, cleaning.words(found))
+    return frame
+
+
+def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What can be used of what a source gave of one ticker, not yet checked, and what was found.
+
+    Raises
+    ------
+    PricesError, SourceError
+        Nothing of it can be used.
+    """
+    if outcome.empty:
+        raise SourceError(
+            f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
+        )
+    frame, found = cleaning.clean(outcome)
+    if frame.empty:
+        raise PricesError(
+            f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
+            "mend the source, or take another"
+        )
+    return frame, found

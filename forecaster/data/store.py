@@ -1,0 +1,364 @@
+"""Prices on disk: one Parquet file a ticker, each replaced whole or not at all."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forecaster import atomic
+from forecaster.data import filenames, prices, splicing
+from forecaster.data.filenames import filename, ticker_of
+from forecaster.errors import HistoryChangedError, StoreError, did_you_mean
+
+# Arrow's own allocator keeps 30 MB for a next time that a short command never has.
+pa.set_memory_pool(pa.system_memory_pool())
+
+AHEAD = 64
+"""Tickers that are read at once."""
+
+_METADATA = b"forecaster"
+_FORMAT = 2
+_SCHEMA = pa.schema(
+    [("ticker", pa.string()), ("date", pa.timestamp("us"))]
+    + [(column, pa.float64()) for column in prices.COLUMNS[2:-1]]
+    + [("volume", pa.int64())]
+    + [(column, pa.float64()) for column in prices.ACTIONS]
+)
+# In memory volumes are null where unknown, which numpy has for floats alone.
+_READ = _SCHEMA.set(_SCHEMA.get_field_index("volume"), pa.field("volume", pa.float64()))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a write left in the store for one ticker."""
+
+    ticker: str
+    rows: int
+    new_rows: int
+    """Those whose date was not stored before; all of them after a refresh."""
+    first: pd.Timestamp
+    last: pd.Timestamp
+    replaced: bool
+    """Whether another history was stored, and gave way to this one."""
+
+
+@dataclass(frozen=True)
+class TickerState:
+    """What is stored of one ticker, told without reading its prices."""
+
+    ticker: str
+    first: pd.Timestamp
+    last: pd.Timestamp
+    rows: int
+    source: str
+    fetched_at: pd.Timestamp
+    """In UTC."""
+    notes: Mapping[str, str]
+    """What the source said of the instrument, such as its currency and time zone."""
+
+
+class Store:
+    """The prices kept in a home folder; a folder that does not exist is an empty store."""
+
+    def __init__(self, home: Path):
+        self.folder = Path(home) / "prices"
+
+    def tickers(self) -> list[str]:
+        """What is stored, sorted."""
+        return filenames.tickers(self.folder)
+
+    def write(
+        self,
+        frame: pd.DataFrame,
+        *,
+        source: str,
+        refresh: bool = False,
+        whole: bool = False,
+        notes: Mapping[str, str] | None = None,
+    ) -> list[Saved]:
+        """Adds prices to what is stored of their tickers.
+
+        New rows join the stored ones where the two agree on the dates they share: new values take
+        the place of old ones, and what is missing in one is taken from the other. Where they do not
+        agree, the new ones take the place of all only if they are the whole history. See
+        :mod:`forecaster.data.splicing`.
+
+        Parameters
+        ----------
+        frame
+            A prices frame of any number of tickers, with ``dividends`` and ``splits`` where the
+            source has them. Volumes are kept as whole numbers.
+        source
+            Where it comes from, to be kept with it.
+        refresh
+            Replace what is stored, whatever it is.
+        whole
+            These are the whole histories, as prices that cover all the stored dates always are.
+        notes
+            What the source says of the instruments, to be kept with it.
+
+        Raises
+        ------
+        PricesError
+            The frame breaks a rule of the prices frame.
+        HistoryChangedError
+            The new prices contradict the stored ones or leave a gap after or before them. The
+            ticker is then stored as before; fetch its whole history.
+        StoreError
+            The whole history is suspiciously shorter than the stored one, or the folder cannot be
+            written. The ticker is then stored as before.
+        """
+        groups = prices.check(frame, actions=True).groupby("ticker", sort=False)
+        return [
+            self._write(str(ticker), new, source, refresh, whole, dict(notes or {}))
+            for ticker, new in groups
+        ]
+
+    def read(
+        self,
+        tickers: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] = prices.COLUMNS,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> pd.DataFrame:
+        """The prices frame of some tickers, or of all that are stored.
+
+        Parameters
+        ----------
+        columns
+            Which of the columns of the prices frame and ``dividends`` and ``splits``.
+        start, end
+            The first and the last date. Not for models: what they say of a session depends on all
+            that came before it.
+
+        Raises
+        ------
+        StoreError
+            A ticker is not stored, or its file is damaged.
+        """
+        self.require(tickers or ())
+        wanted = sorted(set(self.tickers() if tickers is None else tickers))
+        with ThreadPoolExecutor() as pool:
+
+            def joined(some: list[str]) -> pa.Table:
+                tables = pool.map(lambda it: self._table(it, columns, start, end), some)
+                return pa.concat_tables(list(tables)).combine_chunks()
+
+            # In large pieces, which go back to the system as soon as they are converted; no name
+            # may hold them until then.
+            return pa.concat_tables(
+                [joined(wanted[i : i + AHEAD]) for i in range(0, len(wanted), AHEAD)]
+            ).to_pandas(split_blocks=True, self_destruct=True)
+
+    def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
+
+        Raises what :meth:`read` does.
+        """
+        self.require(tickers)
+        wanted = sorted(set(tickers))
+        with ThreadPoolExecutor() as pool:
+            for begin in range(0, len(wanted), AHEAD):
+                some = wanted[begin : begin + AHEAD]
+                tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
+                ends = np.cumsum([len(table) for table in tables])
+                frame = pa.concat_tables(tables).to_pandas(split_blocks=True)
+                yield from (
+                    frame.iloc[end - len(table) : end]
+                    for end, table in zip(ends, tables, strict=True)
+                )
+
+    def state(self, ticker: str) -> TickerState | None:
+        """What is stored of a ticker; None if nothing is.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged.
+        """
+        path = self._path(ticker)
+        if not path.exists():
+            return None
+        with _explained(path):
+            footer = pq.read_metadata(path)
+            note = _note(footer.metadata, ticker)
+            column = prices.COLUMNS.index("date")
+            return TickerState(
+                ticker,
+                first=pd.Timestamp(footer.row_group(0).column(column).statistics.min),
+                last=pd.Timestamp(
+                    footer.row_group(footer.num_row_groups - 1).column(column).statistics.max
+                ),
+                rows=footer.num_rows,
+                source=note["source"],
+                fetched_at=pd.Timestamp(note["fetched_at"]),
+                notes=note.get("notes", {}),
+            )
+
+    def require(self, wanted: Sequence[str]) -> None:
+        """StoreError, with the nearest names, if a ticker is not stored or nothing is."""
+        stored = self.tickers()
+        if not stored:
+            raise StoreError(
+                f"no prices are stored in {self.folder}; get some with: forecast fetch, "
+                "or name another folder with --home"
+            )
+        known = set(stored)
+        missing = [ticker for ticker in wanted if ticker not in known]
+        if not missing:
+            return
+        raise StoreError(
+            f"not stored: {_listed(missing)}; {did_you_mean(missing, stored)}stored are {_listed(stored)}. "
+            f"Get more with: forecast fetch {' '.join(missing[:5])}"
+        )
+
+    def remove(self, tickers: Sequence[str]) -> None:
+        """Removes what is stored of some tickers; StoreError, and nothing removed, if one is not."""
+        self.require(tickers)
+        for ticker in tickers:
+            path = self._path(ticker)
+            with atomic.locked(path):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StoreError(
+                        f"cannot remove {path}: {error.strerror}; make the folder writable"
+                    ) from error
+
+    def _path(self, ticker: str) -> Path:
+        return self.folder / filename(ticker)
+
+    def _write(
+        self,
+        ticker: str,
+        new: pd.DataFrame,
+        source: str,
+        refresh: bool,
+        whole: bool,
+        notes: dict[str, str],
+    ) -> Saved:
+        path = self._path(ticker)
+        new = new.reindex(columns=_SCHEMA.names)
+        with atomic.locked(path):
+            known, merged, replaced = pd.Series(dtype="datetime64[us]"), new, False
+            state = None if refresh else self.state(ticker)
+            if state:
+                old = prices.check(self._table(ticker, _SCHEMA.names).to_pandas(), actions=True)
+                known = old["date"]
+                merged, replaced = _joined(old, new, state.notes, notes, whole)
+                notes = {**state.notes, **notes}
+            self._put(path, ticker, merged, source, notes)
+        return Saved(
+            ticker,
+            rows=len(merged),
+            new_rows=int((~merged["date"].isin(known)).sum()),
+            first=merged["date"].iloc[0],
+            last=merged["date"].iloc[-1],
+            replaced=replaced,
+        )
+
+    def _put(
+        self, path: Path, ticker: str, frame: pd.DataFrame, source: str, notes: dict[str, str]
+    ) -> None:
+        note = {
+            "format": _FORMAT,
+            "ticker": ticker,
+            "source": source,
+            "fetched_at": pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "notes": notes,
+        }
+        counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
+        # One thread: to start a pool of them takes longer than ten columns do.
+        table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
+        table = table.replace_schema_metadata({_METADATA: json.dumps(note)})
+        with atomic.replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+    def _table(
+        self,
+        ticker: str,
+        columns: Sequence[str],
+        start: date | None = None,
+        end: date | None = None,
+    ) -> pa.Table:
+        path = self._path(ticker)
+        with (
+            _explained(path),
+            pq.ParquetFile(path, page_checksum_verification=True) as file,
+        ):
+            note = _note(file.metadata.metadata, ticker)
+            table = file.read(columns=[*columns, "date"], use_threads=False)
+            if note["format"] == 1:  # it had no actions
+                for name in set(columns) - set(table.column_names):
+                    table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+            table = _between(table, start, end).select(list(columns))
+            schema = pa.schema([_READ.field(column) for column in columns])
+            return table.cast(schema, safe=False)
+
+
+def _joined(
+    old: pd.DataFrame,
+    new: pd.DataFrame,
+    old_notes: Mapping[str, str],
+    new_notes: Mapping[str, str],
+    whole: bool,
+) -> tuple[pd.DataFrame, bool]:
+    """Old and new prices of a ticker as one history, and whether the old ones gave way."""
+    if whole:
+        splicing.require_as_long(old, new)
+    try:
+        splicing.require_one_currency(new["ticker"].iloc[0], old_notes, new_notes)
+        return splicing.merge(old, new), False
+    except HistoryChangedError:
+        if not whole and not splicing.covers(new, old):
+            raise
+    splicing.require_as_long(old, new)
+    return new, True
+
+
+def _between(table: pa.Table, start: date | None, end: date | None) -> pa.Table:
+    days = table["date"].to_numpy()
+    first = days.searchsorted(np.datetime64(start)) if start else 0
+    after = days.searchsorted(np.datetime64(end), side="right") if end else len(days)
+    return table.slice(first, max(0, after - first))
+
+
+def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
+    """The store's own note in a file, or ValueError where the file is not the store's."""
+    if not metadata or _METADATA not in metadata:
+        raise ValueError("it was not written by this program")
+    note = json.loads(metadata[_METADATA])
+    if note["format"] not in (1, _FORMAT):
+        raise ValueError(f"its format is {note['format']}, and {_FORMAT} was expected")
+    if note["ticker"] != ticker:
+        raise ValueError(f"it holds {note['ticker']}, and its name is that of {ticker}")
+    return note
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Names the file and the way out where a stored file cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise StoreError(
+            f"cannot read {path}: {reason}; replace it with: "
+            f"forecast fetch {ticker_of(path.name)} --refresh"
+        ) from error
+
+
+def _listed(tickers: Sequence[str]) -> str:
+    most = 8
+    more = f" and {len(tickers) - most} more" if len(tickers) > most else ""
+    return ", ".join(tickers[:most]) + more

@@ -1,0 +1,287 @@
+"""Is the difference between two forecasters more than luck?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import special
+
+from forecaster.errors import ForecastError, HistoryError, UsageError
+from forecaster.evaluation.metrics import BASELINES
+
+LEVEL = 0.05
+ROUNDING = 1e-9
+"""Losses that differ by this share of themselves are the same."""
+
+RESAMPLES = 1000
+MIN_BOOTSTRAP = 20
+"""With fewer sessions a bootstrap says nothing."""
+
+_COLUMNS = ["model", "against", "metric", "difference", "ratio", "statistic", "p_value", "sessions"]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of equal mean loss: mean of a - b, its t statistic and two-sided p-value."""
+
+    __test__ = False  # pytest takes every Test… for one of its own
+
+    difference: float
+    statistic: float
+    p_value: float
+    sessions: int
+    lags: int
+
+
+def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = None) -> Test:
+    """Diebold-Mariano test of equal mean loss of two forecasters, session by session.
+
+    Parameters
+    ----------
+    loss_a, loss_b : (sessions,)
+        Losses of the same sessions, in order of time. A negative statistic favours `a`.
+    lags : int, optional
+        Autocovariances in the long-run variance; floor(4 (T / 100)^(2/9)) by default, and never
+        more than T - 1.
+
+    Raises
+    ------
+    ForecastError
+        The series differ in length, are not 1-D or hold a value that is not finite.
+    HistoryError
+        Fewer than two sessions.
+
+    Notes
+    -----
+    With d = a - b over T sessions and autocovariances g (divided by T)::
+
+        V = g[0] + 2 sum_{k=1..L} (1 - k / (L + 1)) g[k]
+        statistic = sqrt((T - 1) / T) * mean(d) / sqrt(V / T)
+
+    read from Student's t with T - 1 degrees of freedom. Equal losses have statistic 0, p-value 1;
+    losses are equal where they differ by no more than rounding does (`ROUNDING`).
+
+    References
+    ----------
+    Diebold and Mariano (1995), Comparing predictive accuracy, Journal of Business & Economic
+    Statistics 13(3). The Bartlett weights are of Newey and West (1987), Econometrica 55(3); they
+    keep V from turning negative. The correction and the t distribution are of Harvey, Leybourne
+    and Newbold (1997), International Journal of Forecasting 13(2), at horizon 1.
+    """
+    a, b = np.asarray(loss_a, dtype=float), np.asarray(loss_b, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ForecastError(
+            f"expected two loss series of one length, came shapes {a.shape} and {b.shape}; "
+            "pair them by session first"
+        )
+    d = np.where(np.abs(a - b) <= ROUNDING * np.abs(b), 0.0, a - b)
+    n = len(d)
+    if n < 2:
+        raise HistoryError(
+            f"expected at least 2 sessions to test a difference, came {n}; score a longer span"
+        )
+    if not np.isfinite(d).all():
+        raise ForecastError(
+            f"expected finite losses, came {int((~np.isfinite(d)).sum())} that are not; "
+            "drop those sessions from both series"
+        )
+    if lags is None:
+        lags = int(4 * (n / 100) ** (2 / 9))
+    lags = min(lags, n - 1)
+    difference = float(d.mean())
+    error = np.sqrt(_long_run_variance(d, lags) / (n - 1))
+    if error > 0:
+        statistic = difference / error
+    else:
+        statistic = float(np.sign(difference)) * np.inf if difference else 0.0
+    p_value = 2 * special.stdtr(n - 1, -abs(statistic))
+    return Test(difference, float(statistic), float(p_value), n, lags)
+
+
+def by_day(
+    losses: pd.DataFrame, a: str, b: str, metric: str = "crps"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Daily mean losses of two models, over the rows that both have, in order of date.
+
+    `losses` is the frame of `metrics.losses`. The mean over tickers comes first because what
+    happens to them on one day is one piece of evidence, not many. Raises UsageError for a model
+    or metric that is not in the frame.
+    """
+    return _daily_pair(_by_model(losses, metric), a, b)
+
+
+def compare(
+    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+) -> pd.DataFrame:
+    """Test every model of `losses` against the baselines that are there, over all tickers.
+
+    A panel test: what happens to the tickers on one day is one piece of evidence, so losses are
+    averaged over them first, and the daily means are tested with errors that allow for
+    heteroskedasticity and autocorrelation. One row for each pair that shares two sessions or more:
+    model, against, metric (a column of `metrics.losses` where lower is better), difference of the
+    mean daily losses, their ratio (below 1 favours the model; it means something for losses above
+    zero, such as CRPS), and the statistic, p_value and sessions of `diebold_mariano`.
+    """
+    models = list(losses["model"].unique())
+    pairs = [(m, b) for m in models for b in against if b != m and b in models]
+    if not pairs:
+        return pd.DataFrame(columns=_COLUMNS)
+    wide, rows = _by_model(losses, metric), []
+    for model, baseline in pairs:
+        ours, theirs = _daily_pair(wide, model, baseline)
+        if len(ours) < 2:
+            continue
+        test = asdict(diebold_mariano(ours, theirs))
+        ratio = ours.mean() / theirs.mean()
+        rows.append({"model": model, "against": baseline, "metric": metric, "ratio": ratio, **test})
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def per_ticker(
+    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+) -> pd.DataFrame:
+    """Test every model against the baselines, ticker by ticker.
+
+    The columns of `compare`, after ticker, and q_value: the p-value corrected for the tickers
+    tested of one model and baseline, so that of the tickers with a q_value below 5% at most 5% are
+    expected to be false (Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B
+    57(1), by `scipy.stats.false_discovery_control`).
+    """
+    # To go through the tickers takes a copy, and there are many other columns.
+    read = losses.filter(["ticker", "model", "cutoff", "date", metric])
+    tables = [
+        compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
+        for ticker, rows in read.groupby("ticker", sort=False)
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    return corrected(found, ["model", "against"])[["ticker", *_COLUMNS, "q_value"]]
+
+
+def corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Add q_value: Benjamini and Hochberg's p-values within each family; NaN stays NaN."""
+    from scipy.stats import false_discovery_control
+
+    table = table.assign(q_value=np.nan)
+    known = table[table["p_value"].notna()]
+    for _, rows in known.groupby(family, sort=False):
+        table.loc[rows.index, "q_value"] = false_discovery_control(rows["p_value"])
+    return table
+
+
+def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0) -> pd.DataFrame:
+    """Which models may be the best? The model confidence set at `LEVEL`, by daily mean losses.
+
+    Hansen, Lunde and Nason (2011), The model confidence set, Econometrica 79(2), by
+    `arch.bootstrap.MCS` with the stationary bootstrap: a row for each model, with its p_value and
+    whether it is included. Fewer than two models are all included, and models of the same losses
+    are one.
+    """
+    every = _daily(losses, metric)
+    twin = _twins(every)
+    daily = every[list(dict.fromkeys(twin.values()))]
+    if daily.shape[1] < 2 or len(daily) < MIN_BOOTSTRAP:
+        return pd.DataFrame({"model": every.columns, "p_value": np.nan, "included": True})
+    from arch.bootstrap import MCS
+
+    test = MCS(
+        daily.to_numpy(), LEVEL, block_size=block_length(daily), bootstrap="stationary",
+        reps=RESAMPLES, seed=seed,
+    )  # fmt: skip
+    test.compute()
+    found = dict(zip(daily, test.pvalues["Pvalue"].sort_index(), strict=True))
+    p_values = np.array([found[twin[str(model)]] for model in every])
+    return pd.DataFrame({"model": every.columns, "p_value": p_values, "included": p_values > LEVEL})
+
+
+def superior_ability(
+    losses: pd.DataFrame,
+    *,
+    against: Sequence[str] = BASELINES,
+    metric: str = "crps",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Is any model better than a baseline, given how many were tried? One row a baseline.
+
+    Hansen (2005), A test for superior predictive ability, Journal of Business & Economic
+    Statistics 23(4), by `arch.bootstrap.SPA` with the stationary bootstrap on daily mean losses:
+    benchmark, models (how many), and p_lower, p_consistent and p_upper of "none is better".
+    """
+    daily = _daily(losses, metric)
+    twin, rows = _twins(daily), []
+    for baseline in against:
+        others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
+        if baseline not in daily or not others or len(daily) < MIN_BOOTSTRAP:
+            continue
+        from arch.bootstrap import SPA
+
+        test = SPA(
+            daily[baseline].to_numpy(), daily[others].to_numpy(), bootstrap="stationary",
+            block_size=block_length(daily), reps=RESAMPLES, seed=seed,
+        )  # fmt: skip
+        test.compute()
+        values = {
+            f"p_{name}": float(test.pvalues[name]) for name in ("lower", "consistent", "upper")
+        }
+        rows.append({"benchmark": baseline, "models": len(others), **values})
+    return pd.DataFrame(rows, columns=["benchmark", "models", "p_lower", "p_consistent", "p_upper"])
+
+
+def _twins(daily: pd.DataFrame) -> dict[str, str]:
+    """The first model with the same losses, but for rounding, of each: between them is no test."""
+    found: dict[str, str] = {}
+    for model in daily:
+        same = (it for it in found if np.allclose(daily[it], daily[model], rtol=ROUNDING, atol=0))
+        found[str(model)] = next(same, str(model))
+    return found
+
+
+def block_length(daily: pd.DataFrame) -> int:
+    """Sessions of a block of the stationary bootstrap for daily losses (sessions, models).
+
+    The longest that Politis and White (2004; corrected 2009, Econometric Reviews 28(4)) find best
+    for a difference between the first model and another, at least one, by `arch`.
+    """
+    from arch.bootstrap import optimal_block_length
+
+    differences = daily.iloc[:, 1:].sub(daily.iloc[:, 0], axis=0)
+    differences = differences.loc[:, differences.std() > 0]
+    if differences.empty or len(daily) < MIN_BOOTSTRAP:
+        return 1
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a series that hardly varies
+        longest = optimal_block_length(differences)["stationary"].max()
+    return max(1, round(longest)) if np.isfinite(longest) else 1
+
+
+def _daily(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean losses of each date (sessions, models) over the rows that all models have."""
+    return _by_model(losses, metric).dropna().groupby(level="date").mean()[losses["model"].unique()]
+
+
+def _by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the losses with a column for each model, a row for each date, ticker and cutoff."""
+    if metric not in losses:
+        raise UsageError(
+            f"expected a metric that was scored, came {metric!r}; choose one of "
+            f"{', '.join(losses.select_dtypes('number').columns)}"
+        )
+    return losses.pivot(index=["date", "ticker", "cutoff"], columns="model", values=metric)
+
+
+def _daily_pair(wide: pd.DataFrame, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+    unknown = [name for name in (a, b) if name not in wide]
+    if unknown:
+        raise UsageError(
+            f"expected a model that was scored, came {unknown[0]!r}; choose one of "
+            f"{', '.join(wide.columns)}"
+        )
+    daily = wide[[a, b]].dropna().groupby(level="date").mean().to_numpy()  # (dates, 2)
+    return daily[:, 0], daily[:, 1]
+
+
+def _long_run_variance(d: np.ndarray, lags: int) -> float:
+    centred, n = d - d.mean(), len(d)
+    covariances = [centred[k:] @ centred[: n - k] / n for k in range(lags + 1)]
+    weights = 1 - np.arange(1, lags + 1) / (lags + 1)
+    return float(covariances[0] + 2 * weights @ np.array(covariances[1:]))

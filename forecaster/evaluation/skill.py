@@ -1,0 +1,121 @@
+"""Skill: how much better than a baseline, and between which bounds.
+
+Days are drawn anew in blocks (Politis and Romano 1994, The stationary bootstrap, Journal of the
+American Statistical Association 89(428); by `arch`), all tickers of a day together, so an interval
+allows for the dependence between days and between tickers.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from forecaster.evaluation import metrics, significance
+from forecaster.evaluation.metrics import BASELINES, POOLED
+
+RATIOS = ("crps", "error")
+"""Losses above zero, whose means have a ratio; below 1 favours the model."""
+
+DIFFERENCES = ("qlike", "qlike_range", "log_score")
+"""Logarithms, which have no ratio: the mean of the model less that of the baseline, in nats."""
+
+PINBALL = {f"pinball_{level}": level for level in ("0.05", "0.25", "0.5", "0.75", "0.95")}
+"""Quantile levels whose pinball loss is shown, by the name of the metric."""
+
+COLUMNS = ["ticker", "model", "against", "metric", "kind", "value", "low", "high"]
+
+
+def skill(
+    shared: pd.DataFrame,
+    losses: pd.DataFrame,
+    *,
+    against: Sequence[str] = BASELINES,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Skill of each model against each baseline, per ticker and over all as `POOLED`.
+
+    Parameters
+    ----------
+    shared : the forecasts frame, of rows that all models have and whose return is known.
+    losses : :func:`forecaster.evaluation.metrics.losses` of it.
+
+    Returns
+    -------
+    ticker, model, against, metric, kind (``ratio`` of means, or ``difference`` in nats), value, and
+    low and high of its 95% bootstrap interval. The metrics are crps, error (of the median price
+    over the last close; against naive, whose price is today's, its ratio is relMAE), qlike and, where
+    ranges are known, qlike_range, log_score (higher is better; of densities alone) and, over all
+    tickers, ``pinball_0.05`` and so on.
+    """
+    models = list(losses["model"].unique())
+    pairs = [(m, b) for m in models for b in against if b in models and m != b]
+    if not pairs:  # drawing days costs seconds
+        return pd.DataFrame(columns=COLUMNS)
+    dates = np.sort(losses["date"].unique())
+    counts = _draws(losses, len(dates), resamples, seed)  # (1 + resamples, sessions)
+    rows = losses.assign(error=losses["error"] / losses["last_close"])
+    shown = [*(it for it in (*RATIOS, *DIFFERENCES) if it in rows), *PINBALL]
+    day = np.searchsorted(dates, rows["date"].to_numpy())
+    codes, tickers = pd.factorize(rows["ticker"])
+    tables = []
+    for model, baseline in pairs:
+        ours, theirs = (rows["model"].to_numpy() == name for name in (model, baseline))
+        for metric in shown:
+            level = PINBALL.get(metric)
+            values = _pinball(shared, level) if level else rows[metric].to_numpy()
+            sums = [_sums(values[mine], day[mine], codes[mine], counts) for mine in (ours, theirs)]
+            kind = "difference" if metric in DIFFERENCES else "ratio"
+            if level:
+                sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
+            found = _summary(sums[0], sums[1], kind)
+            names = [*tickers, POOLED][-found.shape[1] :]
+            table = pd.DataFrame(found.T, columns=["value", "low", "high"]).assign(
+                ticker=names, model=model, against=baseline, metric=metric, kind=kind
+            )
+            tables.append(table[table["value"].notna()])
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def _draws(losses: pd.DataFrame, sessions: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each session is drawn, first once each: (1 + resamples, sessions)."""
+    from arch.bootstrap import StationaryBootstrap
+
+    daily = losses.pivot_table(index="date", columns="model", values="crps", sort=False)
+    block = significance.block_length(daily[losses["model"].unique()])
+    drawn = StationaryBootstrap(block, np.arange(sessions), seed=seed).bootstrap(resamples)
+    counts = [np.bincount(data[0], minlength=sessions) for data, _ in drawn]
+    return np.stack([np.ones(sessions), *counts])
+
+
+def _sums(
+    values: np.ndarray, day: np.ndarray, ticker: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and numbers of known values of each ticker, and over all, in each resample."""
+    width = int(ticker.max()) + 1
+    known = np.isfinite(values)
+    cell = day[known] * width + ticker[known]
+    shape, size = (counts.shape[1], width), counts.shape[1] * width
+    total = np.bincount(cell, values[known], minlength=size).reshape(shape)
+    n = np.bincount(cell, minlength=size).reshape(shape).astype(float)
+    both = [np.column_stack([it, it.sum(axis=1)]) for it in (total, n)]  # (sessions, tickers + 1)
+    return counts @ both[0], counts @ both[1]
+
+
+def _summary(
+    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray], kind: str
+) -> np.ndarray:
+    """Value, low and high: (3, columns)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mine, other = (total / n for total, n in (ours, theirs))
+        found = mine - other if kind == "difference" else mine / other
+        found[~np.isfinite(found)] = np.nan
+    unknown = np.isnan(found).any(axis=0)
+    low, high = np.percentile(np.where(unknown, 0.0, found[1:]), [2.5, 97.5], axis=0)
+    return np.where(unknown, np.nan, np.stack([found[0], low, high]))
+
+
+def _pinball(shared: pd.DataFrame, level: str) -> np.ndarray:
+    return metrics.pinball(
+        shared[f"q{level}"].to_numpy(), shared["log_return"].to_numpy(), float(level)
+    )

@@ -1,0 +1,187 @@
+"""The LSTM cell, written out: what happens to the memory of a network at the close of a session.
+
+A plain recurrent network rewrites its whole memory at every step. The influence of a session *k*
+steps ago then passes *k* times through the same matrix and the same squashing function, and dies
+out (or blows up) like the *k*-th power of a number: the vanishing gradient. The LSTM of Hochreiter
+and Schmidhuber (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000), keeps a second
+memory, the *cell state*, that is only ever multiplied by a gate and added to::
+
+    f = sigmoid(W_f x + U_f h + b_f)     forget gate: how much of each memory to keep
+    i = sigmoid(W_i x + U_i h + b_i)     input gate: how much of the new to let in
+    g = tanh   (W_g x + U_g h + b_g)     candidate: what the new would be
+    o = sigmoid(W_o x + U_o h + b_o)     output gate: how much of the memory to show
+    c = f * c + i * g                    cell state: the memory carried on
+    h = o * tanh(c)                      hidden state: what is emitted, and seen at the next step
+
+Along the cell state, the derivative of today's memory by that of *k* sessions ago is the product
+of *k* forget gates, and a gate that the network has opened is close to 1: the memory, and with it
+the gradient, lives for as long as the data ask for. ``x`` is a session's features, ``h`` and ``c``
+are what the session before left behind.
+
+Two other cells are here to be compared with: the gated recurrent unit, which makes do with two gates
+and no cell state, and the plain recurrent cell, which has neither.
+
+This is also the engine of every forecast: it needs numpy alone, where TensorFlow takes seconds to
+load. Training is Keras's; a test holds the two to each other.
+:mod:`forecaster.models.recurrent.backprop` goes the same way backwards.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 32
+"""Series advanced together. Always this many, with zeros where there are fewer: a matrix product
+of one shape rounds in one way, so a ticker's forecast is the same alone and among others."""
+
+CellState = tuple[np.ndarray, np.ndarray]
+"""Hidden state and cell state, each (series, units); a cell without the latter passes it on."""
+
+Advance = Callable[["Weights", np.ndarray, np.ndarray, np.ndarray], CellState]
+"""A cell: from its weights, what is new, and the state left behind, to the state after."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of a cell, in Keras's layout: its gates side by side, for the LSTM in the order i, f, g, o.
+
+    There are 4 gates to an LSTM, 3 to a GRU and 1 to a plain cell, the candidate among them. Of several
+    networks side by side (:meth:`stack`) each array has an axis of networks more.
+    """
+
+    kernel: np.ndarray
+    """``W``, from the features to the gates: (features, gates * units)"""
+    recurrent: np.ndarray
+    """``U``, from the hidden state to the gates: (units, gates * units)"""
+    bias: np.ndarray
+    """``b``: (gates * units,); of a GRU (2, 3 * units), for ``W`` and for ``U``"""
+
+    @property
+    def units(self) -> int:
+        """Width of the hidden state and of the cell state."""
+        return self.recurrent.shape[-2]
+
+    @classmethod
+    def stack(cls, weights: Sequence["Weights"]) -> "Weights":
+        """Cells of one shape as one, whose states are (networks, series, units)."""
+        return cls(
+            np.stack([w.kernel for w in weights]),
+            np.stack([w.recurrent for w in weights]),
+            np.stack([w.bias for w in weights], axis=-2)[..., None, :],
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """The cell at one session; each array is (series, units)."""
+
+    input_gate: np.ndarray
+    forget_gate: np.ndarray
+    candidate: np.ndarray
+    output_gate: np.ndarray
+    cell: np.ndarray
+    hidden: np.ndarray
+
+
+def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> Step:
+    """Advances the cell by one session.
+
+    Parameters
+    ----------
+    weights : of the cell.
+    x : (series, features), what is new.
+    hidden, cell : (series, units), what the last session left behind.
+    """
+    gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
+    i, f, g, o = _parts(gates, 4)  # each (series, units)
+    input_gate, forget_gate, output_gate = sigmoid(i), sigmoid(f), sigmoid(o)
+    candidate = np.tanh(g)
+    cell = forget_gate * cell + input_gate * candidate
+    hidden = output_gate * np.tanh(cell)
+    return Step(input_gate, forget_gate, candidate, output_gate, cell, hidden)
+
+
+def lstm(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
+    """The hidden state and the cell state that :func:`step` leaves behind."""
+    after = step(weights, x, hidden, cell)
+    return after.hidden, after.cell
+
+
+@dataclass(frozen=True)
+class GruStep:
+    """The gated recurrent unit at one session; each array is (series, units)."""
+
+    update_gate: np.ndarray
+    reset_gate: np.ndarray
+    candidate: np.ndarray
+    hidden: np.ndarray
+
+
+def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
+    """Advances the gated recurrent unit of Cho et al. (2014), which applies ``r`` after ``U``.
+
+    ::
+
+        z = sigmoid(W_z x + U_z h)              update gate: how much of the memory to keep
+        r = sigmoid(W_r x + U_r h)              reset gate: how much of it the candidate sees
+        g = tanh   (W_g x + r * (U_g h))        candidate
+        h = z * h + (1 - z) * g                 hidden state and memory in one
+    """
+    z, r, g = _parts(x @ weights.kernel + weights.bias[0], 3)  # each (series, units)
+    z_h, r_h, g_h = _parts(hidden @ weights.recurrent + weights.bias[1], 3)
+    update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
+    candidate = np.tanh(g + reset * g_h)
+    return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
+
+
+def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
+    """The hidden state that :func:`gru_step` leaves behind; there is no cell state."""
+    return gru_step(weights, x, hidden).hidden, cell
+
+
+def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
+    """The recurrent cell of Elman (1990): ``h = tanh(W x + U h + b)``, rewritten at every session."""
+    return np.tanh(x @ weights.kernel + hidden @ weights.recurrent + weights.bias), cell
+
+
+def hidden_states(
+    weights: Weights, inputs: list[np.ndarray], advance: Advance = lstm
+) -> list[np.ndarray]:
+    """The hidden state after every session of every series, each starting from an empty memory.
+
+    Parameters
+    ----------
+    weights : of the cell.
+    inputs : a (sessions, features) array for each series; lengths may differ.
+    advance : the cell.
+
+    Returns
+    -------
+    A (sessions, units) array for each series, float32; of a stack (sessions, networks, units).
+    """
+    states: list[np.ndarray] = []
+    for start in range(0, len(inputs), CHUNK):
+        chunk = inputs[start : start + CHUNK]
+        longest = max(len(series) for series in chunk)
+        x = np.zeros((longest, CHUNK, weights.kernel.shape[-2]), np.float32)
+        for row, series in enumerate(chunk):
+            x[: len(series), row] = series
+        hidden = cell = np.zeros((*weights.kernel.shape[:-2], CHUNK, weights.units), np.float32)
+        out = np.empty((longest, *hidden.shape), np.float32)
+        for t in range(longest):
+            hidden, cell = advance(weights, x[t], hidden, cell)
+            out[t] = hidden
+        states += [out[: len(series), ..., row, :] for row, series in enumerate(chunk)]
+    return states
+
+
+def _parts(gates: np.ndarray, count: int) -> np.ndarray:
+    """So many gates that lie side by side, as views: (series, count * units) -> (count, series, units)."""
+    return np.moveaxis(gates.reshape(*gates.shape[:-1], count, -1), -2, 0)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), by way of tanh, which cannot overflow."""
+    half = x.dtype.type(0.5)
+    return half + half * np.tanh(half * x)

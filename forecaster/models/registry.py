@@ -1,0 +1,38 @@
+"""Forecasting models by name, imported on demand."""
+
+from importlib import import_module
+
+from forecaster.config import RecurrentConfig
+from forecaster.errors import UsageError, did_you_mean
+from forecaster.models.protocol import Model
+
+REGISTRY = {
+    "lstm": "forecaster.models.recurrent.model",
+    "gru": "forecaster.models.recurrent.model",
+    "rnn": "forecaster.models.recurrent.model",
+    "trees": "forecaster.models.boosting",
+    "naive": "forecaster.models.random_walk",
+    "drift": "forecaster.models.random_walk",
+    "ewma": "forecaster.models.random_walk",
+    "garch": "forecaster.models.garch",
+    "gjr": "forecaster.models.garch",
+    "egarch": "forecaster.models.egarch",
+    "har": "forecaster.models.har",
+}
+"""Names of models, and the modules whose ``create(name, config)`` makes them."""
+
+
+def create(name: str, config: RecurrentConfig | None = None) -> Model:
+    """An unfitted model by its registered name.
+
+    Raises
+    ------
+    UsageError
+        No model has this name.
+    """
+    if name not in REGISTRY:
+        raise UsageError(
+            f"there is no model {name!r}; {did_you_mean(name, REGISTRY)}"
+            f"there are {', '.join(REGISTRY)}"
+        )
+    return import_module(REGISTRY[name]).create(name, config or RecurrentConfig())

@@ -1,0 +1,318 @@
+"""Who can do pieces of work: the processes of this machine, a Dask cluster or a Ray cluster.
+
+Each is opened as a call of ``joblib``, which knows processes and Dask; for Ray see :func:`_ray`.
+"""
+
+import atexit
+import logging
+import os
+import re
+import signal
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import InvalidStateError
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event, Thread, current_thread, main_thread
+from typing import Any, TypeVar
+
+from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
+from forecaster.parallel.shared_memory import Mapped, Stored
+
+Result = TypeVar("Result")
+
+PATIENCE = 15.0
+"""Seconds that a scheduler has to answer."""
+
+MISSED = 3
+"""So many seconds in a row must a Ray head not answer before it is given up."""
+
+DEATHS = 3
+"""So many times in a row may workers die, and nothing be finished, before it is given up."""
+
+_OTHERS = ("joblib", "distributed", "ray", "concurrent", "asyncio", "tornado")
+"""Packages whose errors are of the engine, where they are not of a piece of work."""
+
+_ADDRESS = re.compile(
+    r"(?:(?P<scheme>[a-z]+)://)?(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
+)
+_SCHEMES = {"dask": (None, "tcp", "tls", "ws", "wss", "ucx"), "ray": (None,)}
+_EXAMPLES = {"dask": "tcp://host:8786", "ray": "host:6379 or auto"}
+_MODULES = {"dask": "distributed", "ray": "ray"}
+
+abandoned = Event()
+"""Set once a Ray cluster was lost: its threads are then at work until the process ends, and crash an
+interpreter that is taken down around them."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who does the work.
+
+    Raises
+    ------
+    UsageError
+        There is no such engine, it is not installed, or the address or the number is not one.
+    """
+
+    name: str = "local"
+    """``local``, ``dask`` or ``ray``"""
+    address: str | None = None
+    """Of the cluster's scheduler; by default a cluster of this machine alone."""
+    jobs: int | None = None
+    """The most workers to use; by default one for each core."""
+
+    def __post_init__(self) -> None:
+        names = ("local", *_MODULES)
+        if self.name not in names:
+            raise UsageError(
+                f"there is no engine {self.name!r}; {did_you_mean(self.name, names)}"
+                f"there are {', '.join(names)}"
+            )
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"--jobs takes a number of workers, 1 or more; got {self.jobs}")
+        if self.name == "local":
+            if self.address is not None:
+                raise UsageError(
+                    f"--engine local has no address, got {self.address!r}; "
+                    "name the cluster's engine with --engine dask or --engine ray"
+                )
+            return
+        if find_spec(_MODULES[self.name]) is None:
+            raise UsageError(
+                f"--engine {self.name} needs a package that is not installed; "
+                f"pip install 'forecaster[{self.name}]' brings it"
+            )
+        if self.address is not None and not (self.name == "ray" and self.address == "auto"):
+            self._require_address()
+
+    def _require_address(self) -> None:
+        found = _ADDRESS.fullmatch(self.address or "")
+        known = found and found["scheme"] in _SCHEMES[self.name]
+        if not (found and known and 0 < int(found["port"]) < 65536):
+            raise UsageError(
+                f"--address of {self.name} is written like {_EXAMPLES[self.name]}; "
+                f"got {self.address!r}"
+            )
+
+    def _require_reachable(self) -> None:
+        """EngineError if nobody listens at the address: the engines themselves ask for minutes."""
+        if self.address in (None, "auto"):
+            return
+        try:
+            socket.create_connection(_place_of(self.address or ""), timeout=PATIENCE).close()
+        except OSError as error:
+            raise EngineError(
+                f"cannot reach the {self.name} cluster at {self.address}: "
+                f"{error.strerror or error}; start its scheduler, or correct --address"
+            ) from error
+
+
+LOCAL = Engine()
+
+
+def _place_of(address: str) -> tuple[str, int]:
+    """Host and port of an address."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def opened(engine: Engine, shared: Any) -> AbstractContextManager[tuple[Any, Any]]:
+    """An engine ready for work: a call of ``joblib``, and the ticket by which workers get what is shared."""
+    return _OPENED[engine.name](engine, shared)
+
+
+@contextmanager
+def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """Processes of this machine, which ``joblib`` keeps for the next call."""
+    from joblib import Parallel, cpu_count
+
+    # It grew by more than 300 MB, as one does that loads TensorFlow, and another takes its place.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+    parallel = Parallel(
+        n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered",
+        initializer=_follow, initargs=(os.getpid(),),
+    )  # fmt: skip
+    if shared is None:
+        yield parallel, None
+        return
+    with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
+        yield parallel, Mapped.of(shared, Path(folder) / "shared")
+
+
+def _follow(parent: int) -> None:
+    """Has a process end when its parent was killed, which it would else wait for for minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Has processes started here not hear of interrupts, of which each would tell in many lines."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """The workers of a Dask cluster; each gets what is shared from the scheduler or from another."""
+    from distributed import Client, LocalCluster
+    from joblib import parallel_config
+
+    engine._require_reachable()
+    for name in ("distributed", "distributed.client"):  # what matters is raised
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        cluster = engine.address
+        if cluster is None:
+            with _deaf():
+                local = LocalCluster(
+                    n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )  # fmt: skip
+            cluster = stack.enter_context(local)
+        client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
+        scatter = {} if shared is None else {"scatter": [shared]}
+        stack.enter_context(parallel_config("dask", client=client, n_jobs=engine.jobs, **scatter))
+        # All at once, so that workers that join later find work; or as many as may be at work.
+        yield _parallel(engine.jobs or "all"), shared
+
+
+@contextmanager
+def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """The nodes of a Ray cluster, each of which gets what is shared once, in its object store.
+
+    Ray's own backend for ``joblib`` hands out all results at the end, and fails with the first worker
+    that dies. Ray's tasks do neither, so that is what this backend submits.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from joblib import ParallelBackendBase, parallel_config
+
+    class Tasks(ParallelBackendBase):
+        """As joblib's own for executors of ``concurrent.futures``."""
+
+        supports_retrieve_callback = True
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return engine.jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+        def submit(self, func: Any, callback: Any) -> Any:
+            future = task.remote(func).future()
+            waiting.add(future)
+            future.add_done_callback(waiting.discard)
+            future.add_done_callback(callback)
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            return out.result()
+
+    engine._require_reachable()
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is raised
+    local = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
+    try:
+        ray.init(engine.address, log_to_driver=False, configure_logging=False, **local)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EngineError(
+            f"cannot use the ray cluster at {engine.address or 'this machine'}: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    waiting: set[Any] = set()
+    task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
+    with _watched(engine, waiting) as lost, parallel_config(Tasks(nesting_level=0)):
+        try:
+            ticket = None if shared is None else Stored(ray.put(shared))
+            yield _parallel(engine.jobs or "all"), ticket
+        finally:
+            if lost.is_set():
+                atexit.unregister(ray.shutdown)  # it would wait for an answer
+            else:
+                ray.shutdown()
+
+
+@contextmanager
+def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
+    """Fails the futures of a Ray cluster whose head is gone; the event says whether it is.
+
+    Left alone, Ray waits a minute for its head and then ends the process.
+    """
+    import ray
+
+    head = ray.get_runtime_context().gcs_address
+    over, lost = Event(), Event()
+
+    def watch() -> None:
+        missed = 0
+        while missed < MISSED and not over.wait(1.0):
+            try:
+                socket.create_connection(_place_of(head), timeout=PATIENCE).close()
+                missed = 0
+            except OSError:
+                missed += 1
+        if missed:
+            lost.set()
+            abandoned.set()
+        while lost.is_set() and not over.wait(0.1):  # some may be handed in yet
+            for future in list(waiting):
+                with suppress(InvalidStateError):
+                    future.set_exception(EngineError(f"the ray cluster at {head} was lost"))
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lost
+    finally:
+        over.set()
+        watcher.join()
+
+
+_OPENED = {"local": _local, "dask": _dask, "ray": _ray}
+
+
+def _parallel(at_once: int | str) -> Any:
+    from joblib import Parallel
+
+    return Parallel(return_as="generator_unordered", pre_dispatch=at_once)
+
+
+def _called(function: Callable[[], Result]) -> Result:
+    return function()
+
+
+def is_death(error: Exception) -> bool:
+    """Whether an engine says that a worker, or what it held, is gone, but not the engine."""
+    if type(error).__name__ == "FutureCancelledError":  # of Dask, for either
+        return "scheduler" not in getattr(error, "reason", "scheduler")
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "ObjectLostError")
+
+
+def explained(engine: Engine, error: Exception) -> Exception:
+    """The error of an engine in a line; that of anything else as it is."""
+    theirs = type(error).__module__.split(".")[0] in _OTHERS or isinstance(error, OSError)
+    if isinstance(error, ForecastError) or not theirs:
+        return error
+    if is_death(error):
+        return EngineError(
+            f"workers died {DEATHS + 1} times in a row and nothing was finished "
+            f"({type(error).__name__}); give them more memory, or use fewer with --jobs"
+        )
+    reason = " ".join(str(error).split())[:200]
+    return EngineError(
+        f"the {engine.name} cluster was lost or gave up ({type(error).__name__}: {reason})"
+    )

@@ -1,0 +1,129 @@
+"""A backtest as one page: a file that needs nothing else, now or in ten years.
+
+The page holds its charts, the script that draws them and its style, and asks nothing of the network:
+its Content-Security-Policy forbids every request, and lets no script run but those whose hashes it
+names. The verdict comes first, in words; the numbers, the charts, what they mean and where they come
+from follow.
+"""
+
+import json
+import re
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from forecaster.backtesting.backtest import Backtest
+from forecaster.distributions import forecasts
+from forecaster.evaluation import metrics
+from forecaster.plots import evaluation, style
+from forecaster.report import charts, sessions, tables
+from forecaster.report.calibration import of_calibration
+from forecaster.report.comparison import of_skill, of_strategy
+from forecaster.report.markup import definitions
+
+DPI = 150
+
+
+def write(backtest: Backtest, folder: Path) -> list[Path]:
+    """Write ``report.html`` and ``plots/*.png`` of a backtest into a folder.
+
+    Returns the paths written, the report first. Raises what :func:`page` and
+    :func:`forecaster.plots.evaluation.of_backtest` raise.
+    """
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    paths = [folder / "report.html"]
+    paths[0].write_text(page(backtest), encoding="utf-8")
+    for name, figure in evaluation.of_backtest(backtest.forecasts, backtest.config["models"][0]):
+        paths.append(folder / "plots" / f"{name}.png")
+        figure.savefig(paths[-1], dpi=DPI)
+    return paths
+
+
+def page(backtest: Backtest) -> str:
+    """Return the page of a backtest.
+
+    Raises
+    ------
+    HistoryError : no outcome is known yet.
+    """
+    config, found = backtest.config, backtest.tables
+    model = config["models"][0]
+    frame = forecasts.next_day(backtest.forecasts)
+    packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
+    shared = metrics.comparable(frame)
+    looks = style.looks(frame)
+    losses = metrics.losses(shared)[["ticker", "model", "cutoff", "date", "crps"]]
+    of_ticker = sessions.of_ticker(frame)
+    of_all = [
+        *of_skill(losses, found, looks),
+        *of_calibration(shared, found, looks),
+        *of_strategy(shared[shared["model"] == model], found["strategy"]),
+    ]
+    library, script = _library(), _file("page.js")
+    return Template(_file("page.html")).substitute(
+        hashes=" ".join(_hash(text) for text in (library, script)),
+        style=_file("page.css"),
+        model=escape(model),
+        first=f"{frame['date'].min():%Y-%m-%d}",
+        last=f"{frame['date'].max():%Y-%m-%d}",
+        prices_to=escape(config["prices_to"]),
+        verdict=escape(backtest.verdict),
+        scores=tables.pooled(backtest.scores),
+        against=tables.against(losses, model),
+        meanings=definitions(tables.MEANINGS),
+        tickers=tables.tickers(backtest.scores),
+        sessions="\n".join(chart.html for chart in of_ticker),
+        charts="\n".join(chart.html for chart in of_all),
+        tests=tables.tests(backtest.comparison),
+        statistics="\n".join(tables.statistics(found)),
+        origin=tables.origin(config, found["fallbacks"]),
+        figures=_json(_figures([*of_ticker, *of_all])),
+        packed=packed,
+        library=library,
+        script=script,
+    )
+
+
+def _figures(drawn: list[charts.Chart]) -> dict[str, Any]:
+    """The figures as Bokeh's document, and the id of each by the name of its chart."""
+    from bokeh.document import Document
+
+    document = Document(title="")
+    with document.models.freeze():  # or each figure would be looked through again with the next
+        for chart in drawn:
+            document.add_root(chart.figure)
+    text = json.dumps(document.to_json(deferred=False))
+    # Bokeh counts its models from the start of the process; the same backtest gives the same page.
+    numbers: dict[str, str] = {}
+
+    def renumbered(found: re.Match[str]) -> str:
+        return numbers.setdefault(found[0], f"p{len(numbers)}")
+
+    doc = json.loads(re.sub(r'(?<="id": ")p\d+(?=")', renumbered, text))
+    return {"roots": {chart.name: numbers[chart.figure.id] for chart in drawn}, "doc": doc}
+
+
+def _library() -> str:
+    """The JavaScript of Bokeh, from its Python package."""
+    path = files("bokeh") / "server" / "static" / "js" / "bokeh.min.js"
+    return path.read_text(encoding="utf-8")
+
+
+def _file(name: str) -> str:
+    return (files(__name__) / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """What a Content-Security-Policy calls a script that may run."""
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+def _json(document: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )

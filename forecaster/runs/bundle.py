@@ -1,0 +1,186 @@
+"""Bundles: runs as folders of data.
+
+``runs/NAME/`` holds a bundle of two files, ``run.json`` and ``weights.safetensors``, and what the
+training library wants to leave (``lstm-0.keras``), which is never read back. A bundle is data:
+JSON and arrays, whose names and shapes are checked, and a model's registered name. Nothing in it
+can be run, so a bundle from a stranger can be refused but not feared.
+"""
+
+import json
+import logging
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from forecaster import atomic
+from forecaster.errors import BundleError, ForecastError, did_you_mean
+from forecaster.models.protocol import (
+    ModelState,
+)
+from forecaster.models.registry import REGISTRY, create
+from forecaster.runs.run import FORMAT, Run, checked_name, checkpoint_path, is_name
+
+log = logging.getLogger(__name__)
+
+
+MAX_BYTES = 256 * 2**20
+"""A file of a bundle larger than this is not read: ours are well under a megabyte."""
+
+
+LARGEST = 1e6
+"""No number in a bundle is larger: weights are of the size of one, dates of ten thousand days."""
+
+
+KINDS = (np.float32, np.float64, np.int32)
+"""Of numbers that a bundle holds."""
+
+
+def save(run: Run, home: Path) -> Path:
+    """Writes the bundle to ``home/runs/NAME`` in one step, in place of one of that name."""
+    state = run.model.state()
+    folder = home / "runs" / run.name
+    with atomic.replacing_folder(folder) as temporary:
+        document = run.summary | {"settings": state.settings}
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        (temporary / "run.json").write_text(text, encoding="utf-8")
+        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+        (temporary / "weights.safetensors").write_bytes(safetensors.save(arrays))
+        run.model.export(temporary)
+    checkpoint_path(home, run.name).unlink(missing_ok=True)
+    return folder
+
+
+def judge(summary: dict[str, Any], home: Path, said: dict[str, str]) -> None:
+    """Keeps what a backtest said of a run beside it; nothing if the run is no longer there.
+
+    Parameters
+    ----------
+    summary : :attr:`Run.summary` of the run that was backtested.
+    said : ``verdict``, and ``start`` and ``end`` of the dates it is on.
+    """
+    folder = home / "runs" / checked_name(summary["name"])
+    if folder.is_dir():
+        document = {"created": summary["created"], **said}
+        with atomic.replacing(folder / "verdict.json") as temporary:
+            temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def judged(run: Run, home: Path) -> dict[str, str] | None:
+    """The verdict, start and end of the run's last backtest, None if it had none."""
+    try:
+        document = json.loads(read_bytes(home / "runs" / run.name / "verdict.json"))
+        said = {name: _printable(document[name]) for name in ("verdict", "start", "end")}
+        return said if document["created"] == run.created else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def load(home: Path, name: str | None = None) -> Run:
+    """The run of that name, or the one trained last.
+
+    Raises
+    ------
+    BundleError
+        There is no such run, or its bundle is damaged or not one of ours.
+    """
+    found = names(home)
+    if name is None:
+        latest = next(iter(readable(home)), None)
+        if latest is None and not found:
+            raise BundleError(f"there is no run in {home / 'runs'} yet; `forecast train` makes one")
+        return latest or read(home / "runs" / found[0])  # which says what is wrong with it
+    if checked_name(name) not in found:
+        there = f"there are {', '.join(found)}" if found else "there are none yet"
+        raise BundleError(
+            f"there is no run {name!r}; {did_you_mean(name, found)}{there}. "
+            f"`forecast train --run {name}` makes it"
+        )
+    return read(home / "runs" / name)
+
+
+def names(home: Path) -> list[str]:
+    """Names of the stored runs."""
+    folder = home / "runs"
+    if not folder.is_dir():
+        return []
+    for aside in folder.glob(".*.old"):
+        atomic.recover(folder / aside.name[1 : -len(".old")])
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and is_name(p.name))
+
+
+def read(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, damaged, too large, or not what a bundle of this version holds.
+    """
+    try:
+        document = json.loads(read_bytes(folder / "run.json"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r} instead of {FORMAT}")
+        if document["model"] not in REGISTRY:
+            raise ValueError(f"unknown model {document['model']!r}")
+        model = create(document["model"])
+        model.restore(ModelState(_arrays(folder / "weights.safetensors"), document["settings"]))
+        return Run(
+            name=folder.name,
+            model=model,
+            tickers=[_printable(ticker) for ticker in document["tickers"]],
+            first=date.fromisoformat(document["first"]),
+            until=date.fromisoformat(document["until"]),
+            prices_sha256=str(document["prices_sha256"]),
+            created=datetime.fromisoformat(document["created"]).isoformat(),
+            versions={str(k): str(v) for k, v in document["versions"].items()},
+        )
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        *(SafetensorError, ForecastError),
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BundleError(
+            f"the run in {folder} is damaged or not a bundle of Forecaster "
+            f"({type(error).__name__}: {reason[:160]}); train it again or remove the folder"
+        ) from error
+
+
+def readable(home: Path) -> list[Run]:
+    """The runs whose bundles are in order, the latest first."""
+    found = []
+    for name in names(home):
+        try:
+            found.append(read(home / "runs" / name))
+        except BundleError as error:
+            log.warning("passed over: %s", error)
+    return sorted(found, key=lambda run: run.created, reverse=True)
+
+
+def _printable(ticker: str) -> str:
+    if not ticker.isprintable():  # it may be a command to the terminal
+        raise ValueError(f"ticker {ticker!r}")
+    return ticker
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of a bundle; ValueError if it is no file or is too large."""
+    if not path.is_file():  # a device or a pipe may never end
+        raise ValueError(f"{path.name} is not a file")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_BYTES} bytes")
+    return content
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays = safetensors.load(read_bytes(path))
+    for name, array in arrays.items():
+        sound = array.dtype in KINDS and (np.abs(array) < LARGEST).all()
+        if not sound:
+            raise ValueError(f"{name} is not an array of numbers below {LARGEST:g}")
+    return arrays

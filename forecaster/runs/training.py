@@ -1,0 +1,139 @@
+"""Train a run, from the start or from where an interrupted training stopped."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors import numpy as safetensors
+
+from forecaster import atomic
+from forecaster.config import RecurrentConfig
+from forecaster.data import prices
+from forecaster.dataset.panel import Panel
+from forecaster.errors import BundleError, HistoryError
+from forecaster.models.protocol import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    ModelState,
+    Progress,
+    silent,
+)
+from forecaster.models.registry import create
+from forecaster.runs.bundle import read_bytes
+from forecaster.runs.run import Run, checked_name, checkpoint_path, versions
+
+
+def train(
+    frames: pd.DataFrame | Iterable[pd.DataFrame],
+    *,
+    model: str = "lstm",
+    name: str | None = None,
+    until: date | None = None,
+    config: RecurrentConfig | None = None,
+    progress: Progress = silent,
+    home: Path | None = None,
+    resume: bool = False,
+) -> Run:
+    """Fits a model on all tickers of a prices frame.
+
+    Parameters
+    ----------
+    frames : the prices frame, or one for each ticker.
+    model : a registered name.
+    name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``.
+    until : the last date to learn from; by default the last there is.
+    home : where to keep the state of the training after every epoch; by default it is not kept.
+    resume : go on from the state that an interrupted training of the run left in ``home``.
+
+    Raises
+    ------
+    BundleError
+        There is nothing to resume, or it was the training of something else.
+    HistoryError
+        ``until`` is not within the prices, or there are too few sessions before it.
+    UsageError
+        There is no such model, or the name cannot be that of a folder.
+    """
+    fitted = create(model, config)
+    span = prices.Reading(frames, until)
+    panel = Panel.of(span)
+    if until is not None and not span.begin <= until <= span.end:
+        raise HistoryError(
+            f"--until must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
+        )
+    run = Run(
+        name=checked_name(name or f"{model}-{span.last}"),
+        model=fitted,
+        tickers=span.tickers,
+        first=span.first,
+        until=span.last,
+        prices_sha256=span.digest,
+        created=datetime.now(UTC).isoformat(),
+        versions=versions(),
+    )
+    checkpoint = NO_CHECKPOINT
+    if home is not None:
+        checkpoint = FileCheckpoint(checkpoint_path(home, run.name), _identity(run, config), resume)
+    fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
+    return run
+
+
+class FileCheckpoint(Checkpoint):
+    """The state of a training in a file, with what it is the training of."""
+
+    def __init__(self, path: Path, identity: dict[str, Any], resume: bool) -> None:
+        self._path = path
+        self._identity = identity
+        self._state = self._read() if resume else None
+
+    def load(self) -> ModelState | None:
+        """The state that an interrupted training left, if it is to be resumed."""
+        return self._state
+
+    def save(self, state: ModelState) -> None:
+        """Writes the state in one step."""
+        document = {"identity": self._identity, "settings": state.settings}
+        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+        with atomic.replacing(self._path) as temporary:
+            temporary.write_bytes(safetensors.save(arrays, {"json": json.dumps(document)}))
+
+    def _read(self) -> ModelState:
+        name = self._path.name
+        if not self._path.is_file():
+            raise BundleError(
+                f"there is no interrupted training to resume ({name} is not there); "
+                "leave out --resume to start one"
+            )
+        try:
+            arrays = safetensors.load(read_bytes(self._path))
+            with safe_open(self._path, "numpy") as file:
+                document = json.loads(file.metadata()["json"])
+            identity, settings = document["identity"], document["settings"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BundleError(
+                f"the interrupted training in {name} is damaged ({type(error).__name__}); "
+                "leave out --resume to start anew"
+            ) from error
+        differing = [key for key in self._identity if identity.get(key) != self._identity[key]]
+        if differing:
+            raise BundleError(
+                f"the interrupted training in {name} differs in {', '.join(differing)}; ask for the "
+                "same again, or leave out --resume to start anew"
+            )
+        return ModelState(arrays, settings)
+
+
+def _identity(run: Run, config: RecurrentConfig | None) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    return {
+        "model": run.model.name,
+        "settings": asdict(config or RecurrentConfig()),
+        "prices": run.prices_sha256,
+        "versions": run.versions,
+    }

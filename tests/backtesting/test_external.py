@@ -1,0 +1,290 @@
+import logging
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecaster.backtesting import backtest, external, walk_forward
+from forecaster.distributions import forecasts, student_t
+from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
+
+MODELS = ["naive", "gjr"]
+START, END = date(2018, 6, 1), date(2018, 9, 28)
+
+
+@pytest.fixture(scope="module")
+def ours(world):
+    """What our own models forecast over the days that the files are of."""
+    found = walk_forward.forward(world, ["har", *MODELS], start=START, end=END).forecasts
+    return found[found["log_return"].notna()].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def har(ours):
+    return ours[ours["model"] == "har"].drop(columns="log_return").reset_index(drop=True)
+
+
+@pytest.fixture
+def score(world, tmp_path):
+    """A function from a table to what the referee says of it, by way of a CSV file."""
+
+    def scored(table, **options):
+        path = tmp_path / "mine.csv"
+        table.to_csv(path, index=False)
+        return external.score(external.read(path), world, **options)
+
+    return scored
+
+
+def told(found, model):
+    rows = found.forecasts[found.forecasts["model"] == model]
+    return rows.sort_values(["ticker", "date"]).reset_index(drop=True)
+
+
+def crps(found, model):
+    scores = found.scores
+    return scores.loc[(scores["ticker"] == "(all)") & (scores["model"] == model), "crps"].item()
+
+
+def nixtla(har):
+    """Prices, as a library that forecasts prices would give them."""
+
+    def price(column):
+        return har["last_close"] * np.exp(har[column])
+
+    return pd.DataFrame(
+        {
+            "unique_id": har["ticker"], "ds": har["date"], "cutoff": har["cutoff"], "y": 1.0,
+            "AutoX": price("q0.5"), "AutoX-lo-80": price("q0.1"), "AutoX-hi-80": price("q0.9"),
+            "AutoX-lo-95.0": price("q0.025"), "AutoX-hi-95.0": price("q0.975"),
+        }
+    )  # fmt: skip
+
+
+def test_a_whole_frame_is_scored_as_a_backtest_scores_it(score, har, ours):
+    found = score(har.assign(model="mine"))
+    expected = ours[ours["model"] == "har"].sort_values(["ticker", "date"])
+    np.testing.assert_allclose(
+        told(found, "mine")[forecasts.QUANTILES], expected[forecasts.QUANTILES], rtol=1e-12
+    )
+    np.testing.assert_array_equal(told(found, "mine")["log_return"], expected["log_return"])
+    assert set(found.tables["scores"]["model"]) == {"mine", *MODELS}
+    assert "mine" in found.verdict
+    assert found.config["file"] == "mine.csv"
+
+
+def test_what_happened_is_never_taken_from_the_file(score, har):
+    honest, liar = score(har), score(har.assign(log_return=har["q0.5"], y=1.0))
+    assert crps(honest, "har") == crps(liar, "har")
+
+
+def test_quantiles_of_the_price_say_what_those_of_the_return_do(score, har):
+    names = ["q0.1", "q0.5", "q0.9"]
+    part = har[["ticker", "cutoff", "date", *names]]
+    dear = part.assign(**{name: har["last_close"] * np.exp(part[name]) for name in names})
+    one, other = score(part), score(dear, values="prices")
+    np.testing.assert_allclose(
+        told(one, "mine")[forecasts.QUANTILES], told(other, "mine")[forecasts.QUANTILES], atol=1e-12
+    )
+
+
+def test_with_some_quantiles_all_are_cut_alike(score, har):
+    """The forecasts of a baseline, in a file, are worth what that baseline is worth."""
+    found = score(
+        har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]], models=[*MODELS, "har"]
+    )
+    assert crps(found, "mine") == pytest.approx(crps(found, "har"), rel=1e-9)
+    assert found.forecasts["df"].isna().all()  # no log score of what has no density
+
+
+def test_nixtla_is_read_as_it_is(score, har):
+    found = score(nixtla(har))
+    for level in ("q0.025", "q0.1", "q0.5", "q0.9", "q0.975"):
+        expected = har.sort_values(["ticker", "date"])[level]
+        np.testing.assert_allclose(told(found, "AutoX")[level], expected, atol=1e-12)
+
+
+def test_several_models_of_nixtla_are_compared_on_the_levels_that_all_have(score, har, caplog):
+    table = nixtla(har)
+    table["Theta"] = table["AutoX"]
+    table["Theta-lo-80"], table["Theta-hi-80"] = table["AutoX-lo-80"], table["AutoX-hi-80"]
+    with caplog.at_level(logging.WARNING):
+        found = score(table)
+    assert "different levels" in caplog.text
+    assert crps(found, "AutoX") == pytest.approx(crps(found, "Theta"), rel=1e-12)
+
+
+def test_mean_and_volatility_have_the_shape_of_naive(score, har, ours):
+    found = score(har[["ticker", "cutoff", "date", "mean", "volatility"]])
+    mine, naive = told(found, "mine"), told(found, "naive")
+    np.testing.assert_allclose(
+        mine["volatility"], har.sort_values(["ticker", "date"])["volatility"]
+    )
+    np.testing.assert_array_equal(mine["df"], naive["df"])
+
+
+def test_a_point_has_the_spread_of_naive(score, har):
+    """So zero, which is naive's own point, is worth what naive is."""
+    found = score(har[["ticker", "cutoff", "date"]].assign(point=0.0))
+    assert crps(found, "mine") == crps(found, "naive")
+    assert "No better than naive" in found.verdict
+
+
+def test_a_student_t_without_quantiles(score, har):
+    found = score(har[["ticker", "cutoff", "date", "location", "scale", "df"]])
+    np.testing.assert_allclose(
+        told(found, "mine")["q0.05"], har.sort_values(["ticker", "date"])["q0.05"], atol=1e-12
+    )
+
+
+def test_without_a_cutoff_it_is_the_session_before(score, har, caplog):
+    with caplog.at_level(logging.WARNING):
+        found = score(har.drop(columns="cutoff"))
+    assert "nothing shows that the forecast was made by then" in caplog.text
+    pd.testing.assert_series_equal(
+        told(found, "har")["cutoff"],
+        har.sort_values(["ticker", "date"])["cutoff"].reset_index(drop=True),
+    )
+
+
+def test_a_name_of_ours_stays_ours(score, har):
+    found = score(har.assign(model="naive"))
+    assert set(found.forecasts["model"]) == {"naive (file)", *MODELS}
+
+
+def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog):
+    stranger = har[:3].assign(ticker="ZZZ")
+    holiday = har[:1].assign(date=pd.Timestamp("2018-07-04"), cutoff=pd.Timestamp("2018-07-03"))
+    later = har[1:2].assign(cutoff=har["cutoff"].iloc[0])
+    with caplog.at_level(logging.WARNING):
+        found = score(pd.concat([har[1:], stranger, holiday, later]))
+    assert "1 tickers are not stored, and left out: ZZZ" in caplog.text
+    assert "1 rows are of days without a stored session" in caplog.text
+    assert "1 rows are not of the session after their cutoff" in caplog.text
+    assert len(told(found, "har")) == len(har) - 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.assign(cutoff=t["date"]), "cutoff that is not before their date"),
+        (lambda t: t.assign(**{"q0.9": -1.0}), "quantiles that cross, the first row 1, AAA"),
+        (lambda t: pd.concat([t, t]), "say a second time"),
+        (lambda t: t.assign(date="soon"), "expected dates in date, came 'soon' in row 1"),
+        (lambda t: t.assign(**{"q0.5": "high"}), "expected a number in q0.5, came 'high' in row 1"),
+        (lambda t: t[:5].assign(ticker="ZZZ"), "none of the file's tickers is stored"),
+        (lambda t: t[["ticker", "cutoff", "date"]], "no forecast that can be scored"),
+        (lambda t: t[["ticker", "cutoff", "date", "q0.9"]], "no forecast that can be scored"),
+        (lambda t: t.rename(columns={"ticker": "name"}), "expected ticker, date and cutoff"),
+        (lambda t: t.assign(**{"q1.5": 0.0, "q.99": 0.5, "q0.999": 9.0})[::-1], "percent"),
+        (
+            lambda t: t.assign(**{name: 100 * t[name] for name in ("q0.1", "q0.5", "q0.9")}),
+            "if they are percent, divide by 100",
+        ),
+        (
+            lambda t: t.assign(**{q: 50 * np.exp(t[q]) for q in ("q0.1", "q0.5", "q0.9")}),
+            "these look like prices: say --values prices",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_files_are_explained_in_one_line(score, har, spoil, words):
+    table = har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]].copy()
+    with pytest.raises((ForecastError, UnknownTickerError), match=words) as e:
+        score(spoil(table))
+    assert "\n" not in str(e.value)
+
+
+def test_a_bad_cell_is_told_by_the_names_and_rows_of_the_file(score, har):
+    table = nixtla(har)
+    table["Theta"], table["Theta-lo-80"] = table["AutoX"], table["AutoX-lo-80"]
+    table["Theta-hi-80"] = table["AutoX-hi-80"]
+    crossed, empty = table.copy(), table.copy()
+    crossed.loc[6, "Theta-hi-80"] = 1.0
+    empty.loc[4, "Theta-hi-80"] = np.nan
+    with pytest.raises(ForecastError, match="cross, the first row 7, AAA by Theta"):
+        score(crossed)
+    with pytest.raises(ForecastError, match="number in Theta-hi-80, came nothing in row 5"):
+        score(empty)
+
+
+def test_prices_of_a_penny_stock_are_not_taken_for_returns(world, tmp_path):
+    names = ["open", "high", "low", "close", "adj_close"]
+    penny = world[world["ticker"] == "AAA"].assign(**{n: world[n] / 400 for n in names})
+    days = penny.iloc[600:640]
+    table = days[["ticker", "date"]].assign(point=days["close"].to_numpy())
+    table.to_csv(tmp_path / "penny.csv", index=False)
+    assert days["close"].max() < external.NEAR
+    with pytest.raises(ForecastError, match="if they are prices, say so"):
+        external.score(external.read(tmp_path / "penny.csv"), penny)
+
+
+def test_days_that_the_baselines_cannot_forecast_are_counted(score, world, caplog):
+    days = world["date"].unique()[120:124]  # CCC has begun 30 sessions before
+    table = world.loc[world["date"].isin(days), ["ticker", "date"]].assign(point=0.0)
+    with caplog.at_level(logging.WARNING):
+        found = score(table, models=["naive"])
+    assert "4 rows are of days that the baselines could not forecast" in caplog.text
+    assert set(found.forecasts["ticker"]) == {"AAA", "BBB"}
+
+
+def test_a_median_made_up_from_symmetric_quantiles_has_no_sign(score, har):
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], models=["naive"])
+    assert (told(found, "mine")["q0.5"] == 0).all()
+    assert (told(found, "naive")["q0.5"] == 0).all()
+    assert "its median never changes its sign" in found.verdict
+
+
+def test_one_day_can_be_scored_though_little_can_be_said(score, har):
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1], models=["naive"])
+    assert "Nothing can be said of mine" in found.verdict
+
+
+def test_another_file_of_the_same_name_is_another_trial(score, har):
+    table = har[["ticker", "cutoff", "date"]]
+    one, other = (
+        backtest.trials(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
+    )
+    keys = [{trial.model: trial.key for trial in its} for its in (one, other)]
+    assert keys[0]["mine"] != keys[1]["mine"]
+    assert keys[0]["naive"] == keys[1]["naive"]
+    again = score(table.assign(point=0.0), models=["naive"], tried=[*one, *other])
+    assert again.config["tried"] == 1  # the other file
+
+
+def test_returns_called_prices_are_refused(score, har):
+    with pytest.raises(ForecastError, match="look like returns: say --values returns"):
+        score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], values="prices")
+
+
+def test_naive_must_be_there(score, har):
+    with pytest.raises(UsageError, match="naive must be among --models"):
+        score(har, models=["gjr"])
+
+
+def test_days_before_the_baselines_can_forecast_are_refused(score, world):
+    early = world[world["ticker"] == "AAA"].iloc[5:9]
+    table = pd.DataFrame({"ticker": "AAA", "date": early["date"], "point": 0.0})
+    with pytest.raises((HistoryError, ForecastError)):
+        score(table)
+
+
+@given(
+    st.sets(st.sampled_from(forecasts.LEVELS), min_size=2), st.floats(3, 50), st.floats(0.001, 0.1)
+)
+def test_completed_quantiles_keep_those_given_and_never_cross(levels, df, scale):
+    levels = sorted(levels)
+    given_quantiles = student_t.quantile(0.01, scale, df, levels)[None]
+    found = external.complete(given_quantiles, levels)
+    kept = [forecasts.LEVELS.index(level) for level in levels]
+    np.testing.assert_array_equal(found[:, kept], given_quantiles)
+    assert (np.diff(found) >= -1e-12).all()
+
+
+def test_completed_quantiles_of_the_shape_itself_are_exact():
+    whole = student_t.quantile(0.01, 0.02, external.SHAPE_DF, forecasts.LEVELS)[None]
+    levels = [0.1, 0.5, 0.9]
+    kept = [forecasts.LEVELS.index(level) for level in levels]
+    np.testing.assert_allclose(external.complete(whole[:, kept], levels), whole, atol=1e-12)

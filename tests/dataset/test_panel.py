@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster.data import prices
+from forecaster.dataset.features import FEATURES
+from forecaster.dataset.panel import Panel, Spread, forecasts_of
+from forecaster.distributions import forecasts
+
+
+def day(text):
+    return np.datetime64(text, "D")
+
+
+@pytest.fixture(scope="module")
+def weekend():
+    """Four sessions around the long weekend of Martin Luther King's day, 15 January 2024."""
+    days = ["2024-01-10", "2024-01-11", "2024-01-12", "2024-01-16"]
+    return prices.check(
+        pd.DataFrame({"ticker": "AAA", "date": days, "close": [10.0, 11.0, 12.0, 13.0]})
+    )
+
+
+def test_histories_are_sorted_and_aligned(world):
+    panel = Panel.of(world)
+    assert panel.tickers == ("AAA", "BBB", "CCC")
+    for history in panel.histories:
+        rows = world[world["ticker"] == history.ticker]
+        np.testing.assert_array_equal(history.dates, rows["date"].to_numpy("datetime64[D]"))
+        np.testing.assert_array_equal(history.close, rows["close"])
+        np.testing.assert_array_equal(history.next_dates[:-1], history.dates[1:])
+        assert history.features.shape == (len(rows), len(FEATURES))
+        assert history.volatility.shape == history.log_returns.shape == (len(rows),)
+    np.testing.assert_array_equal(
+        panel.sessions, np.sort(world["date"].unique()).astype("datetime64[D]")
+    )
+
+
+def test_the_session_after_the_last_is_the_exchanges(weekend):
+    first = weekend.iloc[:3]
+    assert Panel.of(first).histories[0].next_dates[-1] == day("2024-01-16")
+    london = first.assign(ticker="AAA.L")
+    assert Panel.of(london).histories[0].next_dates[-1] == day("2024-01-15")
+
+
+def test_between_and_count_until_include_their_ends(weekend):
+    (history,) = Panel.of(weekend).histories
+    assert history.between(day("2024-01-11"), day("2024-01-15")).tolist() == [1, 2]
+    assert history.between(day("2024-01-13"), day("2024-01-15")).tolist() == []
+    assert [
+        history.count_until(day(text)) for text in ("2024-01-09", "2024-01-12", "2024-01-15")
+    ] == [0, 3, 3]
+
+
+def test_student_forecasts_say_what_happened_next(weekend):
+    (history,) = Panel.of(weekend).histories
+    index = np.array([2, 3])
+    spread = Spread(history, index, np.zeros(2), np.ones(2), np.full(2, 5.0))
+    frame = forecasts_of("toy", [spread])
+    pd.testing.assert_frame_equal(frame, forecasts.check(frame))
+    assert frame["cutoff"].dt.strftime("%m-%d").tolist() == ["01-12", "01-16"]
+    assert frame["date"].dt.strftime("%m-%d").tolist() == ["01-16", "01-17"]
+    assert frame["last_close"].tolist() == [12.0, 13.0]
+    np.testing.assert_allclose(frame["log_return"], [np.log(13 / 12), np.nan])
+
+
+def test_a_ticker_is_the_same_alone_and_among_others_of_one_universe(world):
+    universe = ["AAA", "BBB"]
+    every = Panel.of(world, universe=universe)
+    for i, ticker in enumerate(("AAA", "BBB", "CCC")):
+        (alone,) = Panel.of(world, tickers=[ticker], universe=universe).histories
+        for name in {*vars(alone), "features"} - {"made"}:
+            np.testing.assert_array_equal(getattr(alone, name), getattr(every.histories[i], name))
+
+
+def test_the_universe_is_the_market(world):
+    one = Panel.of(world, tickers=["AAA"], universe=["AAA"]).histories[0]
+    three = Panel.of(world, tickers=["AAA"]).histories[0]
+    market = [name.startswith("market") for name in FEATURES]
+    assert not np.array_equal(one.features[200, market], three.features[200, market])
+    np.testing.assert_array_equal(
+        one.features[:, np.logical_not(market)], three.features[:, np.logical_not(market)]
+    )
+
+
+def test_order_of_the_names_does_not_matter(world):
+    first = Panel.of(world, tickers=["BBB", "AAA"], universe=["CCC", "AAA"])
+    second = Panel.of(world, tickers=["AAA", "BBB"], universe=["AAA", "CCC"])
+    assert first.tickers == second.tickers == ("AAA", "BBB")
+    for one, other in zip(first.histories, second.histories, strict=True):
+        np.testing.assert_array_equal(one.features, other.features)
+
+
+def test_prices_are_left_alone(world):
+    before = world.copy()
+    Panel.of(world)
+    pd.testing.assert_frame_equal(world, before, check_exact=True)
+
+
+def test_what_comes_after_a_gap_is_not_the_next_session(world):
+    days = world["date"].drop_duplicates().sort_values().reset_index(drop=True)
+    missing = days.between(days[300], days[330])
+    (history,) = Panel.of(
+        world[~world["date"].isin(days[missing])], tickers=["AAA"], universe=["AAA"]
+    ).histories
+    before = int(np.searchsorted(history.dates, days[299].to_datetime64()))
+    assert history.next_dates[before] == days[300].to_datetime64().astype("datetime64[D]")
+    assert np.isnan(history.next_returns[before])
+    np.testing.assert_array_equal(
+        history.next_returns[:before], history.log_returns[1 : before + 1]
+    )

@@ -1,0 +1,216 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from forecaster.distributions import forecasts, student_t
+from forecaster.errors import ForecastError, PricesError
+
+CUTOFFS = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
+DATES = pd.to_datetime(["2024-01-03", "2024-01-04", "2024-01-05"])
+
+
+def frame(**changes):
+    values = {
+        "ticker": "AAPL",
+        "model": "lstm",
+        "cutoff": CUTOFFS,
+        "date": DATES,
+        "last_close": np.array([100.0, 101.0, 99.0]),
+        "log_return": np.array([0.01, -0.02, np.nan]),
+        "location": 0.001,
+        "scale": np.array([0.01, 0.02, 0.03]),
+        "df": 5.0,
+    }
+    return forecasts.from_student(**{**values, **changes})
+
+
+def test_levels_and_column_names():
+    assert len(forecasts.LEVELS) == 23
+    assert list(forecasts.LEVELS) == sorted(forecasts.LEVELS)
+    np.testing.assert_allclose(np.add(forecasts.LEVELS, forecasts.LEVELS[::-1]), 1)
+    expected = ["q0.01", "q0.025", "q0.05", "q0.1", "q0.15"]
+    assert forecasts.QUANTILES[:5] == expected
+    assert forecasts.QUANTILES[-3:] == ["q0.95", "q0.975", "q0.99"]
+    assert forecasts.COLUMNS[-3:] == ["location", "scale", "df"]
+
+
+def test_from_student_equals_scipy_stats():
+    made = frame()
+    t = stats.t(5, 0.001, made["scale"].to_numpy()[:, None])
+    np.testing.assert_allclose(made[forecasts.QUANTILES], t.ppf(forecasts.LEVELS), rtol=1e-9)
+    np.testing.assert_allclose(made["volatility"], t.std().ravel())
+    assert list(made["ticker"]) == ["AAPL"] * 3
+    assert list(made["step"]) == [1, 1, 1]
+
+
+def test_frames_have_the_same_columns_and_dtypes_with_and_without_rows():
+    pd.testing.assert_series_equal(frame().dtypes, forecasts.empty().dtypes)
+    assert list(forecasts.empty().columns) == forecasts.COLUMNS
+    assert forecasts.check(forecasts.empty()).empty
+    none = frame(
+        cutoff=CUTOFFS[:0], date=DATES[:0], last_close=1.0, log_return=np.nan, scale=np.array([])
+    )
+    assert none.empty
+
+
+def test_concat_of_some_and_of_none():
+    joined = forecasts.concat([frame(), forecasts.empty(), frame(model="naive")])
+    assert list(joined["model"]) == ["lstm"] * 3 + ["naive"] * 3
+    pd.testing.assert_series_equal(joined.dtypes, forecasts.empty().dtypes)
+    pd.testing.assert_frame_equal(forecasts.concat([]), forecasts.empty())
+
+
+def test_check_orders_columns_drops_others_and_leaves_its_input_alone():
+    mixed = frame().iloc[:, ::-1].assign(note="x", cutoff=CUTOFFS.astype("datetime64[ns]"))
+    before = mixed.copy()
+    pd.testing.assert_frame_equal(forecasts.check(mixed), frame())
+    pd.testing.assert_frame_equal(mixed, before)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("date", CUTOFFS[1], "a date after the cutoff"),
+        ("step", 0, "a step of 1 or more"),
+        ("log_return", np.inf, "a finite or null log_return"),
+        ("mean", np.nan, "a finite mean"),
+        ("volatility", 0.0, "a finite volatility above zero"),
+        ("volatility", np.inf, "a finite volatility above zero"),
+        ("q0.5", np.nan, "finite quantiles"),
+        ("q0.5", 1.0, "quantiles that do not decrease"),
+        ("scale", -1.0, "null in all three"),
+        ("df", np.nan, "null in all three"),
+        ("df", 2.0, "null in all three"),
+    ],
+)
+def test_check_refuses_and_names_the_row(column, value, rule):
+    bad = frame()
+    bad.loc[1, column] = value
+    with pytest.raises(ForecastError, match=rule) as caught:
+        forecasts.check(bad)
+    message = str(caught.value)
+    assert "AAPL by lstm with cutoff 2024-01-0" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("close", [0.0, -1.0, np.nan, np.inf])
+def test_a_bad_last_close_is_an_error_of_prices(close):
+    with pytest.raises(PricesError, match="AAPL by lstm with cutoff 2024-01-02"):
+        frame(last_close=np.array([close, 1.0, 1.0]))
+
+
+def test_check_refuses_duplicates_but_not_other_steps():
+    twice = pd.concat([frame(), frame()], ignore_index=True)
+    with pytest.raises(ForecastError, match="one row for each"):
+        forecasts.check(twice)
+    twice["step"] = [1] * 3 + [2] * 3
+    assert len(forecasts.check(twice)) == 6
+
+
+def test_check_refuses_missing_columns_and_keys_and_wrong_types():
+    with pytest.raises(ForecastError, match=r"without q0\.5, df"):
+        forecasts.check(frame().drop(columns=["q0.5", "df"]))
+    with pytest.raises(ForecastError, match="none in row 2"):
+        forecasts.check(frame().assign(ticker=["AAPL", "MSFT", None]))
+    with pytest.raises(ForecastError, match="float64 in the column mean"):
+        forecasts.check(frame().assign(mean="much"))
+    with pytest.raises(ForecastError, match="in the column date"):
+        forecasts.check(frame().assign(date=20240105))
+    with pytest.raises(ForecastError, match="in the column cutoff"):
+        forecasts.check(frame().assign(cutoff=CUTOFFS.tz_localize("UTC")))
+
+
+def test_from_student_needs_a_volatility():
+    with pytest.raises(ForecastError, match="volatility"):
+        frame(df=2.0)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "low", "high"),
+    [
+        (0.5, "q0.25", "q0.75"),
+        (0.8, "q0.1", "q0.9"),
+        (0.9, "q0.05", "q0.95"),
+        (0.95, "q0.025", "q0.975"),
+        (0.98, "q0.01", "q0.99"),
+    ],
+)
+def test_interval_picks_its_two_quantiles(coverage, low, high):
+    made = frame()
+    ends = forecasts.interval(made, coverage)
+    np.testing.assert_array_equal(ends, [made[low], made[high]])
+
+
+@pytest.mark.parametrize("coverage", [0.85, 0.0, 1.0, 80])
+def test_interval_refuses_other_coverages(coverage):
+    with pytest.raises(ForecastError, match="expected a coverage among"):
+        forecasts.interval(frame(), coverage)
+
+
+def test_prices_by_hand():
+    made = frame(location=0.0)
+    view = forecasts.prices(made)
+    np.testing.assert_allclose(view["median"], [100, 101, 99])
+    np.testing.assert_allclose(view["price"][:2], [100 * np.exp(0.01), 101 * np.exp(-0.02)])
+    assert np.isnan(view["price"][2])
+    np.testing.assert_allclose(view["q0.9"], made["last_close"] * np.exp(made["q0.9"]))
+    assert "log_return" not in view
+    assert "log_return" in made
+
+
+def test_probability_of_rise_of_a_student():
+    rise = forecasts.probability_of_rise(frame())
+    np.testing.assert_allclose(rise, stats.t.sf(0, 5, 0.001, [0.01, 0.02, 0.03]))
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "expected"),
+    [
+        (np.array(forecasts.LEVELS) - 0.5, 0.5),
+        (np.array(forecasts.LEVELS) - 0.32, 0.68),
+        (np.array(forecasts.LEVELS) + 1, 0.99),
+        (np.array(forecasts.LEVELS) - 2, 0.01),
+        (np.full(23, 0.1), 0.99),
+        (np.full(23, -0.1), 0.01),
+        (np.zeros(23), 0.01),
+        (np.r_[np.zeros(12), np.ones(11)], 0.5),
+    ],
+)
+def test_probability_of_rise_from_quantiles_by_hand(quantiles, expected):
+    made = frame().assign(location=np.nan, scale=np.nan, df=np.nan)
+    made[forecasts.QUANTILES] = quantiles
+    np.testing.assert_allclose(forecasts.probability_of_rise(forecasts.check(made)), expected)
+
+
+@given(location=st.floats(-0.02, 0.02), scale=st.floats(0.001, 0.1), df=st.floats(2.1, 200))
+@settings(max_examples=40, deadline=None)
+def test_both_ways_to_the_probability_of_rise_agree(location, scale, df):
+    made = frame(location=location, scale=scale, df=df)
+    closed = forecasts.probability_of_rise(made)
+    blind = made.assign(location=np.nan, scale=np.nan, df=np.nan)
+    interpolated = forecasts.probability_of_rise(blind)
+    np.testing.assert_allclose(interpolated, np.clip(closed, 0.01, 0.99), atol=0.006)
+
+
+@pytest.mark.parametrize("df", [4.0, 5.0, 8.0, 20.0])
+def test_moments_of_quantiles_are_those_of_the_distribution(df):
+    quantiles = student_t.quantile([0.01, -0.5], [0.02, 3.0], df, forecasts.LEVELS)
+    mean, volatility = forecasts.moments(quantiles)
+    np.testing.assert_allclose(mean, [0.01, -0.5], atol=1e-12)
+    np.testing.assert_allclose(
+        volatility, student_t.volatility([0.02, 3.0], df), rtol=1e-4 if df == 5 else 0.04
+    )
+
+
+def test_quantiles_that_cross_are_sorted():
+    crossed = np.linspace(-0.05, 0.05, 23)[None, ::-1]
+    frame = forecasts.from_quantiles(
+        ticker="AAA", model="m", cutoff=pd.to_datetime(["2020-01-02"]),
+        date=pd.Timestamp("2020-01-03"), last_close=10.0, log_return=np.nan, quantiles=crossed,
+    )  # fmt: skip
+    np.testing.assert_allclose(frame[forecasts.QUANTILES].to_numpy()[0], np.sort(crossed[0]))
+    assert frame[forecasts.STUDENT].isna().all(axis=None)
+    assert frame["mean"][0] == pytest.approx(0, abs=1e-12)

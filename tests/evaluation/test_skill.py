@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster.distributions import forecasts
+from forecaster.evaluation import metrics, skill
+from forecaster.evaluation.metrics import POOLED
+
+
+def frame(scales, *, sessions=250, tickers=2, seed=0):
+    rng = np.random.default_rng(seed)
+    dates = pd.bdate_range("2017-01-02", periods=sessions + 1)
+    returns = 0.01 * rng.standard_normal((tickers, sessions))
+    return forecasts.concat(
+        forecasts.from_student(
+            ticker=f"T{i}", model=model, cutoff=dates[:-1], date=dates[1:], last_close=50.0,
+            log_return=returns[i], location=0.0, scale=scale, df=30.0,
+        )
+        for model, scale in scales.items()
+        for i in range(tickers)
+    )  # fmt: skip
+
+
+def test_values_are_those_of_the_scores_and_lie_within_their_intervals():
+    found = frame({"lstm": 0.0097, "naive": 0.02})
+    losses = metrics.losses(found)
+    table = skill.skill(found, losses, resamples=200)
+    scores = metrics.scores(found).set_index(["ticker", "model"])
+    for ticker in ("T0", "T1", POOLED):
+        rows = table[table["ticker"] == ticker].set_index("metric")
+        ours, theirs = (scores.loc[(ticker, model)] for model in ("lstm", "naive"))
+        assert rows.loc["crps", "value"] == pytest.approx(ours["crps"] / theirs["crps"])
+        assert rows.loc["log_score", "value"] == pytest.approx(
+            ours["log_score"] - theirs["log_score"]
+        )
+        assert (rows["low"] <= rows["value"]).all()
+        assert (rows["value"] <= rows["high"]).all()
+    pinball = table[table["metric"] == "pinball_0.05"]
+    losses_05 = metrics.pinball(found["q0.05"].to_numpy(), found["log_return"].to_numpy(), 0.05)
+    means = pd.Series(losses_05).groupby(found["model"].to_numpy()).mean()
+    assert pinball["value"].item() == pytest.approx(means["lstm"] / means["naive"])
+
+
+def test_the_same_seed_gives_the_same_interval():
+    found = frame({"lstm": 0.0097, "naive": 0.02})
+    losses = metrics.losses(found)
+    one, two = (skill.skill(found, losses, resamples=50) for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    scales = {"lstm": 0.01, "naive": 0.013}
+    long = frame(scales, sessions=20_000, tickers=1, seed=99)
+    means = metrics.losses(long).groupby("model")["crps"].mean()
+    truth = means["lstm"] / means["naive"]
+    held = []
+    for seed in range(60):
+        found = frame(scales, tickers=1, seed=seed)
+        table = skill.skill(found, metrics.losses(found), resamples=200)
+        row = table[(table["metric"] == "crps") & (table["ticker"] == POOLED)].iloc[0]
+        held.append(row["low"] <= truth <= row["high"])
+    assert np.mean(held) >= 0.85
+
+
+def test_alone_there_is_nothing_to_compare():
+    found = frame({"lstm": 0.01})
+    assert skill.skill(found, metrics.losses(found), resamples=10).empty

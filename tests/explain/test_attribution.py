@@ -1,0 +1,209 @@
+"""What is called important moves forecasts, adds up, and is worth what is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster.config import RecurrentConfig
+from forecaster.data import prices
+from forecaster.dataset.features import CALENDAR, FEATURES
+from forecaster.dataset.panel import Panel
+from forecaster.distributions import student_t
+from forecaster.explain import attribution
+from forecaster.models.recurrent.model import student_of
+from forecaster.runs import forecasting, training
+
+
+@pytest.fixture(scope="module")
+def case(trained, world):
+    """A function from a cell's name to its model, a history and the index of a cutoff."""
+
+    def of(name, ticker="AAA", session=600):
+        run = trained(name)
+        (history,) = forecasting.panel_of(run, world, [ticker]).histories
+        return run.model, history, session
+
+    return of
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_the_log_ratio_is_that_of_the_forecast(case, name):
+    model, history, session = case(name)
+    day = history.dates[session]
+    (volatility,) = model.forecast(Panel((history,)), day, day)["volatility"]
+    x = attribution.read_at(model, history, session).astype(float)[:, None]
+    (found,), _ = attribution.differentiate(model, x)
+    assert found == pytest.approx(np.log(volatility / history.volatility[session]), abs=1e-5)
+    outputs = attribution.outputs_after(model, [attribution.read_at(model, history, session)])
+    (expected,) = model.outputs([(history, np.array([session]))])
+    np.testing.assert_array_equal(outputs, expected)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_the_gradient_of_the_forecast_equals_finite_differences(case, name):
+    model, history, session = case(name)
+    averaged = case_of_two(model)
+    x = attribution.read_at(model, history, session)[-40:].astype(float)[:, None]
+    _, slopes = attribution.differentiate(averaged, x)
+    step = 1e-5
+    for lag in (1, 2, 5, 12, 30):
+        for feature in range(0, x.shape[2], 7):
+            moved = np.zeros_like(x)
+            moved[-lag, 0, feature] = step
+            (up,), _ = attribution.differentiate(averaged, x + moved)
+            (down,), _ = attribution.differentiate(averaged, x - moved)
+            assert slopes[-lag, 0, feature] == pytest.approx((up - down) / (2 * step), abs=1e-9)
+
+
+def case_of_two(model):
+    """The model with a second, different network: forecasts average the two."""
+    rng = np.random.default_rng(0)
+    other = type(model.networks[0]).of(
+        [w + rng.normal(0, 0.1, w.shape).astype(np.float32) for w in model.networks[0].weights]
+    )
+    found = type(model)(model.name, model.config)
+    found.features, found.scaler = model.features, model.scaler
+    found.networks = [*model.networks, other]
+    return found
+
+
+def test_raw_outputs_beyond_the_bounds_have_no_slope():
+    output = np.array([[0.3, 0.2, -1.0], [0.0, 99.0, 300.0]])
+    value, slope = attribution.log_ratio(output)
+    _, scale, df = student_of(output, np.ones(2))
+    np.testing.assert_allclose(value, np.log(student_t.volatility(scale, df)))
+    np.testing.assert_array_equal(slope[1], 0)
+    assert slope[0, 1] == 1
+    assert slope[0, 2] < 0  # heavier tails are wider
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_attributions_add_up_to_the_difference_from_a_calm_market(case, name):
+    model, history, session = case(name)
+    model = case_of_two(model)
+    found = attribution.attribute(model, history, session)
+    difference = found.log_ratio - found.calm_log_ratio
+    assert abs(found.missing) < 0.01 * abs(difference)
+    assert found.by_feature.sum() == pytest.approx(difference, rel=0.01)
+    assert found.by_lag.sum() == pytest.approx(difference, rel=0.01)
+    # The baseline by hand: the calmest third of the sessions up to the cutoff.
+    width = history.volatility[: session + 1]
+    calm = width <= np.nanquantile(width, 1 / 3)
+    rows = model.inputs(history, slice(0, session + 1))[calm]
+    np.testing.assert_allclose(found.baseline, rows.astype(float).mean(axis=0), atol=1e-6)
+    assert found.unit == pytest.approx(np.log(width[session]) - np.log(width[calm]).mean())
+
+
+def test_a_linear_network_gives_each_input_its_weight_times_its_distance(case):
+    # A plain cell of tiny weights is linear: h = W x, and the head reads the log scale from it.
+    model, history, session = case("rnn")
+    kernel, recurrent, bias, head, head_bias = (np.zeros_like(w) for w in model.networks[0].weights)
+    kernel[:, 0] = np.linspace(-1e-5, 1e-5, len(kernel))
+    head[0, 1] = 1e4
+    linear = case_of_two(model)
+    linear.networks = [type(model.networks[0]).of([kernel, recurrent, bias, head, head_bias])]
+    found = attribution.attribute(linear, history, session)
+    expected = 1e4 * kernel[:, 0] * (found.inputs[-1] - found.baseline)
+    np.testing.assert_allclose(found.values[-1], expected, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(found.values[:-1], 0, atol=1e-12)  # it has no memory
+
+
+def test_only_cutoffs_whose_outcome_is_known_are_scored(case, until):
+    _, history, _ = case("lstm")
+    found = attribution.scored(history, np.datetime64(until))
+    assert (history.dates[found] >= np.datetime64(until)).all()
+    assert found[-1] == len(history.dates) - 2
+    assert np.isfinite(history.next_returns[found]).all()
+
+
+# ---- a world in which it is known what matters
+
+
+@pytest.fixture(scope="module")
+def mondays():
+    """A trained network, a history it has not seen, and its scored cutoffs, in a world of wild Mondays."""
+    rng = np.random.default_rng(0)
+    dates = pd.bdate_range("2000-01-03", periods=1400)
+    frames = []
+    for ticker in ("ONE", "TWO", "THREE", "FOUR"):
+        width = np.where(dates.day_of_week == 0, 0.03, 0.01)
+        close = 100 * np.exp(np.cumsum(width * rng.normal(size=len(dates))))
+        frames.append(pd.DataFrame({"ticker": ticker, "date": dates, "close": close}))
+    frame = prices.check(pd.concat(frames, ignore_index=True))
+    config = RecurrentConfig(
+        units=6, window=100, warmup=40, batch=8, epochs=12, steps=12, validation=150,
+        learning_rate=0.02, feature_dropout=0.2,
+    )  # fmt: skip
+    run = training.train(frame, until=dates[900].date(), config=config)
+    (history,) = forecasting.panel_of(run, frame, ["ONE"]).histories
+    return run.model, history, attribution.scored(history, np.datetime64(run.until))
+
+
+def test_the_features_that_matter_are_found(mondays):
+    model, history, index = mondays
+    table = attribution.importance(model, history, index).set_index("feature")
+    assert table["crps"].idxmax() == "friday"
+    friday = table.loc["friday"]
+    assert friday["crps"] > 0.015
+    assert friday["crps"] > 3 * friday["error"]
+    # Before a wild Monday, and on no other day, it is the weekday that moved the forecast.
+    before_monday = index[(history.dates[index].astype(int) + 3) % 7 == 4][-1]
+    found = attribution.attribute(model, history, int(before_monday))
+    effects = pd.Series(found.by_feature, found.features)
+    assert effects.abs().idxmax() == "friday"
+    assert effects["friday"] > 0.2  # 20% wider and more
+    assert np.argmax(found.weight_of_lags) == 0  # the cutoff's own weekday says it
+
+
+def test_what_is_called_important_costs_more_when_removed(mondays):
+    model, history, index = mondays
+    before_monday = index[(history.dates[index].astype(int) + 3) % 7 == 4][-1]
+    found = attribution.attribute(model, history, int(before_monday))
+    table = attribution.ablation(model, history, index, found).set_index(["caller", "called"])
+    assert len(table) == 6
+    for caller in table.index.unique("caller"):
+        most, least = table.loc[(caller, "most")], table.loc[(caller, "least")]
+        assert most["crps"] > 0.03, caller
+        assert abs(least["crps"]) < 0.01, caller
+        assert not set(most["names"]) & set(least["names"])
+    for caller in ("features by permutation", "features by attribution"):
+        assert "friday" in table.loc[(caller, "most")]["names"]
+    assert 1 in table.loc[("lags by attribution", "most")]["names"]
+
+
+def test_what_was_taken_away_is_not_read(mondays):
+    model, history, index = mondays
+    few = index[:30]
+    weekdays = list(CALENDAR[1:])
+    columns = [FEATURES.index(name) for name in weekdays]
+    features = history.features.copy()
+    features[:, columns] = np.random.default_rng(1).normal(size=(len(features), 5))
+    other = history.with_features(features)
+    for frame in (history, other):
+        assert len(attribution.without_features(model, frame, few, weekdays)) == 30
+    np.testing.assert_array_equal(
+        attribution.without_features(model, history, few, weekdays),
+        attribution.without_features(model, other, few, weekdays),
+    )
+    features = history.features.copy()
+    features[few[-1] - 2] = 9.0  # lag 3 of the last of them
+    other = history.with_features(features)
+    same, changed = ([1, 3], [1, 2])
+    assert attribution.without_lags(model, history, few[-1:], same) == attribution.without_lags(
+        model, other, few[-1:], same
+    )
+    assert attribution.without_lags(model, history, few[-1:], changed) != attribution.without_lags(
+        model, other, few[-1:], changed
+    )
+    untouched = attribution.without_lags(model, history, few, [])
+    np.testing.assert_allclose(untouched, attribution.crps(model, [history], few)[0], rtol=1e-5)
+
+
+def test_permutations_are_seeded_and_change_nothing_given(mondays):
+    model, history, index = mondays
+    before = history.features.copy()
+    once = attribution.importance(model, history, index[:80], seed=3)
+    pd.testing.assert_frame_equal(once, attribution.importance(model, history, index[:80], seed=3))
+    other = attribution.importance(model, history, index[:80], seed=4)
+    assert not once["crps"].equals(other["crps"])
+    np.testing.assert_array_equal(history.features, before)

@@ -1,0 +1,310 @@
+"""Clusters of separate processes, and what is left when a worker, a driver or a scheduler dies."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from forecaster.backtesting import walk_forward
+from forecaster.parallel import jobs
+from forecaster.parallel.jobs import Engine
+
+HERE = Path(__file__).parents[1]
+PATIENCE = 300
+"""Seconds that a loaded machine may take for anything."""
+
+MODELS = ["lstm", "gjr", "naive"]
+COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-07-03", "--refit", "2"]
+PARTS = 126
+"""Some hundredths of a second each."""
+
+
+def environment(**more):
+    """Of a worker that can import these tests too."""
+    path = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_enable_metrics_collection": "0",
+    }
+    return os.environ | {"PYTHONPATH": path} | quiet | more
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_settings():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+@contextlib.contextmanager
+def started(*words, **options):
+    """A process, which does not outlive the test, nor do its children."""
+    process = subprocess.Popen(
+        words, env=environment(), text=True, start_new_session=True,
+        stdout=options.pop("stdout", subprocess.DEVNULL), stderr=subprocess.DEVNULL, **options,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process):
+    """Kills a process and all that it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True)
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def until(condition, what):
+    """Waits for something to be seen."""
+    limit = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < limit, f"{what} did not come"
+        time.sleep(0.02)
+    return found
+
+
+@contextlib.contextmanager
+def dask_cluster():
+    """A scheduler and two workers of a thread each: its address and the scheduler's process."""
+    from distributed import Client
+
+    with contextlib.ExitStack() as stack:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+        scheduler = stack.enter_context(
+            started(*dask, "--host", address, "--no-dashboard", "--no-show")
+        )
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address]
+        for _ in range(2):
+            stack.enter_context(started(*worker, "--nthreads", "1", "--no-dashboard"))
+        with Client(address, timeout=PATIENCE, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
+        yield address, scheduler
+
+
+@contextlib.contextmanager
+def ray_cluster():
+    """Two nodes: the address, and the process that listens for a word to kill the head."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with started(sys.executable, str(HERE / "ray_cluster.py"), **pipes) as cluster:
+        yield cluster.stdout.readline().strip(), cluster
+        with contextlib.suppress(BrokenPipeError):
+            cluster.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module", params=["dask", "ray"])
+def engine(request):
+    with {"dask": dask_cluster, "ray": ray_cluster}[request.param]() as (address, _):
+        yield Engine(request.param, address)
+
+
+@pytest.fixture(scope="module")
+def forecasts_of(world, tiny):
+    """A function from an engine to the forecasts of a walk with two fits of each model."""
+
+    def found(engine):
+        asked = {"start": date(2017, 12, 1), "end": date(2018, 3, 1), "config": tiny}
+        return walk_forward.forward(world, MODELS, engine=engine, **asked).forecasts
+
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(forecasts_of):
+    return forecasts_of(Engine(jobs=1))
+
+
+def dies_once(number, shared):
+    """The worker that does 3 dies of it, the first time."""
+    marker, numbers = shared
+    if number == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(numbers[number]), os.getpid()
+
+
+def test_the_same_bits_from_two_processes(forecasts_of, alone):
+    pd.testing.assert_frame_equal(forecasts_of(Engine(jobs=2)), alone, check_exact=True)
+
+
+def test_the_same_bits_from_a_cluster(engine, forecasts_of, alone):
+    pd.testing.assert_frame_equal(forecasts_of(engine), alone, check_exact=True)
+
+
+def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path):
+    shared = tmp_path / "died", np.arange(8) ** 0.5
+    found = list(jobs.ordered(dies_once, range(8), engine=engine, shared=shared))
+    assert [value for value, _ in found] == [n**0.5 for n in range(8)]
+    assert os.getpid() not in {worker for _, worker in found}
+    assert shared[0].exists()
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home with eight years of an index."""
+    home = tmp_path_factory.mktemp("home")
+    done = run(home, "fetch", "^GSPC", "--source", "sample", "--end", "2006-12-29")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def run(home, *words):
+    words = [sys.executable, "-m", "forecaster", *map(str, words)]
+    return subprocess.run(
+        words, env=environment(FORECAST_HOME=str(home)), capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def halted(home, folder, *words):
+    """A backtest that has finished some parts, stopped (by SIGSTOP) while it is at others."""
+    command = [sys.executable, "-m", "forecaster", *COMMAND, "--out", str(folder), *words]
+    for _ in range(5):
+        process = subprocess.Popen(
+            command, env=environment(FORECAST_HOME=str(home)), start_new_session=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            until(lambda: len(parts(folder)) > 2 or process.poll() is not None, "a part")  # noqa: B023
+            process.send_signal(signal.SIGSTOP)
+            if process.poll() is None and len(parts(folder)) < PARTS - 10:
+                yield process
+                return
+            assert not process.poll(), process.stderr.read()
+        finally:
+            end(process)
+        shutil.rmtree(folder, ignore_errors=True)  # seen too late, on a busy machine
+    pytest.fail("no backtest was seen at work")
+
+
+def released(process):
+    """What a halted process says to the end, when it goes on."""
+    process.send_signal(signal.SIGCONT)
+    return process.communicate(timeout=PATIENCE)
+
+
+def parts(folder):
+    return list((folder / "unfinished" / "parts").glob("[!.]*.parquet"))
+
+
+def session(process):
+    """What runs of the processes that one has started, in the session it leads."""
+    found = []
+    for other in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
+                found.append(other)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(home, tmp_path_factory):
+    """The forecasts of a backtest that nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "backtest"
+    done = run(home, *COMMAND, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "unfinished").exists()
+    assert len(json.loads((folder / "config.json").read_text())["folds"]) == PARTS / 2
+    return (folder / "forecasts.parquet").read_bytes()
+
+
+def resumed(home, folder, *words):
+    """The forecasts of a backtest that goes on from the parts that are there."""
+    assert parts(folder)
+    done = run(home, "backtest", "--resume", folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "unfinished").exists()
+    return (folder / "forecasts.parquet").read_bytes()
+
+
+def test_a_backtest_survives_a_killed_worker(home, whole, tmp_path):
+    folder = tmp_path / "backtest"
+    with halted(home, folder, "--jobs", "2") as process:
+        workers = [it for it in session(process) if "popen_loky_posix" in " ".join(it.cmdline())]
+        workers[0].kill()
+        _, err = released(process)
+    assert process.returncode == 0, err
+    assert "a worker died" in err
+    assert (folder / "forecasts.parquet").read_bytes() == whole
+
+
+def test_a_backtest_whose_driver_was_killed_goes_on(home, whole, tmp_path):
+    folder = tmp_path / "backtest"
+    with halted(home, folder, "--jobs", "2") as process:
+        process.kill()
+        process.wait()
+        until(lambda: not session(process), "the end of the workers")
+    refused = run(home, "backtest", "--resume", folder, "--models", "naive")
+    assert refused.returncode == 2
+    assert "leave out --models" in refused.stderr
+    assert resumed(home, folder, "--jobs", "2") == whole
+    nothing = run(home, "backtest", "--resume", folder)
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("error: there is no unfinished backtest in")
+
+
+def test_an_interrupted_backtest_leaves_no_process_and_says_how_to_go_on(home, tmp_path):
+    folder = tmp_path / "backtest"
+    with halted(home, folder, "--jobs", "2") as process:
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = released(process)
+        until(lambda: not session(process), "the end of the workers")
+    assert process.returncode == 130, err
+    assert out == ""
+    assert f"`forecast backtest --resume {folder}` goes on" in err
+    assert "Traceback" not in err
+    assert parts(folder)
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_a_lost_scheduler_is_one_line_and_the_backtest_goes_on(name, home, whole, tmp_path):
+    folder = tmp_path / "backtest"
+    with (
+        {"dask": dask_cluster, "ray": ray_cluster}[name]() as (address, cluster),
+        halted(home, folder, "--engine", name, "--address", address) as process,
+    ):
+        if name == "dask":
+            cluster.kill()
+            cluster.wait()
+        else:
+            cluster.stdin.write("\n")
+            cluster.stdin.flush()
+            assert cluster.stdout.readline() == "killed\n"
+        _, err = released(process)
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "lost" in line
+    assert f"`forecast backtest --resume {folder}` goes on" in line
+    assert "Traceback" not in err
+    if name == "dask":  # what goes on does not know who was at work before
+        assert resumed(home, folder) == whole
