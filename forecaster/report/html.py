@@ -114,7 +114,7 @@ def _library() -> str:
 
 
 def _file(name: str) -> str:
-    return (files(__name__) / name).read_text(encoding="utf-8")
+    return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:
