@@ -34,7 +34,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     )
     prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluate.evaluate(
+    said = evaluate(
         found, features.realised_variance(prices), model=next(iter(models)), tried=Count(0, [])
     )
     fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}

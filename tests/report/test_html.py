@@ -16,6 +16,7 @@ from forecaster.backtesting import backtest as backtests
 from forecaster.distributions import forecasts
 from forecaster.errors import StoreError
 from forecaster.evaluation import calibration, metrics, significance
+from forecaster.plots import evaluation
 from forecaster.report import html
 from forecaster.report.packing import MISSING, pack
 
@@ -70,7 +71,7 @@ def written(tmp_path_factory):
 
 def test_the_files_are_the_report_and_a_png_of_every_figure(written):
     backtest, folder, paths, _ = written
-    names = [name for name, _ in backtest.of_backtest(backtest.forecasts, "lstm")]
+    names = [name for name, _ in evaluation.of_backtest(backtest.forecasts, "lstm")]
     assert paths == [folder / "report.html", *(folder / "plots" / f"{it}.png" for it in names)]
     assert sorted(folder.rglob("*.*")) == sorted(paths)
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in paths[1:])
