@@ -5,10 +5,10 @@ puts it where such a model must give itself away: a past with another future, pr
 nothing can be foretold, a market whose truth is known. Passing proves honesty, not skill.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from itertools import count
+from itertools import count, product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
+from forecaster.data.calendars import exchange
+from forecaster.data.publication import public_dates
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, student_t
 from forecaster.errors import HistoryError
@@ -150,15 +152,23 @@ def forecast_look_ahead(
     """Whether forecasts stay the same, bit for bit, when all prices after their cutoff are others.
 
     The fitted model forecasts every session of the folds; the future is rewritten after cutoffs
-    beside each refit and halfway.
+    beside each refit and halfway. The future of a ticker begins at the instant its own exchange
+    closes, whatever the date is elsewhere, so each exchange has a future of its own.
     """
     ours = _forecasts(model, frame, folds)
     cutoffs = _cutoffs(frame, folds)
+    exchanges = frame["ticker"].drop_duplicates().map(exchange)
+    steps = list(product(cutoffs, exchanges.unique()))
+    exchange_of = dict(zip(frame["ticker"].unique(), exchanges, strict=True))
     compared = changed = 0
-    for done, cutoff in enumerate(cutoffs):
-        progress(done, len(cutoffs), str(cutoff))
-        theirs = _forecasts(model, rewritten(frame, cutoff, seed=done), folds)
-        pair = [f[f["cutoff"] <= pd.Timestamp(cutoff)] for f in (ours, theirs)]
+    for done, (cutoff, observer) in enumerate(steps):
+        progress(done, len(steps), str(cutoff))
+        other = rewritten(frame, cutoff, observers=[observer], seed=done)
+        theirs = _forecasts(model, other, folds)
+        pair = [
+            f[(f["cutoff"] <= pd.Timestamp(cutoff)) & (f["ticker"].map(exchange_of) == observer)]
+            for f in (ours, theirs)
+        ]
         compared += len(pair[0])
         changed += _differing(*(f.drop(columns=["date", "log_return"]) for f in pair))
     if changed:
@@ -396,14 +406,30 @@ def seed_luck(
     return Check("seeds", passed, float(gain.mean()), "%", words)
 
 
-def rewritten(frame: pd.DataFrame, after: np.datetime64, *, seed: int = 0) -> pd.DataFrame:
-    """The prices frame with everything dated later made up anew: another, valid history.
+def rewritten(
+    frame: pd.DataFrame,
+    after: np.datetime64,
+    *,
+    observers: Collection[str] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the prices frame with everything that closes later made up anew: another, valid history.
 
     From its last known session on each ticker goes its own random way, with other bars, dividends
     and volumes on the same dates. What is null stays null.
+
+    Parameters
+    ----------
+    frame : the prices frame.
+    after : the date whose close is the present.
+    observers : the exchanges that have closed by then; by default all of the frame's.
     """
     rng = np.random.default_rng(seed)
-    later = frame[frame["date"] > pd.Timestamp(after)]
+    observers = observers or set(map(exchange, frame["ticker"].unique()))
+    public = frame["date"].to_numpy().astype("datetime64[D]")
+    for ticker, rows in frame.groupby("ticker", sort=False).indices.items():
+        public[rows] = public_dates(public[rows], exchange(str(ticker)), observers)
+    later = frame[public > after]
     step = pd.DataFrame(
         rng.standard_normal((len(later), 6)) * [0.03, 0.002, 0.01, 0.01, 0.01, 0.5],
         index=later.index,

@@ -25,7 +25,7 @@ import pandas as pd
 from forecaster import atomic
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
-from forecaster.dataset.features import Bars, every
+from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError, ResumeError, UsageError

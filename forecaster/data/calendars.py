@@ -192,7 +192,7 @@ def next_session(ticker: str, date: Date) -> pd.Timestamp:
     HistoryError
         No session is known so late.
     """
-    sessions = _closes(exchange(ticker)).index
+    sessions = closes(exchange(ticker)).index
     after = int(sessions.searchsorted(pd.Timestamp(date), side="right"))
     if after == len(sessions):
         raise HistoryError(
@@ -204,25 +204,26 @@ def next_session(ticker: str, date: Date) -> pd.Timestamp:
 
 def last_finished(ticker: str, now: pd.Timestamp) -> pd.Timestamp:
     """The last session of a ticker's exchange that has closed at ``now``, which has a time zone."""
-    closes = _closes(exchange(ticker))
-    return closes.index[int(closes.searchsorted(now.tz_convert("UTC"), side="right")) - 1]
+    instants = closes(exchange(ticker))
+    return instants.index[int(instants.searchsorted(now.tz_convert("UTC"), side="right")) - 1]
 
 
 def sessions_after(ticker: str, date: Date, until: Date) -> int:
     """How many sessions of a ticker's exchange come after ``date`` and not after ``until``."""
-    sessions = _closes(exchange(ticker)).index
+    sessions = closes(exchange(ticker)).index
     first, last = sessions.searchsorted([pd.Timestamp(date), pd.Timestamp(until)], side="right")
     return max(0, int(last - first))
 
 
 def sessions_between(ticker: str, first: Date, last: Date) -> pd.DatetimeIndex:
     """The sessions of a ticker's exchange from ``first`` to ``last``, both included."""
-    sessions = pd.DatetimeIndex(_closes(exchange(ticker)).index)
+    sessions = pd.DatetimeIndex(closes(exchange(ticker)).index)
     begin = int(sessions.searchsorted(pd.Timestamp(first)))
     return sessions[begin : int(sessions.searchsorted(pd.Timestamp(last), side="right"))]
 
 
-def _closes(calendar: str) -> pd.Series:
+def closes(calendar: str) -> pd.Series:
+    """Return the instant (UTC) at which each session of a calendar closes, by session."""
     with _MAKING:  # of several threads that want a calendar, one makes it
         return _remembered(calendar)
 
@@ -287,6 +288,6 @@ def _package_closes(calendar: str) -> pd.Series | None:
                 schedule = get_calendar(calendar, start=start, end=end).schedule
         except (ValueError, NotImplementedError):
             return None
-    closes = schedule["close"].astype("datetime64[us, UTC]")
-    closes.index = closes.index.astype("datetime64[us]")
-    return closes
+    instants = schedule["close"].astype("datetime64[us, UTC]")
+    instants.index = instants.index.astype("datetime64[us]")
+    return instants

@@ -16,9 +16,12 @@ from typing import overload
 import numpy as np
 import pandas as pd
 
-from forecaster.data import prices
+from forecaster.data import calendars, prices
 from forecaster.data.calendars import next_session
-from forecaster.dataset.features import Bars, Market, compute, every
+from forecaster.data.publication import public_dates
+from forecaster.dataset.bars import Bars, every
+from forecaster.dataset.features import compute
+from forecaster.dataset.market import Market
 from forecaster.distributions import forecasts
 
 GAP = np.timedelta64(14, "D")
@@ -35,6 +38,8 @@ class History:
     ticker: str
     dates: np.ndarray
     """datetime64[D]"""
+    public: np.ndarray
+    """datetime64[D], the first date at whose close, on every exchange of the panel, each is over."""
     next_dates: np.ndarray
     """datetime64[D], the session after each; after the last, and before a gap in the history of more
     than ``GAP``, the exchange's calendar says."""
@@ -68,6 +73,14 @@ class History:
     def count_until(self, date: np.datetime64) -> int:
         """How many sessions there are up to ``date``, included."""
         return int(np.searchsorted(self.dates, date, side="right"))
+
+    def count_public(self, date: np.datetime64) -> int:
+        """How many sessions a forecast made at the close of ``date`` may know, on any exchange.
+
+        What learns from all tickers at once learns from these alone: the session that New York
+        closes on ``date`` is the future of Tokyo's forecast of the day after.
+        """
+        return int(np.searchsorted(self.public, date, side="right"))
 
 
 @dataclass(frozen=True)
@@ -139,8 +152,10 @@ def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
 class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made when it is asked for."""
 
-    def __init__(self, bars: dict[str, Bars], market: Market) -> None:
-        self._bars, self._market = bars, market
+    def __init__(
+        self, bars: dict[str, Bars], markets: Mapping[str, Market], exchanges: frozenset[str]
+    ) -> None:
+        self._bars, self._markets, self._exchanges = bars, markets, exchanges
         self.tickers = tuple(sorted(bars))
 
     def __len__(self) -> int:
@@ -152,8 +167,11 @@ class Histories(Sequence[History]):
     def __getitem__(self, at: slice) -> "Histories": ...
     def __getitem__(self, at: int | slice) -> "History | Histories":
         if isinstance(at, slice):
-            return Histories({it: self._bars[it] for it in self.tickers[at]}, self._market)
-        return _history(self.tickers[at], self._bars[self.tickers[at]], self._market)
+            bars = {it: self._bars[it] for it in self.tickers[at]}
+            return Histories(bars, self._markets, self._exchanges)
+        ticker = self.tickers[at]
+        market = self._markets[calendars.exchange(ticker)]
+        return _history(ticker, self._bars[ticker], market, self._exchanges)
 
 
 @dataclass(frozen=True)
@@ -188,8 +206,11 @@ class Panel:
         """
         bars = frames if isinstance(frames, Mapping) else bars_of(frames)
         there = tuple(it for it in sorted(universe or bars) if it in bars)
-        market = Market.of([bars[it] for it in there])
-        return cls(Histories({it: bars[it] for it in tickers or bars}, market), there)
+        members = {it: bars[it] for it in there}
+        tickers = tickers or list(bars)
+        exchanges = frozenset(map(calendars.exchange, tickers))
+        markets = {it: Market.of(members, it) for it in exchanges}
+        return cls(Histories({it: bars[it] for it in tickers}, markets, exchanges), there)
 
     @property
     def tickers(self) -> tuple[str, ...]:
@@ -205,13 +226,14 @@ class Panel:
 _features = lru_cache(maxsize=KEPT)(compute)
 
 
-def _history(ticker: str, bars: Bars, market: Market) -> History:
+def _history(ticker: str, bars: Bars, market: Market, exchanges: frozenset[str]) -> History:
     gap = np.append(np.diff(bars.dates) > GAP, True)
     next_dates = np.append(bars.dates[1:], bars.dates[-1:])
     next_dates[gap] = [_next(ticker, date) for date in bars.dates[gap]]
     return History(
         ticker=ticker,
         dates=bars.dates,
+        public=public_dates(bars.dates, calendars.exchange(ticker), exchanges),
         next_dates=next_dates,
         close=bars.close,
         log_returns=bars.log_returns,

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.dataset.features import Bars, Market, compute
+from forecaster.data import calendars
+from forecaster.dataset.bars import Bars
+from forecaster.dataset.features import compute
+from forecaster.dataset.market import Market
 from forecaster.dataset.panel import History, Panel
 from forecaster.distributions import student_t
 from forecaster.errors import HistoryError, UsageError
@@ -278,8 +281,9 @@ def shock_response(
     model, ticker, last = recurrent(run), history.ticker, len(history.dates) - 1
     groups = {str(name): group for name, group in frame.groupby("ticker", sort=True)}
     bars = {name: Bars.of(group) for name, group in groups.items()}
-    universe = [name for name in sorted(run.tickers) if name in bars]
-    market = Market.of([bars[name] for name in universe])
+    universe = {name: bars[name] for name in sorted(run.tickers) if name in bars}
+    exchange = calendars.exchange(ticker)
+    market = Market.of(universe, exchange)
     begin = len(history.dates) - len(attribution.read_at(model, history, last))
     lags = range(1, min(LAGS, last - 1) + 1)
     inputs, widths = [], []
@@ -288,7 +292,7 @@ def shock_response(
         for log_return in (-SHOCK * history.volatility[session - 1], 0.0):
             own = Bars.of(shocked(groups[ticker], session, log_return))
             if ticker in universe:
-                market = Market.of([own if name == ticker else bars[name] for name in universe])
+                market = Market.of(universe | {ticker: own}, exchange)
             changed = history.with_features(compute(own, market))
             inputs.append(model.inputs(changed, slice(begin, None)))
             widths.append(own.volatility[-1])

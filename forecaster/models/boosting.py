@@ -132,7 +132,7 @@ class Trees:
 
 def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
     """Features and targets known at ``until``: (rows, features) and (rows,)."""
-    parts = [_known(history, history.count_until(until)) for history in panel.histories]
+    parts = [_known(history, history.count_public(until)) for history in panel.histories]
     x, y = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     return x, y
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
-from forecaster.dataset.features import FLOOR
+from forecaster.dataset.bars import FLOOR
 from forecaster.dataset.panel import Fan, Panel, quantile_forecasts_of
 from forecaster.distributions import forecasts, student_t
 from forecaster.models.garch import MIN_SESSIONS, PERCENT, WARMUP, Task, estimate, fits

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
-from forecaster.dataset.features import FLOOR
+from forecaster.dataset.bars import FLOOR
 from forecaster.dataset.panel import History, Panel, Spread, forecasts_of
 from forecaster.distributions import student_t
 from forecaster.models.protocol import (

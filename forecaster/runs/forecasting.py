@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from forecaster.dataset.features import Bars
+from forecaster.dataset.bars import Bars
 from forecaster.dataset.panel import GAP, History, Panel
 from forecaster.distributions import forecasts, recalibration
 from forecaster.errors import HistoryError

@@ -11,7 +11,7 @@ from forecaster.backtesting import leakage_audit
 from forecaster.cli.app import main
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
-from forecaster.dataset.features import ewma
+from forecaster.dataset.bars import ewma
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError, UsageError
@@ -321,6 +321,42 @@ def test_the_lag_test_needs_no_student_and_no_outcome(world):
 
 
 # Pasts and futures.
+
+
+class ReadsTheDateElsewhere(Dishonest):
+    """Scales by the last return of all tickers of the same date, whenever their exchanges close."""
+
+    def lie(self, frame, known):
+        mean = known.groupby("cutoff")["last_return"].transform("mean").abs()
+        return frame["location"], frame["scale"] * (1 + mean)
+
+
+def test_a_date_is_not_an_instant(world):
+    """In one market the model is honest; where New York closes after Tokyo, it is not."""
+    names = {
+        "one": {"AAA": "AAA", "BBB": "BBB", "CCC": "CCC"},
+        "two": {"AAA": "7203.T", "BBB": "BBB", "CCC": "CCC"},
+    }
+    passed = {}
+    for markets, tickers in names.items():
+        frame = prices.check(world.assign(ticker=world["ticker"].map(tickers)))
+        sessions = Panel.of(frame).sessions
+        folds = list(walk_forward(sessions, start=sessions[520], end=sessions[-1], refit="never"))
+        model = ReadsTheDateElsewhere()
+        model.fit(Panel.of(frame), folds[0].until)
+        passed[markets] = leakage_audit.forecast_look_ahead(model, frame, folds).passed
+    assert passed == {"one": True, "two": False}
+
+
+def test_the_future_begins_when_the_observer_has_closed(world):
+    frame = prices.check(world.assign(ticker=world["ticker"].replace("AAA", "7203.T")))
+    day = world["date"].iloc[300]
+    for observer, new_york_moves in (("XTKS", True), ("XNYS", False)):
+        other = leakage_audit.rewritten(frame, np.datetime64(day, "D"), observers=[observer])
+        moved = frame[(other["close"] != frame["close"]).to_numpy()]
+        first = moved.groupby("ticker")["date"].min()
+        assert (first["BBB"] == day) == new_york_moves
+        assert first["7203.T"] > day
 
 
 def test_the_future_is_rewritten_and_the_past_is_not(world):

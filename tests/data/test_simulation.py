@@ -146,7 +146,7 @@ def test_tickers_of_a_market_move_together(market):
 
 
 def test_the_range_of_a_market_tells_its_variance(market):
-    from forecaster.dataset.features import Bars
+    from forecaster.dataset.bars import Bars
 
     ratios = []
     for frame in market:

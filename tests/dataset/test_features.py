@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from forecaster.data import prices
 from forecaster.dataset import features
-from forecaster.dataset.features import FEATURES, Bars, Market
+from forecaster.dataset.bars import FLOOR, Bars, ewma, volatility
+from forecaster.dataset.features import FEATURES
+from forecaster.dataset.market import Market
 
 
 def bars_of(frame):
@@ -18,7 +20,7 @@ def bars_of(frame):
 def tables(frame, universe=None):
     """Features of every ticker of a frame, by column."""
     bars = bars_of(frame)
-    market = Market.of([bars[ticker] for ticker in universe or bars])
+    market = Market.of({ticker: bars[ticker] for ticker in universe or bars}, "XNYS")
     return {
         ticker: pd.DataFrame(features.compute(b, market), columns=list(FEATURES), index=b.dates)
         for ticker, b in bars.items()
@@ -45,18 +47,18 @@ def test_ewma_equals_the_sum_it_stands_for(decay):
     rng = np.random.default_rng(0)
     values = rng.normal(size=120)
     values[[0, 1, 40, 41, 42, 119]] = np.nan
-    found = features.ewma(values, decay)
+    found = ewma(values, decay)
     np.testing.assert_allclose(found, slow_ewma(values, decay), rtol=1e-9)
-    both = features.ewma(np.column_stack([values, -values]), decay)
+    both = ewma(np.column_stack([values, -values]), decay)
     np.testing.assert_array_equal(both, np.column_stack([found, -found]))
 
 
 def test_ewma_by_hand():
-    np.testing.assert_allclose(features.ewma(np.array([np.nan, 1, 2]), 0.5), [np.nan, 1, 2.5 / 1.5])
+    np.testing.assert_allclose(ewma(np.array([np.nan, 1, 2]), 0.5), [np.nan, 1, 2.5 / 1.5])
 
 
 def test_volatility_has_a_floor():
-    assert features.volatility(np.zeros(5)).tolist() == [features.FLOOR] * 5
+    assert volatility(np.zeros(5)).tolist() == [FLOOR] * 5
 
 
 def test_bars_by_hand():
@@ -104,7 +106,7 @@ def test_the_market_by_hand():
     days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
     one = pd.DataFrame({"ticker": "A", "date": days, "close": np.exp([0, 0.01, 0.03])})
     two = pd.DataFrame({"ticker": "B", "date": days[:2], "close": np.exp([0, 0.03])})
-    market = Market.of(list(bars_of(prices.check(pd.concat([one, two]))).values()))
+    market = Market.of(bars_of(prices.check(pd.concat([one, two]))), "XNYS")
     found = dict(zip(features.MARKET, market.features.T, strict=True))
     mean = np.array([np.nan, 0.02, 0.02])
     np.testing.assert_allclose(found["market_return"], mean / np.sqrt(slow_ewma(mean**2, 0.94)))
@@ -115,7 +117,7 @@ def test_the_market_by_hand():
 def test_the_market_on_days_it_did_not_trade():
     days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-08"])
     frame = prices.check(pd.DataFrame({"ticker": "A", "date": days, "close": [1.0, 1.1, 1.2]}))
-    market = Market.of(list(bars_of(frame).values()))
+    market = Market.of(bars_of(frame), "XNYS")
     asked = np.array(["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-09"], "datetime64[D]")
     at = market.at(asked)
     assert np.isnan(at[0]).all()

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
-from forecaster.dataset.features import FLOOR
+from forecaster.dataset.bars import FLOOR
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, recalibration, student_t
 from forecaster.errors import HistoryError, UsageError

@@ -155,7 +155,7 @@ class Recurrent:
             config.seeds * config.epochs,
             f"{self.name}: features of {len(panel.histories)} tickers",
         )
-        scaler = Scaler.fit((h.features[: h.count_until(until)] for h in used()), config.clip)
+        scaler = Scaler.fit((h.features[: h.count_public(until)] for h in used()), config.clip)
         seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
         self.scaler = scaler.only(seen)

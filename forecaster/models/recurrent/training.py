@@ -167,7 +167,7 @@ class Windowed:
         table = windows.Table()
         lengths, trained, held_out = [], [], []
         for history in histories:
-            length = history.count_until(until)
+            length = history.count_public(until)
             table.append(inputs(history, slice(length)))
             lengths.append(length)
             ratio = history.next_returns[: length - 1] / history.volatility[: length - 1]

@@ -1,0 +1,122 @@
+"""Bars: one ticker's sessions in the quantities that features are made of, and averages over time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from forecaster.data.prices import log_returns
+
+DECAY = 0.94
+"""The decay of the volatility that every feature and forecast is measured against (RiskMetrics)."""
+
+FAST, SLOW, SLOWEST = 0.75, 0.985, 0.997
+
+FLOOR = 1e-5
+"""The least daily volatility: a tenth of a basis point, for prices that do not move at all."""
+
+
+def ewma(values: np.ndarray, decay: float) -> np.ndarray:
+    """Exponentially weighted mean up to and including each session.
+
+    Parameters
+    ----------
+    values : (sessions,) or (sessions, series). NaN counts for nothing.
+    decay : weight of the past, between 0 and 1.
+
+    Returns
+    -------
+    The shape of ``values``; NaN before the first value.
+
+    Notes
+    -----
+    ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
+    form of the RiskMetrics recursion (J.P. Morgan, 1996).
+    """
+    averages = pd.DataFrame(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
+    return averages.reshape(np.shape(values))
+
+
+def volatility(returns: np.ndarray, decay: float = DECAY) -> np.ndarray:
+    """EWMA volatility (a fraction a day) known at the close of each session: (sessions,)."""
+    return np.maximum(np.sqrt(ewma(returns**2, decay)), FLOOR)
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """One ticker's sessions in the quantities that features are made of, each (sessions,)."""
+
+    dates: np.ndarray
+    """datetime64[D]"""
+    close: np.ndarray
+    """In the instrument's currency."""
+    log_returns: np.ndarray
+    """Close to close, dividends and splits in; NaN at the first session."""
+    volatility: np.ndarray
+    """EWMA volatility at ``DECAY``: what everything is measured against."""
+    range_variance: np.ndarray
+    """Garman & Klass (1980) estimate of the session's variance, NaN without open, high, low."""
+    parkinson: np.ndarray
+    """Parkinson (1980) estimate of the session's variance, NaN without high and low."""
+    overnight: np.ndarray
+    """Log return from the last close to the open, NaN without an open."""
+    close_in_range: np.ndarray
+    """Where the close lies in the session's range: -1 at the low, 1 at the high."""
+    volume: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Squared overnight return plus ``range_variance``: of the whole day, NaN if not known."""
+        return self.overnight**2 + self.range_variance
+
+    @classmethod
+    def of(cls, prices: pd.DataFrame) -> "Bars":
+        """Bars of the prices frame of a single ticker."""
+        dates = prices["date"].to_numpy().astype("datetime64[D]")
+        open_, high, low, close, volume = (
+            prices[name].to_numpy(dtype=float)
+            for name in ("open", "high", "low", "close", "volume")
+        )
+        returns = log_returns(prices["adj_close"].to_numpy(dtype=float))
+        span = np.log(high / low)
+        # From open to close no split or dividend intervenes, so what is left of the adjusted
+        # return is the overnight move, whatever basis the open is quoted on.
+        intraday = np.log(close / open_)
+        garman_klass = 0.5 * span**2 - (2 * np.log(2) - 1) * intraday**2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            location = (2 * close - high - low) / (high - low)
+        return cls(
+            dates=dates,
+            close=close,
+            log_returns=returns,
+            volatility=volatility(returns),
+            range_variance=np.maximum(garman_klass, 0.0),
+            parkinson=span**2 / (4 * np.log(2)),
+            overnight=returns - intraday,
+            close_in_range=np.where(
+                np.isfinite(location), location, np.where(np.isnan(high), np.nan, 0.0)
+            ),
+            volume=volume,
+        )
+
+
+def every(groups: Iterable[np.ndarray]) -> np.ndarray:
+    """Each date of some ascending arrays of dates once, in order."""
+    found = np.empty(0, "datetime64[D]")
+    for dates in groups:
+        row = np.searchsorted(found, dates).clip(max=len(found) - 1)
+        if not len(found) or (found[row] != dates).any():  # mostly all are known
+            found = np.union1d(found, dates)
+    return found
+
+
+def lagged(values: np.ndarray) -> np.ndarray:
+    """Return the value of the session before, NaN at the first: (sessions,)."""
+    return np.concatenate([[np.nan], values[:-1]])
+
+
+def log_ratio(value: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Half the log of a ratio of variances, so a log ratio of volatilities; floored, not -inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 0.5 * np.log(np.maximum(value / base, 1e-3))

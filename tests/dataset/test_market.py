@@ -1,0 +1,118 @@
+"""The market is what was known at the close of the ticker that looks at it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster.config import RecurrentConfig
+from forecaster.data import calendars, prices
+from forecaster.data.publication import closing_instants
+from forecaster.dataset.bars import Bars
+from forecaster.dataset.features import MARKET
+from forecaster.dataset.market import Market
+from forecaster.dataset.panel import Panel
+from forecaster.models.registry import create
+
+TICKERS = ("AAPL", "VOD.L", "7203.T", "RELIANCE.NS", "BTC-USD")
+
+
+def history(ticker, seed, first="2017-06-01", last="2019-03-29"):
+    """Return a random walk with bars on the sessions of the ticker's exchange."""
+    rng = np.random.default_rng(seed)
+    days = calendars.sessions_between(ticker, pd.Timestamp(first), pd.Timestamp(last))
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days))))
+    open_ = close * np.exp(rng.normal(0, 0.004, len(days)))
+    wick = np.exp(rng.exponential(0.004, (2, len(days))))
+    return pd.DataFrame(
+        {
+            "ticker": ticker,
+            "date": days,
+            "open": open_,
+            "high": np.maximum(open_, close) * wick[0],
+            "low": np.minimum(open_, close) / wick[1],
+            "close": close,
+            "adj_close": close,
+            "volume": rng.lognormal(14, 0.4, len(days)),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return prices.check(
+        pd.concat([history(ticker, n) for n, ticker in enumerate(TICKERS)], ignore_index=True)
+    )
+
+
+def instants(frame):
+    """Return the instant at which each row of a prices frame closes."""
+    parts = [
+        pd.Series(
+            closing_instants(
+                calendars.exchange(str(ticker)),
+                its["date"].to_numpy().astype("datetime64[D]"),
+                latest=True,
+            ),
+            its.index,
+        )
+        for ticker, its in frame.groupby("ticker")
+    ]
+    return pd.concat(parts).reindex(frame.index)
+
+
+def with_another_future(frame, instant):
+    """Return the frame with all that closes after an instant moved, each row by its own factor."""
+    later = instants(frame) > instant
+    factor = np.exp(np.random.default_rng(9).normal(0, 0.3, len(frame)))
+    columns = ["open", "high", "low", "close", "adj_close"]
+    moved = frame[columns].mul(np.where(later, factor, 1.0), axis=0)
+    return prices.check(frame.assign(**moved))
+
+
+# Winter and summer time, the day after Thanksgiving (New York closes at 13:00), and a Saturday.
+@pytest.mark.parametrize("cutoff", ["2018-02-06", "2018-07-17", "2018-11-23", "2018-12-24"])
+@pytest.mark.parametrize("ticker", TICKERS)
+def test_features_know_no_close_after_the_ticker_s_own(mixed, ticker, cutoff):
+    frame = mixed[mixed["ticker"] == ticker]
+    day = frame.loc[frame["date"] <= cutoff, "date"].max()
+    (instant,) = instants(frame[frame["date"] == day])
+    before, after = (
+        next(h for h in Panel.of(it).histories if h.ticker == ticker)
+        for it in (mixed, with_another_future(mixed, instant))
+    )
+    known = before.count_until(np.datetime64(day, "D"))
+    np.testing.assert_array_equal(before.features[:known], after.features[:known])
+    assert not np.array_equal(before.features[known:], after.features[known:], equal_nan=True)
+
+
+@pytest.mark.parametrize("model", ["lstm", "trees"])
+def test_a_fit_knows_no_close_after_the_first_exchange_s(mixed, model):
+    until = np.datetime64("2018-12-18")
+    tokyo = closing_instants("XTKS", np.array([until]), latest=True)[0]
+    config = RecurrentConfig(
+        units=3, window=40, warmup=10, batch=8, epochs=1, steps=2, validation=60, seeds=1
+    )
+    states = []
+    for frame in (mixed, with_another_future(mixed, tokyo)):
+        fitted = create(model, config)
+        fitted.fit(Panel.of(frame), until)
+        states.append(fitted.state().arrays)
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+
+
+def test_tokyo_reads_new_york_s_session_of_the_day_before():
+    # New York moves by 3% on Wednesday alone; Tokyo's market moves on Thursday, London's next day.
+    days = pd.to_datetime(["2024-03-04", "2024-03-05", "2024-03-06", "2024-03-07", "2024-03-08"])
+    close = np.exp([0, 0.01, 0.04, 0.05, 0.06])
+    bars = Bars.of(prices.check(pd.DataFrame({"ticker": "AAPL", "date": days, "close": close})))
+    row = MARKET.index("market_abs_return")
+
+    def largest(exchange):
+        market = Market.of({"AAPL": bars}, exchange)
+        return str(market.dates[np.nanargmax(market.features[:, row])])
+
+    assert largest("XNYS") == "2024-03-06"
+    assert largest("24/7") == "2024-03-06"
+    assert largest("XTKS") == "2024-03-07"
+    assert largest("XLON") == "2024-03-07"
