@@ -2,20 +2,23 @@
 
 A file or a folder is written under a temporary name beside its place, flushed to the disk, and
 renamed into place. What a killed command leaves behind is hidden (a dot before its name) and
-removed by the next write of the same thing.
+removed by the next command; see :mod:`forecaster.leftovers`.
 """
 
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from forecaster.errors import StoreError
+from forecaster.leftovers import owner
 
 _TEMPORARY = ".tmp"
+_LONGEST = 190
+"""Characters of a name that its temporary names repeat; file systems stop at 255."""
 
 
 @contextmanager
@@ -29,15 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.name[:230]}.", suffix=_TEMPORARY, dir=path.parent
-        )
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _temporary(path)
+        # The system takes the process's umask off, as it does for any other file.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             yield temporary
-            # mkstemp makes files private to the user; take the place of an ordinary file.
-            temporary.chmod(0o666 & ~_umask())
             _flush(temporary)
             os.replace(temporary, path)
             _flush(path.parent)
@@ -64,7 +63,7 @@ def locked(path: Path) -> Iterator[None]:
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         lock.acquire()
     try:
-        for leftover in path.parent.glob(f".{glob.escape(path.name[:230])}.*{_TEMPORARY}"):
+        for leftover in path.parent.glob(f".{glob.escape(path.name[:_LONGEST])}.*{_TEMPORARY}"):
             leftover.unlink(missing_ok=True)
         yield
     finally:
@@ -87,10 +86,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         recover(path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.new.", dir=path.parent))
+        temporary = _temporary(path)
+        temporary.mkdir()
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
             for file in temporary.rglob("*"):
                 _flush(file)
             if path.exists():
@@ -115,10 +114,9 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(path: Path) -> Path:
+    """Return a hidden name beside ``path`` that says whose it is, and that nobody has."""
+    return path.with_name(f".{path.name[:_LONGEST]}.{owner()}{secrets.token_hex(8)}{_TEMPORARY}")
 
 
 def _flush(path: Path) -> None:

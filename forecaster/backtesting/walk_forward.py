@@ -9,7 +9,6 @@ depend on who works, on how many, or on who is done first.
 
 import json
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -29,6 +28,7 @@ from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError, ResumeError, UsageError
+from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward
 from forecaster.models.protocol import Model, Progress, silent
 from forecaster.models.registry import create
@@ -137,7 +137,7 @@ def forward(
     parts = _parts(models, folds, len(tickers), trained)
     with ExitStack() as stack:
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-")))
+            folder = stack.enter_context(temporary_folder())
         identity = {
             "models": list(models), "tickers": tickers, "start": str(first), "end": str(last),
             "refit": refit, "settings": asdict(config or RecurrentConfig()),

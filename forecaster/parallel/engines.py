@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,11 +16,11 @@ from concurrent.futures import InvalidStateError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
+from forecaster.leftovers import temporary_folder
 from forecaster.parallel.shared_memory import Mapped, Stored
 
 Result = TypeVar("Result")
@@ -141,8 +140,8 @@ def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
     if shared is None:
         yield parallel, None
         return
-    with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
-        yield parallel, Mapped.of(shared, Path(folder) / "shared")
+    with temporary_folder() as folder:
+        yield parallel, Mapped.of(shared, folder / "shared")
 
 
 def _follow(parent: int) -> None:

@@ -1,18 +1,24 @@
 """What all pieces of work need, brought to each worker once.
 
-Pickled between processes of one command, in a folder that is private to its user and lives as long:
-nothing from elsewhere is ever unpickled here.
+Pickled between processes of one command, in a file that its user alone may write: another user's,
+or one that a link leads to, is refused, so that nothing from elsewhere is ever unpickled here.
 """
 
 import mmap
+import os
 import pickle
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from forecaster.errors import EngineError
+
 ALIGNED = 64
 """Arrays begin at multiples of so many bytes, as numpy's own do."""
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Mapped:
     def of(cls, value: Any, path: Path) -> "Mapped":
         """Writes a value to a file: its arrays (PEP 574), then what holds them, then where that begins."""
         spans: list[tuple[int, int]] = []
-        with path.open("wb") as file:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK, 0o600)
+        with open(handle, "wb") as file:
 
             def put(buffer: pickle.PickleBuffer) -> None:
                 file.write(bytes(-file.tell() % ALIGNED))
@@ -69,11 +76,31 @@ class Mapped:
 
 @lru_cache(maxsize=1)
 def _mapped(path: Path) -> Any:
-    with path.open("rb") as file:
+    with open(_own(path), "rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     begin = int.from_bytes(whole[-8:], "little")
     frame, spans = pickle.loads(whole[begin:-8])
     return pickle.loads(frame, buffers=[whole[first:last] for first, last in spans])
+
+
+def _own(path: Path) -> int:
+    """Open a file for reading; EngineError if anybody else may have written it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_LINK)
+    except OSError as error:
+        raise EngineError(
+            f"cannot read what the workers share, {path.name}: {error.strerror or error}; "
+            "start the command again"
+        ) from error
+    about = os.fstat(handle)
+    foreign = hasattr(os, "getuid") and about.st_uid != os.getuid()
+    if foreign or not stat.S_ISREG(about.st_mode) or (about.st_mode & 0o022 and os.name != "nt"):
+        os.close(handle)
+        raise EngineError(
+            f"expected {path.name}, which the workers share, to be a file that its user alone may "
+            "write, and it is not; look into who writes to the temporary folder"
+        )
+    return handle
 
 
 def opened(ticket: Any) -> Any:
