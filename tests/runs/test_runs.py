@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 from forecaster.data import prices
 from forecaster.errors import BundleError, HistoryError, UsageError
 from forecaster.runs import bundle, forecasting, training
-from forecaster.runs.run import checked_name, versions
+from forecaster.runs.run import checked_name
 
 EVERYONE = ["AAA", "BBB", "CCC"]
 
@@ -59,7 +59,7 @@ def test_a_run_knows_where_it_comes_from(world, until, trained):
     assert run.first == date(2016, 1, 4)
     assert run.until == until
     assert run.prices_sha256 == prices.digest(span)
-    assert {"forecaster", "numpy", "pandas"} <= versions.keys()
+    assert {"forecaster", "numpy", "pandas"} <= run.versions.keys()
     json.dumps(run.summary, allow_nan=False)
 
 
