@@ -138,5 +138,5 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged. "
-            "Free some space, or name a folder you may write to with --home"
+            "Free some space, or name a `home` you may write to"
         ) from error

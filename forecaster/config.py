@@ -1,6 +1,6 @@
 """What can be set, in one place: frozen dataclasses that read TOML and JSON.
 
-A run keeps its configuration as JSON; ``forecast train --config FILE`` takes the same names as TOML.
+A run keeps its configuration as JSON; ``forecast train`` takes a TOML file of the same names.
 """
 
 import dataclasses

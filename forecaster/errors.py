@@ -18,8 +18,9 @@
     ├── HistoryError         too little history, or the wrong span of it, for what was asked
     └── UsageError           exit code 2: the words of the command are wrong
 
-A message is one line that says what was expected, what came and what to do.
-Only the command line turns an error into an exit code.
+A message is one line that says what was expected, what came and what to do. It names the parameters
+of functions in backquotes, `until` or `values="prices"`, and never an option of the command line.
+Only the command line turns an error into an exit code, and these parameters into its options.
 """
 
 from collections.abc import Iterable

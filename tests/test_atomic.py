@@ -65,7 +65,7 @@ def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path):
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for writing in (atomic.replacing, atomic.replacing_folder):
-        with pytest.raises(StoreError, match=r"cannot write .*unchanged.*--home") as caught:
+        with pytest.raises(StoreError, match=r"cannot write .*unchanged.*`home`") as caught:
             write_half(writing(tmp_path / "file" / "below"), KeyboardInterrupt)
         assert "\n" not in str(caught.value)
 

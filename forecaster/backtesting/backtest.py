@@ -236,9 +236,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         The folder holds no backtest, or a damaged one.
     """
     if not folder.is_dir():
-        raise StoreError(
-            f"there is no folder {folder}; `forecast backtest --out {folder}` makes it"
-        )
+        raise StoreError(f"there is no folder {folder}; name the folder of a backtest")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         found = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
@@ -298,7 +296,7 @@ def _damaged(folder: Path, error: Exception) -> StoreError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return StoreError(
         f"{folder} holds no backtest, or a damaged one ({reason[:160]}); "
-        f"`forecast backtest --out {folder}` makes it"
+        f"name the folder of a backtest"
     )
 
 
@@ -316,10 +314,10 @@ def check_replaceable(folder: Path) -> None:
     if others and not ours:
         raise StoreError(
             f"{folder} holds something that is not a backtest, and would be replaced; "
-            "give --out an empty or a new folder"
+            "name an empty or a new folder"
         )
     if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder} is a file; give --out a folder")
+        raise StoreError(f"{folder} is a file; name a folder")
 
 
 def _scored(tickers: Sequence[str], found: pd.DataFrame) -> list[str]:

@@ -142,7 +142,7 @@ def score(
         The numbers are not what they should be, or nothing can be scored; the message says why.
     """
     if "naive" not in models:
-        raise UsageError("naive must be among --models: it fills in what a file leaves out")
+        raise UsageError("naive must be among the `models`: it fills in what a file leaves out")
     rows = _placed(submission.rows, frame)
     rows = _as_returns(rows, submission, values)
     tickers = sorted(rows["ticker"].unique())
@@ -419,7 +419,7 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
             raise ForecastError(
                 f"cannot tell whether {submission.file} holds prices or log returns: its numbers are "
                 f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}; say so "
-                "with --values prices or --values returns"
+                'with `values="prices"` or `values="returns"`'
             )
         values = "prices" if price_like else "returns"
         log.info("the numbers of %s are taken as %s", submission.file, values)
@@ -427,7 +427,7 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
     told = f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}"
     if values == "returns" and not return_like:
         hint = (
-            "these look like prices: say --values prices"
+            'these look like prices: say `values="prices"`'
             if price_like
             else "if they are percent, divide by 100"
         )
@@ -436,7 +436,7 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
         )
     if values == "prices":
         if not price_like:
-            hint = "they look like returns: say --values returns" if return_like else "check them"
+            hint = 'they look like returns: say `values="returns"`' if return_like else "check them"
             raise ForecastError(f"expected prices in {submission.file}, came {told}; {hint}")
         if "volatility" in rows or "scale" in rows:
             raise ForecastError(
@@ -463,7 +463,7 @@ def _require_a_fraction(rows: pd.DataFrame, columns: list[str], file: str) -> No
         raise ForecastError(
             f"the forecasts of {file} reach {reach / came:,.0f} times as far as the returns that came "
             f"(median {came:.4g}); if they are percent, divide by 100, and if they are prices, say so "
-            "with --values prices"
+            'with `values="prices"`'
         )
 
 

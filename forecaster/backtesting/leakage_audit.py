@@ -333,9 +333,9 @@ def parity(
 ) -> Check:
     """Whether the backtest and ``predict`` say the same, bit for bit.
 
-    At cutoffs beside each refit and halfway, the row of a backtest is compared with ``predict
-    --as-of`` that day, and with what ``predict`` would have said that evening: the model restored
-    into ``again``, and no later price stored.
+    At cutoffs beside each refit and halfway, the row of a backtest is compared with what
+    ``predict`` says as of that day, and with what it would have said that evening: the model
+    restored into ``again``, and no later price stored.
     """
     run = _run(model, frame, folds[0].until)
     restored = _run(again, frame, folds[0].until)

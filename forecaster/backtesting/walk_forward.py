@@ -126,7 +126,7 @@ def forward(
     if trained and trained.model.name not in models:
         raise UsageError(
             f"run {trained.name} is of the model {trained.model.name}, which is not among "
-            f"--models {','.join(models)}"
+            f"the `models` {', '.join(models)}"
         )
     reading = prices.Reading(frames)
     bars = bars_of(reading)
@@ -244,7 +244,7 @@ def _require_same(folder: Path, identity: dict[str, Any]) -> None:
         what = ["the stored prices" if name == "prices" else f"the {name}" for name in changed]
         raise ResumeError(
             f"{' and '.join(what)} changed since the backtest in {folder.parent} began, so its parts "
-            "do not go with new ones; begin it anew, without --resume"
+            "do not go with new ones; begin it anew, without `resume`"
         )
 
 
@@ -320,13 +320,13 @@ def _span(
     if last <= seen:
         raise HistoryError(
             f"run {trained.name} was trained on sessions up to {seen}, so nothing is left to "
-            f"backtest up to {last}; give a later --end, or train a run with an earlier --until"
+            f"backtest up to {last}; give a later `end`, or train a run with an earlier `until`"
         )
     if first <= seen:
         raise HistoryError(
             f"run {trained.name} was trained on sessions up to {seen}, so a backtest from {first} "
             f"would show it what it has already seen; start after {seen}, or train a run with "
-            "--until before the start"
+            "`until` before the start"
         )
     return first, last
 

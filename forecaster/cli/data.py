@@ -139,7 +139,7 @@ def _document(one: "Fetched") -> dict[str, Any]:
             for row in one.cleaned.to_dict("records")
         ],
         "reason": one.reason,
-        "error": str(one.error) if one.error else None,
+        "error": output.with_options(str(one.error)) if one.error else None,
         "kind": one.kind,
     }
 
@@ -277,7 +277,7 @@ def _explain(row: dict[str, Any]) -> None:
 def _end(failed: list[str]) -> None:
     """Names on stderr what failed, and exits with 1 if anything did."""
     for reason in failed:
-        typer.echo(f"error: {reason}", err=True)
+        output.error(reason)
     if failed:
         raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import logging
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ PROSE = 30
 
 _SPELLED = str.maketrans(dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-"))
 
+
+_PARAMETER = re.compile(r'`(\w+)(?:="([^"`]*)")?`')
+"""A parameter, as messages of the library name it; perhaps with a value."""
 
 _OTHERS = ("alembic", "optuna", "peewee", "py.warnings", "yfinance")
 """Loggers of other packages, whose words are for ``--verbose`` alone."""
@@ -64,7 +68,21 @@ def say(text: str) -> None:
 
 def error(message: object) -> None:
     """Prints what went wrong on stderr: a line, which a terminal sees broken between words."""
-    print(fitted(f"error: {' '.join(str(message).split())}", sys.stderr), file=sys.stderr)
+    line = " ".join(with_options(str(message)).split())
+    print(fitted(f"error: {line}", sys.stderr), file=sys.stderr)
+
+
+def with_options(message: str) -> str:
+    """Return a message of the library with its parameters spelled as options of the command line.
+
+    `` `values="prices"` `` becomes ``--values prices``, and `` `max_windows` `` ``--max-windows``.
+    """
+
+    def option(parameter: re.Match[str]) -> str:
+        name, value = parameter.groups()
+        return f"--{name.replace('_', '-')}" + (f" {value}" if value else "")
+
+    return _PARAMETER.sub(option, message)
 
 
 def fitted(text: str, stream: IO[str]) -> str:
@@ -165,7 +183,7 @@ class _Handler(logging.StreamHandler):
     """Writes log records broken between words where the stream is a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return fitted(super().format(record), self.stream)
+        return fitted(with_options(super().format(record)), self.stream)
 
 
 def _width(stream: IO[str]) -> int | None:

@@ -73,7 +73,7 @@ def require_as_long(old: pd.DataFrame, new: pd.DataFrame) -> None:
             f"{new['ticker'].iloc[0]}: the whole history now has {len(new):,} sessions, "
             f"{_span(new['date'])}, and lacks {lost:,} of the {len(old):,} stored ones, "
             f"{_span(old['date'])}; what is stored stays. If the shorter "
-            "history is right, replace what is stored with --refresh"
+            "history is right, replace what is stored with `refresh`"
         )
 
 
@@ -83,7 +83,7 @@ def require_one_currency(ticker: str, old: Mapping[str, str], new: Mapping[str, 
     if before and now and before != now:
         raise HistoryChangedError(
             f"{ticker}: prices are in {now} now and in {before} in the store; "
-            "fetch the whole history with --refresh to replace what is stored"
+            "fetch the whole history with `refresh` to replace what is stored"
         )
 
 
@@ -95,7 +95,7 @@ def _require_closes(ticker: str, before: pd.Series, now: pd.Series) -> None:
             f"{ticker} {now.index[at]:%Y-%m-%d}: close is {now.iloc[at]:.6g} now and "
             f"{before.iloc[at]:.6g} in the "
             f"store ({differs.sum()} of {len(now)} common dates differ); the history was adjusted, or "
-            "is another one: fetch it all with --refresh to replace what is stored"
+            "is another one: fetch it all with `refresh` to replace what is stored"
         )
 
 
@@ -110,7 +110,7 @@ def _require_known_splits(ticker: str, old: pd.DataFrame, new: pd.DataFrame) -> 
         day = unknown.idxmax()
         raise HistoryChangedError(
             f"{ticker} {day:%Y-%m-%d}: a split of {new.loc[day, 'splits']:g} for 1, which the stored "
-            "prices do not know; fetch the whole history with --refresh to replace what is stored"
+            "prices do not know; fetch the whole history with `refresh` to replace what is stored"
         )
 
 
@@ -121,8 +121,8 @@ def _adjoined(ticker: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame
     if last > first or calendars.sessions_after(ticker, last, first) > 1:
         raise HistoryChangedError(
             f"{ticker}: {_span(new.index)} was fetched and {_span(old.index)} is stored, which have "
-            "no date in common and are not next to each other; fetch an earlier --start or a later --end, or "
-            "replace what is stored with --refresh"
+            "no date in common and are not next to each other; fetch an earlier `start` or a later `end`, or "
+            "replace what is stored with `refresh`"
         )
     both = pd.concat([earlier.iloc[[-1]], later.iloc[[0]]])
     level = (both["adj_close"] / both["close"]).to_numpy()

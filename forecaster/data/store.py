@@ -210,8 +210,8 @@ class Store:
         stored = self.tickers()
         if not stored:
             raise StoreError(
-                f"no prices are stored in {self.folder}; get some with: forecast fetch, "
-                "or name another folder with --home"
+                f"no prices are stored in {self.folder}; `forecast fetch` gets some, "
+                "or name another `home`"
             )
         known = set(stored)
         missing = [ticker for ticker in wanted if ticker not in known]
@@ -353,8 +353,7 @@ def _explained(path: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise StoreError(
-            f"cannot read {path}: {reason}; replace it with: "
-            f"forecast fetch {ticker_of(path.name)} --refresh"
+            f"cannot read {path}: {reason}; fetch {ticker_of(path.name)} again with `refresh`"
         ) from error
 
 

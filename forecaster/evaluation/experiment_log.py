@@ -73,7 +73,7 @@ def record(home: Path, trial: Experiment) -> None:
     except OSError as error:
         raise StoreError(
             f"cannot write down a trial in {path}: {error.strerror}; free some space, or name a "
-            "folder you may write to with --home"
+            "`home` you may write to"
         ) from error
 
 

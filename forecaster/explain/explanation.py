@@ -188,7 +188,7 @@ def recurrent(run: Run) -> Recurrent:
         return run.model
     raise UsageError(
         f"run {run.name} is of the model {run.model.name}, and what can be explained is the inside of "
-        f"a recurrent network: {', '.join(CELLS)}; name a run of one with --run"
+        f"a recurrent network: {', '.join(CELLS)}; name a `run` of one"
     )
 
 

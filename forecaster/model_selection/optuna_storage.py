@@ -74,7 +74,7 @@ def opened(url: str, name: str, identity: dict[str, Any]) -> "Study":
         raise StoreError(
             f"study {name} is of something else (it differs in {', '.join(differing)}), and values on "
             "other data or settings cannot be compared; ask for the same again, or name another "
-            "study with --study"
+            "`study`"
         )
     return study
 
@@ -145,7 +145,7 @@ def _storage(url: str) -> "RDBStorage":
         sqlite = make_url(url).get_backend_name() == "sqlite"
     except (ArgumentError, ValueError) as error:
         raise UsageError(
-            "--storage takes the URL of a database, such as sqlite:///studies.db or "
+            "`storage` takes the URL of a database, such as sqlite:///studies.db or "
             f"postgresql://user@host/name; got {url!r}"
         ) from error
     waiting = {"connect_args": {"timeout": PATIENCE}} if sqlite else {}
@@ -169,5 +169,5 @@ def _unusable(url: str, error: BaseException) -> StoreError:
     reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:160]
     return StoreError(
         f"cannot use the studies in {make_url(url).render_as_string(hide_password=True)} ({reason}); "
-        "wait for who holds them, mend them, or name another database with --storage"
+        "wait for who holds them, mend them, or name another `storage`"
     )

@@ -124,14 +124,16 @@ class Objective:
             The model has no such settings, or they cannot be.
         """
         if model not in MODELS:
-            raise UsageError(f"tune searches settings of {', '.join(MODELS)}; got --model {model}")
+            raise UsageError(
+                f"tune searches settings of {', '.join(MODELS)}; got the `model` {model}"
+            )
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL | {"seed": seed} | held)
         span = prices.Reading(frames, until)
         panel = Panel.of(span)
         if until is not None and not span.begin <= until <= span.end:
             raise HistoryError(
-                f"--until must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
+                f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
             )
         sessions = panel.sessions
         length = min(FOLD, len(sessions) // (2 * FOLDS))
@@ -181,7 +183,7 @@ class Objective:
         left = {name: its for name, its in found.items() if name not in self.held}
         if not left:
             raise UsageError(
-                f"nothing is left to search: all of {', '.join(found)} are in --config"
+                f"nothing is left to search: all of {', '.join(found)} are in `config`"
             )
         return left
 

@@ -21,7 +21,7 @@ class Fold:
 
 
 def schedule(refit: str) -> str | int:
-    """The meaning of ``--refit``: ``never``, ``yearly`` or a number of sessions.
+    """The meaning of ``refit``: ``never``, ``yearly`` or a number of sessions.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def schedule(refit: str) -> str | int:
         return refit
     if refit.isdecimal() and int(refit) > 0:
         return int(refit)
-    raise UsageError(f"--refit takes never, yearly or a number of sessions, got {refit!r}")
+    raise UsageError(f"`refit` takes never, yearly or a number of sessions, got {refit!r}")
 
 
 def walk_forward(

@@ -74,17 +74,17 @@ class Engine:
                 f"there are {', '.join(names)}"
             )
         if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"--jobs takes a number of workers, 1 or more; got {self.jobs}")
+            raise UsageError(f"`jobs` takes a number of workers, 1 or more; got {self.jobs}")
         if self.name == "local":
             if self.address is not None:
                 raise UsageError(
-                    f"--engine local has no address, got {self.address!r}; "
-                    "name the cluster's engine with --engine dask or --engine ray"
+                    f'`engine="local"` has no address, got {self.address!r}; name the engine of the '
+                    'cluster with `engine="dask"` or `engine="ray"`'
                 )
             return
         if find_spec(_MODULES[self.name]) is None:
             raise UsageError(
-                f"--engine {self.name} needs a package that is not installed; "
+                f'`engine="{self.name}"` needs a package that is not installed; '
                 f"pip install 'forecaster[{self.name}]' brings it"
             )
         if self.address is not None and not (self.name == "ray" and self.address == "auto"):
@@ -95,7 +95,7 @@ class Engine:
         known = found and found["scheme"] in _SCHEMES[self.name]
         if not (found and known and 0 < int(found["port"]) < 65536):
             raise UsageError(
-                f"--address of {self.name} is written like {_EXAMPLES[self.name]}; "
+                f"the `address` of {self.name} is written like {_EXAMPLES[self.name]}; "
                 f"got {self.address!r}"
             )
 
@@ -108,7 +108,7 @@ class Engine:
         except OSError as error:
             raise EngineError(
                 f"cannot reach the {self.name} cluster at {self.address}: "
-                f"{error.strerror or error}; start its scheduler, or correct --address"
+                f"{error.strerror or error}; start its scheduler, or correct the `address`"
             ) from error
 
 
@@ -309,7 +309,7 @@ def explained(engine: Engine, error: Exception) -> Exception:
     if is_death(error):
         return EngineError(
             f"workers died {DEATHS + 1} times in a row and nothing was finished "
-            f"({type(error).__name__}); give them more memory, or use fewer with --jobs"
+            f"({type(error).__name__}); give them more memory, or use fewer `jobs`"
         )
     reason = " ".join(str(error).split())[:200]
     return EngineError(

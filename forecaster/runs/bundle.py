@@ -97,7 +97,7 @@ def load(home: Path, name: str | None = None) -> Run:
         there = f"there are {', '.join(found)}" if found else "there are none yet"
         raise BundleError(
             f"there is no run {name!r}; {did_you_mean(name, found)}{there}. "
-            f"`forecast train --run {name}` makes it"
+            f"`forecast train` makes one"
         )
     return read(home / "runs" / name)
 

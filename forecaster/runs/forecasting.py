@@ -109,7 +109,7 @@ def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | No
         return (
             f"run {run.name} was trained on sessions up to {run.until}, so it cannot forecast "
             f"{history.ticker} from {history.dates[known - 1]} without having seen what came; "
-            "choose a later date, or train a run with an earlier --until"
+            "choose a later date, or train a run with an earlier `until`"
         )
     return None
 

@@ -65,7 +65,7 @@ def train(
     panel = Panel.of(span)
     if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(
-            f"--until must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
+            f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
         )
     run = Run(
         name=checked_name(name or f"{model}-{span.last}"),
@@ -108,7 +108,7 @@ class FileCheckpoint(Checkpoint):
         if not self._path.is_file():
             raise BundleError(
                 f"there is no interrupted training to resume ({name} is not there); "
-                "leave out --resume to start one"
+                "leave out `resume` to start one"
             )
         try:
             arrays = safetensors.load(read_bytes(self._path))
@@ -118,13 +118,13 @@ class FileCheckpoint(Checkpoint):
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BundleError(
                 f"the interrupted training in {name} is damaged ({type(error).__name__}); "
-                "leave out --resume to start anew"
+                "leave out `resume` to start anew"
             ) from error
         differing = [key for key in self._identity if identity.get(key) != self._identity[key]]
         if differing:
             raise BundleError(
                 f"the interrupted training in {name} differs in {', '.join(differing)}; ask for the "
-                "same again, or leave out --resume to start anew"
+                "same again, or leave out `resume` to start anew"
             )
         return ModelState(arrays, settings)
 

@@ -143,7 +143,9 @@ def test_a_run_trained_on_everything_has_nothing_left(world, trained, until):
 
 
 def test_a_run_of_a_model_that_is_not_asked_for(world, trained):
-    with pytest.raises(UsageError, match="of the model lstm, which is not among --models naive"):
+    with pytest.raises(
+        UsageError, match="of the model lstm, which is not among the `models` naive"
+    ):
         backtest.run(world, ["naive"], trained=trained("lstm"))
 
 

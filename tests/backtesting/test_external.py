@@ -255,12 +255,12 @@ def test_another_file_of_the_same_name_is_another_trial(score, har):
 
 
 def test_returns_called_prices_are_refused(score, har):
-    with pytest.raises(ForecastError, match="look like returns: say --values returns"):
+    with pytest.raises(ForecastError, match='look like returns: say `values="returns"`'):
         score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], values="prices")
 
 
 def test_naive_must_be_there(score, har):
-    with pytest.raises(UsageError, match="naive must be among --models"):
+    with pytest.raises(UsageError, match="naive must be among the `models`"):
         score(har, models=["gjr"])
 
 

@@ -172,7 +172,7 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
     [
         (["--trials", 0], 2, "trials"),
         (["--trials", "many"], 2, "trials"),
-        (["--model", "gjr"], 2, "got --model gjr"),
+        (["--model", "gjr"], 2, "got the --model gjr"),
         (["--storage", "studies.db"], 2, "sqlite:///studies.db"),
         (["--storage", "sqlite:////nowhere/studies.db"], 1, "unable to open database file"),
         (["--until", "1999-06-30"], 1, "needs 502 sessions"),

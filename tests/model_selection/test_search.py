@@ -204,7 +204,7 @@ def test_a_study_of_something_else_is_refused(world, until, home, tuned, change,
     other = objective_of(frame, (pd.Timestamp(until) + days).date(), **change)
     with pytest.raises(StoreError, match=f"differs in {named}") as caught:
         search.run(other, home=home, trials=5, study=tuned.study)
-    assert "--study" in str(caught.value)
+    assert "another `study`" in str(caught.value)
     assert len(study_of(home, tuned.study).trials) == 3
 
 
@@ -246,7 +246,7 @@ def test_a_setting_is_written_as_it_would_be_typed(objective):
 
 
 def test_other_models_have_no_such_settings(world, until):
-    with pytest.raises(UsageError, match="got --model gjr"):
+    with pytest.raises(UsageError, match="got the `model` gjr"):
         objective_of(world, until, model="gjr")
 
 

@@ -114,7 +114,7 @@ def test_what_a_killed_worker_was_at_is_done_again(tmp_path, caplog):
 
 
 def test_work_that_kills_every_worker_is_given_up():
-    with pytest.raises(EngineError, match="fewer with --jobs") as caught:
+    with pytest.raises(EngineError, match="fewer `jobs`") as caught:
         list(jobs.ordered(dies, range(2), engine=Engine(jobs=2)))
     assert "\n" not in str(caught.value)
 

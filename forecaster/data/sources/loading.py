@@ -102,7 +102,7 @@ def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
     """
     if outcome.empty:
         raise SourceError(
-            f"{ticker}: the source has no prices between the dates asked; widen --start and --end"
+            f"{ticker}: the source has no prices between the dates asked; widen `start` and `end`"
         )
     frame, found = cleaning.clean(outcome)
     if frame.empty:

@@ -38,5 +38,5 @@ def _frame(ticker: str) -> pd.DataFrame:
 def _unknown(ticker: str) -> UnknownTickerError:
     return UnknownTickerError(
         f"{ticker}: {did_you_mean(ticker, TICKERS)}the sample has only {' and '.join(TICKERS)}; "
-        "take one of them, or another source with --source"
+        "take one of them, or another `source`"
     )

@@ -164,7 +164,7 @@ class Recurrent:
             raise HistoryError(
                 f"{self.name} holds out the sessions from {cut} to {until} to know when to stop, "
                 f"and no ticker with more than {config.window} sessions before traded on them; "
-                "choose an earlier --until, or leave out the tickers that are too new"
+                "choose an earlier `until`, or leave out the tickers that are too new"
             )
         kept = checkpoint.load()
         self.training = list(kept.settings["training"]) if kept else []

@@ -169,7 +169,7 @@ def test_an_unknown_ticker_and_one_without_rows_do_not_hide_the_others(write):
     assert "did you mean AAPL? it has AAPL, MSFT" in str(outcomes["AAPLE"])
     assert len(outcomes["AAPL"]) == 1
     assert isinstance(outcomes["MSFT"], SourceError)
-    assert "widen --start and --end" in str(outcomes["MSFT"])
+    assert "widen `start` and `end`" in str(outcomes["MSFT"])
 
 
 def test_a_bad_ticker_does_not_hide_the_good_one(write):
