@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forecaster.errors import HistoryError, UsageError, did_you_mean
+from forecaster.errors import HistoryError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,7 +261,7 @@ def _asked(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:
         if ticker not in there:
             raise HistoryError(
                 f"{ticker} is not in the prices; {did_you_mean(str(ticker), there)}"
-                f"they have {', '.join(there[:8])}{', …' if len(there) > 8 else ''}"
+                f"they have {first_few(there)}"
             )
     return list(tickers or there)
 

@@ -90,6 +90,19 @@ class UsageError(ForecastError):
     exit_code = 2
 
 
+def one_line(error: object, most: int = 160) -> str:
+    """Return what an error of another package says, in a line of bounded length; else its class."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= most else f"{line[: most - 2]} …"
+
+
+def first_few(names: Iterable[object], most: int = 5) -> str:
+    """Return a list for a message: ``A, B, C, D, E and 3 more``."""
+    words = [str(name) for name in names]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
 def did_you_mean(words: str | Iterable[str], known: Iterable[str]) -> str:
     """``did you mean …? ``, for a message: what is known and nearest to the words; else nothing."""
     # Only a mistake needs it.

@@ -19,7 +19,7 @@ import pandas as pd
 from forecaster.backtesting import walk_forward
 from forecaster.config import RecurrentConfig
 from forecaster.distributions import forecasts, recalibration
-from forecaster.errors import ForecastError, StoreError
+from forecaster.errors import ForecastError, StoreError, first_few, one_line
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import COST_BP, evaluate
 from forecaster.evaluation.experiment_log import Experiment, others
@@ -293,9 +293,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _damaged(folder: Path, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split()) or type(error).__name__
     return StoreError(
-        f"{folder} holds no backtest, or a damaged one ({reason[:160]}); "
+        f"{folder} holds no backtest, or a damaged one ({one_line(error)}); "
         f"name the folder of a backtest"
     )
 
@@ -327,9 +326,11 @@ def _scored(tickers: Sequence[str], found: pd.DataFrame) -> list[str]:
     missing = sorted(set(tickers) - set(common["ticker"]))
     if missing:
         log.warning(
-            "%d of %d tickers are not scored, because a model has no forecast of them: %s%s",
-            len(missing), len(tickers), ", ".join(missing[:5]), ", …" if len(missing) > 5 else "",
-        )  # fmt: skip
+            "%d of %d tickers are not scored, because a model has no forecast of them: %s",
+            len(missing),
+            len(tickers),
+            first_few(missing),
+        )
     rows = known[~known["ticker"].isin(missing)]
     left_out = len(rows) - len(common)
     if left_out:

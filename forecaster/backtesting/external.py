@@ -30,7 +30,7 @@ from forecaster.backtesting.backtest import Backtest
 from forecaster.config import RecurrentConfig
 from forecaster.data.sources.files import read_table
 from forecaster.distributions import forecasts, student_t
-from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
+from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import COST_BP
 from forecaster.evaluation.experiment_log import Experiment
@@ -100,7 +100,7 @@ def read(path: Path) -> Submission:
         layout, rows = "frame", _of_frame(table, path)
     else:
         raise ForecastError(
-            f"{path} has the columns {', '.join(map(str, table.columns[:8]))}; expected ticker, date "
+            f"{path} has the columns {first_few(table.columns, 8)}; expected ticker, date "
             "and cutoff (a forecasts frame), or unique_id, ds and cutoff (Nixtla's); rename them"
         )
     levels = tuple(sorted(float(name[1:]) for name in map(str, rows) if _QUANTILE.fullmatch(name)))
@@ -367,11 +367,11 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     missing = sorted(set(rows["ticker"]) - known)
     if len(missing) == rows["ticker"].nunique():
         raise UnknownTickerError(
-            f"none of the file's tickers is stored: {_some(missing)}; `forecast fetch` them first, "
+            f"none of the file's tickers is stored: {first_few(missing)}; `forecast fetch` them first, "
             "and call them in the file as they are called there"
         )
     if missing:
-        log.warning("%d tickers are not stored, and left out: %s", len(missing), _some(missing))
+        log.warning("%d tickers are not stored, and left out: %s", len(missing), first_few(missing))
     parts, strangers, later = [], 0, 0
     sessions = {str(ticker): group for ticker, group in frame.groupby("ticker")}
     for ticker, own in rows[rows["ticker"].isin(known)].groupby("ticker"):
@@ -513,7 +513,3 @@ def _at(quantiles: np.ndarray, level: float) -> np.ndarray:
 def _row(bad: pd.Series) -> int:
     """The number of the first row that is bad, from 1 below the names of columns."""
     return int(bad.index[bad.to_numpy(bool)][0])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from forecaster import atomic
 from forecaster.data import filenames, prices, splicing
 from forecaster.data.filenames import filename, ticker_of
-from forecaster.errors import HistoryChangedError, StoreError, did_you_mean
+from forecaster.errors import HistoryChangedError, StoreError, did_you_mean, first_few, one_line
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -218,7 +218,8 @@ class Store:
         if not missing:
             return
         raise StoreError(
-            f"not stored: {_listed(missing)}; {did_you_mean(missing, stored)}stored are {_listed(stored)}. "
+            f"not stored: {first_few(missing)}; {did_you_mean(missing, stored)}stored are "
+            f"{first_few(stored)}. "
             f"Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 
@@ -351,13 +352,6 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise StoreError(
-            f"cannot read {path}: {reason}; fetch {ticker_of(path.name)} again with `refresh`"
+            f"cannot read {path}: {one_line(error)}; fetch {ticker_of(path.name)} again with `refresh`"
         ) from error
-
-
-def _listed(tickers: Sequence[str]) -> str:
-    most = 8
-    more = f" and {len(tickers) - most} more" if len(tickers) > most else ""
-    return ", ".join(tickers[:most]) + more

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster.errors import StoreError, UsageError
+from forecaster.errors import StoreError, UsageError, one_line
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -166,7 +166,7 @@ def _unusable(url: str, error: BaseException) -> StoreError:
     from sqlalchemy.engine import make_url
 
     cause = error.__cause__ or error
-    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:160]
+    reason = one_line(getattr(cause, "orig", None) or cause)
     return StoreError(
         f"cannot use the studies in {make_url(url).render_as_string(hide_password=True)} ({reason}); "
         "wait for who holds them, mend them, or name another `storage`"

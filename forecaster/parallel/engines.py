@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
-from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean
+from forecaster.errors import EngineError, ForecastError, UsageError, did_you_mean, one_line
 from forecaster.leftovers import temporary_folder
 from forecaster.parallel.shared_memory import Mapped, Stored
 
@@ -229,8 +229,7 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
         ray.init(engine.address, log_to_driver=False, configure_logging=False, **local)
     except (OSError, RuntimeError, ValueError) as error:
         raise EngineError(
-            f"cannot use the ray cluster at {engine.address or 'this machine'}: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"cannot use the ray cluster at {engine.address or 'this machine'}: {one_line(error)}"
         ) from error
     waiting: set[Any] = set()
     task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
@@ -311,7 +310,6 @@ def explained(engine: Engine, error: Exception) -> Exception:
             f"workers died {DEATHS + 1} times in a row and nothing was finished "
             f"({type(error).__name__}); give them more memory, or use fewer `jobs`"
         )
-    reason = " ".join(str(error).split())[:200]
     return EngineError(
-        f"the {engine.name} cluster was lost or gave up ({type(error).__name__}: {reason})"
+        f"the {engine.name} cluster was lost or gave up ({type(error).__name__}: {one_line(error)})"
     )

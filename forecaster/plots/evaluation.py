@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster.distributions import forecasts
-from forecaster.errors import ForecastError, HistoryError
+from forecaster.errors import ForecastError, HistoryError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.calibration import COVERAGES, coverage, pit
 from forecaster.plots import style
@@ -277,10 +277,9 @@ def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
         there = rows[column].unique()
         rows = rows[rows[column] == value]
         if rows.empty:
-            listed = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
             raise ForecastError(
                 f"expected a {column} with next-day forecasts, got {value!r}; "
-                f"choose from: {listed or 'none, the frame has no such rows'}"
+                f"choose from: {first_few(there, 10) or 'none, the frame has no such rows'}"
             )
     return rows if rows["date"].is_monotonic_increasing else rows.sort_values("date", kind="stable")
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from forecaster import atomic
-from forecaster.errors import BundleError, ForecastError, did_you_mean
+from forecaster.errors import BundleError, ForecastError, did_you_mean, one_line
 from forecaster.models.protocol import (
     ModelState,
 )
@@ -142,10 +142,9 @@ def read(folder: Path) -> Run:
         *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
         *(SafetensorError, ForecastError),
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(
             f"the run in {folder} is damaged or not a bundle of Forecaster "
-            f"({type(error).__name__}: {reason[:160]}); train it again or remove the folder"
+            f"({type(error).__name__}: {one_line(error)}); train it again or remove the folder"
         ) from error
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.panel import GAP, History, Panel
 from forecaster.distributions import forecasts, recalibration
-from forecaster.errors import HistoryError
+from forecaster.errors import HistoryError, first_few
 from forecaster.models.protocol import MIN_SESSIONS
 from forecaster.runs.run import Run
 
@@ -124,6 +124,6 @@ def panel_of(
     if not panel.universe:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
-            f"is its market; fetch some of {', '.join(run.tickers[:5])}, or train another run"
+            f"is its market; fetch some of {first_few(run.tickers)}, or train another run"
         )
     return panel

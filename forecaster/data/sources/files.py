@@ -21,7 +21,7 @@ import pandas as pd
 
 from forecaster.data import prices
 from forecaster.data.sources.loading import Outcome
-from forecaster.errors import SourceError, UnknownTickerError, did_you_mean
+from forecaster.errors import SourceError, UnknownTickerError, did_you_mean, first_few, one_line
 
 # In the order of preference, in small letters and without blanks or punctuation. The last two names
 # of a date are those of an index that was saved without a name.
@@ -86,9 +86,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = _read(path)
     except Exception as error:  # each parser and each compression has errors of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(
-            f"cannot read {path} as a CSV (in UTF-8) or Parquet table: {reason}; save it as one"
+            f"cannot read {path} as a CSV (in UTF-8) or Parquet table: {one_line(error)}; save it as one"
         ) from error
     if table.shape[1] < 2:
         raise SourceError(
@@ -193,7 +192,7 @@ def _split_long(
             usual = ", ".join(name for field in wanted for name in _NAMES[field] if name)
             raise SourceError(
                 f"{path} has no column of {wanted[0]}s: expected one named {usual}; "
-                f"found {_listed(list(table.columns))}. Rename the column that holds it"
+                f"found {first_few(table.columns, 10)}. Rename the column that holds it"
             )
     for name in filter(None, found.values()):
         if (count := int((table.columns == name).sum())) > 1:
@@ -219,7 +218,7 @@ def _two_levels(path: Path, columns: pd.Index) -> list[tuple[str | None, str]]:
     if not any(_field(price) in ("close", "adj_close") for price, _ in pairs):
         raise SourceError(
             f"{path} has two rows of names and none is close; "
-            f"found {_listed(list(dict.fromkeys(price for price, _ in pairs)))}"
+            f"found {first_few(dict.fromkeys(price for price, _ in pairs), 10)}"
         )
     return [(_field(price), ticker) for price, ticker in pairs]
 
@@ -249,11 +248,5 @@ def _stem(path: Path) -> str:
 
 def _unknown(path: Path, ticker: str, known: Sequence[str]) -> UnknownTickerError:
     return UnknownTickerError(
-        f"{ticker} is not in {path}; {did_you_mean(ticker, known)}it has {_listed(known)}"
+        f"{ticker} is not in {path}; {did_you_mean(ticker, known)}it has {first_few(known, 10)}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    most = 10
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + more

@@ -8,7 +8,6 @@ on a volume beyond 64 bits, and spends a request on the time zone that every ans
 import functools
 import json
 import re
-import textwrap
 import threading
 import time
 import warnings
@@ -33,6 +32,7 @@ from forecaster.errors import (
     RateLimitedError,
     UnknownTickerError,
     UsageError,
+    one_line,
 )
 
 TIMEOUT = 10.0
@@ -386,7 +386,7 @@ def _classified(ticker: str, error: Exception) -> ForecastError:
     said = f"{type(error).__name__}: {error}".partition(" See https://curl.se")[0]
     if isinstance(error, OSError) and not isinstance(error, ValueError):  # ValueError: bad JSON
         return NetworkError(
-            f"{ticker}: expected prices, could not reach Yahoo ({_line(said)}); "
+            f"{ticker}: expected prices, could not reach Yahoo ({one_line(said)}); "
             "check the connection and fetch again"
         )
     return _garbage(ticker, said)
@@ -401,7 +401,7 @@ def _limited(ticker: str) -> RateLimitedError:
 
 def _garbage(ticker: str, said: str) -> GarbageError:
     return GarbageError(
-        f"{ticker}: expected prices, Yahoo's answer made no sense ({_line(said)}); "
+        f"{ticker}: expected prices, Yahoo's answer made no sense ({one_line(said)}); "
         "fetch again later"
     )
 
@@ -418,7 +418,3 @@ def _no_prices(ticker: str) -> NoPricesError:
         f"{ticker}: expected prices, Yahoo has none of a finished session in this range; "
         "ask for other dates"
     )
-
-
-def _line(text: str) -> str:
-    return textwrap.shorten(text, 160, placeholder=" …")
