@@ -186,7 +186,7 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog)
         ),
         (
             lambda t: t.assign(**{q: 50 * np.exp(t[q]) for q in ("q0.1", "q0.5", "q0.9")}),
-            "these look like prices: say --values prices",
+            'these look like prices: say `values="prices"`',
         ),
     ],
 )  # fmt: skip

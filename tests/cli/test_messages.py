@@ -14,7 +14,7 @@ from forecaster.cli.app import app
 
 PACKAGE = Path(forecaster.__file__).parent
 LIBRARY = sorted(set(PACKAGE.rglob("*.py")) - set((PACKAGE / "cli").rglob("*.py")))
-OPTION = re.compile(r"(?<![\w-])--[a-z-]+")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:

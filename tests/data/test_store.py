@@ -156,7 +156,7 @@ def test_a_gap_is_refused_and_changes_nothing(tmp_path):
     for start, end in (("2018-01-17", "2018-01-18"), ("2017-12-01", "2018-01-04")):
         text = failure(store.write, history("AAPL", start, end), source="yahoo")
         assert "2018-01-08 to 2018-01-12 is stored" in text
-        assert "--refresh" in text
+        assert "`refresh`" in text
     assert len(store.read()) == 5
 
 
@@ -168,7 +168,7 @@ def test_another_history_is_refused_unless_it_covers_or_refreshes(tmp_path):
     text = failure(store.write, halved, source="yahoo")
     assert "AAPL 2018-01-10: close is 82.9" in text
     assert "3 of 3 common dates" in text
-    assert "--refresh" in text
+    assert "`refresh`" in text
     pd.testing.assert_frame_equal(store.read(), old)
 
     assert store.write(halved, source="yahoo", refresh=True)[0].new_rows == 8
@@ -193,7 +193,7 @@ def test_a_whole_history_takes_the_place_of_another_one_but_not_of_a_longer_one(
         short = history("AAPL", "2018-03-01", "2018-07-13", factor=factor)
         text = failure(store.write, short, source="yahoo", whole=True)
         assert "lacks 43 of the 135 stored ones" in text
-        assert "--refresh" in text
+        assert "`refresh`" in text
     pd.testing.assert_frame_equal(store.read(), pounds)
     assert store.write(short, source="yahoo", whole=True, refresh=True)[0].rows == 97
 
@@ -248,7 +248,7 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path):
         path.write_bytes(content)
         text = failure(store.read)
         assert str(path) in text
-        assert "forecast fetch AAPL --refresh" in text
+        assert "fetch AAPL again with `refresh`" in text
     assert store.write(good, source="yahoo", refresh=True)[0].rows == len(good)
     pd.testing.assert_frame_equal(store.read(), good)
 

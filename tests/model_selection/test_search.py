@@ -253,7 +253,7 @@ def test_other_models_have_no_such_settings(world, until):
 @pytest.mark.parametrize(
     ("url", "error", "said"),
     [
-        ("studies.db", UsageError, "--storage takes the URL of a database.*'studies.db'"),
+        ("studies.db", UsageError, "`storage` takes the URL of a database.*'studies.db'"),
         ("sqlite:////nowhere/at/all.db", StoreError, "unable to open database file"),
         ("sqlite:///{home}/damaged.db", StoreError, "file is not a database"),
         ("sqlite:///{home}/cut.db", StoreError, "disk image is malformed"),

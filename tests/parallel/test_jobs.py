@@ -123,8 +123,8 @@ def test_work_that_kills_every_worker_is_given_up():
     ("words", "said"),
     [
         ({"name": "dusk"}, "no engine 'dusk'; did you mean dask"),
-        ({"jobs": 0}, "--jobs takes a number of workers, 1 or more; got 0"),
-        ({"address": "tcp://host:8786"}, "--engine local has no address"),
+        ({"jobs": 0}, "`jobs` takes a number of workers, 1 or more; got 0"),
+        ({"address": "tcp://host:8786"}, '`engine="local"` has no address'),
         ({"name": "dask", "address": "host"}, "like tcp://host:8786; got 'host'"),
         ({"name": "dask", "address": "ray://host:1"}, "like tcp://host:8786"),
         ({"name": "dask", "address": "tcp://host:99999"}, "like tcp://host:8786"),
