@@ -36,14 +36,7 @@ def main(names: list[str]) -> None:
             begin = time.perf_counter()
             run = training.train(work.universe, until=work.until, config=RecurrentConfig(seed=seed))
             seconds = time.perf_counter() - begin
-            found = backtest.run(
-                work.prices,
-                ["lstm"],
-                tickers=work.scored,
-                start=work.start,
-                end=work.end,
-                trained=run,
-            )
+            found = backtest.run(work.prices, work.spec("lstm"), trained=run)
             common.row(
                 "accuracy",
                 {"set": name, "model": "lstm", "seed": seed},

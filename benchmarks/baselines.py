@@ -21,9 +21,7 @@ def main(names: list[str]) -> None:
         work, bar = common.WORKS[name](), None
         for model in sorted(set(REGISTRY) - set(RECURRENT), key=lambda it: it != "gjr"):
             begin = time.perf_counter()
-            found = backtest.run(
-                work.prices, [model], tickers=work.scored, start=work.start, end=work.end
-            )
+            found = backtest.run(work.prices, work.spec(model))
             seconds = time.perf_counter() - begin
             bar = found.forecasts.assign(model="bar") if bar is None else bar
             common.row(

@@ -14,6 +14,7 @@ import common
 import pandas as pd
 
 from forecaster.backtesting import backtest
+from forecaster.backtesting.spec import BacktestSpec
 from forecaster.distributions import recalibration
 from forecaster.evaluation import calibration, metrics
 from forecaster.runs import training
@@ -34,10 +35,10 @@ SHOWN = {f"{percent}": percent / 100 for percent in (80, 90, 95, 98)}
 def main() -> None:
     """Forecasts each span, then recalibrates it at each rate."""
     work = common.w2()
-    tickers = work.scored[::3]
+    tickers = tuple(work.scored[::3])
     for span, (until, end) in SPANS.items():
         run = training.train(work.prices, until=until)
-        found = backtest.run(work.prices, MODELS, tickers=tickers, end=end, trained=run)
+        found = backtest.run(work.prices, BacktestSpec(MODELS, tickers, end=end), trained=run)
         frame = metrics.common(found.forecasts)
         before = measured(frame, frame)
         rates = RATES if span in CHOSEN_ON else (recalibration.RATE,)

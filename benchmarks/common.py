@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.backtesting import backtest
+from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.distributions import forecasts
@@ -63,6 +64,10 @@ class Work:
     def scored(self) -> list[str]:
         """The tickers to score."""
         return list(self.held_out or self.prices["ticker"].unique())
+
+    def spec(self, *models: str, refit: str | int = "yearly") -> BacktestSpec:
+        """The backtest of some models on the tickers and dates to score."""
+        return BacktestSpec(models, tuple(self.scored), self.start, self.end, refit)
 
 
 def w1() -> Work:
@@ -165,14 +170,7 @@ def bar(work: Work, *, again: bool = False) -> pd.DataFrame:
     file = CACHE / f"gjr-{work.name}-{prices.digest(work.prices)[:12]}.parquet"
     if again or not file.exists():
         CACHE.mkdir(exist_ok=True)
-        found = backtest.run(
-            work.prices,
-            ["gjr"],
-            tickers=work.scored,
-            start=work.start,
-            end=work.end,
-            refit=REFIT,
-        )
+        found = backtest.run(work.prices, work.spec("gjr", refit=REFIT))
         found.forecasts.to_parquet(file, index=False)
     return forecasts.check(pd.read_parquet(file))
 

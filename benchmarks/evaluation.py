@@ -16,7 +16,8 @@ from pathlib import Path
 import common
 import pandas as pd
 
-from forecaster.backtesting import walk_forward
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.dataset import features
 from forecaster.distributions import forecasts
 from forecaster.evaluation.evaluate import evaluate
@@ -29,9 +30,8 @@ COPIES = {"lstm": 1.02, "gru": 0.97, "rnn": 1.05}
 def main() -> None:
     """Makes the forecasts, then measures."""
     work = common.w2()
-    found = walk_forward.forward(
-        work.prices, FITTED, start=work.start, end=work.end, refit="never"
-    ).forecasts
+    spec = BacktestSpec(FITTED, start=work.start, end=work.end, refit="never")
+    found = forecast_history(work.prices, spec).forecasts
     har = found[found["model"] == "har"]
     copies = [
         forecasts.from_student(

@@ -65,9 +65,7 @@ def main() -> None:
 
 def scored(run: Run, work: common.Work, bar: pd.DataFrame) -> dict[str, float]:
     """Scores of a run on the tickers that a work holds out."""
-    found = backtest.run(
-        work.prices, ["lstm"], tickers=work.scored, start=work.start, end=work.end, trained=run
-    )
+    found = backtest.run(work.prices, work.spec("lstm"), trained=run)
     return common.scores(found.forecasts, bar)
 
 

@@ -1,4 +1,4 @@
-"""Forecaster from Python: five functions that take and return the two frames.
+"""Forecaster from Python: five functions around two frames, of prices and of forecasts.
 
 ======================  =====================================================================
 :func:`fetch`           prices frame from Yahoo, the sample or a file
@@ -11,8 +11,8 @@
 The prices frame has a row for each ticker and session, in the columns of
 :data:`forecaster.data.prices.COLUMNS`; the forecasts frame one for each ticker, model and cutoff (see
 :mod:`forecaster.distributions.forecasts`). Nothing is written to disk, and importing this module
-loads nothing heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. What can be mended is
-raised as a :class:`forecaster.errors.ForecastError` whose message says how.
+loads nothing heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. An error that can be
+mended is a :class:`forecaster.errors.ForecastError` whose message says how.
 """
 
 from collections.abc import Sequence
@@ -43,14 +43,14 @@ def fetch(
     start: Day | None = None,
     end: Day | None = None,
 ) -> "pd.DataFrame":
-    """Get daily prices, cleaned and checked.
+    """Return daily prices, cleaned and checked.
 
     Parameters
     ----------
-    tickers : Yahoo's names (``AAPL``, ``^GSPC``); all that the source has by default, which Yahoo
-        has too many of.
+    tickers : Yahoo's names (``AAPL``, ``^GSPC``); by default all that the source has, which for
+        Yahoo are too many.
     source : ``yahoo``, ``sample`` (two indices, offline), or the path of a CSV or Parquet file.
-    start, end : the first and the last date wanted.
+    start, end : the first and the last date.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def fetch(
     ------
     SourceError : the source could not be read, or has no prices of a ticker.
     PricesError : the prices of a ticker break a rule that cleaning cannot mend.
-    UsageError : no tickers for Yahoo, or a date that is none.
+    UsageError : there are no tickers for Yahoo, or a date is none.
     """
     import pandas as pd
 
@@ -99,7 +99,8 @@ def train(
 
     Returns
     -------
-    The run; :func:`forecaster.runs.bundle.save` keeps it, :func:`forecaster.runs.bundle.load` has it back.
+    The run; :func:`forecaster.runs.bundle.save` stores it and :func:`forecaster.runs.bundle.load`
+    reads it back.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def backtest(
     tickers : whose sessions to forecast; all of the prices by default.
     start, end : first and last date forecast; by default all after the run's training span, or
         the last three years.
-    refit : how often the models without a run are fitted: ``never``, ``yearly`` or every so many
+    refit : how often the models without a run are fitted: ``never``, ``yearly`` or a number of
         sessions.
     config : settings of the recurrent models that are fitted here.
     engine : who does the work, ``forecaster.parallel.jobs.Engine("dask", "tcp://host:8786")``; the cores of
@@ -143,8 +144,8 @@ def backtest(
 
     Returns
     -------
-    Its ``forecasts`` are the forecasts frame of all models, ``scores`` and ``tables`` what the
-    statistics say, ``verdict`` says it in words.
+    The forecasts frame of all models (``forecasts``), the statistics (``scores``, ``tables``), the
+    verdict in words (``verdict``) and where they come from (``provenance``).
 
     Raises
     ------
@@ -155,22 +156,22 @@ def backtest(
     UsageError : there is no such model, one is named twice, or a date is none.
     """
     from forecaster.backtesting import backtest
+    from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.config import RecurrentConfig
     from forecaster.model_selection.splits import schedule
     from forecaster.parallel.jobs import LOCAL
 
     _require_list("models", models)
     checked = _checked(prices)
-    return backtest.run(
-        checked,
-        list(models),
-        trained=run,
-        tickers=_asked(checked, tickers),
+    spec = BacktestSpec(
+        models=tuple(models),
+        tickers=tuple(_known(checked, tickers)),
         start=_day(start),
         end=_day(end),
         refit=schedule(str(refit)),
-        config=config,
-        engine=engine or LOCAL,
+        config=config or RecurrentConfig(),
     )
+    return backtest.run(checked, spec, trained=run, engine=engine or LOCAL)
 
 
 def predict(
@@ -192,7 +193,7 @@ def predict(
     Returns
     -------
     The forecasts frame, a row for each ticker: mean, volatility and 23 quantiles of the log
-    return as fractions; :func:`forecaster.distributions.forecasts.summary` says them as prices.
+    return as fractions; :func:`forecaster.distributions.forecasts.summary` gives them as prices.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def predict(
     from forecaster.runs import forecasting
 
     checked = _checked(prices)
-    return forecasting.predict(run, checked, tickers=_asked(checked, tickers), as_of=_day(as_of))
+    return forecasting.predict(run, checked, tickers=_known(checked, tickers), as_of=_day(as_of))
 
 
 def explain(
@@ -215,7 +216,7 @@ def explain(
     as_of: Day | None = None,
     others: Sequence["Run"] = (),
 ) -> "Explanation":
-    """Say what a recurrent network did for the forecast of a ticker's next session.
+    """Explain what a recurrent network did for the forecast of a ticker's next session.
 
     Parameters
     ----------
@@ -237,8 +238,8 @@ def explain(
     from forecaster.explain import explanation
 
     checked = _checked(prices)
-    (asked,) = _asked(checked, [ticker])
-    return explanation.of(run, checked, ticker=asked, as_of=_day(as_of), others=others)
+    (known,) = _known(checked, [ticker])
+    return explanation.of(run, checked, ticker=known, as_of=_day(as_of), others=others)
 
 
 def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
@@ -253,23 +254,23 @@ def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
     return rules.check(prices)
 
 
-def _asked(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:
-    """The tickers asked for, all by default; HistoryError if the prices have none of one."""
+def _known(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:
+    """Return the tickers asked for, all by default; HistoryError if the prices lack one."""
     _require_list("tickers", tickers)
-    there = list(prices["ticker"].unique())
+    present = list(prices["ticker"].unique())
     for ticker in tickers or ():
-        if ticker not in there:
+        if ticker not in present:
             raise HistoryError(
-                f"{ticker} is not in the prices; {did_you_mean(str(ticker), there)}"
-                f"they have {first_few(there)}"
+                f"{ticker} is not in the prices; {did_you_mean(str(ticker), present)}"
+                f"they have {first_few(present)}"
             )
-    return list(tickers or there)
+    return list(tickers or present)
 
 
-def _require_list(what: str, words: Sequence[str] | None) -> None:
-    """UsageError for one word, which Python would take for a list of letters."""
+def _require_list(name: str, words: Sequence[str] | None) -> None:
+    """Raise a UsageError for one word, which Python would take for a list of letters."""
     if isinstance(words, str):
-        raise UsageError(f"{what} must be a list, got the text {words!r}; write [{words!r}]")
+        raise UsageError(f"{name} must be a list, got the text {words!r}; write [{words!r}]")
 
 
 def _day(value: Day | None) -> date | None:

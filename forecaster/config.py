@@ -1,4 +1,4 @@
-"""What can be set, in one place: frozen dataclasses that read TOML and JSON.
+"""Settings of the networks: a frozen dataclass, read from TOML and JSON.
 
 A run keeps its configuration as JSON; ``forecast train`` takes a TOML file of the same names.
 """
@@ -92,12 +92,12 @@ class RecurrentConfig:
 
 
 def listed(groups: str) -> list[str]:
-    """The names in a comma-separated list."""
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in groups.split(",") if name.strip()]
 
 
 def replaced(config: RecurrentConfig, values: dict[str, Any]) -> RecurrentConfig:
-    """The configuration with some values replaced.
+    """Return the configuration with some values replaced.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def replaced(config: RecurrentConfig, values: dict[str, Any]) -> RecurrentConfig
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file.
+    """Return the settings in a TOML file.
 
     Raises
     ------
@@ -135,7 +135,9 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def written(values: dict[str, Any]) -> str:
-    """The TOML that :func:`read` takes for some settings."""
-    words = ((name, json.dumps(it) if isinstance(it, str) else it) for name, it in values.items())
-    return "".join(f"{name} = {value}\n" for name, value in words)
+def to_toml(values: dict[str, Any]) -> str:
+    """Return some settings as TOML, which :func:`read` takes."""
+    return "".join(
+        f"{name} = {json.dumps(value) if isinstance(value, str) else value}\n"
+        for name, value in values.items()
+    )

@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 
 from forecaster.backtesting.backtest import Backtest
+from forecaster.backtesting.provenance import PriceSpan, Provenance
+from forecaster.backtesting.spec import BacktestSpec
 from forecaster.dataset import features
 from forecaster.distributions import forecasts
 from forecaster.evaluation.evaluate import evaluate
 from forecaster.evaluation.experiment_log import Count
+from forecaster.model_selection.splits import Fold
+from forecaster.runs.run import RunSummary
 
 HOSTILE = '<script>alert("1")</script>&$A$</script'
 SCALES = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016, '<b a="x">': 0.011}
@@ -37,28 +41,20 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     said = evaluate(
         found, features.realised_variance(prices), model=next(iter(models)), tried=Count(0, [])
     )
-    fold = {"until": "2018-01-02", "first": "2018-01-02", "last": str(dates[-2].date())}
+    run = RunSummary(
+        format=1, name="lstm-2017", model="lstm", tickers=["AAPL"], first="1999-01-04",
+        until="2017-12-29", prices_sha256="", created="", versions={},
+    )  # fmt: skip
     return Backtest(
         forecasts=found,
         tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
         verdict=said.verdict,
-        config={
-            "tickers": list(tickers),
-            "models": list(models),
-            "start": str(dates[1].date()),
-            "end": str(dates[-1].date()),
-            "refit": "yearly",
-            "folds": [fold],
-            "run": {
-                "name": "lstm-2017",
-                "model": "lstm",
-                "tickers": ["AAPL"],
-                "first": "1999-01-04",
-                "until": "2017-12-29",
-            },
-            "prices_from": "1999-01-04",
-            "prices_to": "2019-05-17",
-            "prices_sha256": "0f" * 32,
-            "versions": {"forecaster": "0.1.0", "numpy": "2.4.0"},
-        },
+        provenance=Provenance(
+            spec=BacktestSpec(tuple(models), tickers, dates[1].date(), dates[-1].date()),
+            scored_tickers=tickers,
+            folds=(Fold(*dates[[0, 0, -2]].to_numpy("datetime64[D]")),),
+            prices=PriceSpan("1999-01-04", "2019-05-17", "0f" * 32),
+            versions={"forecaster": "0.1.0", "numpy": "2.4.0"},
+            run=run,
+        ),
     )

@@ -78,7 +78,7 @@ def test_read(tmp_path):
 
 def test_what_is_written_is_read(tmp_path):
     values = {"units": 8, "learning_rate": 4.4e-05, "clip": 3.0, "head": "normal", "groups": ""}
-    (tmp_path / "net.toml").write_text("# by hand\n" + config.written(values))
+    (tmp_path / "net.toml").write_text("# by hand\n" + config.to_toml(values))
     assert config.read(tmp_path / "net.toml") == values
 
 

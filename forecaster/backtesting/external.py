@@ -18,15 +18,17 @@ in the same way for all that are compared:
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from forecaster.backtesting import backtest, walk_forward
-from forecaster.backtesting.backtest import Backtest
+from forecaster.backtesting.backtest import Backtest, evaluated
+from forecaster.backtesting.provenance import ForecastFile
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
 from forecaster.data.sources.files import read_table
 from forecaster.distributions import forecasts, student_t
@@ -35,7 +37,6 @@ from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import COST_BP
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.models.protocol import Progress, silent
-from forecaster.runs.run import versions
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ _POINTS = ("point", "median")
 
 
 @dataclass(frozen=True)
-class Submission:
+class ExternalForecasts:
     """Forecasts as a file gave them."""
 
     rows: pd.DataFrame
@@ -76,14 +77,9 @@ class Submission:
     layout: str
     """``frame`` or ``nixtla``"""
 
-    @property
-    def models(self) -> list[str]:
-        """Their names in the file's order."""
-        return [str(name) for name in self.rows["model"].unique()]
 
-
-def read(path: Path) -> Submission:
-    """The forecasts of a CSV or Parquet file.
+def read(path: Path) -> ExternalForecasts:
+    """Return the forecasts of a CSV or Parquet file.
 
     Raises
     ------
@@ -107,31 +103,31 @@ def read(path: Path) -> Submission:
     _require_something(rows, levels, path)
     rows = _dated(rows, path)
     _require_sound(rows, levels, path)
-    return Submission(rows, levels, path.name, sha256(path.read_bytes()).hexdigest(), layout)
+    return ExternalForecasts(rows, levels, path.name, sha256(path.read_bytes()).hexdigest(), layout)
 
 
 def score(
-    submission: Submission,
+    external: ExternalForecasts,
     frame: pd.DataFrame,
     *,
     models: Sequence[str] = metrics.BASELINES,
     values: str | None = None,
     cost_bp: float = COST_BP,
-    tried: Sequence[Experiment] = (),
+    earlier: Sequence[Experiment] = (),
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
 ) -> Backtest:
-    """Scores the forecasts of a file beside ours, on the same tickers and days.
+    """Score the forecasts of a file beside ours, on the same tickers and days.
 
     Parameters
     ----------
-    submission : from :func:`read`.
+    external : from :func:`read`.
     frame : the stored prices of its tickers; tickers that are missing here are left out.
     models : registered names that are backtested over the same dates, refitted yearly.
     values : ``returns`` or ``prices``; by default log returns in a forecasts frame, and in
         Nixtla's layout what the numbers look like.
     cost_bp : of buying or selling, in basis points a side.
-    tried : the trials on these tickers and days before.
+    earlier : the experiments on these tickers and days before.
     config : settings of recurrent models among ``models``.
 
     Raises
@@ -143,53 +139,42 @@ def score(
     """
     if "naive" not in models:
         raise UsageError("naive must be among the `models`: it fills in what a file leaves out")
-    rows = _placed(submission.rows, frame)
-    rows = _as_returns(rows, submission, values)
-    tickers = sorted(rows["ticker"].unique())
-    walked = walk_forward.forward(
-        frame, models, tickers=tickers, start=rows["date"].min().date(),
-        end=rows["date"].max().date(), config=config, progress=progress,
-    )  # fmt: skip
-    clash = rows["model"].isin(list(models))
+    rows = _placed(external.rows, frame)
+    rows = _as_returns(rows, external, values)
+    spec = BacktestSpec(
+        models=tuple(models),
+        tickers=tuple(sorted(rows["ticker"].unique())),
+        start=rows["date"].min().date(),
+        end=rows["date"].max().date(),
+        cost_bp=cost_bp,
+        config=config or RecurrentConfig(),
+    )
+    made = forecast_history(frame, spec, progress=progress)
+    clash = rows["model"].isin(models)
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
-    ours = walked.forecasts[walked.forecasts["log_return"].notna()]
-    given = len(rows)
-    rows = rows.merge(
-        ours[ours["model"] == "naive"][[*_JOIN, "scale", "df", "log_return"]],
-        on=_JOIN, suffixes=("", "_naive"),
-    )  # fmt: skip
-    if 0 < len(rows) < given:
-        log.warning(
-            "%d rows are of days that the baselines could not forecast, and left out",
-            given - len(rows),
-        )
-    if rows.empty:
+    ours = made.forecasts[made.forecasts["log_return"].notna()]
+    rows = _beside_naive(rows, ours, external.file)
+    table = forecasts.concat([_completed(rows, external), _cut(ours, external)])
+    names = tuple(dict.fromkeys(rows["model"]))
+    file = ForecastFile(external.file, external.sha256, names)
+    return evaluated(made, table, file=file, earlier=earlier)
+
+
+def _beside_naive(rows: pd.DataFrame, ours: pd.DataFrame, file: str) -> pd.DataFrame:
+    """Return the rows that naive forecasts too, with its scale, df and what came of the day."""
+    naive = ours.loc[ours["model"] == "naive", [*_JOIN, "scale", "df", "log_return"]]
+    both = rows.merge(naive, on=_JOIN, suffixes=("", "_naive"))
+    if both.empty:
         raise HistoryError(
-            f"no forecast of {submission.file} is of a day that the baselines could forecast: they "
+            f"no forecast of {file} is of a day that the baselines could forecast: they "
             "need a year of prices before it; fetch earlier ones"
         )
-    found = forecasts.concat([_completed(rows, submission), _cut(ours, submission)])
-    names = list(dict.fromkeys(rows["model"]))
-    shared = metrics.common(found)
-    config_used = {
-        "file": submission.file,
-        "file_sha256": submission.sha256,
-        "file_models": names,
-        "tickers": tickers,
-        "scored_tickers": sorted(shared["ticker"].unique()),
-        "models": [*names, *models],
-        "start": str(found["date"].min().date()),
-        "end": str(found["date"].max().date()),
-        "refit": "yearly",
-        "calibrated": False,
-        "folds": [{k: str(v) for k, v in asdict(fold).items()} for fold in walked.folds],
-        "run": None,
-        "settings": asdict(config or RecurrentConfig()),
-        "run_settings": None,
-        **walked.prices,
-        "versions": versions(),
-    }
-    return backtest.judged(walked, found, config_used, tried=tried, cost_bp=cost_bp)
+    if len(both) < len(rows):
+        log.warning(
+            "%d rows are of days that the baselines could not forecast, and left out",
+            len(rows) - len(both),
+        )
+    return both
 
 
 def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -404,9 +389,11 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     return placed
 
 
-def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) -> pd.DataFrame:
+def _as_returns(
+    rows: pd.DataFrame, external: ExternalForecasts, values: str | None
+) -> pd.DataFrame:
     """The rows with log returns, if they were prices; refused if they are neither."""
-    columns = [f"q{level:g}" for level in submission.levels] or ["mean"]
+    columns = [f"q{level:g}" for level in external.levels] or ["mean"]
     if set(forecasts.STUDENT) <= set(rows):
         columns = ["location"]
     middle = rows[columns].mean(axis=1).to_numpy()
@@ -414,15 +401,15 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
     with np.errstate(divide="ignore", invalid="ignore"):
         price_like = np.mean(np.abs(np.log(middle / close)) < NEAR) > 0.9
     return_like = np.mean(np.abs(middle) < NEAR) > 0.9
-    if values is None and submission.layout == "nixtla":
+    if values is None and external.layout == "nixtla":
         if price_like == return_like:
             raise ForecastError(
-                f"cannot tell whether {submission.file} holds prices or log returns: its numbers are "
+                f"cannot tell whether {external.file} holds prices or log returns: its numbers are "
                 f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}; say so "
                 'with `values="prices"` or `values="returns"`'
             )
         values = "prices" if price_like else "returns"
-        log.info("the numbers of %s are taken as %s", submission.file, values)
+        log.info("the numbers of %s are taken as %s", external.file, values)
     values = values or "returns"
     told = f"about {np.median(middle):.4g} beside a last close of {np.median(close):.4g}"
     if values == "returns" and not return_like:
@@ -432,22 +419,22 @@ def _as_returns(rows: pd.DataFrame, submission: Submission, values: str | None) 
             else "if they are percent, divide by 100"
         )
         raise ForecastError(
-            f"expected log returns as fractions in {submission.file}, came {told}; {hint}"
+            f"expected log returns as fractions in {external.file}, came {told}; {hint}"
         )
     if values == "prices":
         if not price_like:
             hint = 'they look like returns: say `values="returns"`' if return_like else "check them"
-            raise ForecastError(f"expected prices in {submission.file}, came {told}; {hint}")
+            raise ForecastError(f"expected prices in {external.file}, came {told}; {hint}")
         if "volatility" in rows or "scale" in rows:
             raise ForecastError(
-                f"{submission.file} holds prices with a volatility or a scale, whose unit is not "
+                f"{external.file} holds prices with a volatility or a scale, whose unit is not "
                 "known; give log returns, or quantiles of the price"
             )
         names = [name for name in (*columns, "mean") if name in rows]
         if (rows[names] <= 0).any(axis=None):
-            raise ForecastError(f"{submission.file} forecasts prices of zero or less; mend them")
+            raise ForecastError(f"{external.file} forecasts prices of zero or less; mend them")
         rows[names] = np.log(rows[names].to_numpy() / close[:, None])
-    _require_a_fraction(rows, columns, submission.file)
+    _require_a_fraction(rows, columns, external.file)
     return rows
 
 
@@ -467,16 +454,16 @@ def _require_a_fraction(rows: pd.DataFrame, columns: list[str], file: str) -> No
         )
 
 
-def _completed(rows: pd.DataFrame, submission: Submission) -> pd.DataFrame:
-    """The forecasts frame of a submission's log returns."""
+def _completed(rows: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
+    """The forecasts frame of a file's log returns."""
     keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close")}
     keys["log_return"] = rows["log_return"].to_numpy()
-    if set(forecasts.STUDENT) <= set(submission.rows):
+    if set(forecasts.STUDENT) <= set(external.rows):
         shape = {name: rows[name].to_numpy() for name in forecasts.STUDENT}
         return forecasts.from_student(**keys, **shape)
-    if len(submission.levels) > 1:
-        quantiles = rows[[f"q{level:g}" for level in submission.levels]].to_numpy()
-        found = forecasts.from_quantiles(**keys, quantiles=complete(quantiles, submission.levels))
+    if len(external.levels) > 1:
+        quantiles = rows[[f"q{level:g}" for level in external.levels]].to_numpy()
+        found = forecasts.from_quantiles(**keys, quantiles=complete(quantiles, external.levels))
         given = {name: rows[name].to_numpy() for name in ("mean", "volatility") if name in rows}
         return found.assign(**given)
     suffix = "_naive" if "df_naive" in rows else ""
@@ -487,16 +474,16 @@ def _completed(rows: pd.DataFrame, submission: Submission) -> pd.DataFrame:
     return forecasts.from_student(**keys, location=location, scale=scale, df=df)
 
 
-def _cut(ours: pd.DataFrame, submission: Submission) -> pd.DataFrame:
-    """Our forecasts as the submission's levels would have told them."""
-    partial = len(submission.levels) > 1 and not set(forecasts.STUDENT) <= set(submission.rows)
-    if not partial or set(forecasts.LEVELS) <= set(submission.levels):
+def _cut(ours: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
+    """Our forecasts as the file's levels would have told them."""
+    partial = len(external.levels) > 1 and not set(forecasts.STUDENT) <= set(external.rows)
+    if not partial or set(forecasts.LEVELS) <= set(external.levels):
         return ours
     whole = ours[forecasts.QUANTILES].to_numpy()
     # At a level that the frame lacks, the neighbours say it within a hair.
-    told = np.column_stack([_at(whole, level) for level in submission.levels])
+    told = np.column_stack([_at(whole, level) for level in external.levels])
     return ours.assign(
-        **dict(zip(forecasts.QUANTILES, complete(told, submission.levels).T, strict=True)),
+        **dict(zip(forecasts.QUANTILES, complete(told, external.levels).T, strict=True)),
         **dict.fromkeys(forecasts.STUDENT, np.nan),
     )
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.backtesting import backtest
+from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
 from forecaster.data.calendars import exchange
@@ -24,7 +25,7 @@ from forecaster.distributions import forecasts, student_t
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 from forecaster.evaluation.significance import by_day, diebold_mariano
-from forecaster.model_selection.splits import Fold, walk_forward
+from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.protocol import MIN_SESSIONS, Model, Progress, silent
 from forecaster.models.registry import create
 from forecaster.runs import forecasting
@@ -116,7 +117,7 @@ def audit(
             f"{sessions[0]} to {sessions[-1]}; fetch earlier prices"
         )
     start = sessions[int(TRAINED * len(sessions))]
-    folds = list(walk_forward(sessions, start=start, end=sessions[-1], refit="yearly"))
+    folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit="yearly"))
 
     def quick() -> Model:
         return build(replace(config, epochs=min(config.epochs, QUICK_EPOCHS), seeds=1))
@@ -341,7 +342,7 @@ def parity(
     restored = _run(again, frame, folds[0].until)
     restored.model.restore(model.state())
     tickers = sorted(frame["ticker"].unique())
-    table = backtest.run(frame, [model.name], trained=run).forecasts
+    table = backtest.run(frame, BacktestSpec((model.name,)), trained=run).forecasts
     cutoffs = _cutoffs(frame, folds)
     compared = differing = 0
     for done, cutoff in enumerate(cutoffs):

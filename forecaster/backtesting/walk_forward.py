@@ -1,9 +1,9 @@
-"""The walk of models through history: forecasts made part by part, by whoever works.
+"""Walk-forward forecasts: every model through history, part by part, by whoever works.
 
 A part is a model, a fold and some tickers. A model that learns from all tickers at once is fitted
 once a fold, so its part has them all; one that is fitted ticker by ticker has a part for every
 ``CHUNK`` of them. A part is written to disk as it is finished, so that little is in memory at once
-and a walk that was interrupted goes on from what is there. Neither the parts nor their forecasts
+and a backtest that was interrupted goes on from what is there. Neither the parts nor their forecasts
 depend on who works, on how many, or on who is done first.
 """
 
@@ -12,24 +12,25 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster import atomic
+from forecaster.backtesting.provenance import PriceSpan
+from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError, ResumeError, UsageError
+from forecaster.identity import Identity
 from forecaster.leftovers import temporary_folder
-from forecaster.model_selection.splits import Fold, walk_forward
+from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.protocol import Model, Progress, silent
 from forecaster.models.registry import create
 from forecaster.parallel import jobs, malloc
@@ -40,24 +41,24 @@ CHUNK = 50
 """Tickers in a part of a model that is fitted ticker by ticker: seconds of work."""
 
 DEFAULT_YEARS = 3
-"""Without a start and without a run, so many last years are forecast, or half of a short history."""
+"""Last years that are forecast without a start and without a run, or half of a short history."""
 
 _IDENTITY, _FALLBACKS = "walk.json", "fallbacks"
 
 
 @dataclass(frozen=True)
-class Walk:
-    """What models forecast on their way through history."""
+class WalkForwardForecasts:
+    """What models forecast, fold by fold through history, not yet evaluated."""
 
     forecasts: pd.DataFrame
-    tickers: list[str]
+    spec: BacktestSpec
+    """The request, with the tickers and dates that it left open."""
     folds: list[Fold]
     fallbacks: pd.DataFrame
     """model, until, ticker of each fit that did not converge"""
     variance: pd.DataFrame
     """:func:`forecaster.dataset.features.realised_variance` of the sessions forecast"""
-    prices: dict[str, str]
-    """First and last session and digest of the prices, as the config of a backtest tells them"""
+    prices: PriceSpan
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,12 @@ class Part:
 
     @property
     def title(self) -> str:
-        """What is going on, for the progress."""
+        """The model and the dates, for the progress."""
         return f"{self.model}: {self.fold.first} to {self.fold.last}"
 
 
 @dataclass(frozen=True)
-class World:
+class WorkerInputs:
     """What every worker gets once."""
 
     panel: Panel
@@ -89,28 +90,26 @@ class World:
     """The model of the trained run."""
     run_panel: Panel
     """The same tickers in the market that the run was trained in."""
-    config: RecurrentConfig | None
+    config: RecurrentConfig
 
 
-def forward(
+def forecast_history(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
-    models: Sequence[str],
+    spec: BacktestSpec,
     *,
-    tickers: Sequence[str] | None = None,
-    start: date | None = None,
-    end: date | None = None,
-    refit: str | int = "yearly",
     trained: Run | None = None,
-    config: RecurrentConfig | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
     resume: bool = False,
     progress: Progress = silent,
-) -> Walk:
-    """The forecasts of a backtest, not yet judged; takes and raises what ``backtest.run`` does.
+) -> WalkForwardForecasts:
+    """Forecast every session of a backtest, each from the one before it.
 
     Parameters
     ----------
+    frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
+    spec : what is asked for.
+    trained : stands for its model, which must be among those of ``spec``.
     engine : who works.
     folder : where parts are kept until the caller removes it; by default for as long as this takes.
     resume : go on from the parts in the folder, and not anew.
@@ -118,59 +117,64 @@ def forward(
     Raises
     ------
     EngineError
-        The engine was lost; what was finished is in the folder.
+        The engine could not be reached or was lost; what was finished is in the folder.
+    HistoryError
+        The dates lie within the training span of ``trained``, or there is too little history.
     ResumeError
         There is nothing to resume, or the prices, or what else forecasts depend on, have changed.
+    UsageError
+        There is no such model, or one is named twice.
     """
-    check_models(models)
-    if trained and trained.model.name not in models:
+    spec.check()
+    if trained and trained.model.name not in spec.models:
         raise UsageError(
             f"run {trained.name} is of the model {trained.model.name}, which is not among "
-            f"the `models` {', '.join(models)}"
+            f"the `models` {', '.join(spec.models)}"
         )
     reading = prices.Reading(frames)
     bars = bars_of(reading)
-    tickers = sorted(tickers or bars)
+    tickers = sorted(spec.tickers or bars)
     sessions = every(bars[ticker].dates for ticker in tickers)
-    first, last = _span(sessions, start, end, trained)
-    folds = list(walk_forward(sessions, start=first, end=last, refit=refit))
-    parts = _parts(models, folds, len(tickers), trained)
+    first, last = _span(sessions, spec, trained)
+    start, end = (pd.Timestamp(day).date() for day in (first, last))
+    spec = replace(spec, tickers=tuple(tickers), start=start, end=end)
+    folds = list(walk_forward_folds(sessions, start=first, end=last, refit=spec.refit))
+    parts = _parts(spec.models, folds, len(tickers), trained)
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(temporary_folder())
-        identity = {
-            "models": list(models), "tickers": tickers, "start": str(first), "end": str(last),
-            "refit": refit, "settings": asdict(config or RecurrentConfig()),
-            "run": trained.summary if trained else None,
-            "prices": reading.digest, "versions": versions(),
-        }  # fmt: skip
-        paths = _places(folder, parts, identity, resume=resume)
+        paths = _part_paths(folder, parts, _identity(spec, trained, reading.digest), resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
-        world = _world(bars, parts, tickers, trained, config)
-        _do(parts, paths, world, engine, progress)
-        del bars, world  # forecasts take their place in memory
+        inputs = _worker_inputs(bars, parts, spec, trained)
+        _make_missing(parts, paths, inputs, engine, progress)
+        del bars, inputs  # forecasts take their place in memory
         malloc.return_freed()
-        found, fallbacks = _gathered(parts, paths)
+        forecast, fallbacks = _gathered(parts, paths)
         malloc.return_freed()
     # Where calendars differ, a ticker's next session may lie beyond the end.
-    inside = found["date"].between(pd.Timestamp(first), pd.Timestamp(last))
-    found = found if inside.all() else found[inside]
-    _require_all(found, models)
-    return Walk(found, tickers, folds, fallbacks, variance, reading.said)
+    inside = forecast["date"].between(pd.Timestamp(first), pd.Timestamp(last))
+    forecast = forecast if inside.all() else forecast[inside]
+    _require_all(forecast, spec.models)
+    span = PriceSpan(str(reading.first), str(reading.last), reading.digest)
+    return WalkForwardForecasts(forecast, spec, folds, fallbacks, variance, span)
 
 
-def check_models(models: Sequence[str]) -> None:
-    """UsageError if there is no such model, or one is named twice."""
-    if not models or len(set(models)) < len(models):
-        raise UsageError(f"name each model once, got {','.join(models) or 'none'}")
-    for name in models:
-        create(name)
+def _identity(spec: BacktestSpec, trained: Run | None, digest: str) -> Identity:
+    """Return what the forecasts of a resolved request depend on."""
+    document = spec.document()
+    return Identity.of(
+        **{name: document[name] for name in ("models", "tickers", "start", "end", "refit")},
+        settings=document["settings"],
+        run=trained.summary if trained else None,
+        prices=digest,
+        versions=versions(),
+    )
 
 
 def _parts(
     models: Sequence[str], folds: list[Fold], tickers: int, trained: Run | None
 ) -> list[Part]:
-    """The parts of a walk, in the order of its forecasts."""
+    """Return the parts of a backtest, in the order of its forecasts."""
     chunks = [slice(begin, begin + CHUNK) for begin in range(0, tickers, CHUNK)]
     parts = []
     for name in models:
@@ -185,7 +189,7 @@ def _parts(
 
 
 def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """What the ranges of the sessions from ``first`` to ``last`` say: ticker, date, variance."""
+    """Return ticker, date, variance of the ranges of the sessions from ``first`` to ``last``."""
     spans = {
         ticker: slice(*np.searchsorted(it.dates, [first, last + 1])) for ticker, it in bars.items()
     }
@@ -199,44 +203,36 @@ def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) 
     ).astype({"ticker": "str", "date": "datetime64[us]"})
 
 
-def _world(
-    bars: dict[str, Bars],
-    parts: list[Part],
-    tickers: list[str],
-    trained: Run | None,
-    config: RecurrentConfig | None,
-) -> World:
+def _worker_inputs(
+    bars: dict[str, Bars], parts: list[Part], spec: BacktestSpec, trained: Run | None
+) -> WorkerInputs:
     nothing = Panel(())
     fitted = not all(part.of_run for part in parts)
-    return World(
-        panel=Panel.of(bars, tickers=tickers, universe=tickers) if fitted else nothing,
+    return WorkerInputs(
+        panel=Panel.of(bars, tickers=spec.tickers, universe=spec.tickers) if fitted else nothing,
         run=trained.model if trained else None,
-        run_panel=panel_of(trained, bars, tickers) if trained else nothing,
-        config=config,
+        run_panel=panel_of(trained, bars, spec.tickers) if trained else nothing,
+        config=spec.config,
     )
 
 
-def _places(
-    folder: Path, parts: list[Part], identity: dict[str, Any], *, resume: bool
-) -> list[Path]:
-    """Where the parts of a walk are kept: in names of its own, so that none of another is taken for one."""
-    text = json.dumps(identity, indent=2, default=str)
+def _part_paths(folder: Path, parts: list[Part], identity: Identity, *, resume: bool) -> list[Path]:
+    """Return the files of the parts, whose names no part of another backtest has."""
     if resume:
-        _require_same(folder, json.loads(text))
+        _require_same(folder, identity)
     else:
         shutil.rmtree(folder, ignore_errors=True)
         with atomic.replacing(folder / _IDENTITY) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    mark = sha256(text.encode()).hexdigest()[:8]
+            temporary.write_text(identity.text, encoding="utf-8")
+    mark = sha256(identity.text.encode()).hexdigest()[:8]
     return [folder / f"{number:05d}-{mark}.parquet" for number in range(len(parts))]
 
 
-def _require_same(folder: Path, identity: dict[str, Any]) -> None:
-    """ResumeError if another walk was begun in a folder, or none."""
+def _require_same(folder: Path, identity: Identity) -> None:
+    """Raise a ResumeError if another backtest was begun in a folder, or none."""
     try:
-        begun = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
-        changed = [name for name in identity if begun[name] != identity[name]]
-    except (OSError, ValueError, TypeError, LookupError) as error:
+        changed = identity.changes(json.loads((folder / _IDENTITY).read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
         raise ResumeError(
             f"there is no unfinished backtest in {folder.parent} to resume"
         ) from error
@@ -248,14 +244,14 @@ def _require_same(folder: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def _do(
+def _make_missing(
     parts: list[Part],
     paths: list[Path],
-    world: World,
+    inputs: WorkerInputs,
     engine: jobs.Engine,
     progress: Progress,
 ) -> None:
-    """Makes the parts that are missing, and writes each as it is finished."""
+    """Make the parts that are missing, and write each as it is finished."""
     missing = [at for at, path in enumerate(paths) if not path.exists()]
     missing.sort(key=lambda at: parts[at].tickerwise)  # what takes minutes comes first
     work = [parts[at] for at in missing]
@@ -263,39 +259,39 @@ def _do(
     alike = Counter((part.model, part.fold) for part in parts)
     if work:
         progress(done, total, work[0].title)
-    with closing(jobs.completed(_made, work, engine=engine, shared=world)) as results:
-        for position, found in results:
+    with closing(jobs.completed(_make, work, engine=engine, shared=inputs)) as results:
+        for position, result in results:
             part = work[position]
-            if isinstance(found, HistoryError):
+            if isinstance(result, HistoryError):
                 alike[part.model, part.fold] -= 1
                 if not alike[part.model, part.fold]:  # no ticker at all could be fitted
-                    raise found
+                    raise result
             else:
                 with atomic.replacing(paths[missing[position]]) as temporary:
-                    found.to_parquet(temporary, index=False)
+                    result.to_parquet(temporary, index=False)
             done += 1
             progress(done, total, part.title)
 
 
-def _made(part: Part, world: World) -> pd.DataFrame | HistoryError:
-    """The forecasts of a part, with its fits that did not converge; or why there was no fit."""
-    panel = world.run_panel if part.of_run else world.panel
+def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
+    """Return the forecasts of a part, with its fits that did not converge; or why there was no fit."""
+    panel = inputs.run_panel if part.of_run else inputs.panel
     own = Panel(panel.histories[part.tickers])
-    model = world.run if part.of_run else create(part.model, world.config)
+    model = inputs.run if part.of_run else create(part.model, inputs.config)
     assert model is not None
     if not part.of_run:
         try:
             model.fit(own, part.fold.until)
         except HistoryError as error:
             return error
-    found = model.forecast(own, part.fold.first, part.fold.last)
+    forecast = model.forecast(own, part.fold.first, part.fold.last)
     mine = set(own.tickers)
-    found.attrs = {_FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine]}
-    return found
+    forecast.attrs = {_FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine]}
+    return forecast
 
 
 def _gathered(parts: list[Part], paths: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The forecasts of all parts, in their order, and what did not converge."""
+    """Return the forecasts of all parts, in their order, and what did not converge."""
     frames, fallbacks = [], []
     for part, path in zip(parts, paths, strict=True):
         if path.exists():
@@ -308,15 +304,16 @@ def _gathered(parts: list[Part], paths: list[Path]) -> tuple[pd.DataFrame, pd.Da
 
 
 def _span(
-    sessions: np.ndarray, start: date | None, end: date | None, trained: Run | None
+    sessions: np.ndarray, spec: BacktestSpec, trained: Run | None
 ) -> tuple[np.datetime64, np.datetime64]:
-    last = np.datetime64(end) if end else sessions[-1]
+    """Return the first and the last date to forecast."""
+    last = np.datetime64(spec.end) if spec.end else sessions[-1]
     if trained is None:
         years = np.timedelta64(365 * DEFAULT_YEARS, "D")
         recent = max(last - years, sessions[len(sessions) // 2])
-        return np.datetime64(start) if start else recent, last
+        return np.datetime64(spec.start) if spec.start else recent, last
     seen = np.datetime64(trained.until)
-    first = np.datetime64(start) if start else seen + 1
+    first = np.datetime64(spec.start) if spec.start else seen + 1
     if last <= seen:
         raise HistoryError(
             f"run {trained.name} was trained on sessions up to {seen}, so nothing is left to "
@@ -331,9 +328,9 @@ def _span(
     return first, last
 
 
-def _require_all(found: pd.DataFrame, models: Sequence[str]) -> None:
+def _require_all(forecast: pd.DataFrame, models: Sequence[str]) -> None:
     for name in models:
-        if name not in set(found["model"]):
+        if name not in set(forecast["model"]):
             raise HistoryError(
                 f"{name} gave no forecast: no ticker it knows has enough history; "
                 "fetch earlier prices or start later"

@@ -56,7 +56,7 @@ def audit(
 
     import pandas as pd
 
-    from forecaster.backtesting import backtest, leakage_audit
+    from forecaster.backtesting import archive, leakage_audit
     from forecaster.config import RecurrentConfig, read, replaced
     from forecaster.data import prices
     from forecaster.data.store import Store
@@ -69,7 +69,7 @@ def audit(
     if run is not None:
         trained = bundle.load(options.folder(home), run)
         name, tickers = trained.model.name, tickers or trained.tickers
-        settings = replaced(settings, trained.model.state().settings.get("config") or {})
+        settings = replaced(settings, trained.settings or {})
     values = read(config) if config else {}
     settings = replaced(settings, values | ({"epochs": epochs} if epochs else {}))
     store = Store(options.folder(home))
@@ -92,7 +92,7 @@ def audit(
         found = leakage_audit.audit(frame, name, config=settings, seeds=seeds, progress=progress)
     passed = sum(check.passed for check in found)
     if as_json:
-        output.dump(backtest.records(pd.DataFrame([asdict(check) for check in found])))
+        output.dump(archive.records(pd.DataFrame([asdict(check) for check in found])))
     else:
         output.table(
             ["check", "result", "number", "what it means"],

@@ -3,9 +3,11 @@
 import math
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +15,18 @@ from forecaster.cli import figures, options, output, unfinished
 from forecaster.cli import models as model_commands
 from forecaster.errors import UsageError
 
+if TYPE_CHECKING:
+    from forecaster.backtesting.backtest import Backtest
+    from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.evaluation.experiment_log import Experiment
+    from forecaster.models.protocol import Progress
+    from forecaster.parallel.jobs import Engine
+    from forecaster.runs.run import Run
+
 MANY = 500
 """Of more tickers, memory is given back as it is freed, which takes a second of a backtest of few."""
 
-COLUMNS = {
+SCORE_COLUMNS = {
     "crps": ("CRPS %", ".4f"),
     "crps/naive": ("/naive", ".4f"),
     "crps/gjr": ("/gjr", ".4f"),
@@ -119,18 +129,18 @@ def backtest(
     worker = Engine(engine, address, jobs)
     if resume is None:
         options.in_order(options.day(start), options.day(end))
-        command = _command(
+        request = _request(
             tickers, models, start, end, refit, run, calibrate=calibrate, cost=cost, home=home
         )
-        folder = out or Path(command.home) / "backtests" / "-".join(command.models)
+        folder = out or request.home / "backtests" / "-".join(request.spec.models)
     else:
-        folder, command = resume, unfinished.command_of(context, resume)
+        folder, request = resume, unfinished.request_of(context, resume)
     with output.progress(quiet=quiet) as progress:
-        found = _found(command, folder, worker, resume=resume is not None, progress=progress)
-    tell(found, folder, as_json=as_json, open_=open_)
+        done = _done(request, folder, worker, resume=resume is not None, progress=progress)
+    tell(done, folder, as_json=as_json, open_=open_)
 
 
-def _command(
+def _request(
     tickers: list[str] | None,
     models: str,
     start: datetime | None,
@@ -141,134 +151,126 @@ def _command(
     calibrate: bool,
     cost: float,
     home: Path | None,
-) -> unfinished.Command:
-    """What is asked for by the words typed, and by what is stored where they leave it open."""
-    from forecaster.backtesting import walk_forward
+) -> unfinished.Request:
+    """Return what the options ask for, completed by what is stored."""
+    from forecaster.backtesting.spec import BacktestSpec
     from forecaster.data.store import Store
     from forecaster.model_selection.splits import schedule
 
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    walk_forward.check_models(names)
-    rhythm = schedule(refit) if refit is not None else "yearly"
-    place = options.folder(home)
-    trained = _trained(place, run, names, refit)
-    first, last = options.day(start), options.day(end)
-    return unfinished.Command(
-        home=str(place.resolve()),
-        tickers=options.stored(Store(place), tickers),
-        models=names,
-        start=str(first) if first else None,
-        end=str(last) if last else None,
-        refit=rhythm,
-        run=trained.name if trained else None,
+    spec = BacktestSpec(
+        models=tuple(name.strip() for name in models.split(",") if name.strip()),
+        start=options.day(start),
+        end=options.day(end),
+        refit="yearly" if refit is None else schedule(refit),
         calibrate=calibrate,
-        cost=cost,
+        cost_bp=cost,
+    )
+    spec.check()
+    place = options.folder(home)
+    trained = _trained(place, run, spec.models, refit)
+    stored = tuple(options.stored(Store(place), tickers))
+    return unfinished.Request(
+        place.resolve(), trained.name if trained else None, replace(spec, tickers=stored)
     )
 
 
-def _found(
-    command: unfinished.Command,
+def _done(
+    request: unfinished.Request,
     folder: Path,
-    engine: Any,
+    engine: "Engine",
     *,
     resume: bool,
-    progress: Any,
-) -> Any:
-    """Does what is asked for, and keeps what comes of it."""
-    from forecaster.backtesting import backtest
+    progress: "Progress",
+) -> "Backtest":
+    """Do what is asked for, and keep the results."""
+    from forecaster.backtesting import archive, backtest
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
     from forecaster.runs import bundle
 
-    home = Path(command.home)
-    trained = bundle.load(home, command.run) if command.run else None
-    store, wanted = Store(home), command.tickers
+    home, spec = request.home, request.spec
+    trained = bundle.load(home, request.run) if request.run else None
+    store, needed = Store(home), list(spec.tickers)
     if trained:
-        wanted, _ = model_commands.needed(trained, store, command.tickers)
-    if len(wanted or store.tickers()) > MANY:
+        needed, _ = model_commands.needed(trained, store, needed)
+    if len(needed) > MANY:
         malloc.return_large()
-    start, end = command.dates
-    backtest.check_replaceable(folder)
+    archive.check_replaceable(folder)
     with unfinished.kept(folder):
         if not resume:
-            unfinished.begin(folder, command)
-        found = backtest.run(
-            store.each(wanted),
-            command.models,
-            tickers=command.tickers,
-            start=start,
-            end=end,
-            refit=command.refit,
+            unfinished.begin(folder, request)
+        done = backtest.run(
+            store.each(needed),
+            spec,
             trained=trained,
             engine=engine,
             folder=unfinished.parts(folder),
             resume=resume,
-            calibrate=command.calibrate,
-            cost_bp=command.cost,
-            tried=_tried(home, command.tickers, start, end),
+            earlier=_earlier(home, spec),
             progress=progress,
         )
-        keep(found, folder, home)
-    return found
+        keep(done, folder, home)
+    return done
 
 
-def keep(found: Any, folder: Path, home: Path) -> None:
-    """Writes down the trials, then the results in place of those that were in the folder."""
+def keep(done: "Backtest", folder: Path, home: Path) -> None:
+    """Record the experiments, then write the results in place of those that were in the folder."""
     from forecaster import atomic
-    from forecaster.backtesting import backtest
+    from forecaster.backtesting import archive, backtest
     from forecaster.evaluation import experiment_log
     from forecaster.report import html
     from forecaster.runs import bundle
 
-    for trial in backtest.trials(found):
-        experiment_log.record(home, trial)
+    for experiment in backtest.experiments(done):
+        experiment_log.record(home, experiment)
     with atomic.replacing_folder(folder) as temporary:
-        backtest.write(found, temporary)
-        html.write(found, temporary)
-    run = found.config["run"]
-    if run and run["model"] == found.config["models"][0]:
-        dates = {name: found.config[name] for name in ("start", "end")}
-        bundle.judge(run, home, {"verdict": found.verdict, **dates})
+        archive.write(done, temporary)
+        html.write(done, temporary)
+    run, spec = done.provenance.run, done.provenance.spec
+    if run and run["model"] == spec.models[0]:
+        verdict = bundle.RunVerdict(done.verdict, str(spec.start), str(spec.end))
+        bundle.record_verdict(run, home, verdict)
 
 
-def tell(found: Any, folder: Path, *, as_json: bool, open_: bool) -> None:
-    """Prints the results, and shows the plots if asked to."""
+def tell(done: "Backtest", folder: Path, *, as_json: bool, open_: bool) -> None:
+    """Print the results, and show the plots if asked to."""
     if as_json:
-        output.dump(_document(found, folder))
+        output.dump(_document(done, folder))
     else:
-        _print(found, folder)
+        _print(done, folder)
     if open_:
-        _show(found, folder)
+        _show(done, folder)
 
 
-def _document(found: Any, folder: Path) -> dict[str, Any]:
-    """What machines get: all statistics over all tickers; the folder has those of each."""
-    from forecaster.backtesting import backtest
+def _document(done: "Backtest", folder: Path) -> dict[str, Any]:
+    """Return all statistics over all tickers, for JSON; the folder has those of each ticker."""
+    from forecaster.backtesting import archive
     from forecaster.evaluation.metrics import POOLED
 
     tables = {
         name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
-        for name, table in found.tables.items()
+        for name, table in done.tables.items()
         if name not in ("scores", "significance", "tickers")
     }
     return {
-        "verdict": found.verdict,
-        "scores": backtest.records(found.scores),
-        "significance": backtest.records(found.comparison),
-        "tables": {name: backtest.records(table) for name, table in tables.items()},
+        "verdict": done.verdict,
+        "scores": archive.records(done.scores),
+        "significance": archive.records(done.comparison),
+        "tables": {name: archive.records(table) for name, table in tables.items()},
         "folder": str(folder),
     }
 
 
-def _tried(home: Path, tickers: list[str], start: date | None, end: date | None) -> Any:
-    """What was tried on these tickers and days; the registry of every command counts."""
+def _earlier(home: Path, spec: "BacktestSpec") -> "list[Experiment]":
+    """Return the experiments of every command on these tickers and days."""
     from forecaster.evaluation import experiment_log
 
-    return experiment_log.recorded(home, tickers, start or date.min, end or date.max)
+    dates = spec.start or date.min, spec.end or date.max
+    return experiment_log.recorded(home, spec.tickers, *dates)
 
 
-def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -> Any:
-    """The run that stands for its model, if there is one to."""
+def _trained(home: Path, run: str | None, models: Sequence[str], refit: str | None) -> "Run | None":
+    """Return the run that stands for its model, if there is one to."""
     from forecaster.runs import bundle
 
     if refit not in (None, "never"):
@@ -280,31 +282,31 @@ def _trained(home: Path, run: str | None, names: list[str], refit: str | None) -
         return None
     if run is not None:
         return bundle.load(home, run)
-    return next((r for r in bundle.readable(home) if r.model.name == names[0]), None)
+    return next((r for r in bundle.readable(home) if r.model.name == models[0]), None)
 
 
-def _print(found: Any, folder: Path) -> None:
+def _print(done: "Backtest", folder: Path) -> None:
     from forecaster.evaluation import metrics
 
-    table = metrics.pooled(found.scores)
-    shown = {name: column for name, column in COLUMNS.items() if name in table}
+    table = metrics.pooled(done.scores)
+    shown = {name: column for name, column in SCORE_COLUMNS.items() if name in table}
     rows = [
         [str(model), *(_cell(row[name], form) for name, (_, form) in shown.items())]
         for model, row in table.iterrows()
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
-    config = found.config
+    spec, prices = done.provenance.spec, done.provenance.prices
     output.say(
-        f"{found.verdict}\n"
-        + _fallbacks(found.tables["fallbacks"])
-        + f"Forecasts of {config['start']} to {config['end']} from stored prices of "
-        f"{config['prices_from']} to {config['prices_to']}: history, not today's forecast.\n"
+        f"{done.verdict}\n"
+        + _fallbacks(done.tables["fallbacks"])
+        + f"Forecasts of {spec.start} to {spec.end} from stored prices of "
+        f"{prices.first} to {prices.last}: history, not today's forecast.\n"
         f"Plots, report and forecasts: {folder}"
     )
 
 
 def _fallbacks(table: Any) -> str:
-    """How many fits did not converge, and whose."""
+    """Return a sentence on the fits that did not converge."""
     if table.empty:
         return ""
     names = list(dict.fromkeys(f"{model} of {ticker}" for model, _, ticker in table.to_numpy()))
@@ -316,18 +318,18 @@ def _cell(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 
-def _show(found: Any, folder: Path) -> None:
-    """The plots in windows where there is a display, else the report in the system's viewer."""
+def _show(done: "Backtest", folder: Path) -> None:
+    """Show the plots in windows where there is a display, else the report in the system's viewer."""
     from forecaster.plots import evaluation
 
     if figures.can_show():
-        figures.show(evaluation.of_backtest(found.forecasts, found.config["models"][0]))
+        figures.show(evaluation.of_backtest(done.forecasts, done.provenance.models[0]))
     else:
         show_file(folder / "report.html")
 
 
 def show_file(file: Path) -> None:
-    """A file in the system's viewer; where there is none, says where it is."""
+    """Show a file in the system's viewer; say where it is if there is none."""
     if sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
         typer.launch(str(file))
     else:

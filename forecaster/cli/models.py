@@ -1,5 +1,6 @@
 """``forecast train``, ``forecast predict`` and ``forecast runs``."""
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,17 +150,24 @@ def predict(
         with atomic.replacing(csv) as temporary:
             found.to_csv(temporary, index=False)
     rows = forecasts.summary(found)
-    judged = bundle.judged(trained, options.folder(home))
+    verdict = bundle.last_verdict(trained, options.folder(home))
     if as_of is None:
         _warn_of_stale(rows)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
-        output.dump({"run": trained.name, "as_of": cutoff, "verdict": judged, "forecasts": rows})
+        output.dump(
+            {
+                "run": trained.name,
+                "as_of": cutoff,
+                "verdict": asdict(verdict) if verdict else None,
+                "forecasts": rows,
+            }
+        )
     elif rows:
         _print_forecasts(trained, rows, _recent(store, rows))
         output.say(
-            f"Its backtest: {judged['verdict']} ({judged['start']} to {judged['end']})"
-            if judged
+            f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})"
+            if verdict
             else "It has no backtest yet: `forecast backtest` says what it is worth."
         )
     for error in failed.values():
@@ -218,7 +226,7 @@ def _trial(trained: Any) -> Any:
     from forecaster.evaluation.experiment_log import Experiment
 
     settings = {
-        "config": trained.model.state().settings.get("config"),
+        "config": trained.settings,
         "prices_sha256": trained.prices_sha256,
     }
     dates = str(trained.first), str(trained.until)

@@ -133,12 +133,12 @@ def _of_backtest(
     first: date | None,
     last: date | None,
 ) -> "Figure":
-    from forecaster.backtesting import backtest
+    from forecaster.backtesting import archive
     from forecaster.plots import evaluation
 
-    folder = folder or backtest.latest(home)
-    found, config = backtest.read(folder)
-    model, tickers = config["models"][0], sorted(found["ticker"].unique())
+    folder = folder or archive.latest(home)
+    found, provenance = archive.read_forecasts(folder)
+    model, tickers = provenance.models[0], sorted(found["ticker"].unique())
     if ticker is not None and ticker.upper() in tickers and ticker not in tickers:
         ticker = ticker.upper()
     if ticker is not None and ticker not in tickers:

@@ -34,20 +34,20 @@ def report(
     Example: forecast report --open
     """
     from forecaster import atomic
-    from forecaster.backtesting import backtest
+    from forecaster.backtesting import archive
     from forecaster.report import html
 
     output.start(quiet=quiet, verbose=verbose)
-    place = folder or backtest.latest(options.folder(home))
-    found = backtest.load(place)
+    place = folder or archive.latest(options.folder(home))
+    done = archive.load(place)
     file = out or place / "report.html"
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")
     with atomic.replacing(file) as temporary:
-        temporary.write_text(html.page(found), encoding="utf-8")
+        temporary.write_text(html.page(done), encoding="utf-8")
     if as_json:
-        output.dump({"report": str(file), "backtest": str(place), "verdict": found.verdict})
+        output.dump({"report": str(file), "backtest": str(place), "verdict": done.verdict})
     else:
-        output.say(f"{found.verdict}\nReport: {file}")
+        output.say(f"{done.verdict}\nReport: {file}")
     if open_:
         backtest_command.show_file(file)

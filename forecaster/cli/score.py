@@ -46,34 +46,35 @@ def score(
 
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
-    from forecaster.backtesting import backtest, external, walk_forward
+    from forecaster.backtesting import archive, external
+    from forecaster.backtesting.spec import BacktestSpec
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
 
     output.start(quiet=quiet, verbose=verbose)
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    walk_forward.check_models(names)
+    names = tuple(name.strip() for name in models.split(",") if name.strip())
+    BacktestSpec(names).check()
     if values not in (None, *external.VALUES):
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
-    submission = external.read(file)
+    forecasts = external.read(file)
     place = options.folder(home)
     folder = out or place / "scores" / quote(file.stem, safe=" ")
-    backtest.check_replaceable(folder)
+    archive.check_replaceable(folder)
     store = Store(place)
-    named = sorted(submission.rows["ticker"].unique())
+    named = sorted(forecasts.rows["ticker"].unique())
     asked = sorted(set(named) & set(store.tickers()))
     if not asked:
         store.require(named)
-    dates = submission.rows["date"].dt.date
+    dates = forecasts.rows["date"].dt.date
     with output.progress(quiet=quiet) as progress:
-        found = external.score(
-            submission,
+        done = external.score(
+            forecasts,
             store.read(asked),
             models=names,
             values=values,
             cost_bp=cost,
-            tried=experiment_log.recorded(place, asked, dates.min(), dates.max()),
+            earlier=experiment_log.recorded(place, asked, dates.min(), dates.max()),
             progress=progress,
         )
-        backtest_command.keep(found, folder, place)
-    backtest_command.tell(found, folder, as_json=as_json, open_=open_)
+        backtest_command.keep(done, folder, place)
+    backtest_command.tell(done, folder, as_json=as_json, open_=open_)

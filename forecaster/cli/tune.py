@@ -10,7 +10,7 @@ from forecaster.cli import models, options, output
 from forecaster.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from forecaster.model_selection.search import Tuned
+    from forecaster.model_selection.search import SearchResult
 
 SHOWN = 10
 """Trials that the terminal shows, the best."""
@@ -99,7 +99,7 @@ def tune(
     )
     try:
         with output.progress(quiet=quiet) as progress:
-            found = search.run(
+            result = search.run(
                 objective,
                 home=folder,
                 trials=trials,
@@ -113,15 +113,15 @@ def tune(
         raise
     if save is not None:
         with atomic.replacing(save) as temporary:
-            temporary.write_text(_toml(found), encoding="utf-8")
+            temporary.write_text(_toml(result), encoding="utf-8")
     if as_json:
-        output.dump(_document(found, save))
+        output.dump(_document(result, save))
     else:
-        _print(found, save)
+        _print(result, save)
 
 
 def _check_replaceable(path: Path) -> None:
-    """StoreError, before the search, if the file to be written is something else than settings."""
+    """Raise a StoreError, before the search, if the file to write holds anything but settings."""
     from forecaster.config import RecurrentConfig, read, replaced
 
     if path.is_dir():
@@ -136,75 +136,75 @@ def _check_replaceable(path: Path) -> None:
             ) from error
 
 
-def _toml(found: "Tuned") -> str:
-    """The best settings, and where they come from."""
-    from forecaster.config import written
+def _toml(result: "SearchResult") -> str:
+    """Return the best settings as TOML, with where they come from."""
+    from forecaster.config import to_toml
 
-    best = found.outcomes[0]
+    best = result.trials[0]
     return (
-        f"# Trial {best.trial} of the study {found.study}: CRPS {_percent(best.crps)}%, "
-        f"by default {_percent(found.defaults)}%,\n# on {_days(found)}.\n{written(found.best)}"
+        f"# Trial {best.trial} of the study {result.study}: CRPS {_percent(best.crps)}%, "
+        f"by default {_percent(result.defaults)}%,\n# on {_days(result)}.\n{to_toml(result.best)}"
     )
 
 
-def _document(found: "Tuned", save: Path | None) -> dict[str, Any]:
-    """What machines get; a CRPS is a fraction."""
+def _document(result: "SearchResult", save: Path | None) -> dict[str, Any]:
+    """Return the result for JSON; a CRPS is a fraction."""
     from dataclasses import asdict
 
-    objective = found.objective
+    objective = result.objective
     return {
-        "study": found.study,
+        "study": result.study,
         "model": objective.model,
         "tickers": list(objective.panel.tickers),
         "first": objective.first,
         "until": objective.until,
         "folds": [asdict(fold) for fold in objective.folds],
-        "trials": [asdict(outcome) for outcome in found.outcomes],
-        "best": found.best,
-        "crps": {"defaults": found.defaults, **found.company},
-        "importance": found.importance,
+        "trials": [asdict(trial) for trial in result.trials],
+        "best": result.best,
+        "crps": {"defaults": result.defaults, **result.reference},
+        "importance": result.importance,
         "saved": save,
     }
 
 
-def _print(found: "Tuned", save: Path | None) -> None:
-    complete = [outcome for outcome in found.outcomes if outcome.complete]
-    names = list(found.outcomes[0].settings)
+def _print(result: "SearchResult", save: Path | None) -> None:
+    complete = [trial for trial in result.trials if trial.complete]
+    names = list(result.trials[0].settings)
     rows = [
-        [str(it.trial), *_scored(it.crps, found), *(_said(it.settings[name]) for name in names)]
+        [str(it.trial), *_scored(it.crps, result), *(_said(it.settings[name]) for name in names)]
         for it in complete[:SHOWN]
     ]
-    for name, crps in {"defaults": found.defaults, **found.company}.items():
-        rows.append([name, *_scored(crps, found), *("–" for _ in names)])
+    for name, crps in {"defaults": result.defaults, **result.reference}.items():
+        rows.append([name, *_scored(crps, result), *("–" for _ in names)])
     output.table(["trial", "CRPS %", "/defaults", *map(_words, names)], rows)
-    if found.importance:
-        shares = [[_words(name), f"{share:.0%}"] for name, share in found.importance.items()]
+    if result.importance:
+        shares = [[_words(name), f"{share:.0%}"] for name, share in result.importance.items()]
         output.table(["setting", "importance"], shares)
-    pruned = len(found.outcomes) - len(complete)
+    pruned = len(result.trials) - len(complete)
     output.say(
-        f"Study {found.study}: {len(complete)} trials finished, {pruned} pruned; CRPS on {_days(found)}. "
-        + _too_few(found)
+        f"Study {result.study}: {len(complete)} trials finished, {pruned} pruned; CRPS on {_days(result)}. "
+        + _too_few(result)
         + "The lowest of many flatters itself: what it is worth says a backtest of days after "
-        f"{found.objective.until}, of a run trained until then."
+        f"{result.objective.until}, of a run trained until then."
         + (f"\nSettings: {save}" if save else "")
     )
 
 
-def _too_few(found: "Tuned") -> str:
-    from forecaster.model_selection.search import TELLING
+def _too_few(result: "SearchResult") -> str:
+    from forecaster.model_selection.search import IMPORTANCE_TRIALS
 
-    if found.importance:
+    if result.importance:
         return ""
-    return f"How much each setting matters takes {TELLING} finished trials to say. "
+    return f"How much each setting matters takes {IMPORTANCE_TRIALS} finished trials to say. "
 
 
-def _days(found: "Tuned") -> str:
-    folds, until = found.objective.folds, found.objective.until
+def _days(result: "SearchResult") -> str:
+    folds, until = result.objective.folds, result.objective.until
     return f"{len(folds)} folds after {folds[0].until}, to {until}"
 
 
-def _scored(crps: float | None, found: "Tuned") -> list[str]:
-    ratio = crps / found.defaults if crps and found.defaults else None
+def _scored(crps: float | None, result: "SearchResult") -> list[str]:
+    ratio = crps / result.defaults if crps and result.defaults else None
     return [_percent(crps), "–" if ratio is None else f"{ratio:.4f}"]
 
 

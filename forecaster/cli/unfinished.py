@@ -9,65 +9,59 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from forecaster.errors import EngineError, ResumeError, StoreError, UsageError
 
-_COMMAND = "command.json"
+if TYPE_CHECKING:
+    from forecaster.backtesting.spec import BacktestSpec
+
+_REQUEST = "command.json"
 
 
 @dataclass(frozen=True)
-class Command:
-    """What a backtest was asked for, but for who works and how it is shown."""
+class Request:
+    """A backtest to do, but for who works and how it is shown."""
 
-    home: str
-    tickers: list[str]
-    models: list[str]
-    start: str | None
-    end: str | None
-    """YYYY-MM-DD"""
-    refit: str | int
+    home: Path
     run: str | None
     """Name of the run that stands for its model."""
-    calibrate: bool
-    cost: float
-
-    @property
-    def dates(self) -> tuple[date | None, date | None]:
-        """Start and end."""
-        start, end = (date.fromisoformat(it) if it else None for it in (self.start, self.end))
-        return start, end
+    spec: "BacktestSpec"
 
 
-def begin(folder: Path, command: Command) -> None:
-    """Writes a command down in place of one that was interrupted."""
+def begin(folder: Path, request: Request) -> None:
+    """Write a request down in place of one that was interrupted."""
     from forecaster import atomic
 
     place = _place(folder)
     if _finished(folder):
         logging.getLogger("forecaster").warning(
             "the unfinished backtest in %s, which --resume would have gone on with, gives way to a "
-            "new one", folder,
-        )  # fmt: skip
+            "new one",
+            folder,
+        )
     shutil.rmtree(place, ignore_errors=True)
-    with atomic.replacing(place / _COMMAND) as temporary:
-        temporary.write_text(json.dumps(asdict(command), indent=2), encoding="utf-8")
+    document = {"home": str(request.home), "run": request.run, **request.spec.document()}
+    with atomic.replacing(place / _REQUEST) as temporary:
+        temporary.write_text(json.dumps(document, indent=2), encoding="utf-8")
 
 
-def command_of(context: typer.Context, folder: Path) -> Command:
-    """The command that was interrupted.
+def request_of(context: typer.Context, folder: Path) -> Request:
+    """Return the request of the backtest that was interrupted.
 
     Raises
     ------
     ResumeError
         There is nothing to resume.
     UsageError
-        Options are given that the command had of its own.
+        Options are given that the request has of its own.
     """
+    from forecaster.backtesting.spec import BacktestSpec
+
     own = ("tickers", "models", "start", "end", "refit", "run", "calibrate", "cost", "out", "home")
     for name in own:
         source = context.get_parameter_source(name)
@@ -77,15 +71,16 @@ def command_of(context: typer.Context, folder: Path) -> Command:
                 f"--resume goes on with what the backtest began with; leave out {what}"
             )
     try:
-        text = (_place(folder) / _COMMAND).read_text(encoding="utf-8")
-        return Command(**json.loads(text))
-    except (OSError, ValueError, TypeError) as error:
+        document = json.loads((_place(folder) / _REQUEST).read_text(encoding="utf-8"))
+        spec = BacktestSpec.of_document(document)
+        return Request(Path(document["home"]), document["run"], spec)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ResumeError(f"there is no unfinished backtest in {folder} to resume") from error
 
 
 @contextmanager
 def kept(folder: Path) -> Iterator[None]:
-    """Says how to go on where something fails and parts are finished; leaves nothing where none are."""
+    """Say how to go on if something fails and parts are finished; leave nothing if none are."""
     try:
         yield
     except BaseException as error:
@@ -105,12 +100,12 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def parts(folder: Path) -> Path:
-    """Where the walk of a backtest keeps its parts."""
+    """Return where a backtest keeps its parts."""
     return _place(folder) / "parts"
 
 
 def _place(folder: Path) -> Path:
-    from forecaster.backtesting.backtest import UNFINISHED
+    from forecaster.backtesting.archive import UNFINISHED
 
     return folder / UNFINISHED
 

@@ -1,7 +1,7 @@
-"""Studies of Optuna in a database: opened, asked and told, and what can go wrong there said in a line.
+"""Optuna's studies in a database, and its failures as errors of one line.
 
-A study may be worked at by several processes, and any of them may be killed. A trial that was being
-judged then stays as running for ever, and counts for nothing.
+Several processes may work at a study, and any of them may be killed. A trial that one was evaluating
+then stays as running for ever, and counts for nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecaster.errors import StoreError, UsageError, one_line
+from forecaster.identity import Identity
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-STARTUP = 5
+STARTUP_TRIALS = 5
 """Finished trials before one is pruned."""
 
-PATIENCE = 60
+LOCK_TIMEOUT = 60
 """Seconds to wait for another process that writes to the same SQLite file."""
 
-ATTEMPTS = 20
-"""At making tables that another process is making too."""
+TABLE_ATTEMPTS = 20
+"""Attempts at making tables that another process is making too."""
 
 
 def url_of(home: Path) -> str:
-    """The database of a home folder, which is made if it is not there."""
+    """Return the URL of the database in a home folder, which is made if it is not there."""
     from sqlalchemy.engine import URL
 
     home.mkdir(parents=True, exist_ok=True)
@@ -38,13 +39,13 @@ def url_of(home: Path) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def opened(url: str, name: str, identity: dict[str, Any]) -> "Study":
-    """The study of that name, made if there is none.
+def open_study(url: str, name: str, identity: Identity) -> "Study":
+    """Return the study of that name, made if there is none.
 
     Parameters
     ----------
     url : of a database, as SQLAlchemy has it.
-    identity : what must be the same for its trials to be comparable, as JSON says it.
+    identity : what must be the same for its trials to be comparable.
 
     Raises
     ------
@@ -61,15 +62,15 @@ def opened(url: str, name: str, identity: dict[str, Any]) -> "Study":
         study_name=name,
         load_if_exists=True,
         direction="minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=0),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=0),
     )
     # In this order: who began the study said what it is of before asking for a trial.
-    begun = bool(study.get_trials(deepcopy=False))
-    kept = study.user_attrs.get("identity")
-    if kept is None and not begun:
-        keep(study, "identity", identity)
+    has_trials = bool(study.get_trials(deepcopy=False))
+    begun = study.user_attrs.get("identity")
+    if begun is None and not has_trials:
+        set_attribute(study, "identity", identity.values)
         return study
-    differing = [key for key in identity if (kept or {}).get(key) != identity[key]]
+    differing = identity.changes(begun or {})
     if differing:
         raise StoreError(
             f"study {name} is of something else (it differs in {', '.join(differing)}), and values on "
@@ -79,8 +80,8 @@ def opened(url: str, name: str, identity: dict[str, Any]) -> "Study":
     return study
 
 
-def keep(study: "Study", name: str, value: Any) -> None:
-    """Says something of a study, unless another process just did."""
+def set_attribute(study: "Study", name: str, value: Any) -> None:
+    """Set an attribute of a study, unless another process just did."""
     from optuna.exceptions import StorageInternalError
 
     try:
@@ -90,8 +91,8 @@ def keep(study: "Study", name: str, value: Any) -> None:
             raise
 
 
-def ask(study: "Study", space: dict[str, "BaseDistribution"], seed: int) -> "Trial":
-    """The next trial. Its sampler is seeded by how many there are, so a study that goes on repeats none."""
+def next_trial(study: "Study", space: dict[str, "BaseDistribution"], seed: int) -> "Trial":
+    """Return a new trial, whose sampler is seeded by the number of trials so that none repeats."""
     from optuna.samplers import TPESampler
 
     entropy = np.random.SeedSequence([seed, len(study.get_trials(deepcopy=False))])
@@ -100,32 +101,32 @@ def ask(study: "Study", space: dict[str, "BaseDistribution"], seed: int) -> "Tri
     return study.ask(space)
 
 
-def give_up(study: "Study", asked: Sequence["Trial"]) -> None:
-    """Has those of some trials that are not finished count for nothing, if the database lets us."""
+def abandon(study: "Study", trials: Sequence["Trial"]) -> None:
+    """Mark the trials that are not finished as failed, if the database lets us."""
     from optuna.trial import TrialState
 
     with suppress(Exception):
-        for trial in asked:
+        for trial in trials:
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def finished(study: "Study") -> list["FrozenTrial"]:
-    """The trials that came to an end, the first first."""
+def finished_trials(study: "Study") -> list["FrozenTrial"]:
+    """Return the trials that came to an end, in their order."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def complete(study: "Study") -> list["FrozenTrial"]:
-    """Those of them that were not pruned."""
+def complete_trials(study: "Study") -> list["FrozenTrial"]:
+    """Return the finished trials that were not pruned."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Says in a StoreError what is wrong with a database that cannot be used."""
+def one_line_errors(url: str) -> Iterator[None]:
+    """Turn the errors of a database that cannot be used into a StoreError."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -148,21 +149,21 @@ def _storage(url: str) -> "RDBStorage":
             "`storage` takes the URL of a database, such as sqlite:///studies.db or "
             f"postgresql://user@host/name; got {url!r}"
         ) from error
-    waiting = {"connect_args": {"timeout": PATIENCE}} if sqlite else {}
-    again = tenacity.Retrying(
+    options = {"connect_args": {"timeout": LOCK_TIMEOUT}} if sqlite else {}
+    retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_message(match=r"(?s).*(already exists|UNIQUE)"),
         wait=tenacity.wait_random(0, 0.2),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=tenacity.stop_after_attempt(TABLE_ATTEMPTS),
         reraise=True,
     )
     try:
-        return again(RDBStorage, url, engine_kwargs=waiting)
+        return retrying(RDBStorage, url, engine_kwargs=options)
     except (ImportError, RuntimeError) as error:  # no driver, or tables of another Optuna
         raise _unusable(url, error) from error
 
 
 def _unusable(url: str, error: BaseException) -> StoreError:
-    """The error of a database, which is named without its password."""
+    """Return the error of a database, which is named without its password."""
     from sqlalchemy.engine import make_url
 
     cause = error.__cause__ or error

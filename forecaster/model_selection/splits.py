@@ -35,7 +35,7 @@ def schedule(refit: str) -> str | int:
     raise UsageError(f"`refit` takes never, yearly or a number of sessions, got {refit!r}")
 
 
-def walk_forward(
+def walk_forward_folds(
     sessions: np.ndarray, *, start: np.datetime64, end: np.datetime64, refit: str | int
 ) -> Iterator[Fold]:
     """Folds that forecast every session from ``start`` to ``end`` from the session before it.
@@ -60,7 +60,7 @@ def walk_forward(
     -------
     >>> import numpy as np
     >>> days = np.arange("2018-12-27", "2019-01-05", dtype="datetime64[D]")
-    >>> for fold in walk_forward(days, start=days[2], end=days[-1], refit="yearly"):
+    >>> for fold in walk_forward_folds(days, start=days[2], end=days[-1], refit="yearly"):
     ...     print(fold.until, fold.first, fold.last)
     2018-12-28 2018-12-28 2018-12-30
     2018-12-31 2018-12-31 2019-01-03

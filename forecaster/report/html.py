@@ -37,7 +37,7 @@ def write(backtest: Backtest, folder: Path) -> list[Path]:
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     paths = [folder / "report.html"]
     paths[0].write_text(page(backtest), encoding="utf-8")
-    for name, figure in evaluation.of_backtest(backtest.forecasts, backtest.config["models"][0]):
+    for name, figure in evaluation.of_backtest(backtest.forecasts, backtest.provenance.models[0]):
         paths.append(folder / "plots" / f"{name}.png")
         figure.savefig(paths[-1], dpi=DPI)
     return paths
@@ -50,8 +50,8 @@ def page(backtest: Backtest) -> str:
     ------
     HistoryError : no outcome is known yet.
     """
-    config, found = backtest.config, backtest.tables
-    model = config["models"][0]
+    provenance, found = backtest.provenance, backtest.tables
+    model = provenance.models[0]
     frame = forecasts.next_day(backtest.forecasts)
     packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
     shared = metrics.comparable(frame)
@@ -70,7 +70,7 @@ def page(backtest: Backtest) -> str:
         model=escape(model),
         first=f"{frame['date'].min():%Y-%m-%d}",
         last=f"{frame['date'].max():%Y-%m-%d}",
-        prices_to=escape(config["prices_to"]),
+        prices_to=escape(provenance.prices.last),
         verdict=escape(backtest.verdict),
         scores=tables.pooled(backtest.scores),
         against=tables.against(losses, model),
@@ -80,7 +80,7 @@ def page(backtest: Backtest) -> str:
         charts="\n".join(chart.html for chart in of_all),
         tests=tables.tests(backtest.comparison),
         statistics="\n".join(tables.statistics(found)),
-        origin=tables.origin(config, found["fallbacks"]),
+        origin=tables.origin(provenance, found["fallbacks"]),
         figures=_json(_figures([*of_ticker, *of_all])),
         packed=packed,
         library=library,

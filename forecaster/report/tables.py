@@ -1,12 +1,13 @@
 """The tables of the page: scores, tests, all statistics, and where the numbers come from."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
+from forecaster.backtesting.provenance import Provenance
 from forecaster.evaluation import metrics, significance
 from forecaster.evaluation.significance import LEVEL
 from forecaster.report.markup import chance, definitions, folded, table, texts
@@ -200,37 +201,37 @@ def _sides(rows: pd.DataFrame) -> np.ndarray:
     return np.where(rows["p_value"] < LEVEL, sides, "not told apart")
 
 
-def origin(config: dict[str, Any], fallbacks: pd.DataFrame) -> str:
+def origin(provenance: Provenance, fallbacks: pd.DataFrame) -> str:
     """Return what the backtest was made of."""
-    run, folds = config["run"], config["folds"]
+    spec, prices, run = provenance.spec, provenance.prices, provenance.run
     trained = "{model} is the run {name}, trained from {first} to {until} and never refitted"
     facts = {
-        **({"Scored file": config["file"]} if "file" in config else {}),
-        "Tickers": f"{len(config['tickers'])}: {', '.join(config['tickers'])}",
-        "Models": ", ".join(config["models"]),
-        "Sessions forecast": f"{config['start']} to {config['end']}",
-        "Prices": f"{config['prices_from']} to {config['prices_to']}",
-        "Trials": f"{config.get('tried', 0)} were recorded before on these tickers and days; a backtest "
+        **({"Scored file": provenance.file.name} if provenance.file else {}),
+        "Tickers": f"{len(spec.tickers)}: {', '.join(spec.tickers)}",
+        "Models": ", ".join(provenance.models),
+        "Sessions forecast": f"{spec.start} to {spec.end}",
+        "Prices": f"{prices.first} to {prices.last}",
+        "Trials": f"{provenance.tried} were recorded before on these tickers and days; a backtest "
         "chosen among many is better than the next one will be",
         "Run": trained.format(**run) if run else "none: every model was fitted fold by fold",
-        "Folds": f"{len(folds)} (refit: {config['refit']}), fitted on what was known by "
-        + ", ".join(fold["until"] for fold in folds),
+        "Folds": f"{len(provenance.folds)} (refit: {spec.refit}), fitted on what was known by "
+        + ", ".join(str(fold.until) for fold in provenance.folds),
         "Fits that did not converge": "; ".join(
             f"{model} of {ticker} to {until}" for model, until, ticker in fallbacks.to_numpy()
         )
         + ": fixed parameters stand in for them"
         if len(fallbacks)
         else "none",
-        "Seeds": _seeds(config),
-        "Versions": ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
-        "SHA-256 of the prices": config["prices_sha256"],
+        "Seeds": _seeds(provenance),
+        "Versions": ", ".join(f"{name} {it}" for name, it in provenance.versions.items()),
+        "SHA-256 of the prices": prices.sha256,
     }
     return definitions(facts)
 
 
-def _seeds(config: dict[str, Any]) -> str:
+def _seeds(provenance: Provenance) -> str:
     """Say what was drawn at random, and from which seeds."""
-    settings = config.get("run_settings") or config.get("settings") or {}
+    settings = provenance.run_settings or asdict(provenance.spec.config)
     first, count = settings.get("seed", 0), settings.get("seeds", 1)
     named = f"{first}" if count == 1 else f"{first} to {first + count - 1}"
     return f"{named} for the weights of networks; 0 for the bootstraps of the statistics"

@@ -8,9 +8,9 @@ can be run, so a bundle from a stranger can be refused but not feared.
 
 import json
 import logging
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,29 +18,31 @@ from safetensors import numpy as safetensors
 
 from forecaster import atomic
 from forecaster.errors import BundleError, ForecastError, did_you_mean, one_line
-from forecaster.models.protocol import (
-    ModelState,
-)
+from forecaster.models.protocol import ModelState
 from forecaster.models.registry import REGISTRY, create
-from forecaster.runs.run import FORMAT, Run, checked_name, checkpoint_path, is_name
+from forecaster.runs.run import (
+    FORMAT,
+    Run,
+    RunSummary,
+    checked_name,
+    checkpoint_path,
+    is_name,
+)
 
 log = logging.getLogger(__name__)
-
 
 MAX_BYTES = 256 * 2**20
 """A file of a bundle larger than this is not read: ours are well under a megabyte."""
 
-
 LARGEST = 1e6
 """No number in a bundle is larger: weights are of the size of one, dates of ten thousand days."""
 
-
-KINDS = (np.float32, np.float64, np.int32)
-"""Of numbers that a bundle holds."""
+DTYPES = (np.float32, np.float64, np.int32)
+"""Types of the numbers in a bundle."""
 
 
 def save(run: Run, home: Path) -> Path:
-    """Writes the bundle to ``home/runs/NAME`` in one step, in place of one of that name."""
+    """Write the bundle to ``home/runs/NAME`` in one step, in place of one of that name."""
     state = run.model.state()
     folder = home / "runs" / run.name
     with atomic.replacing_folder(folder) as temporary:
@@ -54,56 +56,60 @@ def save(run: Run, home: Path) -> Path:
     return folder
 
 
-def judge(summary: dict[str, Any], home: Path, said: dict[str, str]) -> None:
-    """Keeps what a backtest said of a run beside it; nothing if the run is no longer there.
+@dataclass(frozen=True)
+class RunVerdict:
+    """What the last backtest of a run says of it."""
 
-    Parameters
-    ----------
-    summary : :attr:`Run.summary` of the run that was backtested.
-    said : ``verdict``, and ``start`` and ``end`` of the dates it is on.
-    """
-    folder = home / "runs" / checked_name(summary["name"])
+    verdict: str
+    start: str
+    end: str
+    """First and last date forecast, YYYY-MM-DD."""
+
+
+def record_verdict(run: RunSummary, home: Path, verdict: RunVerdict) -> None:
+    """Keep the verdict of a run's backtest beside the run, if it is still there."""
+    folder = home / "runs" / checked_name(run["name"])
     if folder.is_dir():
-        document = {"created": summary["created"], **said}
+        document = {"created": run["created"], **asdict(verdict)}
         with atomic.replacing(folder / "verdict.json") as temporary:
             temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
-def judged(run: Run, home: Path) -> dict[str, str] | None:
-    """The verdict, start and end of the run's last backtest, None if it had none."""
+def last_verdict(run: Run, home: Path) -> RunVerdict | None:
+    """Return the verdict of the run's last backtest, None if it had none."""
     try:
         document = json.loads(read_bytes(home / "runs" / run.name / "verdict.json"))
-        said = {name: _printable(document[name]) for name in ("verdict", "start", "end")}
-        return said if document["created"] == run.created else None
+        verdict = RunVerdict(*(_printable(document[name]) for name in ("verdict", "start", "end")))
+        return verdict if document["created"] == run.created else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def load(home: Path, name: str | None = None) -> Run:
-    """The run of that name, or the one trained last.
+    """Return the run of that name, or the one trained last.
 
     Raises
     ------
     BundleError
         There is no such run, or its bundle is damaged or not one of ours.
     """
-    found = names(home)
+    stored = names(home)
     if name is None:
         latest = next(iter(readable(home)), None)
-        if latest is None and not found:
+        if latest is None and not stored:
             raise BundleError(f"there is no run in {home / 'runs'} yet; `forecast train` makes one")
-        return latest or read(home / "runs" / found[0])  # which says what is wrong with it
-    if checked_name(name) not in found:
-        there = f"there are {', '.join(found)}" if found else "there are none yet"
+        return latest or read(home / "runs" / stored[0])  # which says what is wrong with it
+    if checked_name(name) not in stored:
+        there = f"there are {', '.join(stored)}" if stored else "there are none yet"
         raise BundleError(
-            f"there is no run {name!r}; {did_you_mean(name, found)}{there}. "
+            f"there is no run {name!r}; {did_you_mean(name, stored)}{there}. "
             f"`forecast train` makes one"
         )
     return read(home / "runs" / name)
 
 
 def names(home: Path) -> list[str]:
-    """Names of the stored runs."""
+    """Return the names of the stored runs."""
     folder = home / "runs"
     if not folder.is_dir():
         return []
@@ -113,7 +119,7 @@ def names(home: Path) -> list[str]:
 
 
 def read(folder: Path) -> Run:
-    """The run in a folder.
+    """Return the run in a folder.
 
     Raises
     ------
@@ -149,14 +155,14 @@ def read(folder: Path) -> Run:
 
 
 def readable(home: Path) -> list[Run]:
-    """The runs whose bundles are in order, the latest first."""
-    found = []
+    """Return the runs whose bundles are in order, the latest first."""
+    runs = []
     for name in names(home):
         try:
-            found.append(read(home / "runs" / name))
+            runs.append(read(home / "runs" / name))
         except BundleError as error:
             log.warning("passed over: %s", error)
-    return sorted(found, key=lambda run: run.created, reverse=True)
+    return sorted(runs, key=lambda run: run.created, reverse=True)
 
 
 def _printable(ticker: str) -> str:
@@ -179,7 +185,7 @@ def read_bytes(path: Path) -> bytes:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = safetensors.load(read_bytes(path))
     for name, array in arrays.items():
-        sound = array.dtype in KINDS and (np.abs(array) < LARGEST).all()
+        sound = array.dtype in DTYPES and (np.abs(array) < LARGEST).all()
         if not sound:
             raise ValueError(f"{name} is not an array of numbers below {LARGEST:g}")
     return arrays

@@ -13,7 +13,7 @@ from forecaster.errors import HistoryError, first_few
 from forecaster.models.protocol import MIN_SESSIONS
 from forecaster.runs.run import Run
 
-TOGETHER = 64
+BATCH = 64
 """Tickers whose histories are in memory at a time, as they are forecast."""
 
 
@@ -25,7 +25,7 @@ def predict(
     as_of: date | None = None,
     calibrate: bool = False,
 ) -> pd.DataFrame:
-    """The next session's forecast of each ticker, made at its last session up to ``as_of``.
+    """Forecast the next session of each ticker, from its last session up to ``as_of``.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def predict(
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
-    found, failed = predict_each(run, frames, tickers=tickers, as_of=as_of, calibrate=calibrate)
+    table, failed = predict_each(run, frames, tickers=tickers, as_of=as_of, calibrate=calibrate)
     for error in failed.values():
         raise error
-    return found
+    return table
 
 
 def predict_each(
@@ -59,46 +59,46 @@ def predict_each(
     as_of: date | None = None,
     calibrate: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, HistoryError]]:
-    """As :func:`predict`, but gives the forecasts there are, and by ticker why others are not."""
+    """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
     histories = panel_of(run, frames, tickers).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
-    made = _calibrated if calibrate else _forecast
+    forecast = _calibrated if calibrate else _uncalibrated
     parts = []
-    for begin in range(0, len(histories), TOGETHER):
+    for begin in range(0, len(histories), BATCH):
         cutoffs: dict[np.datetime64, list[History]] = {}
-        for history in histories[begin : begin + TOGETHER]:
+        for history in histories[begin : begin + BATCH]:
             problem = _unforeseeable(run, history, limit)
             if problem:
                 failed[history.ticker] = HistoryError(problem)
             else:
                 cutoff = history.dates[history.count_until(limit) - 1]
                 cutoffs.setdefault(cutoff, []).append(history)
-        parts += [made(run, Panel(tuple(those)), cutoff) for cutoff, those in cutoffs.items()]
-    found = forecasts.concat(parts).set_index("ticker")
-    for ticker in set(tickers) - set(found.index) - set(failed):
+        parts += [forecast(run, Panel(tuple(own)), cutoff) for cutoff, own in cutoffs.items()]
+    table = forecasts.concat(parts).set_index("ticker")
+    for ticker in set(tickers) - set(table.index) - set(failed):
         failed[ticker] = HistoryError(
             f"run {run.name} has no {run.model.name} for {ticker}, or not for the sessions stored; "
             "train a run with it"
         )
-    order = [ticker for ticker in tickers if ticker in found.index]
-    return found.loc[order].reset_index(), failed
+    order = [ticker for ticker in tickers if ticker in table.index]
+    return table.loc[order].reset_index(), failed
 
 
-def _forecast(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
+def _uncalibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
     return run.model.forecast(panel, cutoff, cutoff)
 
 
 def _calibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
-    """As a backtest of the run from its training span on recalibrates that forecast."""
+    """Return the forecast as a backtest of the run, from its training span on, recalibrates it."""
     until = np.datetime64(run.until)
-    found = run.model.forecast(panel, until - GAP, cutoff)
-    found = recalibration.recalibrate(found[found["date"] > pd.Timestamp(run.until)])
-    return found[found["cutoff"] == pd.Timestamp(cutoff)]
+    table = run.model.forecast(panel, until - GAP, cutoff)
+    table = recalibration.recalibrate(table[table["date"] > pd.Timestamp(run.until)])
+    return table[table["cutoff"] == pd.Timestamp(cutoff)]
 
 
 def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | None:
-    """Why a ticker's next session cannot be forecast, if so."""
+    """Return why a ticker's next session cannot be forecast, None if it can."""
     known = history.count_until(limit)
     if known < MIN_SESSIONS:
         return (
@@ -119,7 +119,7 @@ def panel_of(
     frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     tickers: Sequence[str],
 ) -> Panel:
-    """The panel of some tickers in the market that the run was trained in; see ``Panel.of``."""
+    """Return the panel of some tickers in the market that the run was trained in."""
     panel = Panel.of(frames, tickers=tickers, universe=run.tickers)
     if not panel.universe:
         raise HistoryError(

@@ -1,11 +1,12 @@
 """A run: a trained model, where it comes from, and the names it may have."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from forecaster import __version__
 from forecaster.errors import UsageError
@@ -13,8 +14,22 @@ from forecaster.models.protocol import Model
 
 FORMAT = 1
 
-
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
+"""Packages whose versions forecasts depend on."""
+
+
+class RunSummary(TypedDict):
+    """What ``run.json`` says of a run, but for the model's own settings."""
+
+    format: int
+    name: str
+    model: str
+    tickers: list[str]
+    first: str
+    until: str
+    prices_sha256: str
+    created: str
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,8 +49,8 @@ class Run:
     versions: dict[str, str]
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What ``run.json`` says but for the model's own settings."""
+    def summary(self) -> RunSummary:
+        """Where the run comes from, as JSON holds it."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -48,20 +63,40 @@ class Run:
             "versions": self.versions,
         }
 
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """The settings of its network, None if it is another model."""
+        return self.model.state().settings.get("config")
+
+
+def summary_of(document: Mapping[str, Any]) -> RunSummary:
+    """Return the summary that JSON holds; LookupError or TypeError if it holds none."""
+    return {
+        "format": int(document["format"]),
+        "name": str(document["name"]),
+        "model": str(document["model"]),
+        "tickers": [str(ticker) for ticker in document["tickers"]],
+        "first": str(document["first"]),
+        "until": str(document["until"]),
+        "prices_sha256": str(document["prices_sha256"]),
+        "created": str(document["created"]),
+        "versions": dict(document["versions"]),
+    }
+
 
 def versions() -> dict[str, str]:
-    """Versions of this package and of those that forecasts depend on."""
-    found = {"forecaster": __version__}
+    """Return the versions of this package and of those that forecasts depend on."""
+    installed = {"forecaster": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def checked_name(name: str) -> str:
-    """The name, if it can be that of a folder anywhere; UsageError otherwise."""
+    """Return the name if a folder may have it on every system; UsageError otherwise."""
     if is_name(name):
         return name
     raise UsageError(
@@ -71,12 +106,12 @@ def checked_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a run may have this name on every file system."""
+    """Return whether a run may have this name on every file system."""
     reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
     allowed = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name)
     return bool(allowed) and not reserved
 
 
 def checkpoint_path(home: Path, name: str) -> Path:
-    """Where the training of a run keeps its state until it is done."""
+    """Return where the training of a run keeps its state until it is done."""
     return home / "runs" / f".{name}.training"

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +16,8 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.dataset.panel import Panel
 from forecaster.errors import BundleError, HistoryError
-from forecaster.models.protocol import (
-    NO_CHECKPOINT,
-    Checkpoint,
-    ModelState,
-    Progress,
-    silent,
-)
+from forecaster.identity import Identity
+from forecaster.models.protocol import NO_CHECKPOINT, Checkpoint, ModelState, Progress, silent
 from forecaster.models.registry import create
 from forecaster.runs.bundle import read_bytes
 from forecaster.runs.run import Run, checked_name, checkpoint_path, versions
@@ -40,7 +34,7 @@ def train(
     home: Path | None = None,
     resume: bool = False,
 ) -> Run:
-    """Fits a model on all tickers of a prices frame.
+    """Fit a model on all tickers of a prices frame.
 
     Parameters
     ----------
@@ -79,26 +73,27 @@ def train(
     )
     checkpoint = NO_CHECKPOINT
     if home is not None:
-        checkpoint = FileCheckpoint(checkpoint_path(home, run.name), _identity(run, config), resume)
+        path = checkpoint_path(home, run.name)
+        checkpoint = FileCheckpoint(path, _identity(run, config), resume=resume)
     fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
 
 
 class FileCheckpoint(Checkpoint):
-    """The state of a training in a file, with what it is the training of."""
+    """The state of a training in a file, with the identity of the training."""
 
-    def __init__(self, path: Path, identity: dict[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, identity: Identity, *, resume: bool) -> None:
         self._path = path
         self._identity = identity
         self._state = self._read() if resume else None
 
     def load(self) -> ModelState | None:
-        """The state that an interrupted training left, if it is to be resumed."""
+        """Return the state that an interrupted training left, if it is to be resumed."""
         return self._state
 
     def save(self, state: ModelState) -> None:
-        """Writes the state in one step."""
-        document = {"identity": self._identity, "settings": state.settings}
+        """Write the state in one step."""
+        document = {"identity": self._identity.values, "settings": state.settings}
         arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
         with atomic.replacing(self._path) as temporary:
             temporary.write_bytes(safetensors.save(arrays, {"json": json.dumps(document)}))
@@ -114,13 +109,20 @@ class FileCheckpoint(Checkpoint):
             arrays = safetensors.load(read_bytes(self._path))
             with safe_open(self._path, "numpy") as file:
                 document = json.loads(file.metadata()["json"])
-            identity, settings = document["identity"], document["settings"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            differing = self._identity.changes(document["identity"])
+            settings = document["settings"]
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            SafetensorError,
+        ) as error:
             raise BundleError(
                 f"the interrupted training in {name} is damaged ({type(error).__name__}); "
                 "leave out `resume` to start anew"
             ) from error
-        differing = [key for key in self._identity if identity.get(key) != self._identity[key]]
         if differing:
             raise BundleError(
                 f"the interrupted training in {name} differs in {', '.join(differing)}; ask for the "
@@ -129,11 +131,11 @@ class FileCheckpoint(Checkpoint):
         return ModelState(arrays, settings)
 
 
-def _identity(run: Run, config: RecurrentConfig | None) -> dict[str, Any]:
-    """What must be the same for a training to go on."""
-    return {
-        "model": run.model.name,
-        "settings": asdict(config or RecurrentConfig()),
-        "prices": run.prices_sha256,
-        "versions": run.versions,
-    }
+def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
+    """Return what must be the same for a training to go on."""
+    return Identity.of(
+        model=run.model.name,
+        settings=asdict(config or RecurrentConfig()),
+        prices=run.prices_sha256,
+        versions=run.versions,
+    )

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.backtesting import backtest, walk_forward
+from forecaster.backtesting import archive, backtest
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
 from forecaster.data.store import Store
 from forecaster.dataset.features import realised_variance
@@ -30,10 +32,7 @@ def yearly(world, tiny, start):
     told = []
     found = backtest.run(
         world,
-        list(REGISTRY),
-        start=start,
-        refit="yearly",
-        config=tiny,
+        BacktestSpec(tuple(REGISTRY), start=start, refit="yearly", config=tiny),
         progress=lambda *news: told.append(news),
     )
     return found, told
@@ -60,13 +59,11 @@ def test_what_happened_is_what_the_prices_say(world, yearly):
 
 @pytest.mark.parametrize("name", ["naive", "gjr", "lstm"])
 def test_each_fold_is_a_model_trained_until_its_start(world, tiny, yearly, name):
-    folds = yearly[0].config["folds"]
-    assert [fold["until"] for fold in folds] == ["2017-11-30", "2017-12-29"]
+    folds = yearly[0].provenance.folds
+    assert [str(fold.until) for fold in folds] == ["2017-11-30", "2017-12-29"]
     for fold in folds:
-        run = training.train(
-            world, model=name, until=date.fromisoformat(fold["until"]), config=tiny
-        )
-        for day in (pd.Timestamp(fold["first"]), pd.Timestamp(fold["last"])):
+        run = training.train(world, model=name, until=fold.until.item(), config=tiny)
+        for day in (pd.Timestamp(fold.first), pd.Timestamp(fold.last)):
             made = forecasting.predict(run, world, tickers=["AAA", "BBB", "CCC"], as_of=day.date())
             rows = yearly[0].forecasts.query("model == @name and cutoff == @day")
             pd.testing.assert_frame_equal(made, rows.reset_index(drop=True), check_exact=True)
@@ -85,16 +82,17 @@ def test_the_verdict_is_on_the_first_model(yearly):
 
 
 def test_models_and_days_do_not_depend_on_the_company_they_keep(world, yearly, start):
-    alone = backtest.run(world, ["gjr"], start=start, refit="yearly").forecasts
+    alone = backtest.run(world, BacktestSpec(("gjr",), start=start)).forecasts
     rows = yearly[0].forecasts.query("model == 'gjr'").reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, rows, check_exact=True)
 
 
 def test_twice_the_same(world, start):
-    one, two = (backtest.run(world, ["garch", "naive"], start=start, refit=150) for _ in range(2))
+    spec = BacktestSpec(("garch", "naive"), start=start, refit=150)
+    one, two = (backtest.run(world, spec) for _ in range(2))
     pd.testing.assert_frame_equal(one.forecasts, two.forecasts, check_exact=True)
     pd.testing.assert_frame_equal(one.scores, two.scores, check_exact=True)
-    assert one.config == two.config
+    assert one.provenance == two.provenance
     assert one.verdict == two.verdict
 
 
@@ -107,30 +105,31 @@ def test_progress_ends_at_its_end(yearly):
 
 
 def test_refit_every_so_many_sessions(world, start):
-    found = backtest.run(world, ["naive"], start=start, refit=100, end=date(2018, 9, 1))
-    folds = found.config["folds"]
+    spec = BacktestSpec(("naive",), start=start, refit=100, end=date(2018, 9, 1))
+    found = backtest.run(world, spec)
+    folds = found.provenance.folds
     assert len(folds) == 2
     cutoffs = found.forecasts.query("ticker == 'AAA'")["cutoff"]
-    assert cutoffs.between(folds[0]["first"], folds[0]["last"]).sum() == 100
-    assert found.config["end"] <= "2018-09-01"
+    assert cutoffs.between(folds[0].first, folds[0].last).sum() == 100
+    assert found.provenance.spec.end <= date(2018, 9, 1)
 
 
 # A trained run.
 
 
 def test_a_run_is_tested_from_the_day_after_it_was_trained(world, trained, until):
-    found = backtest.run(world, ["naive", "gjr"], trained=trained("naive"))
+    found = backtest.run(world, BacktestSpec(("naive", "gjr")), trained=trained("naive"))
     dates = found.forecasts["date"]
     assert dates.min() == world.loc[world["date"] > pd.Timestamp(until), "date"].min()
     assert dates.max() == world["date"].max()
-    assert found.config["run"] == trained("naive").summary
+    assert found.provenance.run == trained("naive").summary
 
 
 @pytest.mark.parametrize("days", [0, 1, 200])
 def test_a_run_is_not_shown_what_it_was_trained_on(world, trained, until, days):
     begin = until - timedelta(days=days)
     with pytest.raises(HistoryError, match="what it has already seen") as caught:
-        backtest.run(world, ["lstm", "naive"], trained=trained("lstm"), start=begin)
+        backtest.run(world, BacktestSpec(("lstm", "naive"), start=begin), trained=trained("lstm"))
     assert str(until) in str(caught.value)
     assert str(begin) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,19 +138,21 @@ def test_a_run_is_not_shown_what_it_was_trained_on(world, trained, until, days):
 def test_a_run_trained_on_everything_has_nothing_left(world, trained, until):
     seen = world[world["date"] <= pd.Timestamp(until)]
     with pytest.raises(HistoryError, match=f"so nothing is left to backtest up to {until}"):
-        backtest.run(seen, ["naive"], trained=trained("naive"))
+        backtest.run(seen, BacktestSpec(("naive",)), trained=trained("naive"))
 
 
 def test_a_run_of_a_model_that_is_not_asked_for(world, trained):
     with pytest.raises(
         UsageError, match="of the model lstm, which is not among the `models` naive"
     ):
-        backtest.run(world, ["naive"], trained=trained("lstm"))
+        backtest.run(world, BacktestSpec(("naive",)), trained=trained("lstm"))
 
 
 def test_a_run_keeps_its_market_whoever_is_asked_for(world, trained):
-    every = backtest.run(world, ["lstm"], trained=trained("lstm")).forecasts
-    some = backtest.run(world, ["lstm"], trained=trained("lstm"), tickers=["CCC"]).forecasts
+    spec = BacktestSpec(("lstm",))
+    every = backtest.run(world, spec, trained=trained("lstm")).forecasts
+    spec = dataclasses.replace(spec, tickers=("CCC",))
+    some = backtest.run(world, spec, trained=trained("lstm")).forecasts
     pd.testing.assert_frame_equal(
         some, every.query("ticker == 'CCC'").reset_index(drop=True), check_exact=True
     )
@@ -162,28 +163,28 @@ def test_a_run_keeps_its_market_whoever_is_asked_for(world, trained):
 
 @pytest.mark.parametrize(
     ("models", "words"),
-    [([], "got none"), (["naive", "naive"], "got naive,naive"), (["arima"], "no model 'arima'")],
+    [((), "got none"), (("naive", "naive"), "got naive,naive"), (("arima",), "no model 'arima'")],
 )
 def test_wrong_models(world, models, words):
     with pytest.raises(UsageError, match=words):
-        backtest.run(world, models)
+        backtest.run(world, BacktestSpec(models))
 
 
 def test_a_start_before_there_is_enough_to_learn_from(world):
     with pytest.raises(HistoryError, match=r"gjr needs 251 sessions .* has 104"):
-        backtest.run(world, ["gjr"], start=date(2016, 6, 2))
+        backtest.run(world, BacktestSpec(("gjr",), start=date(2016, 6, 2)))
 
 
 def test_a_span_without_sessions(world):
     with pytest.raises(HistoryError, match="no stored session lies from 2030-01-01"):
-        backtest.run(world, ["naive"], start=date(2030, 1, 1))
+        backtest.run(world, BacktestSpec(("naive",), start=date(2030, 1, 1)))
 
 
 def test_a_model_without_any_forecast(world, newcomer, trained):
     late = newcomer[newcomer["date"] >= pd.Timestamp("2018-01-01")]
     both = prices.check(pd.concat([world, late]))
     with pytest.raises(HistoryError, match="naive gave no forecast"):
-        backtest.run(both, ["naive"], trained=trained("naive"), tickers=["NEW"])
+        backtest.run(both, BacktestSpec(("naive",), ("NEW",)), trained=trained("naive"))
 
 
 # On the disk.
@@ -198,7 +199,7 @@ def strict(path):
 
 def test_write(yearly, world, tmp_path):
     found = yearly[0]
-    backtest.write(found, tmp_path)
+    archive.write(found, tmp_path)
     pd.testing.assert_frame_equal(
         forecasts.check(pd.read_parquet(tmp_path / "forecasts.parquet")),
         found.forecasts,
@@ -218,7 +219,7 @@ def test_write(yearly, world, tmp_path):
 
 
 def test_a_backtest_of_a_run_is_written_too(world, trained, tmp_path):
-    backtest.write(backtest.run(world, ["naive"], trained=trained("naive")), tmp_path)
+    archive.write(backtest.run(world, BacktestSpec(("naive",)), trained=trained("naive")), tmp_path)
     assert strict(tmp_path / "config.json")["run"]["until"] == trained("naive").until.isoformat()
 
 
@@ -226,7 +227,7 @@ def test_records_are_what_json_can_say():
     frame = pd.DataFrame(
         {"name": ["a", "b", "c"], "value": [1.5, np.nan, np.inf], "count": [1, 2, 3]}
     )
-    found = backtest.records(frame)
+    found = archive.records(frame)
     assert found == [
         {"name": "a", "value": 1.5, "count": 1},
         {"name": "b", "value": None, "count": 2},
@@ -236,18 +237,18 @@ def test_records_are_what_json_can_say():
 
 
 def test_only_a_backtest_may_be_replaced(tmp_path):
-    backtest.check_replaceable(tmp_path / "new")
-    backtest.check_replaceable(tmp_path)
+    archive.check_replaceable(tmp_path / "new")
+    archive.check_replaceable(tmp_path)
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(StoreError, match="something that is not a backtest"):
-        backtest.check_replaceable(tmp_path)
+        archive.check_replaceable(tmp_path)
     with pytest.raises(StoreError, match="is a file"):
-        backtest.check_replaceable(tmp_path / "thesis.txt")
+        archive.check_replaceable(tmp_path / "thesis.txt")
 
 
 def test_a_backtest_may_be_replaced(yearly, tmp_path):
-    backtest.write(yearly[0], tmp_path)
-    backtest.check_replaceable(tmp_path)
+    archive.write(yearly[0], tmp_path)
+    archive.check_replaceable(tmp_path)
 
 
 def test_nothing_of_a_backtest_can_be_changed(yearly):
@@ -258,20 +259,20 @@ def test_nothing_of_a_backtest_can_be_changed(yearly):
 def test_prices_may_come_a_ticker_at_a_time(world, start, tmp_path):
     store = Store(tmp_path)
     store.write(world, source="test")
-    words = {"start": start, "tickers": ["AAA", "CCC"]}
-    once = backtest.run(store.read(), ["ewma", "naive"], **words)
-    streamed = backtest.run(store.each(store.tickers()), ["ewma", "naive"], **words)
+    spec = BacktestSpec(("ewma", "naive"), ("AAA", "CCC"), start)
+    once = backtest.run(store.read(), spec)
+    streamed = backtest.run(store.each(store.tickers()), spec)
     pd.testing.assert_frame_equal(streamed.forecasts, once.forecasts, check_exact=True)
-    assert streamed.config == once.config
+    assert streamed.provenance == once.provenance
     assert streamed.verdict == once.verdict
 
 
 def test_the_variance_of_a_walk_is_that_of_the_days_forecast(world, start):
-    walked = walk_forward.forward(world, ["naive"], start=start)
-    found = walked.forecasts[["ticker", "date"]]
-    both = found.merge(walked.variance, on=["ticker", "date"]).merge(
+    made = forecast_history(world, BacktestSpec(("naive",), start=start))
+    found = made.forecasts[["ticker", "date"]]
+    both = found.merge(made.variance, on=["ticker", "date"]).merge(
         realised_variance(world), on=["ticker", "date"], suffixes=("", "_of_prices")
     )
     assert len(both) == len(found)
-    assert set(walked.variance["date"]) == set(found["date"])
+    assert set(made.variance["date"]) == set(found["date"])
     np.testing.assert_array_equal(both["variance"], both["variance_of_prices"])

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster.backtesting import backtest, external, walk_forward
+from forecaster.backtesting import backtest, external
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.distributions import forecasts, student_t
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
 
@@ -18,7 +20,8 @@ START, END = date(2018, 6, 1), date(2018, 9, 28)
 @pytest.fixture(scope="module")
 def ours(world):
     """What our own models forecast over the days that the files are of."""
-    found = walk_forward.forward(world, ["har", *MODELS], start=START, end=END).forecasts
+    spec = BacktestSpec(("har", *MODELS), start=START, end=END)
+    found = forecast_history(world, spec).forecasts
     return found[found["log_return"].notna()].reset_index(drop=True)
 
 
@@ -73,7 +76,7 @@ def test_a_whole_frame_is_scored_as_a_backtest_scores_it(score, har, ours):
     np.testing.assert_array_equal(told(found, "mine")["log_return"], expected["log_return"])
     assert set(found.tables["scores"]["model"]) == {"mine", *MODELS}
     assert "mine" in found.verdict
-    assert found.config["file"] == "mine.csv"
+    assert found.provenance.file.name == "mine.csv"
 
 
 def test_what_happened_is_never_taken_from_the_file(score, har):
@@ -245,13 +248,13 @@ def test_one_day_can_be_scored_though_little_can_be_said(score, har):
 def test_another_file_of_the_same_name_is_another_trial(score, har):
     table = har[["ticker", "cutoff", "date"]]
     one, other = (
-        backtest.trials(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
+        backtest.experiments(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
     )
     keys = [{trial.model: trial.key for trial in its} for its in (one, other)]
     assert keys[0]["mine"] != keys[1]["mine"]
     assert keys[0]["naive"] == keys[1]["naive"]
-    again = score(table.assign(point=0.0), models=["naive"], tried=[*one, *other])
-    assert again.config["tried"] == 1  # the other file
+    again = score(table.assign(point=0.0), models=["naive"], earlier=[*one, *other])
+    assert again.provenance.tried == 1  # the other file
 
 
 def test_returns_called_prices_are_refused(score, har):

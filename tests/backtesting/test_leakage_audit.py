@@ -15,7 +15,7 @@ from forecaster.dataset.bars import ewma
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError, UsageError
-from forecaster.model_selection.splits import walk_forward
+from forecaster.model_selection.splits import walk_forward_folds
 from forecaster.models import registry
 from forecaster.models.random_walk import RandomWalk
 
@@ -175,7 +175,7 @@ def test_dishonest_models_are_caught(model, caught, world):
 @pytest.fixture(scope="module")
 def folds(world):
     sessions = Panel.of(world).sessions
-    return list(walk_forward(sessions, start=sessions[500], end=sessions[-1], refit="never"))
+    return list(walk_forward_folds(sessions, start=sessions[500], end=sessions[-1], refit="never"))
 
 
 @pytest.mark.parametrize("model", [AnotherLive, LosesItsState])
@@ -236,7 +236,7 @@ def test_better_than_the_truth_is_a_leak():
 def test_shuffled_returns_fail_no_honest_model(seed):
     frame = simulation.world(tickers=3, sessions=700, seed=seed).prices
     sessions = Panel.of(frame).sessions
-    folds = list(walk_forward(sessions, start=sessions[450], end=sessions[-1], refit="never"))
+    folds = list(walk_forward_folds(sessions, start=sessions[450], end=sessions[-1], refit="never"))
     for name in ("naive", "ewma"):
         assert leakage_audit.shuffled_returns(
             lambda name=name: registry.create(name), frame, folds
@@ -341,7 +341,9 @@ def test_a_date_is_not_an_instant(world):
     for markets, tickers in names.items():
         frame = prices.check(world.assign(ticker=world["ticker"].map(tickers)))
         sessions = Panel.of(frame).sessions
-        folds = list(walk_forward(sessions, start=sessions[520], end=sessions[-1], refit="never"))
+        folds = list(
+            walk_forward_folds(sessions, start=sessions[520], end=sessions[-1], refit="never")
+        )
         model = ReadsTheDateElsewhere()
         model.fit(Panel.of(frame), folds[0].until)
         passed[markets] = leakage_audit.forecast_look_ahead(model, frame, folds).passed

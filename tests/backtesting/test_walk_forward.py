@@ -1,25 +1,27 @@
+from dataclasses import replace
 from datetime import date
 
 import pandas as pd
 import pytest
 
 from forecaster.backtesting import walk_forward
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
 from forecaster.errors import HistoryError, ResumeError
 
-ASKED = {"start": date(2018, 3, 1), "refit": 50}
-MODELS = ["garch", "naive"]
+SPEC = BacktestSpec(("garch", "naive"), start=date(2018, 3, 1), refit=50)
 
 
 @pytest.fixture(scope="module")
 def whole(world):
-    return walk_forward.forward(world, MODELS, **ASKED).forecasts
+    return forecast_history(world, SPEC).forecasts
 
 
 @pytest.fixture
 def begun(world, tmp_path):
     """The folder of a walk of which every third part is missing, and how many there are."""
-    walk_forward.forward(world, MODELS, folder=tmp_path, **ASKED)
+    forecast_history(world, SPEC, folder=tmp_path)
     parts = sorted(tmp_path.glob("*.parquet"))
     for part in parts[::3]:
         part.unlink()
@@ -29,8 +31,8 @@ def begun(world, tmp_path):
 def test_an_unfinished_walk_goes_on_to_the_same_bits(world, whole, begun):
     folder, finished, total = begun
     told = []
-    found = walk_forward.forward(
-        world, MODELS, folder=folder, resume=True, progress=lambda *news: told.append(news), **ASKED
+    found = forecast_history(
+        world, SPEC, folder=folder, resume=True, progress=lambda *news: told.append(news)
     )
     pd.testing.assert_frame_equal(found.forecasts, whole, check_exact=True)
     assert [done for done, _, _ in told] == list(range(finished, total + 1))
@@ -39,50 +41,46 @@ def test_an_unfinished_walk_goes_on_to_the_same_bits(world, whole, begun):
 def test_a_walk_that_begins_anew_takes_nothing_of_another(world, whole, begun):
     folder, _, total = begun
     told = []
-    found = walk_forward.forward(
-        world, MODELS, folder=folder, progress=lambda *news: told.append(news), **ASKED
-    )
+    found = forecast_history(world, SPEC, folder=folder, progress=lambda *news: told.append(news))
     pd.testing.assert_frame_equal(found.forecasts, whole, check_exact=True)
     assert [done for done, _, _ in told] == list(range(total + 1))
 
 
 def test_parts_of_a_few_tickers_are_the_same_as_of_all(world, whole, monkeypatch):
     monkeypatch.setattr(walk_forward, "CHUNK", 1)
-    found = walk_forward.forward(world, MODELS, **ASKED).forecasts
+    found = forecast_history(world, SPEC).forecasts
     pd.testing.assert_frame_equal(found, whole, check_exact=True)
 
 
 def test_a_ticker_too_new_for_a_fit_is_left_out_of_its_fold_alone(world, newcomer, monkeypatch):
     monkeypatch.setattr(walk_forward, "CHUNK", 1)
     late = newcomer[newcomer["date"] >= pd.Timestamp("2017-06-01")]
-    found = walk_forward.forward(
-        prices.check(pd.concat([world, late])), ["garch"], **ASKED
-    ).forecasts
+    spec = replace(SPEC, models=("garch",))
+    found = forecast_history(prices.check(pd.concat([world, late])), spec).forecasts
     assert set(found["ticker"]) == {"AAA", "BBB", "CCC", "NEW"}
     first = found.groupby("ticker")["cutoff"].min()
     assert first["NEW"] > first["AAA"]
     with pytest.raises(HistoryError, match="garch needs 251 sessions"):
-        walk_forward.forward(late, ["garch"], start=date(2018, 2, 1), refit=50)
+        forecast_history(late, replace(spec, start=date(2018, 2, 1)))
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"models": ["naive", "garch"]}, "the models changed"),
+        ({"models": ("naive", "garch")}, "the models changed"),
         ({"refit": 49}, "the refit changed"),
         ({"volume": 1}, "the stored prices changed"),
     ],
 )
 def test_what_began_otherwise_is_not_gone_on_with(world, begun, changed, words):
     folder, finished, _ = begun
-    asked = {"volume": 0, "models": MODELS, **ASKED} | changed
-    frame = world.assign(volume=world["volume"] + asked.pop("volume"))
+    frame = world.assign(volume=world["volume"] + changed.pop("volume", 0))
     with pytest.raises(ResumeError, match=words) as caught:
-        walk_forward.forward(frame, **asked, folder=folder, resume=True)
+        forecast_history(frame, replace(SPEC, **changed), folder=folder, resume=True)
     assert "\n" not in str(caught.value)
     assert len(list(folder.glob("*.parquet"))) == finished
 
 
 def test_there_is_nothing_to_go_on_with(world, tmp_path):
     with pytest.raises(ResumeError, match="no unfinished backtest"):
-        walk_forward.forward(world, MODELS, folder=tmp_path / "none", resume=True, **ASKED)
+        forecast_history(world, SPEC, folder=tmp_path / "none", resume=True)

@@ -153,7 +153,7 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
     )
     setting = objective.configured(theirs["settings"])
     parts = [
-        search.judged(search.Task("lstm", setting, fold), objective.panel)
+        search.total_crps(search.TrialFold("lstm", setting, fold), objective.panel)
         for fold in objective.folds
     ]
     sums = np.cumsum(parts, axis=0)  # it may have been pruned after any fold

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from forecaster import config
-from forecaster.backtesting import walk_forward
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError, StoreError, UsageError
@@ -55,15 +56,15 @@ def study_of(home, name):
     return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
 
 
-def walked(frame, until, objective, model, used):
+def crps_of_backtest(frame, until, objective, model, used):
     """Mean CRPS by a backtest of the same folds, of the tickers old enough at the start of each."""
     span = frame[frame["date"] <= pd.Timestamp(until)]
     folds = objective.folds
     length = np.searchsorted(Panel.of(span).sessions, [folds[0].until, folds[1].until])
-    found = walk_forward.forward(
-        span, [model], start=(folds[0].until + 1).item(), end=until,
-        refit=int(length[1] - length[0]), config=used,
-    )  # fmt: skip
+    start, refit = (folds[0].until + 1).item(), int(length[1] - length[0])
+    found = forecast_history(
+        span, BacktestSpec((model,), start=start, end=until, refit=refit, config=used)
+    )
     assert found.folds == folds
     losses = metrics.losses(found.forecasts)
     known = {
@@ -82,28 +83,28 @@ def walked(frame, until, objective, model, used):
 
 def test_a_trial_is_worth_what_a_backtest_of_its_folds_says(world, until, objective, tuned):
     assert objective.folds[-1].last < np.datetime64(until)
-    for outcome in tuned.outcomes:
-        used = dataclasses.replace(objective.base, **outcome.settings)
-        expected = walked(world, until, objective, "lstm", used)
-        assert outcome.crps == pytest.approx(expected, rel=1e-12)
-    for model, crps in tuned.company.items():
-        expected = walked(world, until, objective, model, None)
+    for trial in tuned.trials:
+        used = dataclasses.replace(objective.base, **trial.settings)
+        expected = crps_of_backtest(world, until, objective, "lstm", used)
+        assert trial.crps == pytest.approx(expected, rel=1e-12)
+    for model, crps in tuned.reference.items():
+        expected = crps_of_backtest(world, until, objective, model, RecurrentConfig())
         assert crps == pytest.approx(expected, rel=1e-12)
-    assert set(tuned.company) == {"naive", "gjr"}
+    assert set(tuned.reference) == {"naive", "gjr"}
 
 
 def test_the_defaults_are_tried_first_and_the_best_is_the_lowest(tuned):
     default = RecurrentConfig()
-    first = next(it for it in tuned.outcomes if it.trial == 0)
+    first = next(it for it in tuned.trials if it.trial == 0)
     assert first.crps == tuned.defaults
     assert first.settings == {
         "learning_rate": default.learning_rate,
         "feature_dropout": default.feature_dropout,
     }
-    values = [it.crps for it in tuned.outcomes]
+    values = [it.crps for it in tuned.trials]
     assert values == sorted(values)
     assert len(set(values)) == 3
-    assert tuned.best == NARROW | tuned.outcomes[0].settings
+    assert tuned.best == NARROW | tuned.trials[0].settings
     assert tuned.importance is None
 
 
@@ -113,19 +114,19 @@ def test_what_comes_after_the_span_changes_nothing_nor_does_an_interruption(
     other, home = objective_of(rewritten(world, until), until), tmp_path / "a?b #1 %20 é"
     search.run(other, home=home, trials=1)
     found = search.run(other, home=home, trials=3)
-    assert found.outcomes == tuned.outcomes
-    assert found.company == tuned.company
+    assert found.trials == tuned.trials
+    assert found.reference == tuned.reference
     assert (home / "studies.db").is_file()
 
 
 def test_what_comes_after_a_fold_does_not_change_its_crps(world, until, objective, rewritten):
     fold, after = objective.folds[:2]
-    task = search.Task("lstm", objective.base, fold)
-    found = search.judged(task, objective.panel)
+    work = search.TrialFold("lstm", objective.base, fold)
+    found = search.total_crps(work, objective.panel)
     later = objective_of(rewritten(world, after.until), until)
-    assert search.judged(task, later.panel) == found
+    assert search.total_crps(work, later.panel) == found
     earlier = objective_of(rewritten(world, after.until - 7), until)
-    assert search.judged(task, earlier.panel) != found
+    assert search.total_crps(work, earlier.panel) != found
 
 
 def test_every_trial_is_written_down_once(objective, home, tuned):
@@ -133,7 +134,7 @@ def test_every_trial_is_written_down_once(objective, home, tuned):
     assert [it.kind for it in found] == 3 * ["tune"]
     assert len({it.key for it in found}) == 3
     rates = {it.settings["config"]["learning_rate"] for it in found}
-    assert rates == {it.settings["learning_rate"] for it in tuned.outcomes}
+    assert rates == {it.settings["learning_rate"] for it in tuned.trials}
     assert {(it.start, it.end) for it in found} == {(str(objective.first), str(objective.until))}
 
 
@@ -153,14 +154,19 @@ def test_a_trial_that_falls_behind_is_pruned_and_counted(world, until, tmp_path)
     objective = objective_of(world, until, seed=1)
     name = search.run(objective, home=tmp_path, trials=1).study
     study_of(tmp_path, name).add_trials(
-        [made_up(objective, 1e-9, feature_dropout=0.1) for _ in range(optuna_storage.STARTUP)]
+        [
+            made_up(objective, 1e-9, feature_dropout=0.1)
+            for _ in range(optuna_storage.STARTUP_TRIALS)
+        ]
     )
-    found = search.run(objective, home=tmp_path, trials=optuna_storage.STARTUP + 2)
-    last = found.outcomes[-1]
+    found = search.run(objective, home=tmp_path, trials=optuna_storage.STARTUP_TRIALS + 2)
+    last = found.trials[-1]
     assert not last.complete
-    assert sum(not it.complete for it in found.outcomes) == 1
+    assert sum(not it.complete for it in found.trials) == 1
     used = dataclasses.replace(objective.base, **last.settings)
-    total, rows = search.judged(search.Task("lstm", used, objective.folds[0]), objective.panel)
+    total, rows = search.total_crps(
+        search.TrialFold("lstm", used, objective.folds[0]), objective.panel
+    )
     assert last.crps == total / rows
     assert len(experiment_log.read(tmp_path)) == 2
 
@@ -241,7 +247,7 @@ def test_too_short_a_history_is_told_before_anything_is_kept(world, tmp_path, he
 
 def test_a_setting_is_written_as_it_would_be_typed(objective):
     settings = objective.settings({"learning_rate": 0.002, "feature_dropout": 0.1 + 0.2})
-    assert config.written(settings) == "learning_rate = 0.002\nfeature_dropout = 0.3\n"
+    assert config.to_toml(settings) == "learning_rate = 0.002\nfeature_dropout = 0.3\n"
     assert objective.configured({"feature_dropout": 0.1 + 0.2}).feature_dropout == 0.3
 
 
@@ -275,10 +281,10 @@ def test_a_storage_that_cannot_be_used_is_named(objective, home, tuned, tmp_path
 def test_a_storage_that_another_holds_is_told_and_keeps_its_trials(
     objective, home, tuned, monkeypatch
 ):
-    monkeypatch.setattr(optuna_storage, "PATIENCE", 0.1)
+    monkeypatch.setattr(optuna_storage, "LOCK_TIMEOUT", 0.1)
     with sqlite3.connect(home / "studies.db") as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="database is locked"):
             search.run(objective, home=home, trials=4)
     holder.close()
-    assert search.run(objective, home=home, trials=3).outcomes == tuned.outcomes
+    assert search.run(objective, home=home, trials=3).trials == tuned.trials

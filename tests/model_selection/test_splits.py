@@ -35,7 +35,7 @@ def forecast_dates(fold, sessions):
 @given(requests())
 def test_folds_cover_every_session_once_and_never_see_what_they_forecast(request):
     sessions, start, end, refit = request
-    folds = list(splits.walk_forward(sessions, start=start, end=end, refit=refit))
+    folds = list(splits.walk_forward_folds(sessions, start=start, end=end, refit=refit))
     dates = [forecast_dates(fold, sessions) for fold in folds]
     np.testing.assert_array_equal(
         np.concatenate(dates), sessions[(sessions >= start) & (sessions <= end)]
@@ -48,7 +48,7 @@ def test_folds_cover_every_session_once_and_never_see_what_they_forecast(request
 @given(requests())
 def test_folds_are_as_many_as_the_schedule_says(request):
     sessions, start, end, refit = request
-    folds = list(splits.walk_forward(sessions, start=start, end=end, refit=refit))
+    folds = list(splits.walk_forward_folds(sessions, start=start, end=end, refit=refit))
     dates = [forecast_dates(fold, sessions) for fold in folds]
     if refit == "never":
         assert len(folds) == 1
@@ -64,7 +64,7 @@ def test_folds_are_as_many_as_the_schedule_says(request):
 def test_yearly_refits_at_the_first_session_of_each_year():
     sessions = np.arange("2016-06-01", "2019-03-01", 3, dtype="datetime64[D]")
     folds = list(
-        splits.walk_forward(
+        splits.walk_forward_folds(
             sessions, start=day("2016-09-05"), end=day("2030-01-01"), refit="yearly"
         )
     )
@@ -90,7 +90,7 @@ def test_the_example_in_the_docstring():
 def test_spans_that_cannot_be_forecast(start, end, words):
     sessions = EPOCH + np.arange(10)
     with pytest.raises(HistoryError, match=words):
-        list(splits.walk_forward(sessions, start=day(start), end=day(end), refit="never"))
+        list(splits.walk_forward_folds(sessions, start=day(start), end=day(end), refit="never"))
 
 
 def test_schedules():

@@ -17,7 +17,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from forecaster.backtesting import walk_forward
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import Engine
 
@@ -129,8 +130,9 @@ def forecasts_of(world, tiny):
     """A function from an engine to the forecasts of a walk with two fits of each model."""
 
     def found(engine):
-        asked = {"start": date(2017, 12, 1), "end": date(2018, 3, 1), "config": tiny}
-        return walk_forward.forward(world, MODELS, engine=engine, **asked).forecasts
+        start, end = date(2017, 12, 1), date(2018, 3, 1)
+        spec = BacktestSpec(tuple(MODELS), start=start, end=end, config=tiny)
+        return forecast_history(world, spec, engine=engine).forecasts
 
     return found
 

@@ -4,6 +4,7 @@ import json
 import re
 import zlib
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from simulated import HOSTILE, SCALES, simulated
 
-from forecaster.backtesting import backtest as backtests
+from forecaster.backtesting import archive
 from forecaster.distributions import forecasts
 from forecaster.errors import StoreError
 from forecaster.evaluation import calibration, metrics, significance
@@ -355,7 +356,7 @@ def test_the_same_backtest_gives_the_same_bytes_and_is_left_alone(tmp_path):
 
 def test_a_model_alone_is_reported_without_ratios_tests_or_run(tmp_path):
     backtest = simulated(("AAPL",), {"har": 0.01}, sessions=5)
-    backtest.config["run"] = None
+    backtest = replace(backtest, provenance=replace(backtest.provenance, run=None))
     html.write(backtest, tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not [title for title in page.tables[0][0] if "/" in title]
@@ -367,8 +368,8 @@ def test_a_model_alone_is_reported_without_ratios_tests_or_run(tmp_path):
 def test_the_folder_alone_makes_the_same_page(tmp_path):
     # What pandas would read as nothing, as truth and as a number.
     backtest = simulated(("NA", "TRUE", "005930"), {"lstm": 0.01, "gjr": 0.012, "naive": 0.02}, 40)
-    backtests.write(backtest, tmp_path)
-    assert html.page(backtests.load(tmp_path)) == html.page(backtest)
+    archive.write(backtest, tmp_path)
+    assert html.page(archive.load(tmp_path)) == html.page(backtest)
 
 
 @pytest.mark.parametrize(
@@ -376,9 +377,9 @@ def test_the_folder_alone_makes_the_same_page(tmp_path):
 )
 def test_a_damaged_folder_is_refused(tmp_path, damage):
     if damage:
-        backtests.write(simulated(("AAPL",), {"lstm": 0.01, "naive": 0.02}, 5), tmp_path)
+        archive.write(simulated(("AAPL",), {"lstm": 0.01, "naive": 0.02}, 5), tmp_path)
         (tmp_path / damage).write_bytes(b"\xff{")
         if damage.endswith(".csv"):
             (tmp_path / damage).unlink()
     with pytest.raises(StoreError, match="holds no backtest, or a damaged one"):
-        backtests.load(tmp_path)
+        archive.load(tmp_path)

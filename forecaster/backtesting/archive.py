@@ -1,0 +1,164 @@
+"""Backtests on disk: a folder of Parquet, CSV and JSON that anybody can read.
+
+``DIR/config.json`` holds where the results come from, ``scores.json`` the verdict, the scores and
+the panel tests, ``forecasts.parquet`` every forecast, and ``tables/`` all statistics.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.backtesting.backtest import Backtest
+from forecaster.backtesting.provenance import Provenance
+from forecaster.distributions import forecasts
+from forecaster.errors import ForecastError, StoreError, one_line
+
+TABLES = (
+    *("scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
+    *("uniformity", "coverage", "value_at_risk", "direction", "information", "strategy"),
+    "fallbacks",
+)
+"""Tables that every backtest has, also one of version 0.1.0."""
+
+UNFINISHED = "unfinished"
+"""In a backtest's folder, what one that was interrupted has left there."""
+
+_TEXT_COLUMNS = {
+    *("ticker", "model", "against", "metric", "kind", "split", "part", "rule", "benchmark", "until")
+}
+"""Columns of the tables that hold text, not numbers."""
+
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError),
+    ForecastError,
+)
+"""Errors of reading files that no backtest wrote."""
+
+
+def write(backtest: Backtest, folder: Path) -> None:
+    """Write a backtest into a folder that is there."""
+    (folder / "tables").mkdir(exist_ok=True)
+    for name, table in backtest.tables.items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
+    backtest.scores.to_csv(folder / "scores.csv", index=False)
+    document = {
+        "verdict": backtest.verdict,
+        "scores": records(backtest.scores),
+        "significance": records(backtest.comparison),
+    }
+    _write_json(folder / "scores.json", document)
+    _write_json(folder / "config.json", backtest.provenance.document())
+
+
+def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
+    """Return the forecasts frame of a backtest in a folder, and where it comes from.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no backtest, or a damaged one.
+    """
+    if not folder.is_dir():
+        raise StoreError(f"there is no folder {folder}; name the folder of a backtest")
+    try:
+        provenance = Provenance.of_document(_read_json(folder / "config.json"))
+        frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
+        if provenance.models[0] not in set(frame["model"]):
+            raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+    return frame, provenance
+
+
+def latest(home: Path) -> Path:
+    """Return the folder of the backtest that was written last in a home folder.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    folders = [path.parent for path in (home / "backtests").glob("[!.]*/config.json")]
+    if not folders:
+        raise StoreError(
+            f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
+            "or name its folder"
+        )
+    return max(folders, key=lambda folder: folder.stat().st_mtime)
+
+
+def load(folder: Path) -> Backtest:
+    """Return the backtest that :func:`write` left in a folder.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no backtest, or a damaged one.
+    """
+    frame, provenance = read_forecasts(folder)
+    try:
+        verdict = _read_json(folder / "scores.json")["verdict"]
+        others = (path.stem for path in (folder / "tables").glob("*.csv"))
+        tables = {
+            name: _read_table(folder / "tables" / f"{name}.csv")
+            for name in dict.fromkeys((*TABLES, *others))
+        }
+        return Backtest(frame, tables, str(verdict), provenance)
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Return a table as it was written: a ticker may be called NA, TRUE or 005930."""
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype={name: "str" for name in columns if name in _TEXT_COLUMNS},
+        keep_default_na=False,
+        na_values={name: [""] for name in columns if name not in _TEXT_COLUMNS},
+    )
+
+
+def _damaged(folder: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{folder} holds no backtest, or a damaged one ({one_line(error)}); "
+        "name the folder of a backtest"
+    )
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as JSON holds them: what is not a number is null."""
+    finite = frame.replace([np.inf, -np.inf], np.nan)
+    rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise a StoreError if a backtest in this folder would take the place of something else."""
+    ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
+    others = [it for it in folder.iterdir() if it.name != UNFINISHED] if folder.is_dir() else []
+    if others and not ours:
+        raise StoreError(
+            f"{folder} holds something that is not a backtest, and would be replaced; "
+            "name an empty or a new folder"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file; name a folder")
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or a date of numpy or pandas as one of Python."""
+    return value.item() if isinstance(value, np.generic) else str(value)
