@@ -26,7 +26,7 @@ from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 from forecaster.evaluation.significance import by_day, diebold_mariano
 from forecaster.model_selection.splits import Fold, walk_forward_folds
-from forecaster.models.protocol import MIN_SESSIONS, Model, Progress, silent
+from forecaster.models.protocol import SESSIONS_TO_FORECAST, Model, Progress, silent
 from forecaster.models.registry import create
 from forecaster.runs import forecasting
 from forecaster.runs.run import Run, versions
@@ -226,7 +226,7 @@ def shuffled_returns(
     shapes = {
         h.ticker: (float(np.median(r)), *student_t.fit(r - np.median(r)))
         for h in panel.histories
-        if len(r := h.log_returns[1 : h.count_until(folds[0].until)]) >= MIN_SESSIONS
+        if len(r := h.log_returns[1 : h.count_until(folds[0].until)]) >= SESSIONS_TO_FORECAST
     }
     found = _forecasts(model, frame, folds)
     found = found[found["ticker"].isin(list(shapes))]

@@ -24,6 +24,9 @@ import pandas as pd
 from forecaster import __version__, atomic
 from forecaster.errors import HistoryError, StoreError
 
+LONGEST_CLOSURE = np.timedelta64(14, "D")
+"""No exchange closes for longer: what follows a longer gap is not the next session, but missing data."""
+
 _NEW_YORK = "XNYS"
 _CRYPTO = "24/7"
 _CURRENCIES = "24/5"

@@ -14,7 +14,7 @@ unapplied split           repaired where the source gives the split that its pri
 spike                     rejected: a price that leaps by more than ``LEAP`` and is back the next day
 another instrument        rejected: a spell that begins and ends with leaps of more than ``MANY`` that
                           undo each other, and all before a leap of more than ``BREAK``, or of
-                          ``MANY`` over a gap of more than ``GAP``: a name that was used twice. What
+                          ``MANY`` over ``LONGEST_CLOSURE``: a name that was used twice. What
                           comes after such a leap is rejected while it is not ``SETTLED`` long
 leap                      kept, and named: any other return beyond ``MANY``. Shares do crash
 frozen                    rejected: the fifth and later sessions of one close without volume
@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import adjustment, prices
+from forecaster.data.calendars import LONGEST_CLOSURE
 
 LEAP = 0.6
 """Log returns beyond this and undone at once are no news: a factor of 1.8 each way."""
@@ -44,8 +45,6 @@ MANY, BREAK = 1.0, 3.0
 """Log returns: a factor of 2.7 in a day, which shares do reach; of 20, which hardly one has."""
 SPELL, SETTLED = 250, 20
 """Sessions: the longest spell of another instrument, and those after which a new one is believed."""
-GAP = np.timedelta64(14, "D")
-"""No exchange closes for longer."""
 FROZEN = 5
 OUTSIDE = 0.005
 """Vendors round, and some closes are of an auction after the high was taken."""
@@ -292,7 +291,7 @@ def _spells(price: np.ndarray) -> np.ndarray:
 def _used_twice(dates: np.ndarray, price: np.ndarray) -> np.ndarray:
     """Rows of former users of a ticker's name, and of a new one that is not yet believed."""
     moves = np.abs(_returns(price))
-    gap = np.diff(dates, prepend=dates[:1]) > GAP
+    gap = np.diff(dates, prepend=dates[:1]) > LONGEST_CLOSURE
     bounds = [0, *np.flatnonzero((moves > BREAK) | (gap & (moves > MANY))), len(price)]
     while len(bounds) > 2 and bounds[-1] - bounds[-2] < SETTLED:
         del bounds[-1]

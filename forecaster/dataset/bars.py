@@ -1,15 +1,18 @@
 """Bars: one ticker's sessions in the quantities that features are made of, and averages over time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from forecaster.data.prices import log_returns
 
+Floats = NDArray[np.float64]
+
 DECAY = 0.94
-"""The decay of the volatility that every feature and forecast is measured against (RiskMetrics)."""
+"""Decay of the volatility that every feature and forecast is relative to (RiskMetrics)."""
 
 FAST, SLOW, SLOWEST = 0.75, 0.985, 0.997
 
@@ -17,8 +20,8 @@ FLOOR = 1e-5
 """The least daily volatility: a tenth of a basis point, for prices that do not move at all."""
 
 
-def ewma(values: np.ndarray, decay: float) -> np.ndarray:
-    """Exponentially weighted mean up to and including each session.
+def ewma(values: np.ndarray, decay: float) -> Floats:
+    """Return the exponentially weighted mean up to and including each session.
 
     Parameters
     ----------
@@ -34,12 +37,12 @@ def ewma(values: np.ndarray, decay: float) -> np.ndarray:
     ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
     form of the RiskMetrics recursion (J.P. Morgan, 1996).
     """
-    averages = pd.DataFrame(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
+    averages: Floats = pd.DataFrame(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
     return averages.reshape(np.shape(values))
 
 
-def volatility(returns: np.ndarray, decay: float = DECAY) -> np.ndarray:
-    """EWMA volatility (a fraction a day) known at the close of each session: (sessions,)."""
+def volatility(returns: Floats, decay: float = DECAY) -> Floats:
+    """Return the EWMA volatility (a fraction a day) known at the close of each session: (sessions,)."""
     return np.maximum(np.sqrt(ewma(returns**2, decay)), FLOOR)
 
 
@@ -49,30 +52,37 @@ class Bars:
 
     dates: np.ndarray
     """datetime64[D]"""
-    close: np.ndarray
+    close: Floats
     """In the instrument's currency."""
-    log_returns: np.ndarray
-    """Close to close, dividends and splits in; NaN at the first session."""
-    volatility: np.ndarray
-    """EWMA volatility at ``DECAY``: what everything is measured against."""
-    range_variance: np.ndarray
-    """Garman & Klass (1980) estimate of the session's variance, NaN without open, high, low."""
-    parkinson: np.ndarray
-    """Parkinson (1980) estimate of the session's variance, NaN without high and low."""
-    overnight: np.ndarray
+    log_returns: Floats
+    """Close to close, dividends and splits included; NaN at the first session."""
+    volatility: Floats
+    """EWMA volatility at ``DECAY``, which features and forecasts are relative to."""
+    range_variance: Floats
+    """Garman & Klass (1980) estimate of the variance from open to close, NaN without open, high, low."""
+    parkinson: Floats
+    """Parkinson (1980) estimate of the variance from open to close, NaN without high and low."""
+    overnight: Floats
     """Log return from the last close to the open, NaN without an open."""
-    close_in_range: np.ndarray
+    close_in_range: Floats
     """Where the close lies in the session's range: -1 at the low, 1 at the high."""
-    volume: np.ndarray
+    volume: Floats
 
     @property
-    def variance(self) -> np.ndarray:
-        """Squared overnight return plus ``range_variance``: of the whole day, NaN if not known."""
+    def variance(self) -> Floats:
+        """Range proxy of the close-to-close variance: squared overnight return + ``range_variance``.
+
+        As unbiased as the squared return, and far less noisy; NaN without open, high and low.
+        """
         return self.overnight**2 + self.range_variance
+
+    def first(self, count: int) -> "Bars":
+        """Return the bars of the first ``count`` sessions."""
+        return Bars(*(getattr(self, field.name)[:count] for field in fields(self)))
 
     @classmethod
     def of(cls, prices: pd.DataFrame) -> "Bars":
-        """Bars of the prices frame of a single ticker."""
+        """Return the bars of the prices frame of a single ticker."""
         dates = prices["date"].to_numpy().astype("datetime64[D]")
         open_, high, low, close, volume = (
             prices[name].to_numpy(dtype=float)
@@ -102,21 +112,21 @@ class Bars:
 
 
 def every(groups: Iterable[np.ndarray]) -> np.ndarray:
-    """Each date of some ascending arrays of dates once, in order."""
-    found = np.empty(0, "datetime64[D]")
+    """Return the union of ascending arrays of dates, in order."""
+    union = np.empty(0, "datetime64[D]")
     for dates in groups:
-        row = np.searchsorted(found, dates).clip(max=len(found) - 1)
-        if not len(found) or (found[row] != dates).any():  # mostly all are known
-            found = np.union1d(found, dates)
-    return found
+        row = np.searchsorted(union, dates).clip(max=len(union) - 1)
+        if not len(union) or (union[row] != dates).any():  # most calendars add no date
+            union = np.union1d(union, dates)
+    return union
 
 
-def lagged(values: np.ndarray) -> np.ndarray:
+def lagged(values: Floats) -> Floats:
     """Return the value of the session before, NaN at the first: (sessions,)."""
     return np.concatenate([[np.nan], values[:-1]])
 
 
-def log_ratio(value: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Half the log of a ratio of variances, so a log ratio of volatilities; floored, not -inf."""
+def log_ratio(value: Floats, base: Floats) -> Floats:
+    """Return half the log of a ratio of variances, a log ratio of volatilities; floored, not -inf."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return 0.5 * np.log(np.maximum(value / base, 1e-3))

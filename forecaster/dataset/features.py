@@ -1,24 +1,34 @@
-"""What a model sees of a history at the close of each session: ratios, so that one model serves all.
+"""Features of a session: what a model knows at its close.
 
-Every feature is a ratio or a share, free of the ticker's price, currency and level of volatility.
-Row *t* is computed from sessions up to *t* alone: each average is a recursion that runs forward
-in time, and the market's features at a date are averages over the tickers that traded on it.
-A feature that the data cannot give (no open, high and low, or no volume) is NaN, which the scaler
-of a model turns into the mean of what it was fitted on.
+Every feature is a ratio or a share, free of the ticker's price, currency and level of volatility, so
+that one model serves all tickers. Row *t* depends on sessions up to *t* alone: each average is a
+recursion that runs forward in time, and the market's features at a date are averages over the
+tickers that traded on it. A feature that the data lack (no open, high and low, or no volume) is NaN,
+which a model's scaler replaces by the mean of its training span.
 """
 
 import numpy as np
 import pandas as pd
 
 from forecaster import config
-from forecaster.dataset.bars import DECAY, FAST, SLOW, SLOWEST, Bars, ewma, lagged, log_ratio
+from forecaster.dataset.bars import (
+    DECAY,
+    FAST,
+    SLOW,
+    SLOWEST,
+    Bars,
+    Floats,
+    ewma,
+    lagged,
+    log_ratio,
+)
 from forecaster.dataset.market import MARKET, Market
 
 OUTLIER, OUTLIER_MEMORY = 3.0, 130
-"""A move of so many volatilities is an outlier; how long ago it was counts up to so many sessions."""
+"""An outlier is a move of more volatilities than this; its age counts up to this many sessions."""
 
 QUARTER, HALF_YEAR, YEAR = 63, 126, 252
-"""Sessions after which earnings are told again, give or take two."""
+"""Sessions from one announcement of earnings to another, give or take two."""
 
 CLOSE = (
     "return",
@@ -49,21 +59,17 @@ VOLUME = ("volume_surprise",)
 CALENDAR = ("days_since_session", "monday", "tuesday", "wednesday", "thursday", "friday")
 FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET
 GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET), strict=True))
-"""What can be left out: all but what the closes say."""
+"""Features that can be left out: all but those of the closes."""
 
 
 def chosen(groups: str) -> tuple[str, ...]:
-    """The features of the closes and of some groups, a comma-separated list, in order."""
+    """Return the features of the closes and of a comma-separated list of groups, in order."""
     names = config.listed(groups)
     return CLOSE + tuple(it for group, its in GROUPS.items() if group in names for it in its)
 
 
 def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
-    """A proxy of each session's close-to-close variance from its range: ticker, date, variance.
-
-    The squared overnight return plus the Garman-Klass estimate of the session: unbiased as the
-    squared return is, and far less noisy. NaN without open, high and low.
-    """
+    """Return :attr:`Bars.variance` of every session of a prices frame: ticker, date, variance."""
     tables = []
     for ticker, group in prices.groupby("ticker", sort=False):
         bars = Bars.of(group)
@@ -72,11 +78,11 @@ def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
 
 
 def compute(bars: Bars, market: Market) -> np.ndarray:
-    """Features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
+    """Return the features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
     r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
     overnight = bars.overnight
     volume = np.where(bars.volume > 0, bars.volume, np.nan)
-    # Averages of one decay are made in one go, which takes half the time.
+    # One call for all averages of a decay takes half the time.
     fast, range_fast = ewma(np.column_stack([r**2, bars.range_variance]), FAST).T
     downside, trend, range_slow, parkinson, overnight_variance, usual_volume = ewma(
         np.column_stack(
@@ -121,22 +127,22 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
     return np.column_stack([*columns, market.at(bars.dates)]).astype(np.float32)
 
 
-def _sessions_since(event: np.ndarray) -> np.ndarray:
-    """Sessions since the last event, ``OUTLIER_MEMORY`` at most and where there was none."""
+def _sessions_since(event: np.ndarray) -> Floats:
+    """Return the sessions since the last event, ``OUTLIER_MEMORY`` at most and where there was none."""
     now = np.arange(len(event))
     last = np.maximum.accumulate(np.where(event, now, -OUTLIER_MEMORY))
     return np.minimum(now - last, OUTLIER_MEMORY).astype(float)
 
 
-def _around(surprise: np.ndarray) -> pd.Series:
-    """The largest surprise of each session and the four before it."""
+def _around(surprise: Floats) -> "pd.Series[float]":
+    """Return the largest surprise of each session and the four before it."""
     return pd.Series(np.minimum(surprise, 6.0)).rolling(5, min_periods=1).max()
 
 
-def _echo(around: pd.Series, lag: int) -> np.ndarray:
-    """The largest surprise within two sessions of ``lag`` sessions before the next one."""
+def _echo(around: "pd.Series[float]", lag: int) -> Floats:
+    """Return the largest surprise within two sessions of ``lag`` sessions before the next one."""
     return around.shift(lag - 3).to_numpy()
 
 
-def _log_share(value: np.ndarray, base: np.ndarray) -> np.ndarray:
+def _log_share(value: Floats, base: Floats) -> Floats:
     return np.log(np.maximum(value / base, 1e-3))

@@ -1,4 +1,4 @@
-"""The market: what the tickers of a universe did together, as an exchange may know it."""
+"""The market: averages over the tickers of a universe, as known at the closes of an exchange."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,17 @@ import numpy as np
 
 from forecaster.data import calendars
 from forecaster.data.publication import public_dates
-from forecaster.dataset.bars import FAST, SLOW, Bars, every, ewma, lagged, log_ratio, volatility
+from forecaster.dataset.bars import (
+    FAST,
+    SLOW,
+    Bars,
+    Floats,
+    every,
+    ewma,
+    lagged,
+    log_ratio,
+    volatility,
+)
 
 MARKET = (
     "market_return",
@@ -23,11 +33,11 @@ MARKET = (
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """What the tickers of a universe did together, by date."""
+    """Averages over the tickers of a universe, by date."""
 
     dates: np.ndarray
     """datetime64[D], every date on which a session of one of them became public: (dates,)"""
-    features: np.ndarray
+    features: Floats
     """(dates, len(MARKET))"""
 
     @classmethod
@@ -52,10 +62,10 @@ class Market:
         dates = every(public)
         rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
 
-        def surprises() -> Iterable[np.ndarray]:
+        def surprises() -> Iterable[Floats]:
             return (bars.log_returns / lagged(bars.volatility) for bars in universe)
 
-        def mean(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        def mean(columns: Iterable[Floats]) -> tuple[Floats, Floats]:
             return _means(len(dates), zip(rows, columns, strict=True))
 
         returns, _ = mean(bars.log_returns for bars in universe)  # (dates,)
@@ -78,19 +88,17 @@ class Market:
         }
         return cls(dates, np.column_stack([features[name] for name in MARKET]))
 
-    def at(self, dates: np.ndarray) -> np.ndarray:
-        """The latest row known on each of ``dates``: (sessions, len(MARKET)), NaN before the first."""
+    def at(self, dates: np.ndarray) -> Floats:
+        """Return the latest row known on each date: (sessions, len(MARKET)), NaN before the first."""
         row = np.searchsorted(self.dates, dates, side="right") - 1
         return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
 
 
-def _means(
-    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means over tickers by date, NaN where none is known, and of how many: (dates,) each.
+def _means(size: int, columns: Iterable[tuple[np.ndarray, Floats]]) -> tuple[Floats, Floats]:
+    """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each.
 
-    Added up a ticker at a time, from the rows of its sessions and its values there: a table of all
-    dates and tickers would be large. Where two sessions of a ticker became public on one date, as
+    The sums grow a ticker at a time, from the rows of its sessions and its values there: a table of
+    all dates and tickers would be large. Where two sessions of a ticker became public on one date, as
     when clocks change, the later counts.
     """
     total, count = np.zeros(size), np.zeros(size)

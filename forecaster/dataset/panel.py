@@ -1,156 +1,175 @@
-"""Tickers' histories as models see them: arrays and dates, no files and no frames.
+"""The panel of tickers' histories, as models read them: arrays and dates, no files and no frames.
 
-A panel is made from prices and a universe. The universe is the tickers whose average is the
-market of the features: those a model was trained on, whichever are asked for later, so that a
-forecast of one ticker is the same alone and among others.
+A panel is made from prices and a universe. The universe is the tickers whose average is the market
+of the features: those that a model was trained on, whichever it forecasts later, so that a forecast
+of one ticker is the same alone and among others.
 
-What a panel keeps of thousands of tickers is their bars. Histories are made from them when they
-are asked for, and the features of a history when it is asked for them.
+A panel of thousands of tickers holds their bars. It makes a history from them on each access, and a
+history computes its features on demand.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pandas as pd
 
 from forecaster.data import calendars, prices
-from forecaster.data.calendars import next_session
+from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.publication import public_dates
-from forecaster.dataset.bars import Bars, every
+from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
 from forecaster.distributions import forecasts
 
-GAP = np.timedelta64(14, "D")
-"""No exchange closes for longer, so what comes after is not the next session but missing data."""
-
-KEPT = 128
-"""Tickers whose features are kept for a next time."""
+CACHED_TICKERS = 128
+"""Tickers whose features stay in memory for the next request."""
 
 
-@dataclass(frozen=True)
-class History:
-    """One ticker's finished sessions; each array is (sessions,) unless said."""
+@dataclass(frozen=True, eq=False)
+class Past:
+    """One ticker's sessions up to a close: all that a fit on its own history may read.
+
+    Every array is (sessions,).
+    """
 
     ticker: str
-    dates: np.ndarray
-    """datetime64[D]"""
+    bars: Bars
+
+    @property
+    def dates(self) -> np.ndarray:
+        """Dates of the sessions: datetime64[D]."""
+        return self.bars.dates
+
+    @property
+    def log_returns(self) -> Floats:
+        """Log return from the session before, a fraction; NaN at the first."""
+        return self.bars.log_returns
+
+    @property
+    def next_returns(self) -> Floats:
+        """Log return to the session after, a fraction; NaN at the last and before a gap."""
+        return np.where(self.gaps, np.nan, np.append(self.log_returns[1:], np.nan))
+
+    @property
+    def volatility(self) -> Floats:
+        """EWMA volatility a day known at each close, a fraction."""
+        return self.bars.volatility
+
+    @property
+    def variance(self) -> Floats:
+        """Variance of each session by its range, or its squared return where there is no range."""
+        variance = self.bars.variance
+        return np.where(np.isfinite(variance), variance, self.log_returns**2)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Whether the session after each is unknown: at the last and before missing data."""
+        return np.append(np.diff(self.dates) > LONGEST_CLOSURE, True)
+
+    def between(self, first: np.datetime64, last: np.datetime64) -> np.ndarray:
+        """Return the indices of the sessions from ``first`` to ``last``, both included."""
+        return np.flatnonzero((self.dates >= first) & (self.dates <= last))
+
+    def count_until(self, date: np.datetime64) -> int:
+        """Return the number of sessions up to ``date``, included."""
+        return int(np.searchsorted(self.dates, date, side="right"))
+
+    def until(self, date: np.datetime64) -> "Past":
+        """Return the past as it was known at the close of ``date``."""
+        return Past(self.ticker, self.bars.first(self.count_until(date)))
+
+
+@dataclass(frozen=True, eq=False)
+class History(Past):
+    """One ticker's finished sessions, the session after each, and the features of models."""
+
     public: np.ndarray
-    """datetime64[D], the first date at whose close, on every exchange of the panel, each is over."""
+    """(sessions,), datetime64[D]: the first date at whose close, on every exchange of the panel, each
+    session is over"""
     next_dates: np.ndarray
-    """datetime64[D], the session after each; after the last, and before a gap in the history of more
-    than ``GAP``, the exchange's calendar says."""
-    close: np.ndarray
-    """In the instrument's currency."""
-    log_returns: np.ndarray
-    """From the session before, a fraction; NaN at the first."""
-    next_returns: np.ndarray
-    """To the session after, a fraction; NaN at the last and before a gap."""
-    volatility: np.ndarray
-    """EWMA volatility a day known at each close, a fraction."""
-    variance: np.ndarray
-    """What the session's range says of its variance, the squared return where there is no range;
-    NaN at the first."""
-    made: Callable[[], np.ndarray]
-    """Gives the features."""
+    """(sessions,), datetime64[D]: the session after each; at the ``gaps``, the next of the exchange's
+    calendar"""
+    compute_features: Callable[[], np.ndarray]
 
     @property
     def features(self) -> np.ndarray:
         """(sessions, features), NaN where unknown; not to be changed."""
-        return self.made()
-
-    def with_features(self, features: np.ndarray) -> "History":
-        """The same history with other features."""
-        return replace(self, made=partial(np.asarray, features))
-
-    def between(self, first: np.datetime64, last: np.datetime64) -> np.ndarray:
-        """Indices of the sessions from ``first`` to ``last``, both included."""
-        return np.flatnonzero((self.dates >= first) & (self.dates <= last))
-
-    def count_until(self, date: np.datetime64) -> int:
-        """How many sessions there are up to ``date``, included."""
-        return int(np.searchsorted(self.dates, date, side="right"))
+        return self.compute_features()
 
     def count_public(self, date: np.datetime64) -> int:
-        """How many sessions a forecast made at the close of ``date`` may know, on any exchange.
+        """Return the number of sessions that are over at the close of ``date`` on every exchange.
 
-        What learns from all tickers at once learns from these alone: the session that New York
-        closes on ``date`` is the future of Tokyo's forecast of the day after.
+        A model of all tickers learns from these alone: the session that New York closes on ``date``
+        is the future of Tokyo's forecast of the day after.
         """
         return int(np.searchsorted(self.public, date, side="right"))
 
+    def with_features(self, features: np.ndarray) -> "History":
+        """Return the same history with other features."""
+        return replace(self, compute_features=partial(np.asarray, features))
+
+
+class StudentT(NamedTuple):
+    """Student-t distributions of the next session's log return, one for each session.
+
+    Location and scale are fractions. Each is (sessions,), or one number for all.
+    """
+
+    location: np.ndarray | float
+    scale: np.ndarray | float
+    df: np.ndarray | float
+
+
+Quantiles = np.ndarray
+"""Quantiles of the next session's log return, a fraction: (sessions, levels)."""
+
 
 @dataclass(frozen=True)
-class Spread:
-    """Student-t forecasts of one ticker, made at the closes of some sessions; (len(index),) each."""
+class TickerForecasts:
+    """Forecasts of one ticker, made at the closes of some of its sessions."""
 
     history: History
     index: np.ndarray
-    """Indices of the sessions"""
-    location: np.ndarray
-    """Of the next session's log return, a fraction"""
-    scale: np.ndarray
-    df: np.ndarray
+    """Indices of the sessions: (cutoffs,)"""
+    distribution: StudentT | Quantiles
+    """Of the return after each of them"""
 
 
-@dataclass(frozen=True)
-class Fan:
-    """Forecasts of one ticker known by their quantiles, made at the closes of some sessions."""
-
-    history: History
-    index: np.ndarray
-    """Indices of the sessions"""
-    quantiles: np.ndarray
-    """Of the next session's log return, a fraction: (len(index), 23)"""
-
-
-def forecasts_of(model: str, spreads: Sequence[Spread]) -> pd.DataFrame:
-    """The forecasts frame of a model's Student-t forecasts."""
-    if not spreads:
+def forecasts_of(model: str, parts: Sequence[TickerForecasts]) -> pd.DataFrame:
+    """Return the forecasts frame of a model's forecasts, all of one kind of distribution."""
+    if not parts:
         return forecasts.empty()
-    return forecasts.from_student(
-        model=model,
-        location=np.concatenate([s.location for s in spreads]),
-        scale=np.concatenate([s.scale for s in spreads]),
-        df=np.concatenate([s.df for s in spreads]),
-        **_placed(spreads),
-    )
-
-
-def quantile_forecasts_of(model: str, fans: Sequence[Fan]) -> pd.DataFrame:
-    """The forecasts frame of a model's forecasts by quantiles."""
-    if not fans:
-        return forecasts.empty()
-    quantiles = np.concatenate([fan.quantiles for fan in fans])
-    return forecasts.from_quantiles(model=model, quantiles=quantiles, **_placed(fans))
-
-
-def _placed(made: Sequence[Spread] | Sequence[Fan]) -> dict[str, np.ndarray]:
-    """Of whom and when forecasts are, and what came, as the forecasts frame takes it."""
 
     def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(it.history, name)[it.index] for it in made])
+        return np.concatenate([getattr(part.history, name)[part.index] for part in parts])
 
-    tickers = np.array([it.history.ticker for it in made], dtype=object)
-    return {
-        "ticker": np.repeat(tickers, [len(it.index) for it in made]),
+    tickers = np.array([part.history.ticker for part in parts], dtype=object)
+    rows: dict[str, Any] = {
+        "model": model,
+        "ticker": np.repeat(tickers, [len(part.index) for part in parts]),
         "cutoff": joined("dates"),
         "date": joined("next_dates"),
-        "last_close": joined("close"),
+        "last_close": np.concatenate([part.history.bars.close[part.index] for part in parts]),
         "log_return": joined("next_returns"),
     }
+    if isinstance(parts[0].distribution, StudentT):
+        full = [np.broadcast_arrays(*part.distribution, part.index)[:3] for part in parts]
+        location, scale, df = (np.concatenate(column) for column in zip(*full, strict=True))
+        return forecasts.from_student(location=location, scale=scale, df=df, **rows)
+    quantiles = np.concatenate([part.distribution for part in parts])
+    return forecasts.from_quantiles(quantiles=quantiles, **rows)
 
 
 def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
-    """The bars of each ticker of a prices frame, or of one frame for each."""
+    """Return the bars of each ticker of a prices frame, or of one frame for each."""
     return {str(it["ticker"].iloc[0]): Bars.of(it) for it in prices.by_ticker(frames)}
 
 
 class Histories(Sequence[History]):
-    """Histories in the order of their tickers, each made when it is asked for."""
+    """Histories in the order of their tickers, each made on access."""
 
     def __init__(
         self, bars: dict[str, Bars], markets: Mapping[str, Market], exchanges: frozenset[str]
@@ -176,7 +195,7 @@ class Histories(Sequence[History]):
 
 @dataclass(frozen=True)
 class Panel:
-    """The histories a model is fitted on or asked about."""
+    """The histories that a model is fitted on or forecasts."""
 
     histories: Sequence[History]
     universe: tuple[str, ...] = ()
@@ -190,14 +209,15 @@ class Panel:
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
     ) -> "Panel":
-        """The panel of checked prices.
+        """Return the panel of checked prices.
 
         Parameters
         ----------
-        frames : the prices frame of the tickers and the universe, or one for each of them, which
-            is read and let go; or what :func:`bars_of` made of them.
-        tickers : whose histories to give; all by default.
-        universe : whose average is the market; all by default. Those without prices are left out.
+        frames : the prices frame of the tickers and the universe, or one for each of them, none of
+            which stays in memory; or the result of :func:`bars_of`.
+        tickers : of the histories; all by default.
+        universe : the tickers whose average is the market; all by default. Those without prices are
+            left out.
 
         Raises
         ------
@@ -205,16 +225,16 @@ class Panel:
             There are no prices of a ticker.
         """
         bars = frames if isinstance(frames, Mapping) else bars_of(frames)
-        there = tuple(it for it in sorted(universe or bars) if it in bars)
-        members = {it: bars[it] for it in there}
+        known = tuple(it for it in sorted(universe or bars) if it in bars)
+        members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
         exchanges = frozenset(map(calendars.exchange, tickers))
         markets = {it: Market.of(members, it) for it in exchanges}
-        return cls(Histories({it: bars[it] for it in tickers}, markets, exchanges), there)
+        return cls(Histories({it: bars[it] for it in tickers}, markets, exchanges), known)
 
     @property
     def tickers(self) -> tuple[str, ...]:
-        """The tickers, in order."""
+        """Tickers, in order."""
         return tuple(history.ticker for history in self.histories)
 
     @property
@@ -223,26 +243,13 @@ class Panel:
         return every(history.dates for history in self.histories)
 
 
-_features = lru_cache(maxsize=KEPT)(compute)
+_features = lru_cache(maxsize=CACHED_TICKERS)(compute)
 
 
 def _history(ticker: str, bars: Bars, market: Market, exchanges: frozenset[str]) -> History:
-    gap = np.append(np.diff(bars.dates) > GAP, True)
+    public = public_dates(bars.dates, calendars.exchange(ticker), exchanges)
     next_dates = np.append(bars.dates[1:], bars.dates[-1:])
-    next_dates[gap] = [_next(ticker, date) for date in bars.dates[gap]]
-    return History(
-        ticker=ticker,
-        dates=bars.dates,
-        public=public_dates(bars.dates, calendars.exchange(ticker), exchanges),
-        next_dates=next_dates,
-        close=bars.close,
-        log_returns=bars.log_returns,
-        next_returns=np.where(gap, np.nan, np.append(bars.log_returns[1:], np.nan)),
-        volatility=bars.volatility,
-        variance=np.where(np.isfinite(bars.variance), bars.variance, bars.log_returns**2),
-        made=partial(_features, bars, market),
-    )
-
-
-def _next(ticker: str, date: np.datetime64) -> np.datetime64:
-    return next_session(ticker, pd.Timestamp(date)).to_datetime64().astype("datetime64[D]")
+    history = History(ticker, bars, public, next_dates, partial(_features, bars, market))
+    unknown = history.gaps
+    next_dates[unknown] = [calendars.next_session(ticker, date) for date in bars.dates[unknown]]
+    return history

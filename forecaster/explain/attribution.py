@@ -1,13 +1,13 @@
-"""Which features and which sessions moved a forecast of a recurrent network, and whether that is so.
+"""The features and sessions that moved a forecast of a recurrent network, and a check of that.
 
-What a network decides is how wide tomorrow is spread *relative to* the EWMA volatility of its ticker
-(see :mod:`forecaster.models.recurrent.model`). Everything here is about the logarithm of that ratio, so that
-effects add up and 0.01 is one percent of volatility. Of several seeds it is the average that forecasts.
+A network decides the volatility of tomorrow *relative to* the EWMA volatility of its ticker (see
+:mod:`forecaster.models.recurrent.head`). Everything here is about the logarithm of that ratio, so that
+effects add up and 0.01 is one percent of volatility. Several seeds forecast by their average.
 
-Three looks at the same question, each blind to something. Integrated gradients share out this one
-forecast, exactly, and know nothing of what came. Permuting a feature says what it is worth in CRPS
-over many forecasts, and shares nothing between features that tell the same. Ablation takes away
-what was called important, and what was not, and holds the callers to it.
+There are three methods, each with its own blind spot. Integrated gradients divide this one forecast
+among its inputs, exactly, and ignore the outcome. Permuting a feature measures its worth in CRPS over
+many forecasts, and credits neither of two features that carry the same information. Ablation removes
+what the others call important, and what they do not, and so tests them.
 """
 
 from collections.abc import Sequence
@@ -17,38 +17,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import History
-from forecaster.distributions import student_t
-from forecaster.distributions.student_t import DF_BOUNDS
 from forecaster.evaluation import significance
-from forecaster.models.protocol import MIN_SESSIONS
-from forecaster.models.recurrent import backprop, cell
-from forecaster.models.recurrent.model import Recurrent, spans_of, student_of
-from forecaster.models.recurrent.training import (
-    CELLS,
-    DF_START,
-    LOG_SCALE_MOST,
-    LOG_SCALE_START,
-)
+from forecaster.models.protocol import SESSIONS_TO_FORECAST
+from forecaster.models.recurrent import backprop, cell, head
+from forecaster.models.recurrent.model import Cutoffs, Recurrent, spans_of
+from forecaster.models.recurrent.training import CELLS
 
 NODES, MOST_NODES = 32, 512
-"""Points of the path that gradients are taken at; doubled until the attributions add up."""
+"""Points of the path with a gradient each; doubled until the attributions are complete."""
 
 COMPLETE, NEGLIGIBLE = 0.005, 1e-5
-"""They add up when they miss this share of the difference at most, or next to nothing."""
+"""They are complete if they miss at most this share of the difference, or this much of it."""
 
-BLOCK, REPEATS = 21, 5
-"""Sessions permuted together, about a month, and permutations of each feature."""
+PERMUTED_TOGETHER, REPEATS = 21, 5
+"""Sessions in a block of a permutation, about a month, and permutations of each feature."""
 
 MIN_SCORED = 60
-"""Sessions with known outcomes that importance is measured on, at the least."""
+"""The fewest sessions with known outcomes to measure importance on."""
 
 LAGS = 120
 """Sessions back, among which lags are ranked."""
 
 REMOVED_LAGS, REMOVED_SHARE, MOST_REMOVED_AT = 10, 4, 250
-"""Ablation takes so many lags, a quarter of the features, and lags at so many forecasts."""
+"""Ablation removes this many lags, one feature in four, and lags from at most this many forecasts."""
 
 
 @dataclass(frozen=True)
@@ -56,81 +50,58 @@ class Attribution:
     """How the inputs moved a forecast away from that of a calm market; logarithms of volatility."""
 
     features: list[str]
-    values: np.ndarray
+    values: Floats
     """(sessions, features): the share of each input; the last row is the cutoff's."""
-    inputs: np.ndarray
-    """(sessions, features) that the network read, in standard deviations from the training's mean"""
-    baseline: np.ndarray
-    """(features,), of a calm session, in the same unit"""
+    inputs: Floats
+    """(sessions, features), in standard deviations from the training's mean."""
+    baseline: Floats
+    """(features,): a calm session, in the same unit."""
     log_ratio: float
-    """Log of the forecast volatility over the EWMA volatility"""
+    """Log of the forecast volatility over the EWMA volatility."""
     calm_log_ratio: float
-    """The same, had every session read been a calm one"""
+    """The same, had every session been a calm one."""
     unit: float
-    """Log of the EWMA volatility over that of calm sessions: what moved the forecast before the
-    network had a say"""
+    """Log of the EWMA volatility over that of calm sessions: the part of the forecast that is not the
+    network's."""
 
     @property
-    def by_feature(self) -> np.ndarray:
-        """(features,)"""
-        return self.values.sum(axis=0)
+    def by_feature(self) -> Floats:
+        """Effect of each feature: (features,)."""
+        effects: Floats = self.values.sum(axis=0)
+        return effects
 
     @property
-    def by_lag(self) -> np.ndarray:
-        """(sessions,), the cutoff's first: the lag of a session is how far it lies before the date."""
-        return self.values.sum(axis=1)[::-1]
+    def by_lag(self) -> Floats:
+        """Effect of each lag, in sessions before the date forecast: (sessions,), the cutoff's first."""
+        effects: Floats = self.values.sum(axis=1)
+        return effects[::-1]
 
     @property
-    def weight_of_features(self) -> np.ndarray:
-        """(features,), how much each was called important: what it did at every lag, by size."""
-        return np.abs(self.values).sum(axis=0)
+    def weight_of_features(self) -> Floats:
+        """Importance of each feature, the sum of its absolute effects at every lag: (features,)."""
+        weights: Floats = np.abs(self.values).sum(axis=0)
+        return weights
 
     @property
-    def weight_of_lags(self) -> np.ndarray:
-        """(sessions,), how much each lag was called important, the cutoff's first."""
-        return np.abs(self.values).sum(axis=1)[::-1]
+    def weight_of_lags(self) -> Floats:
+        """Importance of each lag: (sessions,), the cutoff's first."""
+        weights: Floats = np.abs(self.values).sum(axis=1)
+        return weights[::-1]
 
     @property
     def missing(self) -> float:
-        """What the attributions lack of the difference that they share out."""
+        """Part of the difference from a calm market that is not attributed."""
         return float(self.log_ratio - self.calm_log_ratio - self.values.sum())
 
     @property
     def complete(self) -> bool:
-        """Whether that is next to nothing, or to the difference."""
+        """Whether the missing part is negligible."""
         difference = abs(self.log_ratio - self.calm_log_ratio)
         return abs(self.missing) <= max(COMPLETE * difference, NEGLIGIBLE)
 
 
-def log_ratio(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log of the forecast volatility over the EWMA volatility, and its derivative by raw outputs.
-
-    Parameters
-    ----------
-    output : (series, 3), the head's.
-
-    Returns
-    -------
-    (series,) and (series, 3).
-
-    Notes
-    -----
-    Of the Student-t of :func:`forecaster.models.recurrent.model.student_of`: its log scale plus
-    ``log(df / (df - 2)) / 2``. The location has no part in it.
-    """
-    log_scale = output[:, 1] + LOG_SCALE_START
-    above = np.logaddexp(0.0, output[:, 2] + DF_START)
-    df = np.minimum(DF_BOUNDS[0] + above, DF_BOUNDS[1])
-    value = np.clip(log_scale, -LOG_SCALE_MOST, LOG_SCALE_MOST) + np.log(df / (df - 2)) / 2
-    slope = np.zeros_like(output)
-    slope[:, 1] = np.abs(log_scale) < LOG_SCALE_MOST
-    # The derivative of log(1 + exp(x)) is 1 / (1 + exp(-x)).
-    slope[:, 2] = -cell.sigmoid(output[:, 2] + DF_START) / (df * (df - 2)) * (df < DF_BOUNDS[1])
-    return value, slope
-
-
-def differentiate(model: Recurrent, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`log_ratio` of the forecast at the end of each series, and its gradient by every input.
+def differentiate(model: Recurrent, x: Floats) -> tuple[Floats, Floats]:
+    """Return the log ratio of the forecast at the end of each series, and its gradient by every input.
 
     Parameters
     ----------
@@ -139,47 +110,47 @@ def differentiate(model: Recurrent, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Returns
     -------
-    (series,) and (sessions, series, features), exact but for float64's rounding.
+    (series,) and (sessions, series, features), exact but for the rounding of float64.
     """
     advance, count = CELLS[model.name].advance, len(model.networks)
     weights = [backprop.exact(network.cell) for network in model.networks]
     states = [backprop.states(w, x, advance) for w in weights]
-    output = np.zeros((x.shape[1], 3))
-    for network, its in zip(model.networks, states, strict=True):
-        output += (its[-1][0] @ network.head_kernel + network.head_bias) / count
-    value, slope = log_ratio(output)
-    found = np.zeros_like(x)
-    for network, w, its in zip(model.networks, weights, states, strict=True):
-        found += backprop.of_inputs(w, x, its, slope @ network.head_kernel.T / count, advance)
-    return value, found
+    output = np.zeros((x.shape[1], head.OUTPUTS))  # (series, OUTPUTS)
+    for network, path in zip(model.networks, states, strict=True):
+        output += (path[-1][0] @ network.head_kernel + network.head_bias) / count
+    value, slope = head.log_ratio(output)
+    gradient = np.zeros_like(x)
+    for network, w, path in zip(model.networks, weights, states, strict=True):
+        d_last = slope @ network.head_kernel.T / count  # (series, units)
+        gradient += backprop.of_inputs(w, x, path, d_last, advance)
+    return value, gradient
 
 
 def read_at(model: Recurrent, history: History, session: int) -> np.ndarray:
-    """What the network reads for the forecast made at a session: (sessions, features), float32."""
+    """Return the inputs of the forecast made at a session: (sessions, features), float32."""
     (span,) = spans_of(history, np.array([session]))
     return model.inputs(history, slice(span.begin, span.end))
 
 
 def attribute(model: Recurrent, history: History, session: int) -> Attribution:
-    """Integrated gradients of the forecast made at a session, from a calm market to the inputs read.
+    """Return the integrated gradients of a forecast, from a calm market to the actual inputs.
 
     Parameters
     ----------
     model : fitted.
-    history : of the ticker; nothing after the session is read.
+    history : of the ticker; sessions after the cutoff have no influence.
     session : index of the cutoff.
 
     Notes
     -----
     Sundararajan, Taly and Yan (2017), Axiomatic attribution for deep networks, ICML: with inputs x
     and baseline b, the share of input i is ``(x_i - b_i)`` times the mean gradient by it along the
-    straight line from b to x. The mean is by Gauss and Legendre's quadrature. The shares add up to
-    the difference of the two forecasts; nodes are doubled until they do.
+    straight line from b to x, by Gauss-Legendre quadrature. The shares add up to the difference of the
+    two forecasts; nodes are doubled until they do.
 
-    The baseline is a market that has been calm for as long as the network remembers: every session
-    is the mean of the third of the ticker's sessions, up to the cutoff, with the lowest EWMA
-    volatility. Features are ratios to that volatility, so their training mean, 0, would be a market
-    of no kind in particular.
+    The baseline is a market that has been calm for the whole memory of the network: every session is
+    the mean of the third of the ticker's sessions, up to the cutoff, with the lowest EWMA volatility.
+    Features are ratios to that volatility, so their training mean, 0, would be no particular market.
     """
     x = read_at(model, history, session).astype(float)
     known = history.volatility[: session + 1]
@@ -192,7 +163,7 @@ def attribute(model: Recurrent, history: History, session: int) -> Attribution:
         places, weights = np.polynomial.legendre.leggauss(nodes)
         path = baseline + (places[:, None] + 1) / 2 * (x - baseline)[:, None]
         _, slopes = differentiate(model, path)  # (sessions, nodes, features)
-        found = Attribution(
+        attribution = Attribution(
             features=model.features,
             values=(x - baseline) * np.einsum("tnf,n->tf", slopes, weights / 2),
             inputs=x,
@@ -201,44 +172,46 @@ def attribute(model: Recurrent, history: History, session: int) -> Attribution:
             calm_log_ratio=float(start),
             unit=float(np.log(known[session]) - np.log(known[calm]).mean()),
         )
-        if found.complete or nodes >= MOST_NODES:
-            return found
+        if attribution.complete or nodes >= MOST_NODES:
+            return attribution
         nodes *= 2
 
 
 def scored(history: History, until: np.datetime64) -> np.ndarray:
-    """Indices of the cutoffs from ``until`` on whose outcome the history knows."""
-    index = np.flatnonzero((history.dates >= until) & np.isfinite(history.next_returns))
-    return index[index >= MIN_SESSIONS - 1]
+    """Return the indices of the cutoffs from ``until`` on with a known outcome."""
+    known = (history.dates >= until) & np.isfinite(history.next_returns)
+    known[: SESSIONS_TO_FORECAST - 1] = False
+    return np.flatnonzero(known)
 
 
 def importance(
     model: Recurrent, history: History, index: np.ndarray, *, seed: int = 0
 ) -> pd.DataFrame:
-    """What each feature is worth in CRPS: how much worse forecasts are when it comes out of order.
+    """Return how much the CRPS rises when a feature comes out of order.
 
     Parameters
     ----------
     model : fitted.
     history : of the ticker.
-    index : cutoffs with known outcomes, after what the model was trained on (see :func:`scored`).
+    index : cutoffs with known outcomes, after the training span (see :func:`scored`).
     seed : of the permutations.
 
     Returns
     -------
-    One row a feature: ``feature``; ``crps``, the mean rise as a share of the CRPS as it is; ``error``,
-    its standard error (of the mean over sessions, as the Diebold-Mariano test has it).
+    One row a feature: ``feature``; ``crps``, the mean rise as a share of the CRPS; ``error``, its
+    standard error (of the mean over sessions, as in the Diebold-Mariano test).
 
     Notes
     -----
     Permutation importance (Breiman 2001, Random forests, Machine Learning 45; Fisher, Rudin and
-    Dominici 2019, JMLR 20). Whole blocks of ``BLOCK`` sessions change places within the sessions
-    scored, so that what the network reads keeps its rhythm but for the seams; the sessions before
-    stay as they were.
+    Dominici 2019, JMLR 20). Blocks of ``PERMUTED_TOGETHER`` sessions change places within the
+    sessions scored, so that inputs keep their short-term order except between blocks; the sessions
+    before stay in place.
     """
     rng = np.random.default_rng(seed)
     begin, end = int(index[0]), int(index[-1]) + 1
-    blocks = np.array_split(np.arange(begin, end), max(2, (end - begin) // BLOCK))
+    count = max(2, (end - begin) // PERMUTED_TOGETHER)
+    blocks = np.array_split(np.arange(begin, end), count)
     orders = [
         np.concatenate([blocks[i] for i in rng.permutation(len(blocks))]) for _ in range(REPEATS)
     ]
@@ -258,12 +231,12 @@ def importance(
     return pd.DataFrame(rows, columns=["feature", "crps", "error"])
 
 
-def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> np.ndarray:
-    """CRPS of the forecasts made at some sessions of versions of a history: (versions, sessions)."""
-    outputs = model.outputs([(history, index) for history in histories])
+def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> Floats:
+    """Return the CRPS of forecasts from some sessions of versions of a history: (versions, sessions)."""
+    outputs = model.outputs([Cutoffs(history, index) for history in histories])
     return np.array(
         [
-            student_t.crps(h.next_returns[index], *student_of(output, h.volatility[index]))
+            head.crps(h.next_returns[index], output, h.volatility[index])
             for h, output in zip(histories, outputs, strict=True)
         ]
     )
@@ -271,41 +244,43 @@ def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> n
 
 def without_features(
     model: Recurrent, history: History, index: np.ndarray, names: Sequence[str]
-) -> np.ndarray:
-    """CRPS of the forecasts made at some sessions when features are unknown: (sessions,).
+) -> Floats:
+    """Return the CRPS of forecasts from some sessions when features are unknown: (sessions,).
 
-    What is unknown is the training's mean, 0, which is also how training hid features from the
-    network: it has learnt to do without.
+    An unknown feature is the training's mean, 0, as is one that training hid from the network, which
+    has thus learnt to do without it.
     """
     features = history.features.copy()
     features[:, [FEATURES.index(name) for name in names]] = np.nan
-    return crps(model, [history.with_features(features)], index)[0]
+    scores: Floats = crps(model, [history.with_features(features)], index)[0]
+    return scores
 
 
 def without_lags(
     model: Recurrent, history: History, index: np.ndarray, lags: Sequence[int]
-) -> np.ndarray:
-    """CRPS of the forecasts made at some sessions when all is unknown of some lags: (sessions,)."""
+) -> Floats:
+    """Return the CRPS of forecasts from some sessions when some lags are unknown: (sessions,)."""
     inputs = []
     for session in index:
         x = read_at(model, history, int(session))
-        there = [lag for lag in lags if lag <= len(x)]
-        x[[len(x) - lag for lag in there]] = 0
+        x[[len(x) - lag for lag in lags if lag <= len(x)]] = 0
         inputs.append(x)
-    spread = student_of(outputs_after(model, inputs), history.volatility[index])
-    return student_t.crps(history.next_returns[index], *spread)
+    outputs = outputs_after(model, inputs)
+    return head.crps(history.next_returns[index], outputs, history.volatility[index])
 
 
-def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> np.ndarray:
-    """The head's outputs at the end of each series of scaled inputs: (series, 3)."""
+def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> Floats:
+    """Return the head's outputs at the end of each series of scaled inputs: (series, OUTPUTS)."""
     chunks = [inputs[i : i + cell.CHUNK] for i in range(0, len(inputs), cell.CHUNK)]
-    return np.concatenate([model.outputs_of(its, [slice(-1, None)] * len(its)) for its in chunks])
+    return np.concatenate(
+        [model.outputs_of(chunk, [slice(-1, None)] * len(chunk)) for chunk in chunks]
+    )
 
 
 def ablation(
     model: Recurrent, history: History, index: np.ndarray, attribution: Attribution
 ) -> pd.DataFrame:
-    """What it costs to take away what was called important, and what was not.
+    """Return the cost of removing what is called important, and what is not.
 
     Parameters
     ----------
@@ -315,15 +290,15 @@ def ablation(
     Returns
     -------
     Two rows, ``called`` ``most`` and ``least`` important, for each ``caller``: ``names`` of what was
-    taken away, and ``crps``, the rise as a share.
+    removed, and ``crps``, the rise as a share.
 
     Notes
     -----
-    Features are called by :func:`importance` on the first half of the sessions, and a quarter of
-    them is taken away in the second half, so the caller has not seen what it is judged by. A
-    quarter is also taken as the attribution of one forecast calls it, which is another matter: it
-    says what moved that forecast, whether or not such moves are right. Ten of the last 120 lags
-    are called by the attribution, and taken away at the last 250 of the sessions.
+    :func:`importance` ranks the features on the first half of the sessions, and a quarter of them is
+    removed in the second half, which it has not seen. A quarter is also removed by the attribution of
+    one forecast, which answers another question: it ranks what moved that forecast, whether or not
+    such moves are right. The attribution also ranks the last 120 lags, ten of which are removed at
+    the last 250 of the sessions.
     """
     first, second = np.array_split(index, 2)
     ranked = importance(model, history, first).sort_values("crps")["feature"].tolist()
@@ -331,13 +306,13 @@ def ablation(
     lags = (1 + np.argsort(attribution.weight_of_lags[:LAGS])).tolist()
     latest, few = index[-MOST_REMOVED_AT:], max(1, len(ranked) // REMOVED_SHARE)
     rows: list[tuple[str, str, list[Any], float]] = []
-    for caller, names, count, removed, at in (
+    for caller, names, count, without, at in (
         ("features by permutation", ranked, few, without_features, second),
         ("features by attribution", moved, few, without_features, second),
         ("lags by attribution", lags, REMOVED_LAGS, without_lags, latest),
     ):
         base = crps(model, [history], at)[0].mean()
-        for called, gone in (("most", names[-count:]), ("least", names[:count])):
-            cost = removed(model, history, at, gone).mean() / base - 1
-            rows.append((caller, called, gone, float(cost)))
+        for called, removed in (("most", names[-count:]), ("least", names[:count])):
+            cost = without(model, history, at, removed).mean() / base - 1
+            rows.append((caller, called, removed, float(cost)))
     return pd.DataFrame(rows, columns=["caller", "called", "names", "crps"])

@@ -1,10 +1,10 @@
-"""What a recurrent network did for a forecast: its gates, its memory, and what moved it.
+"""The explanation of a recurrent network's forecast: its gates, its memory, and what moved it.
 
 The forecast is that of ``predict``, and everything is computed from sessions up to its cutoff. Gates
-are read off :mod:`forecaster.models.recurrent.cell`, gradients are those of
-:mod:`forecaster.models.recurrent.backprop`, and the shares
-of features those of :mod:`forecaster.explain.attribution`. Of a run that averages several networks, gates
-and half-lives are the first network's; all else is of the average, which is what forecasts.
+come from :mod:`forecaster.models.recurrent.cell`, gradients from
+:mod:`forecaster.models.recurrent.backprop`, and the shares of features from
+:mod:`forecaster.explain.attribution`. Of a run that averages several networks, gates and half-lives are
+the first network's; everything else is of the average, which is what forecasts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,30 +16,29 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import calendars
-from forecaster.dataset.bars import Bars
+from forecaster.dataset.bars import Bars, Floats
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
 from forecaster.dataset.panel import History, Panel
-from forecaster.distributions import student_t
 from forecaster.errors import HistoryError, UsageError
 from forecaster.explain import attribution
 from forecaster.explain.attribution import LAGS, Attribution
-from forecaster.models.garch import PERCENT, Fitted, Garch
+from forecaster.models.garch import PERCENT, Garch, GarchParameters
 from forecaster.models.protocol import Progress, silent
-from forecaster.models.recurrent import cell
-from forecaster.models.recurrent.model import Recurrent, student_of
+from forecaster.models.recurrent import cell, head
+from forecaster.models.recurrent.model import Recurrent
 from forecaster.models.recurrent.training import CELLS
 from forecaster.runs import forecasting
 from forecaster.runs.run import Run
 
 SHOCK = 4.0
-"""The bad day whose traces are followed: a fall of so many EWMA volatilities, once in a year or two."""
+"""A bad day: a fall of this many EWMA volatilities, which comes once in a year or two."""
 
 BAR = ("open", "high", "low", "close", "adj_close")
 """The prices of a session."""
 
 KEEPER = {"lstm": "forget gate", "gru": "update gate"}
-"""The gate that says how much of a memory is kept; a plain cell has none."""
+"""The gate that sets the share of the memory to keep; a plain cell has none."""
 
 
 @dataclass(frozen=True)
@@ -51,43 +50,37 @@ class Activity:
     log_returns: np.ndarray
     """(sessions,), a fraction"""
     gates: dict[str, np.ndarray]
-    """(sessions, units) for each gate there is, then the cell state if there is one, then the hidden
+    """(sessions, units) for each gate, then for the cell state if there is one, then for the hidden
     state"""
-    half_lives: np.ndarray
+    half_lives: Floats
     """(units,), sessions after which half of a memory is left: ``ln 0.5 / ln f`` for a forget gate that
     stays at its mean ``f`` over these sessions (of a GRU its update gate); NaN for a plain cell"""
 
     @property
     def order(self) -> np.ndarray:
-        """The units, from the shortest memory to the longest."""
+        """Units, from the shortest memory to the longest."""
         return np.argsort(self.half_lives, kind="stable")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How much wider a forecast is for a bad day *k* = 1 … ``LAGS`` sessions ago; each (LAGS,).
+    """How much a bad day *k* = 1 … ``LAGS`` sessions ago widens a forecast; each (LAGS,).
 
     The rise of the forecast volatility, as a fraction, when that day saw a fall of ``SHOCK``
     volatilities instead of no move at all.
     """
 
-    network: np.ndarray
+    network: Floats
     """See :func:`shock_response`"""
-    garch: Fitted | None
-    """GJR-GARCH on the same ticker, None where it has too little history"""
-    garch_path: np.ndarray
+    garch: GarchParameters | None
+    """GJR-GARCH on the same ticker, None if the history is too short"""
+    garch_path: Floats
     """Of GARCH on the same shocks: later returns are as they were, so a shock fades like
     ``beta**(k - 1)``; NaN without GARCH"""
 
     @property
-    def persistence(self) -> float:
-        """``alpha + gamma / 2 + beta`` of GARCH, NaN where there is none."""
-        fitted = self.garch
-        return fitted.alpha + fitted.gamma / 2 + fitted.beta if fitted else np.nan
-
-    @property
-    def garch_expected(self) -> np.ndarray:
-        """Of GARCH, its closed-form decay: later returns are as large as the shock lets expect.
+    def garch_expected(self) -> Floats:
+        """Closed-form decay of GARCH: later returns are as large as is to be expected after the shock.
 
         From its usual variance, a fall of ``SHOCK`` volatilities makes the expected variance
         ``1 + d (SHOCK**2 (alpha + gamma) - (alpha + gamma / 2))`` times the usual one after k
@@ -97,34 +90,35 @@ class Memory:
         if self.garch is None:
             return np.full(LAGS, np.nan)
         alpha, gamma = self.garch.alpha, self.garch.gamma
-        decay, usual = self.persistence ** np.arange(LAGS), alpha + gamma / 2
+        decay = self.garch.persistence ** np.arange(LAGS, dtype=float)
+        usual = alpha + gamma / 2
         shock = 1 + decay * (SHOCK**2 * (alpha + gamma) - usual)
         return np.sqrt(shock / (1 - decay * usual)) - 1
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that is told of one forecast."""
+    """The parts of the explanation of one forecast."""
 
     run: Run
     forecast: pd.DataFrame
-    """One row of the forecasts frame: what ``predict`` says"""
+    """One row of the forecasts frame: that of ``predict``"""
     ewma: float
     """The EWMA volatility at the cutoff, a fraction a day"""
     activity: Activity
     memory: Memory
-    gradients: dict[str, np.ndarray]
+    gradients: dict[str, Floats]
     """By cell, (sessions,): the size of the gradient of the log of the forecast volatility by a session's
     inputs, in standard deviations; the cutoff first, which is lag 1"""
     compared: dict[str, str]
     """The run of each cell in ``gradients``"""
     attribution: Attribution
     scored: np.ndarray
-    """datetime64[D], cutoffs after the training span whose outcome was known at the forecast's"""
+    """datetime64[D], cutoffs after the training span whose outcome was known at this one"""
     importance: pd.DataFrame | None
-    """See :func:`forecaster.explain.attribution.importance`; None where too little is scored"""
+    """See :func:`forecaster.explain.attribution.importance`; None if too few sessions are scored"""
     ablation: pd.DataFrame | None
-    """See :func:`forecaster.explain.attribution.ablation`; None where too little is scored"""
+    """See :func:`forecaster.explain.attribution.ablation`; None if too few sessions are scored"""
 
 
 def of(
@@ -136,20 +130,20 @@ def of(
     others: Iterable[Run] = (),
     progress: Progress = silent,
 ) -> Explanation:
-    """Explains the forecast of a ticker's next session, made at its last session up to ``as_of``.
+    """Explain the forecast of a ticker's next session, made at its last session up to ``as_of``.
 
     Parameters
     ----------
     run : of a recurrent model.
     frame : the prices frame of the ticker and of the run's universe.
-    ticker : whose forecast.
-    as_of : the latest date a forecast may use; by default the last there is.
-    others : runs among which to look for the other cells, trained alike (see :func:`alike`).
+    ticker : the ticker forecast.
+    as_of : the latest date a forecast may use; by default that of the last price.
+    others : runs among which to find the other cells, trained alike (see :func:`alike`).
 
     Raises
     ------
     HistoryError
-        The ticker has too little history, or what is to be forecast was in the training span.
+        The ticker has too little history, or the date forecast lies in the training span.
     UsageError
         The run's model is not a recurrent network.
     """
@@ -168,7 +162,7 @@ def of(
         forecast=forecast,
         ewma=float(history.volatility[session]),
         activity=activity(model, history, session),
-        memory=Memory(shock_response(run, known, history, progress), *garch_memory(run, history)),
+        memory=Memory(shock_response(run, known, history, progress), *gjr_response(run, history)),
         gradients={
             name: sensitivity(recurrent(compared[name]), history, session)
             for name in CELLS
@@ -183,7 +177,7 @@ def of(
 
 
 def recurrent(run: Run) -> Recurrent:
-    """The run's model, which is to be a recurrent network; UsageError otherwise."""
+    """Return the run's recurrent network, or raise UsageError if its model is another."""
     if isinstance(run.model, Recurrent):
         return run.model
     raise UsageError(
@@ -193,8 +187,8 @@ def recurrent(run: Run) -> Recurrent:
 
 
 def alike(run: Run, others: Iterable[Run]) -> dict[str, Run]:
-    """The first run of each other cell that was trained as ``run`` was: same prices and settings."""
-    found: dict[str, Run] = {}
+    """Return the first run of each other cell that was trained on the same prices and settings."""
+    runs: dict[str, Run] = {}
     for other in others:
         if (
             isinstance(other.model, Recurrent)
@@ -202,26 +196,26 @@ def alike(run: Run, others: Iterable[Run]) -> dict[str, Run]:
             and other.prices_sha256 == run.prices_sha256
             and other.model.config == recurrent(run).config
         ):
-            found.setdefault(other.model.name, other)
-    return found
+            runs.setdefault(other.model.name, other)
+    return runs
 
 
 def activity(model: Recurrent, history: History, session: int) -> Activity:
-    """The gates and states of the first network over all the sessions that a forecast reads."""
+    """Return the gates and states of the first network over the sessions that a forecast reads."""
     x = attribution.read_at(model, history, session)
     states = list(_steps(model, x))
     gates = {name: np.concatenate([state[name] for state in states]) for name in states[0]}
     half_lives = np.full(model.config.units, np.nan)
     if model.name in KEEPER:
-        kept = gates[KEEPER[model.name]].mean(axis=0, dtype=float)
+        share = gates[KEEPER[model.name]].mean(axis=0, dtype=float)  # (units,)
         with np.errstate(divide="ignore"):  # a gate that never closes forgets nothing
-            half_lives = np.log(0.5) / np.log(kept)
+            half_lives = np.log(0.5) / np.log(share)
     read = slice(session + 1 - len(x), session + 1)
     return Activity(history.dates[read], history.log_returns[read], gates, half_lives)
 
 
 def _steps(model: Recurrent, x: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """What the first network's gates and states are after each session, each (1, units)."""
+    """Yield the first network's gates and states after each session, each (1, units)."""
     weights = model.networks[0].cell
     hidden = memory = np.zeros((1, weights.units), np.float32)
     for new in x[:, None]:  # (1, features)
@@ -248,35 +242,36 @@ def _steps(model: Recurrent, x: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
             yield {"hidden state": hidden}
 
 
-def sensitivity(model: Recurrent, history: History, session: int) -> np.ndarray:
-    """Euclidean norm of the gradient of the log forecast volatility by each session's inputs.
+def sensitivity(model: Recurrent, history: History, session: int) -> Floats:
+    """Return the norm of the gradient of the log forecast volatility by each session's inputs.
 
     The inputs are scaled, so it is per standard deviation; the EWMA volatility that the forecast is
-    relative to stays as it is. (sessions,), the cutoff first.
+    relative to is held fixed. (sessions,), the cutoff first.
     """
     x = attribution.read_at(model, history, session).astype(float)[:, None]
     _, slopes = attribution.differentiate(model, x)
-    return np.linalg.norm(slopes[:, 0], axis=1)[::-1]
+    norms: Floats = np.linalg.norm(slopes[:, 0], axis=1)
+    return norms[::-1]
 
 
 def shock_response(
     run: Run, frame: pd.DataFrame, history: History, progress: Progress = silent
-) -> np.ndarray:
-    """How much wider the forecast is for a bad day 1 to ``LAGS`` sessions ago: (LAGS,), a fraction.
+) -> Floats:
+    """Return how much a bad day 1 to ``LAGS`` sessions ago widens the forecast: (LAGS,), a fraction.
 
     Parameters
     ----------
     run : of a recurrent model.
     frame : the prices frame up to the cutoff.
-    history : of the ticker, made of them; the forecast is that at its last session.
+    history : of the ticker, from those prices; the forecast is that at its last session.
 
     Notes
     -----
     At lag k the return of session ``cutoff - k + 1`` is replaced, once by a fall of ``SHOCK`` EWMA
-    volatilities as they were known at the close before, once by 0; the response is the ratio of the
-    two forecast volatilities, less 1. All features are computed again from the changed prices, the
-    EWMA volatilities too, and the market's average if the ticker is part of it. See :func:`shocked`
-    for the prices. NaN where the history does not reach back so far.
+    volatilities as known at the close before, once by 0; the response is the ratio of the two forecast
+    volatilities, less 1. All features are computed again from the changed prices (see
+    :func:`shocked`), and so are the EWMA volatilities, and the market's average if the ticker is part
+    of it. NaN beyond the start of the history.
     """
     model, ticker, last = recurrent(run), history.ticker, len(history.dates) - 1
     groups = {str(name): group for name, group in frame.groupby("ticker", sort=True)}
@@ -286,7 +281,7 @@ def shock_response(
     market = Market.of(universe, exchange)
     begin = len(history.dates) - len(attribution.read_at(model, history, last))
     lags = range(1, min(LAGS, last - 1) + 1)
-    inputs, widths = [], []
+    inputs, ewma = [], []
     for k in lags:
         session = last - k + 1
         for log_return in (-SHOCK * history.volatility[session - 1], 0.0):
@@ -295,19 +290,19 @@ def shock_response(
                 market = Market.of(universe | {ticker: own}, exchange)
             changed = history.with_features(compute(own, market))
             inputs.append(model.inputs(changed, slice(begin, None)))
-            widths.append(own.volatility[-1])
+            ewma.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")
-    _, scale, df = student_of(attribution.outputs_after(model, inputs), np.array(widths))
-    bad, quiet = student_t.volatility(scale, df).reshape(-1, 2).T
+    volatility = head.volatility(attribution.outputs_after(model, inputs), np.array(ewma))
+    bad, quiet = volatility.reshape(-1, 2).T  # (lags,) each
     return np.append(bad / quiet - 1, np.full(LAGS - len(lags), np.nan))
 
 
 def shocked(prices: pd.DataFrame, session: int, log_return: float) -> pd.DataFrame:
-    """The prices of one ticker, had the return of a session been another.
+    """Return the prices of one ticker with another return at one session.
 
-    The move comes between the open and the close: the gap at the open stays as it was, and so does
-    how far the high and the low reach beyond both. Later returns and bars are as they were, from
-    the new close. Volume is as it was.
+    The move comes between the open and the close: the gap at the open stays, and so do the ratios of
+    the high and of the low to the outermost of both. Later returns and bars stay, from the new close,
+    and so does the volume.
     """
     before, was = prices["adj_close"].iloc[[session - 1, session]]
     bars = prices[list(BAR)].to_numpy(dtype=float).T.copy()  # (5, sessions)
@@ -320,10 +315,10 @@ def shocked(prices: pd.DataFrame, session: int, log_return: float) -> pd.DataFra
     return prices.assign(**dict(zip(BAR, bars, strict=True)))
 
 
-def garch_memory(run: Run, history: History) -> tuple[Fitted | None, np.ndarray]:
-    """GJR-GARCH of a ticker, and its response to the shocks of :func:`shock_response`: (LAGS,).
+def gjr_response(run: Run, history: History) -> tuple[GarchParameters | None, Floats]:
+    """Return a ticker's GJR-GARCH, and its response to the shocks of :func:`shock_response`: (LAGS,).
 
-    It is fitted to what the network could learn from, up to the cutoff where that is too little.
+    It is fitted to the network's training span, or up to the cutoff if that is too short.
     """
     model = Garch("gjr")
     for until in (np.datetime64(run.until), history.dates[-1]):
@@ -341,27 +336,20 @@ def garch_memory(run: Run, history: History) -> tuple[Fitted | None, np.ndarray]
     lags = np.arange(1, min(LAGS, len(history.dates) - 2) + 1)
     returns, before = history.log_returns[-lags], history.volatility[-lags - 1]
     faded = fitted.beta ** (lags - 1)
-    quiet = (PERCENT * volatility) ** 2 - faded * (
-        _news(fitted, returns) - _news(fitted, 0 * returns)
-    )
-    bad = quiet + faded * (_news(fitted, -SHOCK * before) - _news(fitted, 0 * returns))
+    none = fitted.news(0 * returns)  # no move
+    quiet = (PERCENT * volatility) ** 2 - faded * (fitted.news(returns) - none)
+    bad = quiet + faded * (fitted.news(-SHOCK * before) - none)
     return fitted, np.append(np.sqrt(bad / quiet) - 1, np.full(LAGS - len(lags), np.nan))
 
 
-def _news(fitted: Fitted, returns: np.ndarray) -> np.ndarray:
-    """What returns, as fractions, add to the next variance, in percent squared."""
-    shock = PERCENT * returns - fitted.mu
-    return (fitted.alpha + fitted.gamma * (shock < 0)) * shock**2
-
-
 def document(explanation: Explanation) -> dict[str, Any]:
-    """All that is told but for the gates of each session, as JSON can say it; null where unknown.
+    """Return the explanation for JSON, without the gates of each session; null where unknown.
 
     Volatilities are fractions a day; ``effect`` is in log volatility; ``crps`` is a rise as a share.
     """
     row, attributed = explanation.forecast.iloc[0], explanation.attribution
-    worth = explanation.importance
-    shuffled = {} if worth is None else worth.set_index("feature").to_dict("index")
+    table = explanation.importance
+    permuted = {} if table is None else table.set_index("feature").to_dict("index")
     memory, activity = explanation.memory, explanation.activity
     return {
         "run": explanation.run.name,
@@ -390,8 +378,8 @@ def document(explanation: Explanation) -> dict[str, Any]:
                 "value": float(attributed.inputs[-1, i]),
                 "calm": float(attributed.baseline[i]),
                 "effect": float(attributed.by_feature[i]),
-                "crps": shuffled.get(name, {}).get("crps"),
-                "crps_error": shuffled.get(name, {}).get("error"),
+                "crps": permuted.get(name, {}).get("crps"),
+                "crps_error": permuted.get(name, {}).get("error"),
             }
             for i, name in enumerate(attributed.features)
         ],
@@ -417,5 +405,5 @@ def document(explanation: Explanation) -> dict[str, Any]:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    """As JSON has them: null for what is not a number, or is infinite."""
+    """Return numbers for JSON, null for those that are NaN or infinite."""
     return [float(value) if np.isfinite(value) else None for value in values]

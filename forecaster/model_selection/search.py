@@ -31,7 +31,7 @@ from forecaster.evaluation.experiment_log import Experiment, record
 from forecaster.identity import Identity
 from forecaster.model_selection import optuna_storage
 from forecaster.model_selection.splits import Fold, walk_forward_folds
-from forecaster.models.garch import MIN_SESSIONS
+from forecaster.models.garch import SESSIONS_TO_FIT
 from forecaster.models.protocol import Progress, silent, too_short
 from forecaster.models.recurrent.model import held_out_from
 from forecaster.models.registry import create
@@ -75,7 +75,7 @@ def total_crps(work: TrialFold, panel: Panel) -> tuple[float, int]:
     fold = work.fold
     model = create(work.model, work.config)
     model.fit(panel, fold.until)
-    seasoned = [h for h in panel.histories if h.count_until(fold.until) > MIN_SESSIONS]
+    seasoned = [h for h in panel.histories if h.count_until(fold.until) > SESSIONS_TO_FIT]
     forecast = model.forecast(Panel(tuple(seasoned)), fold.first, fold.last)
     crps = metrics.losses(forecast)["crps"]
     return float(crps.sum()), len(crps)
@@ -138,8 +138,8 @@ class Objective:
             )
         sessions = panel.sessions
         length = min(FOLD_SESSIONS, len(sessions) // (2 * FOLDS))
-        if length == 0 or len(sessions) - FOLDS * length <= MIN_SESSIONS:
-            raise too_short("tune", panel, sessions[-1], 2 * MIN_SESSIONS + 2)
+        if length == 0 or len(sessions) - FOLDS * length <= SESSIONS_TO_FIT:
+            raise too_short("tune", panel, sessions[-1], 2 * SESSIONS_TO_FIT + 2)
         start = sessions[-FOLDS * length]
         folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit=length))
         return cls(model, panel, folds, base, held, span.first, span.last, span.digest)

@@ -1,27 +1,28 @@
-"""Gradient-boosted trees on the LSTM's own features: what is left for the recurrence to add.
+"""Gradient-boosted trees on the LSTM's own features, to measure what the recurrence adds.
 
-One ensemble a quantile level (scikit-learn's histogram gradient boosting with the pinball loss),
-trained on all tickers together. The target is the next log return over the EWMA volatility known
-at the close. The trees see the features of the last session and no earlier one.
+There is one ensemble for each quantile level (scikit-learn's histogram gradient boosting with the
+pinball loss), trained on all tickers together. The target is the next log return over the EWMA
+volatility known at the close. The trees read the features of the last session alone.
 
-scikit-learn can keep a model only as a pickle, which a bundle may not hold. The trees are therefore
-taken out as arrays, and walked here.
+scikit-learn stores a model only as a pickle, which a bundle must not hold, so the trees are
+extracted as arrays, and evaluated here.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
+from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES
-from forecaster.dataset.panel import Fan, History, Panel, quantile_forecasts_of
+from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
 from forecaster.distributions import forecasts
 from forecaster.models.protocol import (
-    MIN_SESSIONS,
     NO_CHECKPOINT,
+    SESSIONS_TO_FORECAST,
     Checkpoint,
+    Model,
     ModelState,
     Progress,
     silent,
@@ -36,16 +37,16 @@ SETTINGS: dict[str, Any] = {
     "early_stopping": False,
     "random_state": 0,
 }
-"""Small trees with large leaves: there is little to learn, and much noise to learn by mistake."""
+"""Small trees with large leaves: returns have little signal and much noise to overfit."""
 
 DEPTH = SETTINGS["max_leaf_nodes"] - 1
 """No leaf lies deeper."""
 
-BLOCK = 1_000
-"""Rows walked at once, which fit in a processor's cache."""
+ROWS_AT_ONCE = 1_000
+"""Rows evaluated together, few enough for a processor's cache."""
 
-BEYOND = 1e6 / 2
-"""No feature is as large as this: a return of 100% is 1e5 times the least volatility."""
+LARGEST_THRESHOLD = 1e6 / 2
+"""Beyond every feature: a return of 100% is 1e5 times the least volatility."""
 
 NODES = {
     "feature": ("feature_idx", np.int32),
@@ -55,14 +56,13 @@ NODES = {
     "right": ("right", np.int32),
     "value": ("value", np.float64),
 }
-"""Arrays of a state over all nodes, the columns of scikit-learn's they come from, and dtypes."""
+"""The arrays of a state over all nodes, their columns in scikit-learn, and their dtypes."""
 
 
-class Trees:
-    """One model for all tickers, fitted or not."""
+class Trees(Model):
+    """One model for all tickers, those it was not fitted on too."""
 
     name = "trees"
-    fallbacks: tuple[str, ...] = ()
     tickerwise = False
 
     def __init__(self) -> None:
@@ -75,44 +75,49 @@ class Trees:
         progress: Progress = silent,
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
-        """Fits the ensembles of all levels, one after the other."""
+        """Fit the ensembles of all levels, one after the other."""
         from sklearn.ensemble import HistGradientBoostingRegressor
         from threadpoolctl import threadpool_limits
 
-        x, y = _examples(panel, until)
+        examples = [_known(history, history.count_public(until)) for history in panel.histories]
+        x = np.concatenate([it.features for it in examples])  # (rows, features)
+        y = np.concatenate([it.target for it in examples])  # (rows,)
         if not len(y):
-            raise too_short(self.name, panel, until, MIN_SESSIONS + 1)
+            raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
         ensembles, start = [], []
         for done, level in enumerate(forecasts.LEVELS, start=1):
-            # With one thread sums are added up in one order, and give the same bits everywhere.
+            # One thread adds in one order, and so to the same bits on every machine.
             with threadpool_limits(1):
-                found = HistGradientBoostingRegressor(loss="quantile", quantile=level, **SETTINGS)
-                found.fit(x, y)
-            ensembles.append([trees[0].nodes for trees in found._predictors])
-            start.append(found._baseline_prediction.item())
+                ensemble = HistGradientBoostingRegressor(
+                    loss="quantile", quantile=level, **SETTINGS
+                )
+                ensemble.fit(x, y)
+            ensembles.append([trees[0].nodes for trees in ensemble._predictors])
+            start.append(ensemble._baseline_prediction.item())
             progress(done, len(forecasts.LEVELS), f"{self.name}: level {level:g}")
         self._arrays = _joined(ensembles) | {"start": np.array(start)}
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-        """The forecasts frame of every ticker that has enough history."""
-        fans = []
+        """Return the forecasts frame of every ticker that has enough history."""
+        parts = []
         for history in panel.histories:
             index = history.between(first, last)
-            index = index[index >= MIN_SESSIONS - 1]
+            index = index[index >= SESSIONS_TO_FORECAST - 1]
             if len(index):
-                standard = _walk(self._arrays, history.features[index])
-                fans.append(Fan(history, index, standard * history.volatility[index, None]))
-        return quantile_forecasts_of(self.name, fans)
+                quantiles = _evaluated(self._arrays, history.features[index])  # (cutoffs, levels)
+                quantiles *= history.volatility[index, None]
+                parts.append(TickerForecasts(history, index, quantiles))
+        return forecasts_of(self.name, parts)
 
     def state(self) -> ModelState:
-        """The nodes of all trees."""
+        """Return the nodes of all trees."""
         return ModelState(dict(self._arrays), {"features": list(FEATURES)})
 
     def restore(self, state: ModelState) -> None:
-        """Takes the nodes of a state."""
+        """Take the nodes of a state."""
         arrays = {name: state.arrays[name] for name in (*NODES, "roots", "start")}
         if state.settings["features"] != list(FEATURES):
-            raise ValueError("these trees were grown on other features")
+            raise ValueError("expected trees grown on the features of this version")
         count = len(arrays["value"])
         if any(arrays[name].shape != (count,) for name in NODES) or not count:
             raise ValueError("expected one number a node in each array")
@@ -126,29 +131,29 @@ class Trees:
             raise ValueError("expected finite values")
         self._arrays = arrays
 
-    def export(self, folder: Path) -> None:
-        """There is no other format."""
+
+class Examples(NamedTuple):
+    """What the trees of every level are fitted on."""
+
+    features: np.ndarray
+    """(rows, features)"""
+    target: Floats
+    """(rows,): the next log return over the EWMA volatility"""
 
 
-def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
-    """Features and targets known at ``until``: (rows, features) and (rows,)."""
-    parts = [_known(history, history.count_public(until)) for history in panel.histories]
-    x, y = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    return x, y
-
-
-def _known(history: History, known: int) -> tuple[np.ndarray, np.ndarray]:
-    last = known - 1 if known > MIN_SESSIONS else 0
-    rows = slice(min(MIN_SESSIONS - 1, last), last)
+def _known(history: History, known: int) -> Examples:
+    """Return the examples of the first ``known`` sessions of a history."""
+    last = known - 1 if known > SESSIONS_TO_FORECAST else 0
+    rows = slice(min(SESSIONS_TO_FORECAST - 1, last), last)
     target = history.next_returns[rows] / history.volatility[rows]
-    there = np.isfinite(target)
-    return history.features[rows][there], target[there]
+    finite = np.isfinite(target)
+    return Examples(history.features[rows][finite], target[finite])
 
 
 def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
-    """All nodes one after the other; ``roots`` (levels, trees) says where each tree begins.
+    """Return all nodes one after the other; ``roots`` (levels, trees) holds where each tree begins.
 
-    A leaf is a node whose children are itself, so that a walk may go on past it.
+    A leaf is its own child on both sides, so that a descent stays there.
     """
     trees = [nodes for ensemble in ensembles for nodes in ensemble]
     starts = np.cumsum([0, *(len(nodes) for nodes in trees)])
@@ -156,8 +161,8 @@ def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
         name: np.concatenate([nodes[column] for nodes in trees]).astype(dtype)
         for name, (column, dtype) in NODES.items()
     }
-    # A split that only parts missing from known has an infinite threshold, which bundles refuse.
-    joined["threshold"] = np.clip(joined["threshold"], -BEYOND, BEYOND)
+    # A split between missing and known values has an infinite threshold, which bundles refuse.
+    joined["threshold"] = np.clip(joined["threshold"], -LARGEST_THRESHOLD, LARGEST_THRESHOLD)
     leaf = np.concatenate([nodes["is_leaf"] for nodes in trees]).astype(bool)
     offset = np.repeat(starts[:-1], np.diff(starts))
     for side in ("left", "right"):
@@ -165,15 +170,15 @@ def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
     return joined | {"roots": starts[:-1].reshape(len(ensembles), -1).astype(np.int32)}
 
 
-def _walk(arrays: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
-    """The sum of each ensemble's leaves: (rows, features) to (rows, levels)."""
+def _evaluated(arrays: dict[str, np.ndarray], features: np.ndarray) -> Floats:
+    """Return the sum of each ensemble's leaves: (rows, features) -> (rows, levels)."""
     feature, threshold, missing_left, left, right, value = (arrays[name] for name in NODES)
-    found = np.empty((len(features), len(arrays["start"])))
-    for begin in range(0, len(features), BLOCK):
-        x = features[begin : begin + BLOCK].astype(float)
+    total = np.empty((len(features), len(arrays["start"])))
+    for begin in range(0, len(features), ROWS_AT_ONCE):
+        x = features[begin : begin + ROWS_AT_ONCE].astype(float)
         rows = np.arange(len(x))[:, None]
         for level, (start, roots) in enumerate(zip(arrays["start"], arrays["roots"], strict=True)):
-            node = np.broadcast_to(roots, (len(x), len(roots)))
+            node = np.broadcast_to(roots, (len(x), len(roots)))  # (rows, trees)
             for _ in range(DEPTH):
                 at = x[rows, feature[node]]  # (rows, trees)
                 goes_left = (at <= threshold[node]) | (np.isnan(at) & (missing_left[node] == 1))
@@ -181,8 +186,8 @@ def _walk(arrays: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
                 if np.array_equal(following, node):
                     break
                 node = following
-            found[begin : begin + BLOCK, level] = start + value[node].sum(axis=1)
-    return found
+            total[begin : begin + ROWS_AT_ONCE, level] = start + value[node].sum(axis=1)
+    return total
 
 
 def _require_within(name: str, numbers: np.ndarray, below: int) -> None:
@@ -191,5 +196,5 @@ def _require_within(name: str, numbers: np.ndarray, below: int) -> None:
 
 
 def create(name: str, config: RecurrentConfig) -> Trees:
-    """The model called ``trees``."""
+    """Return the model called ``trees``."""
     return Trees()

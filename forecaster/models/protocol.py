@@ -1,4 +1,4 @@
-"""What every forecasting model can do, and what it is made of."""
+"""The protocol of forecasting models, and the state that a bundle keeps of one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,54 +11,53 @@ import pandas as pd
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError
 
-MIN_SESSIONS = 60
-"""Sessions of history a ticker needs before its first forecast, whatever the model."""
-
+SESSIONS_TO_FORECAST = 60
+"""Sessions of history that a ticker needs before its first forecast, whatever the model."""
 
 Progress = Callable[[int, int, str], None]
-"""Told how much is done, of how much, and what is going on."""
+"""Called with the steps done, their total, and the name of the current one."""
 
 
 def silent(done: int, total: int, text: str) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """All that a fitted model is: plain numbers and names, nothing that can be run."""
+    """A fitted model as plain numbers and names; nothing in it can be run."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    """What JSON can say."""
+    """Values that JSON can hold."""
 
 
 class Checkpoint:
-    """Where a training keeps its state between epochs; this one keeps nothing."""
+    """Storage for the state of a training between epochs; this one stores nothing."""
 
     def load(self) -> ModelState | None:
-        """The state kept last, None if there is none."""
+        """Return the state saved last, None if there is none."""
         return None
 
     def save(self, state: ModelState) -> None:
-        """Keeps a state in place of the last."""
+        """Store a state in place of the last."""
 
 
 NO_CHECKPOINT = Checkpoint()
 
 
 class Model(Protocol):
-    """What every model can do.
+    """A forecasting model.
 
-    A model is fitted on a panel's sessions up to ``until`` and looks at nothing later. It then
-    forecasts the session after any cutoff from ``until`` on, reading nothing dated after that
-    cutoff. Where a ticker's history is too short it gives no row.
+    A model is fitted on a panel's sessions up to ``until`` and reads nothing later. It then
+    forecasts the session after any cutoff from ``until`` on, and reads nothing dated after that
+    cutoff. A ticker with too short a history has no row.
     """
 
     name: str
-    fallbacks: tuple[str, ...]
-    """Tickers whose last fit did not converge, so that something else stands in for it."""
     tickerwise: bool
     """Whether each ticker is fitted on its own history alone, and not on all of them at once."""
+    fallbacks: tuple[str, ...] = ()
+    """Tickers whose last fit did not converge, so that stand-in parameters forecast them."""
 
     def fit(
         self,
@@ -67,26 +66,38 @@ class Model(Protocol):
         progress: Progress = silent,
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
-        """Learns from the sessions up to ``until``, included; HistoryError if they are too few.
+        """Fit the model to the sessions up to ``until``, included.
 
-        A fit of minutes goes on from the checkpoint, if that has a state, and keeps its own in it.
+        A fit of minutes continues from the checkpoint, if it holds a state, and saves its own there.
+
+        Raises
+        ------
+        HistoryError
+            No ticker has enough sessions.
         """
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-        """The forecasts frame of all cutoffs from ``first`` to ``last``, both included."""
+        """Return the forecasts frame of all cutoffs from ``first`` to ``last``, both included."""
 
     def state(self) -> ModelState:
-        """What :meth:`restore` needs to forecast the same numbers."""
+        """Return what :meth:`restore` needs to make the same forecasts."""
 
     def restore(self, state: ModelState) -> None:
-        """Becomes the model that gave the state; ValueError or KeyError if none could have."""
+        """Become the model whose state this is.
+
+        Raises
+        ------
+        ValueError, KeyError
+            It is the state of no such model.
+        """
 
     def export(self, folder: Path) -> None:
-        """Leaves a copy in the file format of the library that trained it, where there is one."""
+        """Save a copy in the format of the library that trained the model, if it has one."""
+        return
 
 
 def too_short(model: str, panel: Panel, until: np.datetime64, needed: int) -> HistoryError:
-    """The error of a fit that found no ticker with enough sessions."""
+    """Return the error of a fit for which no ticker has enough sessions."""
     longest = max((history.count_until(until) for history in panel.histories), default=0)
     return HistoryError(
         f"{model} needs {needed} sessions of a ticker up to {until} to be fitted, the longest "

@@ -1,4 +1,4 @@
-"""Forecasting models by name, imported on demand."""
+"""The forecasting models by name, imported on demand."""
 
 from importlib import import_module
 
@@ -19,11 +19,11 @@ REGISTRY = {
     "egarch": "forecaster.models.egarch",
     "har": "forecaster.models.har",
 }
-"""Names of models, and the modules whose ``create(name, config)`` makes them."""
+"""Each name, and the module whose ``create(name, config)`` returns the model."""
 
 
 def create(name: str, config: RecurrentConfig | None = None) -> Model:
-    """An unfitted model by its registered name.
+    """Return an unfitted model by its registered name.
 
     Raises
     ------
@@ -35,4 +35,5 @@ def create(name: str, config: RecurrentConfig | None = None) -> Model:
             f"there is no model {name!r}; {did_you_mean(name, REGISTRY)}"
             f"there are {', '.join(REGISTRY)}"
         )
-    return import_module(REGISTRY[name]).create(name, config or RecurrentConfig())
+    model: Model = import_module(REGISTRY[name]).create(name, config or RecurrentConfig())
+    return model

@@ -6,11 +6,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.bars import Bars
-from forecaster.dataset.panel import GAP, History, Panel
+from forecaster.dataset.panel import History, Panel
 from forecaster.distributions import forecasts, recalibration
 from forecaster.errors import HistoryError, first_few
-from forecaster.models.protocol import MIN_SESSIONS
+from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.runs.run import Run
 
 BATCH = 64
@@ -92,7 +93,7 @@ def _uncalibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame
 def _calibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
     """Return the forecast as a backtest of the run, from its training span on, recalibrates it."""
     until = np.datetime64(run.until)
-    table = run.model.forecast(panel, until - GAP, cutoff)
+    table = run.model.forecast(panel, until - LONGEST_CLOSURE, cutoff)
     table = recalibration.recalibrate(table[table["date"] > pd.Timestamp(run.until)])
     return table[table["cutoff"] == pd.Timestamp(cutoff)]
 
@@ -100,10 +101,10 @@ def _calibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
 def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | None:
     """Return why a ticker's next session cannot be forecast, None if it can."""
     known = history.count_until(limit)
-    if known < MIN_SESSIONS:
+    if known < SESSIONS_TO_FORECAST:
         return (
             f"{history.ticker} has {known} sessions up to {limit}, and a forecast needs "
-            f"{MIN_SESSIONS}; its first is {history.dates[0]}"
+            f"{SESSIONS_TO_FORECAST}; its first is {history.dates[0]}"
         )
     if history.next_dates[known - 1] <= np.datetime64(run.until):
         return (

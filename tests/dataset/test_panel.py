@@ -4,7 +4,7 @@ import pytest
 
 from forecaster.data import prices
 from forecaster.dataset.features import FEATURES
-from forecaster.dataset.panel import Panel, Spread, forecasts_of
+from forecaster.dataset.panel import Panel, StudentT, TickerForecasts, forecasts_of
 from forecaster.distributions import forecasts
 
 
@@ -27,7 +27,7 @@ def test_histories_are_sorted_and_aligned(world):
     for history in panel.histories:
         rows = world[world["ticker"] == history.ticker]
         np.testing.assert_array_equal(history.dates, rows["date"].to_numpy("datetime64[D]"))
-        np.testing.assert_array_equal(history.close, rows["close"])
+        np.testing.assert_array_equal(history.bars.close, rows["close"])
         np.testing.assert_array_equal(history.next_dates[:-1], history.dates[1:])
         assert history.features.shape == (len(rows), len(FEATURES))
         assert history.volatility.shape == history.log_returns.shape == (len(rows),)
@@ -55,8 +55,8 @@ def test_between_and_count_until_include_their_ends(weekend):
 def test_student_forecasts_say_what_happened_next(weekend):
     (history,) = Panel.of(weekend).histories
     index = np.array([2, 3])
-    spread = Spread(history, index, np.zeros(2), np.ones(2), np.full(2, 5.0))
-    frame = forecasts_of("toy", [spread])
+    part = TickerForecasts(history, index, StudentT(0.0, np.ones(2), 5.0))
+    frame = forecasts_of("toy", [part])
     pd.testing.assert_frame_equal(frame, forecasts.check(frame))
     assert frame["cutoff"].dt.strftime("%m-%d").tolist() == ["01-12", "01-16"]
     assert frame["date"].dt.strftime("%m-%d").tolist() == ["01-16", "01-17"]
@@ -69,7 +69,7 @@ def test_a_ticker_is_the_same_alone_and_among_others_of_one_universe(world):
     every = Panel.of(world, universe=universe)
     for i, ticker in enumerate(("AAA", "BBB", "CCC")):
         (alone,) = Panel.of(world, tickers=[ticker], universe=universe).histories
-        for name in {*vars(alone), "features"} - {"made"}:
+        for name in ("dates", "next_dates", "next_returns", "volatility", "variance", "features"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(every.histories[i], name))
 
 
@@ -109,3 +109,14 @@ def test_what_comes_after_a_gap_is_not_the_next_session(world):
     np.testing.assert_array_equal(
         history.next_returns[:before], history.log_returns[1 : before + 1]
     )
+
+
+def test_the_past_until_a_date_is_that_of_prices_that_end_there(world):
+    days = world["date"].drop_duplicates().sort_values().reset_index(drop=True)
+    world = world[~world["date"].between(days[300], days[330])]  # a gap: no session follows it
+    for cutoff in (days[299], days[400], days[699]):
+        known = Panel.of(world[world["date"] <= cutoff]).histories
+        for past, expected in zip(Panel.of(world).histories, known, strict=True):
+            past = past.until(cutoff.to_datetime64())
+            for name in ("dates", "log_returns", "next_returns", "volatility", "variance"):
+                np.testing.assert_array_equal(getattr(past, name), getattr(expected, name))

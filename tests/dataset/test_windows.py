@@ -74,9 +74,9 @@ def test_views_are_the_windows_and_share_their_memory(shape):
         np.testing.assert_array_equal(seen[start], table[start : start + 8])
 
 
-@pytest.fixture(params=[windows.MEMORY, 1], ids=["in memory", "in a file"])
+@pytest.fixture(params=[windows.MAX_BYTES, 1], ids=["in memory", "in a file"])
 def table(request, monkeypatch):
-    monkeypatch.setattr(windows, "MEMORY", request.param)
+    monkeypatch.setattr(windows, "MAX_BYTES", request.param)
     return windows.Table()
 
 
@@ -90,12 +90,12 @@ def test_a_table_gives_the_windows_of_its_rows(table):
 
 
 def test_a_disk_without_room_is_named(monkeypatch):
-    monkeypatch.setattr(windows, "MEMORY", 1)
+    monkeypatch.setattr(windows, "MAX_BYTES", 1)
     table = windows.Table()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
     try:
-        with pytest.raises(StoreError, match=r"^cannot keep the features in .*TMPDIR$"):
+        with pytest.raises(StoreError, match=r"^cannot write the features to .*TMPDIR$"):
             table.append(np.zeros((2**20, 2)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

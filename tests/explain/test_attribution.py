@@ -8,9 +8,8 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.dataset.features import CALENDAR, FEATURES
 from forecaster.dataset.panel import Panel
-from forecaster.distributions import student_t
 from forecaster.explain import attribution
-from forecaster.models.recurrent.model import student_of
+from forecaster.models.recurrent import head
 from forecaster.runs import forecasting, training
 
 
@@ -69,9 +68,8 @@ def case_of_two(model):
 
 def test_raw_outputs_beyond_the_bounds_have_no_slope():
     output = np.array([[0.3, 0.2, -1.0], [0.0, 99.0, 300.0]])
-    value, slope = attribution.log_ratio(output)
-    _, scale, df = student_of(output, np.ones(2))
-    np.testing.assert_allclose(value, np.log(student_t.volatility(scale, df)))
+    value, slope = head.log_ratio(output)
+    np.testing.assert_allclose(value, np.log(head.volatility(output, np.ones(2))))
     np.testing.assert_array_equal(slope[1], 0)
     assert slope[0, 1] == 1
     assert slope[0, 2] < 0  # heavier tails are wider

@@ -127,7 +127,7 @@ def test_garch_on_the_same_shocks_is_what_its_own_forecasts_say(trained, world, 
     run = trained("lstm")
     frame = world[world["date"] <= pd.Timestamp(day)]
     (history,) = forecasting.panel_of(run, frame, ["AAA"]).histories
-    fitted, found = explanation.garch_memory(run, history)
+    fitted, found = explanation.gjr_response(run, history)
     model = Garch("gjr")
     model.fit(Panel((history,)), np.datetime64(run.until))
     assert model.fitted["AAA"] == fitted
@@ -136,7 +136,8 @@ def test_garch_on_the_same_shocks_is_what_its_own_forecasts_say(trained, world, 
         for size in (-4 * history.volatility[-k - 1], 0.0):
             returns = history.log_returns.copy()
             returns[-k] = size
-            changed = Panel((replace(history, log_returns=returns),))
+            bars = replace(history.bars, log_returns=returns)
+            changed = Panel((replace(history, bars=bars),))
             (volatility,) = model.forecast(changed, history.dates[-1], history.dates[-1])[
                 "volatility"
             ]
@@ -148,7 +149,7 @@ def test_the_closed_form_is_the_mean_of_simulated_garch(lstm):
     # Variance after a fall of 4 volatilities, or after no move, averaged over what may follow.
     fitted = replace(lstm.memory.garch, alpha=0.04, gamma=0.10, beta=0.85, omega=0.06)
     memory = replace(lstm.memory, garch=fitted)
-    usual = 0.06 / (1 - memory.persistence)
+    usual = 0.06 / (1 - fitted.persistence)
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(20, 200_000))
     found = []

@@ -14,9 +14,9 @@ from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, recalibration, student_t
 from forecaster.errors import HistoryError, UsageError
 from forecaster.models import boosting as trees_module
-from forecaster.models import garch as garch_module
 from forecaster.models import random_walk as naive_module
-from forecaster.models.protocol import MIN_SESSIONS, ModelState
+from forecaster.models.protocol import SESSIONS_TO_FORECAST, ModelState
+from forecaster.models.recurrent import head
 from forecaster.models.recurrent import model as recurrent_module
 from forecaster.models.recurrent import training as training_module
 from forecaster.models.registry import REGISTRY, create
@@ -54,7 +54,7 @@ def tested(world, trained):
 
 def whole(histories):
     """The first block of sessions of each history, which the network reads from its start."""
-    return [(h, np.arange(min(len(h.dates), recurrent_module.BLOCK))) for h in histories]
+    return [(h, np.arange(min(len(h.dates), recurrent_module.CONTEXT))) for h in histories]
 
 
 def known(frame, cutoff):
@@ -78,7 +78,7 @@ def refitted(name, frame, until, tiny):
     """A model fitted on a panel that reaches beyond ``until``, and may not be written to."""
     panel = Panel(tuple(Panel.of(frame).histories))
     for history in panel.histories:
-        for value in (*vars(history).values(), history.features):
+        for value in (*vars(history.bars).values(), history.next_dates, history.features):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
     model = create(name, tiny)
@@ -239,7 +239,7 @@ def test_too_little_history_to_be_fitted(name, world, tiny):
 def test_too_little_history_to_be_forecast(name, world, newcomer, trained):
     # A newcomer whose sixtieth session is the last.
     days = world["date"].drop_duplicates().sort_values()
-    late = newcomer[newcomer["date"] >= days.iloc[-MIN_SESSIONS]]
+    late = newcomer[newcomer["date"] >= days.iloc[-SESSIONS_TO_FORECAST]]
     panel = Panel.of(pd.concat([world, late]), tickers=["NEW"], universe=["AAA", "BBB", "CCC"])
     (history,) = panel.histories
     frame = trained(name).model.forecast(panel, history.dates[0], history.dates[-1])
@@ -317,7 +317,7 @@ def test_the_naive_width_is_that_of_the_last_250_returns():
     np.testing.assert_allclose(naive_module.rolling(history)[1:], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("width", list(naive_module.WIDTHS.values()))
+@pytest.mark.parametrize("width", list(naive_module.VOLATILITIES.values()))
 def test_widths_of_prices_that_do_not_move(width):
     still = history_of(np.append(np.nan, np.zeros(300)))
     np.testing.assert_array_equal(width(still)[1:], FLOOR)
@@ -415,7 +415,7 @@ def test_riskmetrics_in_place_of_garch_is_ewma():
     ewma = create("ewma")
     ewma.fit(Panel((history,)), history.dates[300])
     stand_in = create("garch")
-    stand_in.fitted = {"AAA": garch_module._riskmetrics(task_of(history, 301))}
+    stand_in.fitted = {"AAA": stand_in.stand_in(history.until(history.dates[300]))}
     span = history.dates[300], history.dates[-1]
     one, other = (
         ewma.forecast(Panel((history,)), *span),
@@ -429,13 +429,6 @@ def test_garch_refuses_dates_beyond_all_calendars(last):
     row = np.array([[0.0, 0.1, 0.05, 0.2, 0.8, 6.0, 1.5, last]])
     with pytest.raises(ValueError, match="last session fitted"):
         create("garch").restore(ModelState({"parameters": row}, {"tickers": ["AAA"]}))
-
-
-def task_of(history, known):
-    return garch_module.Task(
-        "garch", history.ticker, history.log_returns[1:known], history.volatility[: known - 1],
-        history.dates[known - 1],
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["gjr", "egarch"])
@@ -529,7 +522,7 @@ def test_a_history_that_hardly_ever_moved_has_a_forecast_within_reason(name):
 def test_egarch_refuses_parameters_that_no_fit_gives(at, value):
     row = np.array([[0.0, 0.1, 0.2, -0.1, 0.9, 8.0, 0.0, 0.0, 0.0]])
     row[0, at] = value
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"must be|finite"):
         create("egarch").restore(ModelState({"skewed_parameters": row}, {"tickers": ["AAA"]}))
 
 
@@ -594,7 +587,8 @@ def test_trees_walk_as_scikit_learn_does(world, until, trained):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     panel = Panel.of(world)
-    x, y = trees_module._examples(panel, np.datetime64(until))
+    parts = [trees_module._known(h, h.count_until(np.datetime64(until))) for h in panel.histories]
+    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
     model = HistGradientBoostingRegressor(
         loss="quantile", quantile=0.05, **trees_module.SETTINGS
     ).fit(x, y)
@@ -603,7 +597,7 @@ def test_trees_walk_as_scikit_learn_does(world, until, trained):
     features = np.concatenate([history.features for history in panel.histories])
     assert np.isnan(features).any()
     np.testing.assert_allclose(
-        trees_module._walk(arrays, features)[:, at], model.predict(features), rtol=1e-9
+        trees_module._evaluated(arrays, features)[:, at], model.predict(features), rtol=1e-9
     )
 
 
@@ -640,14 +634,14 @@ def test_the_loss_is_the_density_of_the_forecast():
     target = rng.standard_t(4, (3, 50)).astype(np.float32)
     target[:, :20] = np.nan
     training_module.keras_on_tensorflow()
-    found = float(training_module.negative_log_likelihood(target, output, np.float32(90)))
-    location, scale, df = recurrent_module.student_of(output.reshape(-1, 3), np.ones(150))
+    found = float(head.negative_log_likelihood(target, output, np.float32(90)))
+    location, scale, df = head.distribution(output.reshape(-1, 3), np.ones(150))
     expected = -np.nanmean(student_t.log_density(target.ravel(), location, scale, df))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_zero_outputs_are_ewma_with_a_student_t():
-    found = recurrent_module.student_of(np.zeros((2, 3)), np.array([0.01, 0.02]))
+    found = head.distribution(np.zeros((2, 3)), np.array([0.01, 0.02]))
     np.testing.assert_allclose(found[0], 0)
     np.testing.assert_allclose(found[1], np.exp(-0.15) * np.array([0.01, 0.02]))
     np.testing.assert_allclose(found[2], 2.1 + np.log1p(np.exp(4)))
@@ -655,7 +649,7 @@ def test_zero_outputs_are_ewma_with_a_student_t():
 
 def test_wild_outputs_are_still_a_student_t():
     for output in (np.full((1, 3), 80.0), np.full((1, 3), -80.0)):
-        location, scale, df = recurrent_module.student_of(output, np.array([0.01]))
+        location, scale, df = head.distribution(output, np.array([0.01]))
         assert np.isfinite(location).all()
         assert (scale > 0).all()
         assert (df > 2).all()
@@ -768,7 +762,7 @@ def test_the_default_is_the_configuration_of_the_dataclass():
 
 
 def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, world):
-    block = recurrent_module.BLOCK
+    block = recurrent_module.CONTEXT
     model, (history, *_) = trained("lstm").model, Panel.of(world).histories
     assert len(history.dates) > block + 60
     every = np.arange(60, len(history.dates))
@@ -779,7 +773,7 @@ def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, w
 
 
 def test_spans_begin_a_block_or_two_before_what_is_asked(world):
-    block = recurrent_module.BLOCK
+    block = recurrent_module.CONTEXT
     history = Panel.of(world).histories[0]
     spans = recurrent_module.spans_of(history, np.array([5, block - 1, block, 3 * block + 7]))
     found = [(span.begin, span.end, span.index.tolist()) for span in spans]

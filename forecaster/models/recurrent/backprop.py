@@ -1,12 +1,12 @@
-"""Backpropagation through the recurrent cells: how much each input moved the last state.
+"""Backpropagation through the recurrent cells: the derivative of the last state by every input.
 
 The chain rule, session by session from the last to the first (backpropagation through time, Werbos
-1990). What the LSTM passes back along its cell state is multiplied by the forget gate and by nothing
-else; what a plain cell passes back goes through ``U`` and a squashing function each time.
+1990). The derivative that the LSTM passes back along its cell state is multiplied by the forget gate
+and by nothing else; that of a plain cell passes through ``U`` and a squashing function each time.
 
 ``d_hidden`` stands for the derivative of a number, such as a forecast, by ``hidden``, and so on.
-A step backward computes its gates again from the state that was left behind, so that only states
-are kept. Give float64 to differentiate exactly; the arithmetic is that of what is given.
+A step backward computes its gates again from the state before it, so that only states are stored.
+The arithmetic is that of the inputs' dtype; float64 differentiates exactly.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,16 @@ import numpy as np
 from forecaster.models.recurrent import cell
 from forecaster.models.recurrent.cell import Advance, CellState, Weights
 
-Retreat = Callable[
-    [Weights, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    tuple[np.ndarray, np.ndarray, np.ndarray],
-]
-"""A cell backward: weights, x, hidden and cell before the step, and the derivatives by those after it,
-to the derivatives by x (series, features) and by hidden and cell before it (series, units)."""
+Derivatives = tuple[np.ndarray, CellState]
+"""By ``x``, (series, features), and by the state before a step."""
+
+Backward = Callable[[Weights, np.ndarray, CellState, CellState], Derivatives]
+"""A step backward: from weights, ``x``, the state before and the derivatives by the state after."""
 
 
-def lstm(
-    weights: Weights,
-    x: np.ndarray,
-    hidden: np.ndarray,
-    cell_state: np.ndarray,
-    d_hidden: np.ndarray,
-    d_cell: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Backward through :func:`forecaster.models.recurrent.cell.step`."""
+def lstm(weights: Weights, x: np.ndarray, before: CellState, d_after: CellState) -> Derivatives:
+    """Step backward through :func:`forecaster.models.recurrent.cell.step`."""
+    (hidden, cell_state), (d_hidden, d_cell) = before, d_after
     now = cell.step(weights, x, hidden, cell_state)
     i, f, g, o = now.input_gate, now.forget_gate, now.candidate, now.output_gate
     shown = np.tanh(now.cell)
@@ -46,19 +39,13 @@ def lstm(
         ],
         axis=1,
     )
-    # The cell state's own way back is the forget gate alone: what is kept open does not vanish.
-    return d_gates @ weights.kernel.T, d_gates @ weights.recurrent.T, d_cell * f
+    # Along the cell state the derivative is multiplied by the forget gate alone: it need not vanish.
+    return d_gates @ weights.kernel.T, (d_gates @ weights.recurrent.T, d_cell * f)
 
 
-def gru(
-    weights: Weights,
-    x: np.ndarray,
-    hidden: np.ndarray,
-    cell_state: np.ndarray,
-    d_hidden: np.ndarray,
-    d_cell: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Backward through :func:`forecaster.models.recurrent.cell.gru_step`."""
+def gru(weights: Weights, x: np.ndarray, before: CellState, d_after: CellState) -> Derivatives:
+    """Step backward through :func:`forecaster.models.recurrent.cell.gru_step`."""
+    (hidden, _), (d_hidden, d_cell) = before, d_after
     now = cell.gru_step(weights, x, hidden)
     z, r, g, units = now.update_gate, now.reset_gate, now.candidate, weights.units
     recalled = hidden @ weights.recurrent[:, 2 * units :] + weights.bias[1, 2 * units :]
@@ -67,29 +54,21 @@ def gru(
     d_r = d_g * recalled * r * (1 - r)
     d_x = np.concatenate([d_z, d_r, d_g], axis=1) @ weights.kernel.T
     d_recalled = np.concatenate([d_z, d_r, d_g * r], axis=1) @ weights.recurrent.T
-    return d_x, d_hidden * z + d_recalled, d_cell
+    return d_x, (d_hidden * z + d_recalled, d_cell)
 
 
-def plain(
-    weights: Weights,
-    x: np.ndarray,
-    hidden: np.ndarray,
-    cell_state: np.ndarray,
-    d_hidden: np.ndarray,
-    d_cell: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Backward through :func:`forecaster.models.recurrent.cell.plain`."""
-    after, _ = cell.plain(weights, x, hidden, cell_state)
-    d_sum = d_hidden * (1 - after**2)
-    return d_sum @ weights.kernel.T, d_sum @ weights.recurrent.T, d_cell
+def plain(weights: Weights, x: np.ndarray, before: CellState, d_after: CellState) -> Derivatives:
+    """Step backward through :func:`forecaster.models.recurrent.cell.plain`."""
+    (hidden, _), (d_hidden, d_cell) = cell.plain(weights, x, *before), d_after
+    d_sum = d_hidden * (1 - hidden**2)
+    return d_sum @ weights.kernel.T, (d_sum @ weights.recurrent.T, d_cell)
 
 
-RETREATS: dict[Advance, Retreat] = {cell.lstm: lstm, cell.gru: gru, cell.plain: plain}
-"""The way back through each cell."""
+BACKWARD: dict[Advance, Backward] = {cell.lstm: lstm, cell.gru: gru, cell.plain: plain}
 
 
 def states(weights: Weights, x: np.ndarray, advance: Advance) -> list[CellState]:
-    """The states before the first session and after each, of series that start from an empty memory.
+    """Return the states before the first session and after each, of series that start empty.
 
     Parameters
     ----------
@@ -99,38 +78,38 @@ def states(weights: Weights, x: np.ndarray, advance: Advance) -> list[CellState]
 
     Returns
     -------
-    sessions + 1 pairs of hidden state and cell state, each (series, units), of ``x``'s kind of float.
+    sessions + 1 pairs of hidden state and cell state, each (series, units), of the dtype of ``x``.
     """
     hidden = cell_state = np.zeros((x.shape[1], weights.units), x.dtype)
-    found = [(hidden, cell_state)]
+    path = [(hidden, cell_state)]
     for new in x:
         hidden, cell_state = advance(weights, new, hidden, cell_state)
-        found.append((hidden, cell_state))
-    return found
+        path.append((hidden, cell_state))
+    return path
 
 
 def of_inputs(
     weights: Weights, x: np.ndarray, before: list[CellState], d_last: np.ndarray, advance: Advance
 ) -> np.ndarray:
-    """The derivative of a number by every input, from that by the last hidden state.
+    """Return the derivative of a number by every input, from that by the last hidden state.
 
     Parameters
     ----------
     weights, x, advance : as for :func:`states`.
-    before : what :func:`states` gave for them.
+    before : the result of :func:`states`.
     d_last : (series, units), the derivative of a number of each series by its last hidden state.
 
     Returns
     -------
     (sessions, series, features)
     """
-    retreat = RETREATS[advance]
-    d_hidden, d_cell, found = d_last, np.zeros_like(d_last), np.empty_like(x)
+    backward = BACKWARD[advance]
+    d_state, d_x = (d_last, np.zeros_like(d_last)), np.empty_like(x)
     for t in reversed(range(len(x))):
-        found[t], d_hidden, d_cell = retreat(weights, x[t], *before[t], d_hidden, d_cell)
-    return found
+        d_x[t], d_state = backward(weights, x[t], before[t], d_state)
+    return d_x
 
 
 def exact(weights: Weights) -> Weights:
-    """The same weights in float64."""
+    """Return the same weights in float64."""
     return Weights(*(w.astype(float) for w in (weights.kernel, weights.recurrent, weights.bias)))

@@ -1,4 +1,4 @@
-"""The LSTM cell, written out: what happens to the memory of a network at the close of a session.
+"""The LSTM cell, written out: how a network updates its memory at the close of a session.
 
 A plain recurrent network rewrites its whole memory at every step. The influence of a session *k*
 steps ago then passes *k* times through the same matrix and the same squashing function, and dies
@@ -6,24 +6,24 @@ out (or blows up) like the *k*-th power of a number: the vanishing gradient. The
 and Schmidhuber (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000), keeps a second
 memory, the *cell state*, that is only ever multiplied by a gate and added to::
 
-    f = sigmoid(W_f x + U_f h + b_f)     forget gate: how much of each memory to keep
-    i = sigmoid(W_i x + U_i h + b_i)     input gate: how much of the new to let in
-    g = tanh   (W_g x + U_g h + b_g)     candidate: what the new would be
-    o = sigmoid(W_o x + U_o h + b_o)     output gate: how much of the memory to show
-    c = f * c + i * g                    cell state: the memory carried on
-    h = o * tanh(c)                      hidden state: what is emitted, and seen at the next step
+    f = sigmoid(W_f x + U_f h + b_f)     forget gate: the share of the memory to keep
+    i = sigmoid(W_i x + U_i h + b_i)     input gate: the share of the candidate to add
+    g = tanh   (W_g x + U_g h + b_g)     candidate
+    o = sigmoid(W_o x + U_o h + b_o)     output gate: the share of the memory to show
+    c = f * c + i * g                    cell state: the memory
+    h = o * tanh(c)                      hidden state: the output, and an input of the next step
 
 Along the cell state, the derivative of today's memory by that of *k* sessions ago is the product
-of *k* forget gates, and a gate that the network has opened is close to 1: the memory, and with it
-the gradient, lives for as long as the data ask for. ``x`` is a session's features, ``h`` and ``c``
-are what the session before left behind.
+of *k* forget gates, and an open gate is close to 1: the memory, and with it the gradient, lives for
+as long as the data require. ``x`` is a session's features; ``h`` and ``c`` on the right are those of
+the session before.
 
-Two other cells are here to be compared with: the gated recurrent unit, which makes do with two gates
-and no cell state, and the plain recurrent cell, which has neither.
+Two other cells serve as comparisons: the gated recurrent unit, which has two gates and no cell
+state, and the plain recurrent cell, which has neither.
 
-This is also the engine of every forecast: it needs numpy alone, where TensorFlow takes seconds to
-load. Training is Keras's; a test holds the two to each other.
-:mod:`forecaster.models.recurrent.backprop` goes the same way backwards.
+Every forecast runs through this module, which needs numpy alone, where TensorFlow takes seconds to
+load. Keras trains; a test compares the two. :mod:`forecaster.models.recurrent.backprop`
+differentiates the same steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,22 +32,22 @@ from dataclasses import dataclass
 import numpy as np
 
 CHUNK = 32
-"""Series advanced together. Always this many, with zeros where there are fewer: a matrix product
-of one shape rounds in one way, so a ticker's forecast is the same alone and among others."""
+"""Series advanced together, always this many, padded with zeros: matrix products of one shape round
+in one way, so a ticker's forecast is the same alone and among others."""
 
 CellState = tuple[np.ndarray, np.ndarray]
-"""Hidden state and cell state, each (series, units); a cell without the latter passes it on."""
+"""Hidden state and cell state, each (series, units); a cell without the latter returns it as it was."""
 
 Advance = Callable[["Weights", np.ndarray, np.ndarray, np.ndarray], CellState]
-"""A cell: from its weights, what is new, and the state left behind, to the state after."""
+"""A cell: from its weights, ``x`` and the state before, to the state after."""
 
 
 @dataclass(frozen=True)
 class Weights:
     """Weights of a cell, in Keras's layout: its gates side by side, for the LSTM in the order i, f, g, o.
 
-    There are 4 gates to an LSTM, 3 to a GRU and 1 to a plain cell, the candidate among them. Of several
-    networks side by side (:meth:`stack`) each array has an axis of networks more.
+    An LSTM has 4 gates, a GRU 3 and a plain cell 1, counting the candidate. In a stack of networks
+    (:meth:`stack`) each array has one more axis, of networks.
     """
 
     kernel: np.ndarray
@@ -60,11 +60,11 @@ class Weights:
     @property
     def units(self) -> int:
         """Width of the hidden state and of the cell state."""
-        return self.recurrent.shape[-2]
+        return int(self.recurrent.shape[-2])
 
     @classmethod
     def stack(cls, weights: Sequence["Weights"]) -> "Weights":
-        """Cells of one shape as one, whose states are (networks, series, units)."""
+        """Return cells of one shape as one, whose states are (networks, series, units)."""
         return cls(
             np.stack([w.kernel for w in weights]),
             np.stack([w.recurrent for w in weights]),
@@ -85,13 +85,13 @@ class Step:
 
 
 def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> Step:
-    """Advances the cell by one session.
+    """Advance the cell by one session.
 
     Parameters
     ----------
     weights : of the cell.
-    x : (series, features), what is new.
-    hidden, cell : (series, units), what the last session left behind.
+    x : (series, features), those of the session.
+    hidden, cell : (series, units), the state after the session before.
     """
     gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
     i, f, g, o = _parts(gates, 4)  # each (series, units)
@@ -103,7 +103,7 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
 
 
 def lstm(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
-    """The hidden state and the cell state that :func:`step` leaves behind."""
+    """Return the hidden state and the cell state after :func:`step`."""
     after = step(weights, x, hidden, cell)
     return after.hidden, after.cell
 
@@ -119,12 +119,12 @@ class GruStep:
 
 
 def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
-    """Advances the gated recurrent unit of Cho et al. (2014), which applies ``r`` after ``U``.
+    """Advance the gated recurrent unit of Cho et al. (2014), which applies ``r`` after ``U``.
 
     ::
 
-        z = sigmoid(W_z x + U_z h)              update gate: how much of the memory to keep
-        r = sigmoid(W_r x + U_r h)              reset gate: how much of it the candidate sees
+        z = sigmoid(W_z x + U_z h)              update gate: the share of the memory to keep
+        r = sigmoid(W_r x + U_r h)              reset gate: the share of it that the candidate reads
         g = tanh   (W_g x + r * (U_g h))        candidate
         h = z * h + (1 - z) * g                 hidden state and memory in one
     """
@@ -136,29 +136,29 @@ def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
 
 
 def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
-    """The hidden state that :func:`gru_step` leaves behind; there is no cell state."""
+    """Return the hidden state after :func:`gru_step`; there is no cell state."""
     return gru_step(weights, x, hidden).hidden, cell
 
 
 def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
-    """The recurrent cell of Elman (1990): ``h = tanh(W x + U h + b)``, rewritten at every session."""
+    """Advance the cell of Elman (1990), ``h = tanh(W x + U h + b)``: its memory is all new each session."""
     return np.tanh(x @ weights.kernel + hidden @ weights.recurrent + weights.bias), cell
 
 
 def hidden_states(
     weights: Weights, inputs: list[np.ndarray], advance: Advance = lstm
 ) -> list[np.ndarray]:
-    """The hidden state after every session of every series, each starting from an empty memory.
+    """Return the hidden state after every session of every series, each starting empty.
 
     Parameters
     ----------
     weights : of the cell.
-    inputs : a (sessions, features) array for each series; lengths may differ.
+    inputs : (sessions, features) for each series; lengths may differ.
     advance : the cell.
 
     Returns
     -------
-    A (sessions, units) array for each series, float32; of a stack (sessions, networks, units).
+    (sessions, units) for each series, float32; of a stack (sessions, networks, units).
     """
     states: list[np.ndarray] = []
     for start in range(0, len(inputs), CHUNK):
@@ -168,7 +168,7 @@ def hidden_states(
         for row, series in enumerate(chunk):
             x[: len(series), row] = series
         hidden = cell = np.zeros((*weights.kernel.shape[:-2], CHUNK, weights.units), np.float32)
-        out = np.empty((longest, *hidden.shape), np.float32)
+        out = np.empty((longest, *hidden.shape), np.float32)  # (sessions, …, series, units)
         for t in range(longest):
             hidden, cell = advance(weights, x[t], hidden, cell)
             out[t] = hidden
@@ -177,11 +177,12 @@ def hidden_states(
 
 
 def _parts(gates: np.ndarray, count: int) -> np.ndarray:
-    """So many gates that lie side by side, as views: (series, count * units) -> (count, series, units)."""
+    """Return side-by-side gates as views: (series, count * units) -> (count, series, units)."""
     return np.moveaxis(gates.reshape(*gates.shape[:-1], count, -1), -2, 0)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), by way of tanh, which cannot overflow."""
+    """Return 1 / (1 + exp(-x)), through tanh, which cannot overflow."""
     half = x.dtype.type(0.5)
-    return half + half * np.tanh(half * x)
+    share: np.ndarray = half + half * np.tanh(half * x)
+    return share

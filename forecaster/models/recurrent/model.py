@@ -1,54 +1,44 @@
-"""One recurrent network for all tickers: features in, a Student-t of tomorrow's return out.
+"""One recurrent network for all tickers, from a session's features to a distribution of tomorrow's return.
 
-The network reads a session's features, updates its memory, and gives three numbers, which say how
-tomorrow's return is spread *relative to* the EWMA volatility of its ticker: location, log scale and
-degrees of freedom. The last layer starts from zero, so that training starts from EWMA with a
-Student-t and has only to learn where that is wrong. The loss is the negative log likelihood, at
-every session of a window after its warm-up.
+The network reads a session's features, updates its memory, and returns the parameters of tomorrow's
+distribution *relative to* the EWMA volatility of its ticker (:mod:`forecaster.models.recurrent.head`).
+The last layer starts from zero, so that training starts from EWMA with fat tails and has only to
+learn its errors.
 
-Training is Keras on TensorFlow; forecasts run through
-:mod:`forecaster.models.recurrent.cell`, which needs neither.
+Keras on TensorFlow trains it; forecasts need neither, but :mod:`forecaster.models.recurrent.cell`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig, replaced
+from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES, chosen
-from forecaster.dataset.panel import History, Panel, Spread, forecasts_of
-from forecaster.distributions.student_t import DF_BOUNDS
+from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
 from forecaster.errors import HistoryError
 from forecaster.models.protocol import (
-    MIN_SESSIONS,
     NO_CHECKPOINT,
+    SESSIONS_TO_FORECAST,
     Checkpoint,
+    Model,
     ModelState,
     Progress,
     silent,
     too_short,
 )
-from forecaster.models.recurrent import cell
-from forecaster.models.recurrent.training import (
-    CELLS,
-    DF_START,
-    LOCATION_UNIT,
-    LOG_SCALE_MOST,
-    LOG_SCALE_START,
-    Training,
-    Windowed,
-    network_of,
-    numbered,
-)
+from forecaster.models.recurrent import cell, head
+from forecaster.models.recurrent.training import CELLS, Training, Windowed, network_of, numbered
 
-BLOCK = 512
-"""A forecast remembers at least so many sessions, where there are; see :func:`spans_of`."""
+CONTEXT = 512
+"""Sessions that a forecast reads at least, if the history has them; see :func:`spans_of`."""
 
 CONSTANT = 1e-6
-"""A feature of less spread does not change but by rounding."""
+"""A feature of a smaller standard deviation varies by rounding alone."""
 
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
@@ -56,7 +46,7 @@ WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 
 @dataclass(frozen=True)
 class Scaler:
-    """Turns features into numbers near zero: the mean and the spread of what training saw."""
+    """Standardisation of features by their mean and standard deviation over the training span."""
 
     mean: np.ndarray
     """(features,)"""
@@ -66,9 +56,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, tables: Iterable[np.ndarray], clip: float) -> "Scaler":
-        """Fitted by scikit-learn on (sessions, features) tables of the training span, one by one.
+        """Return the scaler of (sessions, features) tables, fitted by scikit-learn one by one.
 
-        A feature that is nowhere known has a mean of NaN, one that never changes a scale of 1.
+        A feature that no table has gets a mean of NaN, one that never changes a scale of 1.
         """
         from sklearn.preprocessing import StandardScaler
 
@@ -77,7 +67,7 @@ class Scaler:
         for table in tables:
             with np.errstate(invalid="ignore", divide="ignore"):
                 scaler.partial_fit(table)
-            # Of a feature that a table does not know it makes NaN, from which it never recovers.
+            # A table without a feature sets its statistics to NaN, and further tables keep that.
             known = np.isfinite(table).any(axis=0)
             mean = np.where(known, scaler.mean_, mean)
             variance = np.where(known, scaler.var_, variance)
@@ -87,13 +77,13 @@ class Scaler:
         return cls(mean.astype(np.float32), scale.astype(np.float32), clip)
 
     def only(self, columns: np.ndarray) -> "Scaler":
-        """The scaler of some of the features."""
+        """Return the scaler of some of the features."""
         return Scaler(self.mean[columns], self.scale[columns], self.clip)
 
     def transform(self, table: np.ndarray) -> np.ndarray:
-        """Scaled features, float32; what is unknown becomes the mean, 0."""
-        scaled = (table - self.mean) / self.scale
-        return np.clip(np.nan_to_num(scaled, nan=0.0), -self.clip, self.clip).astype(np.float32)
+        """Return scaled features, (sessions, features), float32; unknown ones become the mean, 0."""
+        scaled: np.ndarray = np.nan_to_num((table - self.mean) / self.scale, nan=0.0)
+        return scaled.clip(-self.clip, self.clip).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -102,27 +92,34 @@ class Network:
 
     cell: cell.Weights
     head_kernel: np.ndarray
-    """(units, 3)"""
+    """(units, OUTPUTS)"""
     head_bias: np.ndarray
-    """(3,)"""
+    """(OUTPUTS,)"""
 
     @classmethod
     def of(cls, weights: Sequence[np.ndarray]) -> "Network":
-        """The network of weights in Keras's order."""
+        """Return the network of weights in Keras's order."""
         kernel, recurrent, bias, head_kernel, head_bias = weights
         return cls(cell.Weights(kernel, recurrent, bias), head_kernel, head_bias)
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """The weights in Keras's order."""
+        """Weights in Keras's order."""
         gates = [self.cell.kernel, self.cell.recurrent, self.cell.bias]
         return [*gates, self.head_kernel, self.head_bias]
 
 
-class Recurrent:
-    """A global recurrent model: ``lstm``, ``gru`` or ``rnn``, which differ in their cell alone."""
+class Cutoffs(NamedTuple):
+    """Sessions of a history that forecasts are made from."""
 
-    fallbacks: tuple[str, ...] = ()
+    history: History
+    sessions: np.ndarray
+    """Their indices, ascending and not empty: (cutoffs,)"""
+
+
+class Recurrent(Model):
+    """A recurrent model of all tickers: ``lstm``, ``gru`` or ``rnn``, which differ in their cell alone."""
+
     tickerwise = False
 
     def __init__(self, name: str, config: RecurrentConfig) -> None:
@@ -141,7 +138,7 @@ class Recurrent:
         progress: Progress = silent,
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
-        """Fits the scaler and the networks on every ticker whose sessions fill a window."""
+        """Fit the scaler and the networks on every ticker whose sessions fill a window."""
         config = self.config
         cut = held_out_from(panel, until, config)
 
@@ -166,20 +163,20 @@ class Recurrent:
                 f"and no ticker with more than {config.window} sessions before traded on them; "
                 "choose an earlier `until`, or leave out the tickers that are too new"
             )
-        kept = checkpoint.load()
-        self.training = list(kept.settings["training"]) if kept else []
-        self.networks = _networks(kept) if kept else []
+        saved = checkpoint.load()
+        self.training = list(saved.settings["training"]) if saved else []
+        self.networks = _networks(saved) if saved else []
         for seed in range(config.seed + len(self.networks), config.seed + config.seeds):
             training = Training(self.name, len(self.features), config, seed)
-            if kept and kept.settings["seed"] == seed:
-                training.restore(kept)
+            if saved and saved.settings["seed"] == seed:
+                training.restore(saved)
             self._train(training, windowed, progress, checkpoint)
             self.networks.append(Network.of(training.best_weights))
 
     def _train(
         self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint
     ) -> None:
-        """Runs the epochs of one network, and keeps a checkpoint of each."""
+        """Run the epochs of one network, and save a checkpoint after each."""
         config = self.config
         while not training.finished:
             epoch = training.run_epoch(windowed)
@@ -193,7 +190,7 @@ class Recurrent:
             )
 
     def _checkpoint(self, state: ModelState) -> ModelState:
-        """The state of a training, and of those of other seeds before it."""
+        """Return the state of a training with the networks of the seeds before it."""
         arrays = {
             f"network.{n}.{i}": weight
             for n, network in enumerate(self.networks)
@@ -209,59 +206,60 @@ class Recurrent:
         return float(losses.groupby("seed")["validation_loss"].min().mean())
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-        """The forecasts frame of every ticker with enough sessions, whether trained on or not."""
-        spans = [h.between(first, last) for h in panel.histories]
-        spans = [index[index >= MIN_SESSIONS - 1] for index in spans]
-        asked = [(h, i) for h, i in zip(panel.histories, spans, strict=True) if len(i)]
-        if not asked:
-            return forecasts_of(self.name, [])
-        return forecasts_of(
-            self.name,
-            [
-                Spread(history, index, *student_of(output, history.volatility[index]))
-                for (history, index), output in zip(asked, self.outputs(asked), strict=True)
-            ],
-        )
+        """Return the forecasts frame of every ticker with enough sessions, trained on or not."""
+        cutoffs = []
+        for history in panel.histories:
+            index = history.between(first, last)
+            index = index[index >= SESSIONS_TO_FORECAST - 1]
+            if len(index):
+                cutoffs.append(Cutoffs(history, index))
+        outputs = self.outputs(cutoffs) if cutoffs else []
+        parts = [
+            TickerForecasts(history, index, head.distribution(output, history.volatility[index]))
+            for (history, index), output in zip(cutoffs, outputs, strict=True)
+        ]
+        return forecasts_of(self.name, parts)
 
     def inputs(self, history: History, sessions: slice) -> np.ndarray:
-        """What the network reads of some sessions: (sessions, features), scaled."""
+        """Return the scaled features that the network reads of some sessions: (sessions, features)."""
         columns = [FEATURES.index(name) for name in self.features]
         return self.scaler.transform(history.features[sessions, columns])
 
-    def outputs(self, asked: Sequence[tuple[History, np.ndarray]]) -> list[np.ndarray]:
-        """The head's raw outputs at some sessions of each history, averaged over the seeds.
+    def outputs(self, cutoffs: Sequence[Cutoffs]) -> list[Floats]:
+        """Return the head's raw outputs at the cutoffs of each history, averaged over the seeds.
 
-        Parameters
-        ----------
-        asked : histories, and the indices of their sessions, ascending and not empty.
-
-        Returns
-        -------
-        (len(indices), 3) for each.
+        Each is (cutoffs, OUTPUTS).
         """
-        spans = [span for history, index in asked for span in spans_of(history, index)]
-        found = []
-        for begin in range(0, len(spans), cell.CHUNK):  # all states of all at once would be large
+        spans = [span for history, index in cutoffs for span in spans_of(history, index)]
+        outputs = []
+        for begin in range(0, len(spans), cell.CHUNK):  # the states of all together would be large
             chunk = spans[begin : begin + cell.CHUNK]
             inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in chunk]
-            found.append(self.outputs_of(inputs, [span.index - span.begin for span in chunk]))
-        ends = np.cumsum([len(index) for _, index in asked])
-        return np.split(np.concatenate(found), ends[:-1])
+            outputs.append(self.outputs_of(inputs, [span.index - span.begin for span in chunk]))
+        ends = np.cumsum([len(index) for _, index in cutoffs])
+        return np.split(np.concatenate(outputs), ends[:-1])
 
     def outputs_of(
         self, inputs: Sequence[np.ndarray], rows: Sequence[np.ndarray | slice]
-    ) -> np.ndarray:
-        """The head's raw outputs at some rows of each (sessions, features) of scaled inputs: (rows, 3)."""
+    ) -> Floats:
+        """Return the head's raw outputs at some rows of scaled inputs: (rows, OUTPUTS).
+
+        Parameters
+        ----------
+        inputs : (sessions, features) for each series.
+        rows : the rows of each.
+        """
         stack = cell.Weights.stack([network.cell for network in self.networks])
-        head = np.stack([network.head_kernel for network in self.networks])
+        kernel = np.stack([network.head_kernel for network in self.networks])
         bias = np.sum([network.head_bias for network in self.networks], axis=0)
         hidden = cell.hidden_states(stack, list(inputs), CELLS[self.name].advance)
         states = np.concatenate([h[its] for h, its in zip(hidden, rows, strict=True)])
-        # Not a matrix product, which may round otherwise with another number of sessions.
-        return (np.einsum("tnu,nuk->tk", states, head) + bias).astype(float) / len(self.networks)
+        # A matrix product may round a row differently for another number of rows.
+        total: np.ndarray = np.einsum("tnu,nuk->tk", states, kernel) + bias  # (rows, OUTPUTS)
+        return total.astype(float) / len(self.networks)
 
     def state(self) -> ModelState:
-        """Scaler and weights; of several seeds, the first axis is the seed."""
+        """Return scaler and weights; the first axis of the weights is the seed."""
         stacked = zip(*(network.weights for network in self.networks), strict=True)
         arrays = {name: np.stack(w) for name, w in zip(WEIGHTS, stacked, strict=True)}
         arrays |= {"scaler_mean": self.scaler.mean, "scaler_scale": self.scaler.scale}
@@ -274,26 +272,26 @@ class Recurrent:
         return ModelState(arrays, settings)
 
     def restore(self, state: ModelState) -> None:
-        """Takes the scaler and weights of a state, once their shapes fit together."""
+        """Take the scaler and weights of a state, if their shapes fit together."""
         self.config = replaced(self.config, state.settings["config"])
         self.features = [FEATURES[FEATURES.index(name)] for name in state.settings["features"]]
         self.training = list(state.settings["training"])
         arrays, units, inputs = state.arrays, self.config.units, len(self.features)
         kind = CELLS[self.name]
         width = kind.gates * units
+        seeds, biases = self.config.seeds, () if kind.biases == 1 else (kind.biases,)
         shapes = {
-            "kernel": (inputs, width),
-            "recurrent": (units, width),
-            "bias": (width,) if kind.biases == 1 else (kind.biases, width),
-            "head_kernel": (units, 3),
-            "head_bias": (3,),
+            "kernel": (seeds, inputs, width),
+            "recurrent": (seeds, units, width),
+            "bias": (seeds, *biases, width),
+            "head_kernel": (seeds, units, head.OUTPUTS),
+            "head_bias": (seeds, head.OUTPUTS),
+            "scaler_mean": (inputs,),
+            "scaler_scale": (inputs,),
         }
         for name, shape in shapes.items():
-            if arrays[name].shape != (self.config.seeds, *shape):
-                raise ValueError(f"{name} has shape {arrays[name].shape}")
-        for name in ("scaler_mean", "scaler_scale"):
-            if arrays[name].shape != (inputs,):
-                raise ValueError(f"{name} has shape {arrays[name].shape}")
+            if arrays[name].shape != shape:
+                raise ValueError(f"expected {name} of shape {shape}, got {arrays[name].shape}")
         if not (arrays["scaler_scale"] > 0).all():
             raise ValueError("scaler_scale must be above 0")
         self.scaler = Scaler(arrays["scaler_mean"], arrays["scaler_scale"], self.config.clip)
@@ -302,7 +300,7 @@ class Recurrent:
         ]
 
     def export(self, folder: Path) -> None:
-        """Saves each network as a Keras model of standard layers, such as ``lstm-0.keras``."""
+        """Save each network as a Keras model of standard layers, such as ``lstm-0.keras``."""
         for seed, network in enumerate(self.networks, start=self.config.seed):
             model = network_of(self.name, len(self.features), self.config)
             model.set_weights(network.weights)
@@ -310,7 +308,7 @@ class Recurrent:
 
 
 def held_out_from(panel: Panel, until: np.datetime64, config: RecurrentConfig) -> np.datetime64:
-    """The first of the sessions up to ``until`` that are held out to know when to stop."""
+    """Return the first of the sessions up to ``until`` that early stopping holds out."""
     sessions = panel.sessions
     sessions = sessions[sessions <= until]
     held_out = min(config.validation, len(sessions) // 5)
@@ -319,54 +317,35 @@ def held_out_from(panel: Panel, until: np.datetime64, config: RecurrentConfig) -
 
 @dataclass(frozen=True)
 class Span:
-    """Sessions that the network reads in one go, and those of them that are asked about."""
+    """Sessions that the network reads in one pass, and the cutoffs among them."""
 
     history: History
     begin: int
     end: int
     index: np.ndarray
+    """Indices of the cutoffs: (cutoffs,)"""
 
 
 def spans_of(history: History, index: np.ndarray) -> list[Span]:
-    """The spans that give the outputs at some sessions of a history, in order.
+    """Return the spans that give the outputs at some sessions of a history, in order.
 
-    The memory starts empty at a session that depends on the one asked about alone, ``BLOCK`` to twice
-    ``BLOCK`` sessions before it: the same, whatever else is asked, and not the whole history.
+    The memory of the network starts empty ``CONTEXT`` to twice ``CONTEXT`` sessions before a cutoff, at
+    a session that depends on that cutoff alone: a forecast is the same whatever other cutoffs there
+    are, and does not need the whole history.
     """
-    blocks = np.split(index, np.flatnonzero(np.diff(index // BLOCK)) + 1)
+    blocks = np.split(index, np.flatnonzero(np.diff(index // CONTEXT)) + 1)
     return [
-        Span(history, max(0, int(block[0]) // BLOCK - 1) * BLOCK, int(block[-1]) + 1, block)
+        Span(history, max(0, int(block[0]) // CONTEXT - 1) * CONTEXT, int(block[-1]) + 1, block)
         for block in blocks
     ]
 
 
-def _networks(kept: ModelState) -> list[Network]:
-    """The networks of seeds that were finished when a checkpoint was kept."""
-    count = kept.settings["networks"]
-    return [Network.of(numbered(kept.arrays, f"network.{n}")) for n in range(count)]
-
-
-def student_of(
-    output: np.ndarray, volatility: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Location, scale and degrees of freedom that raw outputs stand for.
-
-    Parameters
-    ----------
-    output : (sessions, 3), the head's.
-    volatility : (sessions,), the EWMA volatility that they are relative to.
-
-    Returns
-    -------
-    Three (sessions,) arrays; location and scale are of the log return, a fraction.
-    """
-    location = LOCATION_UNIT * output[:, 0] * volatility
-    log_scale = np.clip(output[:, 1] + LOG_SCALE_START, -LOG_SCALE_MOST, LOG_SCALE_MOST)
-    scale = np.exp(log_scale) * volatility
-    df = DF_BOUNDS[0] + np.logaddexp(0.0, output[:, 2] + DF_START)
-    return location, scale, np.minimum(df, DF_BOUNDS[1])
+def _networks(saved: ModelState) -> list[Network]:
+    """Return the networks of the seeds that were finished at a checkpoint."""
+    count = saved.settings["networks"]
+    return [Network.of(numbered(saved.arrays, f"network.{n}")) for n in range(count)]
 
 
 def create(name: str, config: RecurrentConfig) -> Recurrent:
-    """The recurrent model called ``lstm``, ``gru`` or ``rnn``."""
+    """Return the recurrent model called ``lstm``, ``gru`` or ``rnn``."""
     return Recurrent(name, config)

@@ -71,7 +71,7 @@ def test_a_limit_that_all_windows_keep_changes_nothing(world, until, tiny, train
 
 
 def test_features_in_a_file_are_learnt_from_alike(world, until, tiny, trained, monkeypatch):
-    monkeypatch.setattr(windows, "MEMORY", 1)
+    monkeypatch.setattr(windows, "MAX_BYTES", 1)
     assert_same_weights(fit(world, until, tiny), trained("lstm").model)
 
 

@@ -1,0 +1,182 @@
+"""The base of models that fit each ticker on its own history alone.
+
+A model says what it fits on one ticker and what that forecasts; the base has the loop over tickers,
+the fits in parallel, the stand-ins for those that do not converge, and the state of a bundle.
+``docs/add-a-model.md`` writes one from start to end.
+"""
+
+import logging
+from dataclasses import astuple, dataclass, fields
+from typing import Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from forecaster.dataset.bars import Floats
+from forecaster.dataset.panel import Panel, Past, Quantiles, StudentT, TickerForecasts, forecasts_of
+from forecaster.distributions import student_t
+from forecaster.models.protocol import (
+    NO_CHECKPOINT,
+    SESSIONS_TO_FORECAST,
+    Checkpoint,
+    Model,
+    ModelState,
+    Progress,
+    silent,
+    too_short,
+)
+from forecaster.parallel import jobs
+
+WARMUP = 20
+"""Sessions before a measured volatility means something."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The numbers fitted on one ticker, which a bundle stores in the order of the fields."""
+
+    def check(self) -> None:
+        """Raise ValueError for numbers that no fit gives."""
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+@dataclass(frozen=True)
+class Shape(Parameters):
+    """A Student-t of location zero: its scale and its degrees of freedom."""
+
+    scale: float
+    df: float
+
+    @classmethod
+    def fit(cls, ratio: Floats) -> "Shape":
+        """Return the shape of returns over their volatility, (sessions,), by maximum likelihood."""
+        return cls(*student_t.fit(ratio))
+
+    def check(self) -> None:
+        """Raise ValueError unless both are positive."""
+        if not (self.scale > 0 and self.df > 0):
+            raise ValueError("expected a positive scale and df for each ticker")
+
+
+class PerTicker(Model, Generic[P]):
+    """A model with parameters for each ticker.
+
+    A subclass sets ``parameters`` and defines :meth:`fit_one` and :meth:`forecast_one`; one whose fits
+    may fail defines :meth:`stand_in` too.
+    """
+
+    parameters: type[P]
+    """The dataclass of what is fitted on a ticker."""
+    array = "parameters"
+    """The name of the array that holds them in a bundle: (tickers, fields)."""
+    sessions_to_fit = SESSIONS_TO_FORECAST + 1
+    """Sessions that a ticker needs to be fitted."""
+    slow = False
+    """Whether fits take long enough to be worth the start of other processes."""
+    tickerwise = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fallbacks = ()
+        self.fitted: dict[str, P] = {}
+        """Parameters by ticker."""
+
+    def fit_one(self, past: Past) -> P | None:
+        """Return the parameters of one ticker, or None if the fit did not converge.
+
+        Parameters
+        ----------
+        past : the ticker's sessions up to the cutoff of the fit.
+        """
+        raise NotImplementedError
+
+    def stand_in(self, past: Past) -> P:
+        """Return the parameters of a ticker whose fit did not converge."""
+        raise NotImplementedError
+
+    def forecast_one(self, fitted: P, past: Past, index: np.ndarray) -> StudentT | Quantiles:
+        """Return the distributions of one ticker's next log returns, as fractions.
+
+        Parameters
+        ----------
+        fitted : the ticker's parameters.
+        past : its sessions up to the last cutoff.
+        index : (cutoffs,), the sessions forecast from. The forecast from session *t* must depend on
+            sessions up to *t* alone.
+
+        Returns
+        -------
+        Student-t parameters, each (cutoffs,) or one number, or quantiles, (cutoffs, levels).
+        """
+        raise NotImplementedError
+
+    def first_cutoff(self, fitted: P, past: Past) -> int:
+        """Return the index of the first session that the ticker can be forecast from."""
+        return SESSIONS_TO_FORECAST - 1
+
+    def fit(
+        self,
+        panel: Panel,
+        until: np.datetime64,
+        progress: Progress = silent,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
+        """Fit every ticker that has enough sessions."""
+        pasts = [history.until(until) for history in panel.histories]
+        pasts = [past for past in pasts if len(past.dates) >= self.sessions_to_fit]
+        if not pasts:
+            raise too_short(self.name, panel, until, self.sessions_to_fit)
+        self.fitted, fitted, fallbacks = {}, {}, []  # workers receive this model without parameters
+        engine = jobs.LOCAL if self.slow else jobs.Engine(jobs=1)
+        fits = zip(pasts, jobs.ordered(self._fit_or_stand_in, pasts, engine=engine), strict=True)
+        for done, (past, (parameters, converged)) in enumerate(fits, start=1):
+            fitted[past.ticker] = parameters
+            if not converged:
+                fallbacks.append(past.ticker)
+                log.warning(
+                    "%s did not converge on %s up to %s; fixed parameters stand in for it",
+                    *(self.name, past.ticker, past.dates[-1]),
+                )
+            progress(done, len(pasts), f"{self.name} {past.ticker}")
+        self.fitted, self.fallbacks = fitted, tuple(fallbacks)
+
+    def _fit_or_stand_in(self, past: Past) -> tuple[P, bool]:
+        """Return parameters, and whether the fit converged."""
+        parameters = self.fit_one(past)
+        return (self.stand_in(past), False) if parameters is None else (parameters, True)
+
+    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+        """Return the forecasts frame of the tickers that were fitted."""
+        parts = []
+        for history in panel.histories:
+            if history.ticker not in self.fitted:
+                continue
+            fitted, index = self.fitted[history.ticker], history.between(first, last)
+            index = index[index >= self.first_cutoff(fitted, history)]
+            if len(index):
+                past = history.until(history.dates[index[-1]])
+                distribution = self.forecast_one(fitted, past, index)
+                parts.append(TickerForecasts(history, index, distribution))
+        return forecasts_of(self.name, parts)
+
+    def state(self) -> ModelState:
+        """Return the parameters by ticker."""
+        rows = np.array([astuple(parameters) for parameters in self.fitted.values()], dtype=float)
+        settings = {"tickers": list(self.fitted), "fallbacks": list(self.fallbacks)}
+        return ModelState({self.array: rows}, settings)
+
+    def restore(self, state: ModelState) -> None:
+        """Take the parameters of a state."""
+        rows, tickers = state.arrays[self.array], state.settings["tickers"]
+        names = [field.name for field in fields(self.parameters)]
+        if rows.shape != (len(tickers), len(names)) or not np.isfinite(rows).all():
+            raise ValueError(f"expected finite {', '.join(names)} for each ticker")
+        fitted = [self.parameters(*row) for row in rows.tolist()]
+        for parameters in fitted:
+            parameters.check()
+        self.fitted = dict(zip(tickers, fitted, strict=True))
+        self.fallbacks = tuple(state.settings.get("fallbacks", ()))
