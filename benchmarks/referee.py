@@ -18,7 +18,7 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts, quantile_grid, student_t
 from forecaster.evaluation import metrics
 
 PEERS = (
@@ -117,9 +117,9 @@ def scores(found: pd.DataFrame) -> dict[str, float]:
     values["rel_mae"] = error.mean() / np.abs(np.expm1(x)).mean()
     if set(QUANTILES) <= set(found):
         levels = np.array([float(name[1:]) for name in WQL])
-        losses = metrics.pinball(found[WQL].to_numpy(), x[:, None], levels)
+        losses = quantile_grid.pinball(x[:, None], found[WQL].to_numpy(), levels)
         values["wql19"] = 200 * losses.mean()
-        from_quantiles = metrics.crps_from_quantiles(found[QUANTILES].to_numpy(), x)
+        from_quantiles = quantile_grid.crps(x, found[QUANTILES].to_numpy())
         values["crps_quantiles"] = 100 * from_quantiles.mean()
         for percent in metrics.COVERAGES:
             low, high = forecasts.interval(found, percent / 100)
@@ -153,7 +153,7 @@ def crps_skewed(found: pd.DataFrame) -> np.ndarray:
     for shape, rows in found.groupby(["df", "skew"], sort=False):
         z = (rows["log_return"] - rows["location"]) / rows["scale"]
         quantiles = SkewStudent().ppf(levels, np.array(shape))
-        loss = metrics.pinball(quantiles, z.to_numpy()[:, None], levels).mean(axis=1)
+        loss = quantile_grid.pinball(z.to_numpy()[:, None], quantiles, levels).mean(axis=1)
         values.append(2 * loss * rows["scale"].to_numpy())
     return np.concatenate(values)
 

@@ -9,8 +9,9 @@ so on, at any level, or ``location``, ``scale`` and ``df``, or ``mean`` and ``vo
 What came is taken from the stored prices, never from the file. What the file leaves out is filled
 in the same way for all that are compared:
 
-- of some quantiles, the others are those of a stretched Student-t through them (:func:`complete`),
-  and the baselines are cut to the same levels and completed alike;
+- of some quantiles, the others are those of a stretched Student-t through them
+  (:func:`forecaster.distributions.quantile_grid.complete`), and the baselines are cut to the same
+  levels and completed alike;
 - a mean and a volatility get the shape of naive's Student-t on that day;
 - a point gets all of naive's spread, so that what is compared is the point.
 """
@@ -31,7 +32,7 @@ from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
 from forecaster.data.sources.files import read_table
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import COST_BP
@@ -43,17 +44,11 @@ log = logging.getLogger(__name__)
 VALUES = ("returns", "prices")
 """What the numbers of a file are: log returns as fractions, or prices."""
 
-SHAPE_DF = 5.0
-"""Of the Student-t whose quantiles those that are left out follow; daily returns have about this."""
-
 NEAR = 0.5
 """A forecast price is within this of the last close, in logs, and a log return smaller."""
 
 FAR = 20.0
 """A spread of so many times that of what came is no forecast but another unit."""
-
-ROUNDING = 1e-12
-"""A completed log return smaller than this is zero, and has no sign."""
 
 KEYS = ["ticker", "model", "cutoff", "date"]
 
@@ -175,33 +170,6 @@ def _beside_naive(rows: pd.DataFrame, ours: pd.DataFrame, file: str) -> pd.DataF
             len(rows) - len(both),
         )
     return both
-
-
-def complete(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Quantiles at :data:`forecaster.distributions.forecasts.LEVELS` from those at some levels.
-
-    Parameters
-    ----------
-    quantiles : (rows, levels), not decreasing along a row.
-    levels : ascending, at least two, between 0 and 1.
-
-    Returns
-    -------
-    (rows, 23). The quantile function is taken as linear in that of a Student-t of ``SHAPE_DF``
-    degrees of freedom between two neighbours, and on beyond the outermost two. A level that is
-    there is kept as it is.
-    """
-    known = student_t.quantile(0.0, 1.0, SHAPE_DF, list(levels))
-    wanted = student_t.quantile(0.0, 1.0, SHAPE_DF, forecasts.LEVELS)
-    right = np.searchsorted(known, wanted).clip(1, len(known) - 1)
-    share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
-    below, above = quantiles[:, right - 1], quantiles[:, right]
-    found = below + share * (above - below)
-    found[np.abs(found) < ROUNDING] = 0.0
-    for place, level in enumerate(forecasts.LEVELS):
-        if level in levels:
-            found[:, place] = quantiles[:, list(levels).index(level)]
-    return found
 
 
 _JOIN = ["ticker", "cutoff", "date"]
@@ -463,7 +431,8 @@ def _completed(rows: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
         return forecasts.from_student(**keys, **shape)
     if len(external.levels) > 1:
         quantiles = rows[[f"q{level:g}" for level in external.levels]].to_numpy()
-        found = forecasts.from_quantiles(**keys, quantiles=complete(quantiles, external.levels))
+        quantiles = quantile_grid.complete(quantiles, external.levels)
+        found = forecasts.from_quantiles(**keys, quantiles=quantiles)
         given = {name: rows[name].to_numpy() for name in ("mean", "volatility") if name in rows}
         return found.assign(**given)
     suffix = "_naive" if "df_naive" in rows else ""
@@ -480,21 +449,12 @@ def _cut(ours: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
     if not partial or set(forecasts.LEVELS) <= set(external.levels):
         return ours
     whole = ours[forecasts.QUANTILES].to_numpy()
-    # At a level that the frame lacks, the neighbours say it within a hair.
-    told = np.column_stack([_at(whole, level) for level in external.levels])
+    cut = quantile_grid.quantile(whole, external.levels)
+    completed = quantile_grid.complete(cut, external.levels)
     return ours.assign(
-        **dict(zip(forecasts.QUANTILES, complete(told, external.levels).T, strict=True)),
+        **dict(zip(forecasts.QUANTILES, completed.T, strict=True)),
         **dict.fromkeys(forecasts.STUDENT, np.nan),
     )
-
-
-def _at(quantiles: np.ndarray, level: float) -> np.ndarray:
-    """The quantile at any level, of the 23: (rows,)."""
-    known = student_t.quantile(0.0, 1.0, SHAPE_DF, forecasts.LEVELS)
-    wanted = student_t.quantile(0.0, 1.0, SHAPE_DF, [level])[0]
-    right = int(np.searchsorted(known, wanted).clip(1, len(known) - 1))
-    share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
-    return quantiles[:, right - 1] + share * (quantiles[:, right] - quantiles[:, right - 1])
 
 
 def _row(bad: pd.Series) -> int:

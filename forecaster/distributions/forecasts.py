@@ -19,26 +19,25 @@ scale, df
 Log returns are fractions, not percent. A quantile of the price is last_close * exp(q).
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from forecaster.distributions import student_t
+from forecaster.distributions import quantile_grid, student_t
+from forecaster.distributions.distribution import Distribution
+from forecaster.distributions.quantile_grid import LEVELS
+from forecaster.distributions.student_t import Array
 from forecaster.errors import ForecastError, PricesError
 
-LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 QUANTILES = [f"q{level:g}" for level in LEVELS]
 STUDENT = ["location", "scale", "df"]
 KEYS = ["ticker", "model", "cutoff", "step"]
 
 LEAST_VOLATILITY = 1e-6
-"""What a forecast that is sure of one price says instead of none."""
-
-_MOMENT_DF = 5.0
+"""Volatility of a forecast whose quantiles are all one price."""
 
 _DTYPES = {
     "ticker": "str",
@@ -60,7 +59,7 @@ def empty() -> pd.DataFrame:
 
 
 def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """One frame of several, those without rows left out."""
+    """Return one frame of several, without those that have no rows."""
     return pd.concat([f for f in frames if len(f)] or [empty()], ignore_index=True)
 
 
@@ -76,37 +75,36 @@ def from_student(
     scale: ArrayLike,
     df: ArrayLike,
 ) -> pd.DataFrame:
-    """One-step forecasts whose log return is a Student-t.
+    """Return one-step forecasts whose log return is a Student-t.
 
-    `cutoff` is a 1-D array; the others have its length or are one value for all. `df` is above 2,
-    because a volatility is asked for. Raises what `check` raises.
+    Parameters
+    ----------
+    cutoff : (rows,).
+    ticker, model, date, last_close, log_return : (rows,), or one value for all.
+    location, scale, df : of the Student-t, (rows,) or one value for all. `df` is above 2, because a
+        forecast has a volatility.
+
+    Raises
+    ------
+    ForecastError, PricesError
+        As :func:`check` does.
     """
     n = len(np.asarray(cutoff))
-    location, scale, df = (_spread(a, n).astype(float) for a in (location, scale, df))
-    # The levels lie symmetrically about the median, and models often share a df: the quantile
-    # function, which is slow, is asked for half of the levels and each df once.
-    shapes, row = np.unique(df, return_inverse=True)
-    lower = student_t.quantile(0.0, 1.0, shapes, LEVELS[: len(LEVELS) // 2])[row]  # (rows, 11)
+    location, scale, df = (np.broadcast_to(np.asarray(a, float), n) for a in (location, scale, df))
+    # The levels lie symmetrically about the median: half of the standard quantiles are enough.
+    lower = student_t.quantile(0.0, 1.0, df, LEVELS[: len(LEVELS) // 2])  # (rows, 11)
     standard = np.column_stack([lower, np.zeros(n), -lower[:, ::-1]])  # (rows, levels)
-    quantiles = location[:, None] + scale[:, None] * standard
-    return check(
-        pd.DataFrame(
-            {
-                "ticker": _spread(ticker, n),
-                "model": _spread(model, n),
-                "cutoff": _spread(cutoff, n),
-                "date": _spread(date, n),
-                "step": 1,
-                "last_close": _spread(last_close, n),
-                "log_return": _spread(log_return, n),
-                "mean": location,
-                "volatility": student_t.volatility(scale, df),
-                **dict(zip(QUANTILES, quantiles.T, strict=True)),
-                "location": location,
-                "scale": scale,
-                "df": df,
-            }
-        )
+    mean, volatility = student_t.moments(location, scale, df)
+    return _one_step(
+        {"ticker": ticker, "model": model, "cutoff": cutoff, "date": date},
+        {
+            "last_close": last_close,
+            "log_return": log_return,
+            "mean": mean,
+            "volatility": volatility,
+        },
+        location[:, None] + scale[:, None] * standard,
+        {"location": location, "scale": scale, "df": df},
     )
 
 
@@ -118,71 +116,38 @@ def from_quantiles(
     date: ArrayLike,
     last_close: ArrayLike,
     log_return: ArrayLike,
-    quantiles: np.ndarray,
+    quantiles: Array,
 ) -> pd.DataFrame:
-    """One-step forecasts known by their quantiles (rows, 23) alone, sorted where they cross.
+    """Return one-step forecasts that are known by their quantiles alone.
 
-    Sorting crossed quantiles brings them nearer to the true ones (Chernozhukov, Fernández-Val and
-    Galichon 2010, Quantile and probability curves without crossing, Econometrica 78(3)). Mean and
-    volatility are those of `moments`. The rest is as in `from_student`.
+    Quantiles that cross are sorted, which brings them nearer to the true ones (Chernozhukov,
+    Fernández-Val and Galichon 2010, Quantile and probability curves without crossing, Econometrica
+    78(3)). Mean and volatility are those of :func:`quantile_grid.moments`.
+
+    Parameters
+    ----------
+    ticker, model, cutoff, date, last_close, log_return : (rows,), or one value for all.
+    quantiles : (rows, 23), of the log return.
+
+    Raises
+    ------
+    ForecastError, PricesError
+        As :func:`check` does.
     """
-    n, ordered = len(quantiles), np.sort(quantiles, axis=1)
-    mean, volatility = moments(ordered)
-    return check(
-        pd.DataFrame(
-            {
-                "ticker": _spread(ticker, n),
-                "model": _spread(model, n),
-                "cutoff": _spread(cutoff, n),
-                "date": _spread(date, n),
-                "step": 1,
-                "last_close": _spread(last_close, n),
-                "log_return": _spread(log_return, n),
-                "mean": mean,
-                "volatility": np.maximum(volatility, LEAST_VOLATILITY),
-                **dict(zip(QUANTILES, ordered.T, strict=True)),
-                **dict.fromkeys(STUDENT, np.nan),
-            }
-        )
+    ordered = np.sort(quantiles, axis=1)
+    mean, volatility = quantile_grid.moments(ordered)
+    volatility = np.maximum(volatility, LEAST_VOLATILITY)
+    return _one_step(
+        {"ticker": ticker, "model": model, "cutoff": cutoff, "date": date},
+        {
+            "last_close": last_close,
+            "log_return": log_return,
+            "mean": mean,
+            "volatility": volatility,
+        },
+        ordered,
+        dict.fromkeys(STUDENT, np.nan),
     )
-
-
-def moments(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of distributions with these quantiles (rows, 23): (rows,) each.
-
-    Between and beyond its quantiles each distribution is a stretched Student-t of 5 degrees of
-    freedom, about what daily returns have: its quantile function is linear in that one's. A
-    Student-t of df 4 to 20 has its volatility back within 4%.
-    """
-    first, own, next_to = _moment_weights()
-    middle = quantiles[:, len(LEVELS) // 2]
-    q = quantiles - middle[:, None]
-    # Sums along rows, not products of matrices: those round each row as their shape has it.
-    mean = np.sum(first * q, axis=1)
-    square = np.sum(own * q**2, axis=1) + 2 * np.sum(next_to * q[:, 1:] * q[:, :-1], axis=1)
-    return middle + mean, np.sqrt(np.maximum(square - mean**2, 0.0))
-
-
-@cache
-def _moment_weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the quantiles (23,), of their squares (23,), and of the products of neighbours (22,).
-
-    The quantile function is a sum of hats over the scores, of which only neighbours overlap.
-    """
-    scores = student_t.quantile(0.0, 1.0, _MOMENT_DF, LEVELS)
-    # Half of the nodes left of the middle and half right of it, crowded into both tails.
-    nodes, weights = np.polynomial.legendre.leggauss(256)
-    share = (nodes + 1) / 2
-    tail, mass = student_t.quantile(0.0, 1.0, _MOMENT_DF, share**6 / 2), weights * 1.5 * share**5
-    at, mass = np.concatenate([tail, -tail]), np.concatenate([mass, mass])
-    right = np.searchsorted(scores, at).clip(1, len(scores) - 1)
-    part = (at - scores[right - 1]) / (scores[right] - scores[right - 1])
-    first, own, next_to = np.zeros(len(scores)), np.zeros(len(scores)), np.zeros(len(scores) - 1)
-    for k, p, m in zip(right, part, mass, strict=True):
-        first[k - 1 : k + 1] += m * np.array([1 - p, p])
-        own[k - 1 : k + 1] += m * np.array([1 - p, p]) ** 2
-        next_to[k - 1] += m * p * (1 - p)
-    return first, own, next_to
 
 
 def check(frame: pd.DataFrame) -> pd.DataFrame:
@@ -273,25 +238,45 @@ def prices(frame: pd.DataFrame) -> pd.DataFrame:
     return view.assign(median=view["q0.5"])
 
 
-def probability_of_rise(frame: pd.DataFrame) -> np.ndarray:
-    """Probability that the log return is above zero, for each row.
+def cdf(frame: pd.DataFrame, x: ArrayLike) -> Array:
+    """Return the probability that each log return is no greater than `x`, (rows,) or one value."""
+    x = np.broadcast_to(np.asarray(x, dtype=float), len(frame))
+    return _of_each(frame, lambda rows, family, its: family.cdf(x[rows], *its))
 
-    From the Student-t where there is one, else from the quantiles, linear in between and held at
-    0.01 and 0.99 beyond the outermost.
-    """
-    location, scale, df = (frame[column].to_numpy() for column in STUDENT)
-    closed = 1 - student_t.cdf(0.0, location, scale, df)
-    return np.where(np.isnan(closed), _interpolated_rise(frame[QUANTILES].to_numpy()), closed)
+
+def probability_of_rise(frame: pd.DataFrame) -> Array:
+    """Return the probability that each log return is above zero: (rows,)."""
+    return 1 - cdf(frame, 0.0)
+
+
+def tail_mean(frame: pd.DataFrame, level: float) -> Array:
+    """Return the mean of the lowest `level` of the outcomes, as a log return: (rows,)."""
+    return _of_each(frame, lambda _, family, its: family.tail_mean(*its, level))
+
+
+def value_at_risk(frame: pd.DataFrame, level: float) -> Array:
+    """Return the loss exceeded with probability `level`, as a fraction of the last close: (rows,)."""
+    return _of_each(frame, lambda _, family, its: family.value_at_risk(*its, level))
+
+
+def expected_shortfall(frame: pd.DataFrame, level: float) -> Array:
+    """Return the mean loss of the worst `level`, as a fraction of the last close: (rows,)."""
+    return _of_each(frame, lambda _, family, its: family.expected_shortfall(*its, level))
 
 
 def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """What a user asks of each forecast, as plain Python values; prices in the currency.
+    """Return what a user wants to know of each forecast, as plain Python values.
 
-    ``median`` and ``intervals`` are prices; ``mean_return`` and ``volatility`` are of the log
-    return; ``p_up`` is the probability of a rise. ``var_95`` and ``es_95`` are the loss that is
-    exceeded with probability 5% and the mean loss when it is, as a fraction of the last close.
+    ``median`` and ``intervals`` are prices in the instrument's currency; ``mean_return`` and
+    ``volatility`` are of the log return; ``p_up`` is the probability of a rise. ``var_95`` and
+    ``es_95`` are the loss that is exceeded with probability 5% and the mean loss when it is, as a
+    fraction of the last close.
     """
-    view, rise = prices(frame), probability_of_rise(frame)
+    rows = prices(frame).assign(
+        p_up=probability_of_rise(frame),
+        var_95=value_at_risk(frame, 0.05),
+        es_95=expected_shortfall(frame, 0.05),
+    )
     return [
         {
             "ticker": row["ticker"],
@@ -302,38 +287,44 @@ def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
             "median": row["q0.5"],
             "mean_return": row["mean"],
             "volatility": row["volatility"],
-            "p_up": float(p_up),
+            "p_up": row["p_up"],
             "intervals": {
                 "80": [row["q0.1"], row["q0.9"]],
                 "95": [row["q0.025"], row["q0.975"]],
             },
-            "var_95": 1 - row["q0.05"] / row["last_close"],
-            "es_95": _tail_mean_loss(row),
+            "var_95": row["var_95"],
+            "es_95": row["es_95"],
         }
-        for row, p_up in zip(view.to_dict("records"), rise, strict=True)
+        for row in rows.to_dict("records")
     ]
 
 
-def _tail_mean_loss(row: dict[Any, Any]) -> float | None:
-    """Expected shortfall at 5%, None where the forecast is not a Student-t."""
-    if np.isnan(row["df"]):
-        return None
-    return float(student_t.tail_mean_loss(row["location"], row["scale"], row["df"], 0.05))
+def _of_each(
+    frame: pd.DataFrame,
+    function: Callable[[NDArray[np.bool_], Distribution, tuple[Array, ...]], Array],
+) -> Array:
+    """Values of a function of rows, their family of distributions and its parameters: (rows,)."""
+    values, parameters = np.empty(len(frame)), frame[STUDENT].to_numpy()
+    known = ~np.isnan(parameters).any(axis=1)
+    if known.any():
+        values[known] = function(known, student_t, tuple(parameters[known].T))
+    if not known.all():
+        quantiles = frame.loc[~known, QUANTILES].to_numpy()
+        values[~known] = function(~known, quantile_grid, (quantiles,))
+    return values
 
 
-def _interpolated_rise(quantiles: np.ndarray) -> np.ndarray:
-    levels, rows = np.array(LEVELS), np.arange(len(quantiles))
-    # The neighbours around zero, or the outermost two where all lie on one side of it.
-    right = (quantiles <= 0).sum(axis=1).clip(1, len(levels) - 1)
-    below, above = quantiles[rows, right - 1], quantiles[rows, right]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.clip(-below / (above - below), 0, 1)
-    share = np.nan_to_num(share, nan=1.0)  # both are zero: nothing rises above them
-    return 1 - (levels[right - 1] + share * (levels[right] - levels[right - 1]))
-
-
-def _spread(values: ArrayLike, n: int) -> np.ndarray:
-    return np.broadcast_to(np.asarray(values), n)
+def _one_step(
+    keys: dict[str, ArrayLike],
+    numbers: dict[str, ArrayLike],
+    quantiles: Array,
+    parameters: dict[str, ArrayLike],
+) -> pd.DataFrame:
+    """The checked frame of step 1, from columns of (rows,) or one value and (rows, 23) quantiles."""
+    named = dict(zip(QUANTILES, quantiles.T, strict=True))
+    columns = {**keys, "step": 1, **numbers, **named, **parameters}
+    rows = len(quantiles)
+    return check(pd.DataFrame({name: np.broadcast_to(it, rows) for name, it in columns.items()}))
 
 
 def _typed(column: pd.Series, dtype: Any) -> pd.Series:

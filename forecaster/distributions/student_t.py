@@ -1,60 +1,68 @@
 """The location-scale Student-t distribution, vectorised.
 
 Every function broadcasts its arrays; a NaN parameter gives a NaN result. `location` and `scale`
-are in the units of the value (a log return as a fraction), `df` is the degrees of freedom.
+are in the units of the value (a log return as a fraction), `df` is the degrees of freedom. What
+:class:`~forecaster.distributions.distribution.Distribution` lists is here.
 
 Written on scipy.special because scipy.stats takes most of a second to import.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from forecaster.errors import HistoryError
 
+Array = NDArray[np.float64]
+
 DF_BOUNDS = (2.1, 200.0)
 SCALE_FLOOR = 1e-6
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
 # Nodes and weights on (0, 1) after u = level * v**6. The power crowds the nodes into the tail,
-# where the quantile runs off like u**(-1/df), and leaves an integrand that a polynomial follows.
+# where the quantile grows like u**(-1/df), and leaves an integrand that a polynomial follows.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
-_TAIL_SHARES = ((_NODES + 1) / 2) ** 6
-_TAIL_WEIGHTS = _WEIGHTS / 2 * 6 * ((_NODES + 1) / 2) ** 5
+TAIL_NODES: Array = ((_NODES + 1) / 2) ** 6
+TAIL_WEIGHTS: Array = _WEIGHTS / 2 * 6 * ((_NODES + 1) / 2) ** 5
 
 
 def quantile(location: ArrayLike, scale: ArrayLike, df: ArrayLike, levels: ArrayLike) -> Array:
-    """Quantiles at `levels`, in a new last axis: parameters (...) give (..., levels)."""
-    location, scale, df = (np.asarray(a, dtype=float)[..., None] for a in (location, scale, df))
-    return location + scale * special.stdtrit(df, np.asarray(levels, dtype=float))
+    """Return the quantiles at `levels`, in a new last axis: (...) gives (..., levels)."""
+    location, scale = (np.asarray(a, dtype=float)[..., None] for a in (location, scale))
+    values: Array = location + scale * _standard_quantile(df, levels)
+    return values
 
 
 def cdf(x: ArrayLike, location: ArrayLike, scale: ArrayLike, df: ArrayLike) -> Array:
-    """Probability of a value no greater than `x`."""
-    return special.stdtr(df, _standardised(x, location, scale))
+    """Return the probability of a value no greater than `x`."""
+    values: Array = special.stdtr(df, _standardised(x, location, scale))
+    return values
 
 
 def log_density(x: ArrayLike, location: ArrayLike, scale: ArrayLike, df: ArrayLike) -> Array:
-    """Natural logarithm of the density at `x`."""
+    """Return the natural logarithm of the density at `x`."""
     z = _standardised(x, location, scale)
-    return _log_standard_density(z, np.asarray(df, dtype=float)) - np.log(scale)
+    values: Array = _log_standard_density(z, np.asarray(df, dtype=float)) - np.log(scale)
+    return values
 
 
 def volatility(scale: ArrayLike, df: ArrayLike) -> Array:
-    """Return the standard deviation, scale * sqrt(df / (df - 2)); infinite where df is 2 or less.
+    """Return the standard deviation, scale * sqrt(df / (df - 2)).
 
-    A `df` of NaN stays NaN.
+    It is infinite where `df` is 2 or less, and NaN where `df` is NaN.
     """
     scale, df = np.asarray(scale, dtype=float), np.asarray(df, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(df <= 2, np.inf, scale * np.sqrt(df / (df - 2)))
 
 
+def moments(location: ArrayLike, scale: ArrayLike, df: ArrayLike) -> tuple[Array, Array]:
+    """Return the mean, for `df` above 1, and the standard deviation, as :func:`volatility` does."""
+    spread = volatility(scale, df)
+    return np.broadcast_to(np.asarray(location, dtype=float), spread.shape), spread
+
+
 def crps(x: ArrayLike, location: ArrayLike, scale: ArrayLike, df: ArrayLike) -> Array:
-    """Continuous ranked probability score of the distribution at `x`, in the units of `x`.
+    """Return the continuous ranked probability score at `x`, in the units of `x`.
 
     With z = (x - location) / scale, F and f the standard cdf and density, and B the beta
     function, for df > 1::
@@ -69,20 +77,61 @@ def crps(x: ArrayLike, location: ArrayLike, scale: ArrayLike, df: ArrayLike) -> 
     distance = z * (2 * special.stdtr(df, z) - 1)
     density = 2 * np.exp(_log_standard_density(z, df)) * (df + z**2) / (df - 1)
     betas = special.beta(0.5, df - 0.5) / special.beta(0.5, df / 2) ** 2
-    return scale * (distance + density - 2 * np.sqrt(df) / (df - 1) * betas)
+    score: Array = scale * (distance + density - 2 * np.sqrt(df) / (df - 1) * betas)
+    return score
 
 
-def tail_mean_loss(
-    location: ArrayLike, scale: ArrayLike, df: ArrayLike, level: float = 0.05
-) -> Array:
-    """Mean loss of the worst `level` of the outcomes, as a fraction of the price.
+def partial_moments(z: ArrayLike, df: ArrayLike) -> tuple[Array, Array]:
+    """Return the integrals of t f(t) and of t² f(t) up to `z`, f the standard density.
+
+    For df above 2, with F the standard cdf and F' that of df - 2 degrees of freedom::
+
+        -f(z) (df + z²) / (df - 1)
+        df ((df - 1) / (df - 2) F'(z sqrt((df - 2) / df)) - F(z))
+    """
+    z, df = np.asarray(z, dtype=float), np.asarray(df, dtype=float)
+    first = -np.exp(_log_standard_density(z, df)) * (df + z**2) / (df - 1)
+    wider = special.stdtr(df - 2, z * np.sqrt((df - 2) / df))
+    return first, df * ((df - 1) / (df - 2) * wider - special.stdtr(df, z))
+
+
+def tail_mean(location: ArrayLike, scale: ArrayLike, df: ArrayLike, level: float) -> Array:
+    """Return the mean of the lowest `level` of the outcomes, for `df` above 1.
+
+    With z the standard quantile at `level` and f the standard density::
+
+        location - scale f(z) (df + z²) / ((df - 1) level)
+
+    Source: McNeil, Frey and Embrechts (2015), Quantitative risk management, chapter 2.
+    """
+    df = np.asarray(df, dtype=float)
+    z = _standard_quantile(df, [level])[..., 0]
+    mean = np.exp(_log_standard_density(z, df)) * (df + z**2) / ((df - 1) * level)
+    values: Array = np.asarray(location, dtype=float) - np.asarray(scale, dtype=float) * mean
+    return values
+
+
+def value_at_risk(location: ArrayLike, scale: ArrayLike, df: ArrayLike, level: float) -> Array:
+    """Return the loss that is exceeded with probability `level`, as a fraction of the price.
+
+    The parameters are of a log return, the loss is of the simple return: 1 - exp(quantile).
+    """
+    loss: Array = -np.expm1(quantile(location, scale, df, [level])[..., 0])
+    return loss
+
+
+def expected_shortfall(location: ArrayLike, scale: ArrayLike, df: ArrayLike, level: float) -> Array:
+    """Return the mean loss of the worst `level` of the outcomes, as a fraction of the price.
 
     The parameters are of a log return, the loss is of the simple return: the mean of
-    1 - exp(q(u)) over u in (0, level), by 32-point Gauss-Legendre quadrature. This is the
-    expected shortfall of Acerbi and Tasche (2002).
+    1 - exp(q(u)) over u in (0, level), by 32-point Gauss-Legendre quadrature.
+
+    Source: Acerbi and Tasche (2002), On the coherence of expected shortfall, Journal of Banking &
+    Finance 26(7).
     """
-    tail = quantile(location, scale, df, level * _TAIL_SHARES)  # (..., nodes)
-    return -np.expm1(tail) @ _TAIL_WEIGHTS
+    tail = quantile(location, scale, df, level * TAIL_NODES)  # (..., nodes)
+    loss: Array = -np.expm1(tail) @ TAIL_WEIGHTS
+    return loss
 
 
 def fit(z: ArrayLike) -> tuple[float, float]:
@@ -129,10 +178,19 @@ def fit(z: ArrayLike) -> tuple[float, float]:
     return max(float(scale) * spread, SCALE_FLOOR), float(np.clip(df, *DF_BOUNDS))
 
 
+def _standard_quantile(df: ArrayLike, levels: ArrayLike) -> Array:
+    """Standard quantiles: (..., levels). They are slow, and models share a df: one call for each."""
+    distinct, row = np.unique(np.asarray(df, dtype=float), return_inverse=True)
+    values: Array = special.stdtrit(distinct[:, None], np.asarray(levels, dtype=float))[row]
+    return values
+
+
 def _standardised(x: ArrayLike, location: ArrayLike, scale: ArrayLike) -> Array:
-    return (np.asarray(x, dtype=float) - location) / np.asarray(scale, dtype=float)
+    z: Array = (np.asarray(x, dtype=float) - location) / np.asarray(scale, dtype=float)
+    return z
 
 
 def _log_standard_density(z: Array, df: Array) -> Array:
     constant = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - np.log(df * np.pi) / 2
-    return constant - (df + 1) / 2 * np.log1p(z**2 / df)
+    log_density: Array = constant - (df + 1) / 2 * np.log1p(z**2 / df)
+    return log_density

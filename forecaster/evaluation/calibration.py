@@ -36,7 +36,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special
 
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 
@@ -46,49 +46,17 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.98)
 RISK_LEVELS = (0.95, 0.99)
 BINS = 20
 
-_LEVELS = np.array(forecasts.LEVELS)
 _GROUP = ["ticker", "model", "part"]
 _PARTS = pd.Index(["low", "middle", "high"])
-_TAIL = np.log(_LEVELS[1] / _LEVELS[0])
 
 
 def pit(frame: pd.DataFrame) -> np.ndarray:
-    """Probability integral transform of each outcome, (rows,); NaN where it is unknown.
+    """Return the probability integral transform of each outcome, (rows,); NaN where it is unknown.
 
     The probability that the forecast gave to returns up to the one that happened (Diebold, Gunther
-    and Tay 1998, International Economic Review 39(4)). Of the Student-t where there is one, else
-    from the quantiles: linear between them, and beyond the outermost an exponential tail that
-    meets the outermost two, so the logarithm of the level is linear in the return.
+    and Tay 1998, International Economic Review 39(4)).
     """
-    x, location, scale, df = (frame[name].to_numpy() for name in ["log_return", *forecasts.STUDENT])
-    values = student_t.cdf(x, location, scale, df)
-    other = np.isnan(df)
-    values[other] = _cdf(x[other], frame.loc[other, forecasts.QUANTILES].to_numpy())
-    return values
-
-
-def shortfall(frame: pd.DataFrame, level: float) -> np.ndarray:
-    """Mean loss of the worst `level` (0.01 or 0.05) of the outcomes forecast, as a log return.
-
-    Above zero for a loss, (rows,). For a Student-t with standard density f and q = its quantile::
-
-        -location + scale * f(q) * (df + q²) / ((df - 1) * level)
-
-    (McNeil, Frey and Embrechts 2015, Quantitative risk management, chapter 2). Otherwise the mean of the
-    quantile function by the trapezoid rule, below 0.01 with the exponential tail of `pit`.
-    """
-    location, scale, df = (frame[name].to_numpy() for name in forecasts.STUDENT)
-    shapes, row = np.unique(df, return_inverse=True)
-    q = student_t.quantile(0.0, 1.0, shapes, [level])[:, 0][row]
-    density = np.exp(student_t.log_density(q, 0.0, 1.0, df))
-    values = -location + scale * density * (df + q**2) / ((df - 1) * level)
-    other = np.isnan(df)
-    until = int(np.searchsorted(_LEVELS, level)) + 1
-    quantiles = frame.loc[other, forecasts.QUANTILES[: max(until, 2)]].to_numpy()
-    tail = _LEVELS[0] * (quantiles[:, 0] - (quantiles[:, 1] - quantiles[:, 0]) / _TAIL)
-    rest = np.trapezoid(quantiles[:, :until], _LEVELS[:until], axis=1)
-    values[other] = -(tail + rest) / level
-    return values
+    return forecasts.cdf(frame, frame["log_return"])
 
 
 def uniformity(frame: pd.DataFrame) -> pd.DataFrame:
@@ -244,7 +212,7 @@ def value_at_risk(frame: pd.DataFrame) -> pd.DataFrame:
     labelled, tables = _rows(frame), []
     for level in RISK_LEVELS:
         breach = loss > -frame[f"q{1 - level:g}"].to_numpy()
-        forecast = shortfall(frame, round(1 - level, 3))
+        shortfall = -forecasts.tail_mean(frame, round(1 - level, 3))
         again = known & breach[before]
         rows = labelled.assign(
             breach=breach,
@@ -252,9 +220,9 @@ def value_at_risk(frame: pd.DataFrame) -> pd.DataFrame:
             n01=known & ~again & breach,
             n10=again & ~breach,
             n11=again & breach,
-            shortfall=np.where(breach, forecast, 0.0),
+            shortfall=np.where(breach, shortfall, 0.0),
             loss=np.where(breach, loss, 0.0),
-            residual=np.where(breach, (loss - forecast) / frame["volatility"].to_numpy(), 0.0),
+            residual=np.where(breach, (loss - shortfall) / frame["volatility"].to_numpy(), 0.0),
         )
         for labels, group, days in _slices(rows):
             n, breaches = _total(days["n"], group), _total(days["breach"], group)
@@ -295,21 +263,6 @@ def _known(frame: pd.DataFrame) -> pd.DataFrame:
             "a session forecast has closed"
         )
     return frame if known.all() else frame[known]
-
-
-def _cdf(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Level of each value among its row's quantiles: (n,) from (n,) and (n, levels)."""
-    right = np.clip((quantiles <= x[:, None]).sum(axis=1), 1, len(_LEVELS) - 1)
-    row = np.arange(len(x))
-    low, high = quantiles[row, right - 1], quantiles[row, right]
-    part = np.clip((x - low) / np.where(high > low, high - low, 1.0), 0, 1)
-    level = _LEVELS[right - 1] + part * (_LEVELS[right] - _LEVELS[right - 1])
-    beyond = np.maximum(quantiles[:, 0] - x, x - quantiles[:, -1])
-    inner = np.where(x < quantiles[:, 0], quantiles[:, 1], quantiles[:, -2])
-    outer = np.where(x < quantiles[:, 0], quantiles[:, 0], quantiles[:, -1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tail = _LEVELS[0] * np.exp(-np.maximum(beyond, 0.0) * _TAIL / np.abs(outer - inner))
-    return np.select([x < quantiles[:, 0], x > quantiles[:, -1]], [tail, 1 - tail], level)
 
 
 def _rows(frame: pd.DataFrame) -> pd.DataFrame:

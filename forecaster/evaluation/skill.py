@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from forecaster.evaluation import metrics, significance
+from forecaster.distributions import quantile_grid
+from forecaster.evaluation import significance
 from forecaster.evaluation.metrics import BASELINES, POOLED
 
 RATIOS = ("crps", "error")
@@ -116,6 +117,5 @@ def _summary(
 
 
 def _pinball(shared: pd.DataFrame, level: str) -> np.ndarray:
-    return metrics.pinball(
-        shared[f"q{level}"].to_numpy(), shared["log_return"].to_numpy(), float(level)
-    )
+    x, quantile = shared["log_return"].to_numpy(), shared[f"q{level}"].to_numpy()
+    return quantile_grid.pinball(x, quantile, float(level))

@@ -4,13 +4,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from forecaster.backtesting import backtest, external
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
 
 MODELS = ["naive", "gjr"]
@@ -272,22 +270,3 @@ def test_days_before_the_baselines_can_forecast_are_refused(score, world):
     table = pd.DataFrame({"ticker": "AAA", "date": early["date"], "point": 0.0})
     with pytest.raises((HistoryError, ForecastError)):
         score(table)
-
-
-@given(
-    st.sets(st.sampled_from(forecasts.LEVELS), min_size=2), st.floats(3, 50), st.floats(0.001, 0.1)
-)
-def test_completed_quantiles_keep_those_given_and_never_cross(levels, df, scale):
-    levels = sorted(levels)
-    given_quantiles = student_t.quantile(0.01, scale, df, levels)[None]
-    found = external.complete(given_quantiles, levels)
-    kept = [forecasts.LEVELS.index(level) for level in levels]
-    np.testing.assert_array_equal(found[:, kept], given_quantiles)
-    assert (np.diff(found) >= -1e-12).all()
-
-
-def test_completed_quantiles_of_the_shape_itself_are_exact():
-    whole = student_t.quantile(0.01, 0.02, external.SHAPE_DF, forecasts.LEVELS)[None]
-    levels = [0.1, 0.5, 0.9]
-    kept = [forecasts.LEVELS.index(level) for level in levels]
-    np.testing.assert_allclose(external.complete(whole[:, kept], levels), whole, atol=1e-12)

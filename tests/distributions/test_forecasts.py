@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts, recalibration
 from forecaster.errors import ForecastError, PricesError
+from forecaster.evaluation import calibration
 
 CUTOFFS = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
 DATES = pd.to_datetime(["2024-01-03", "2024-01-04", "2024-01-05"])
@@ -170,11 +171,9 @@ def test_probability_of_rise_of_a_student():
     ("quantiles", "expected"),
     [
         (np.array(forecasts.LEVELS) - 0.5, 0.5),
-        (np.array(forecasts.LEVELS) - 0.32, 0.68),
-        (np.array(forecasts.LEVELS) + 1, 0.99),
-        (np.array(forecasts.LEVELS) - 2, 0.01),
-        (np.full(23, 0.1), 0.99),
-        (np.full(23, -0.1), 0.01),
+        (np.array(forecasts.LEVELS) - 0.3, 0.7),
+        (np.array(forecasts.LEVELS) + 10, 1.0),
+        (np.array(forecasts.LEVELS) - 10, 0.0),
         (np.zeros(23), 0.01),
         (np.r_[np.zeros(12), np.ones(11)], 0.5),
     ],
@@ -182,26 +181,61 @@ def test_probability_of_rise_of_a_student():
 def test_probability_of_rise_from_quantiles_by_hand(quantiles, expected):
     made = frame().assign(location=np.nan, scale=np.nan, df=np.nan)
     made[forecasts.QUANTILES] = quantiles
-    np.testing.assert_allclose(forecasts.probability_of_rise(forecasts.check(made)), expected)
+    rise = forecasts.probability_of_rise(forecasts.check(made))
+    np.testing.assert_allclose(rise, expected, atol=1e-4)
 
 
-@given(location=st.floats(-0.02, 0.02), scale=st.floats(0.001, 0.1), df=st.floats(2.1, 200))
-@settings(max_examples=40, deadline=None)
-def test_both_ways_to_the_probability_of_rise_agree(location, scale, df):
+def without_parameters(made):
+    return made.assign(location=np.nan, scale=np.nan, df=np.nan)
+
+
+@given(location=st.floats(-0.02, 0.02), scale=st.floats(0.001, 0.1), df=st.floats(3, 200))
+@settings(max_examples=40)
+def test_quantiles_say_what_their_student_t_does(location, scale, df):
     made = frame(location=location, scale=scale, df=df)
-    closed = forecasts.probability_of_rise(made)
-    blind = made.assign(location=np.nan, scale=np.nan, df=np.nan)
-    interpolated = forecasts.probability_of_rise(blind)
-    np.testing.assert_allclose(interpolated, np.clip(closed, 0.01, 0.99), atol=0.006)
+    blind = without_parameters(made)
+    rise = forecasts.probability_of_rise(blind)
+    np.testing.assert_allclose(rise, forecasts.probability_of_rise(made), atol=1e-3)
+    for level in (0.01, 0.05):
+        for function in (forecasts.value_at_risk, forecasts.expected_shortfall):
+            np.testing.assert_allclose(function(blind, level), function(made, level), rtol=0.04)
+        exact, tail = (forecasts.tail_mean(it, level) for it in (made, blind))
+        np.testing.assert_allclose(tail - location, exact - location, rtol=0.04)
 
 
-@pytest.mark.parametrize("df", [4.0, 5.0, 8.0, 20.0])
-def test_moments_of_quantiles_are_those_of_the_distribution(df):
-    quantiles = student_t.quantile([0.01, -0.5], [0.02, 3.0], df, forecasts.LEVELS)
-    mean, volatility = forecasts.moments(quantiles)
-    np.testing.assert_allclose(mean, [0.01, -0.5], atol=1e-12)
-    np.testing.assert_allclose(
-        volatility, student_t.volatility([0.02, 3.0], df), rtol=1e-4 if df == 5 else 0.04
+@given(location=st.floats(-0.2, 0.2), scale=st.floats(0.001, 0.1), df=st.floats(2.1, 200))
+@settings(max_examples=40)
+def test_rise_and_the_integral_transform_of_no_change_add_up_to_one(location, scale, df):
+    made = frame(location=location, scale=scale, df=df)
+    for rows in (made, without_parameters(made), recalibration.recalibrate(made)):
+        pit = calibration.pit(rows.assign(log_return=0.0))
+        np.testing.assert_allclose(1 - pit, forecasts.probability_of_rise(rows), rtol=1e-12)
+
+
+def test_rows_of_both_kinds_keep_their_places():
+    made = frame()
+    mixed = made.assign(df=[5.0, np.nan, 5.0], scale=[0.01, np.nan, 0.03])
+    mixed.loc[1, "location"] = np.nan
+    blind = without_parameters(made)
+    for function in (forecasts.probability_of_rise, lambda it: forecasts.tail_mean(it, 0.05)):
+        one, other = function(made), function(blind)
+        np.testing.assert_array_equal(function(mixed), [one[0], other[1], one[2]])
+
+
+def test_summary_by_hand():
+    made = frame(location=0.0, last_close=100.0, scale=0.02)
+    for rows in (made, without_parameters(made)):
+        (first, *_) = forecasts.summary(rows)
+        assert first["p_up"] == pytest.approx(0.5)
+        assert first["median"] == pytest.approx(100)
+        assert first["intervals"]["80"] == pytest.approx(
+            list(100 * np.exp(0.02 * stats.t.ppf([0.1, 0.9], 5)))
+        )
+        assert first["var_95"] == pytest.approx(1 - np.exp(0.02 * stats.t.ppf(0.05, 5)))
+        # 2.8899 is the mean beyond the 5% quantile of a Student-t of 5 degrees of freedom.
+        assert first["es_95"] == pytest.approx(0.02 * 2.8899, rel=0.05)
+    assert forecasts.summary(made)[0]["es_95"] == pytest.approx(
+        forecasts.summary(without_parameters(made))[0]["es_95"], rel=1e-6
     )
 
 

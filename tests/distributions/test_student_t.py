@@ -69,7 +69,7 @@ def test_crps_is_positive_symmetric_and_below_the_distance(x, location, scale, d
 @pytest.mark.parametrize("df", [2.1, 3.0, 8.0, 200.0])
 @pytest.mark.parametrize("scale", [1e-3, 0.02, 0.5])
 @pytest.mark.parametrize("level", [0.01, 0.05])
-def test_tail_mean_loss_equals_adaptive_quadrature(df, scale, level):
+def test_expected_shortfall_equals_adaptive_quadrature(df, scale, level):
     t = stats.t(df, 0.001, scale)
     edge = t.ppf(level)
 
@@ -79,15 +79,38 @@ def test_tail_mean_loss_equals_adaptive_quadrature(df, scale, level):
     far = integrate.quad(loss, -np.inf, edge - 50 * scale, epsabs=1e-13, limit=200)[0]
     near = integrate.quad(loss, edge - 50 * scale, edge, epsabs=1e-13, limit=200)[0]
     expected = (far + near) / level
-    assert student_t.tail_mean_loss(0.001, scale, df, level) == pytest.approx(expected, abs=1e-7)
+    assert student_t.expected_shortfall(0.001, scale, df, level) == pytest.approx(
+        expected, abs=1e-7
+    )
 
 
-def test_tail_mean_loss_keeps_the_shape_and_exceeds_the_quantile():
+def test_expected_shortfall_keeps_the_shape_and_exceeds_the_value_at_risk():
     scale = np.full((2, 3), 0.01)
-    loss = student_t.tail_mean_loss(0.0, scale, 4.0)
+    loss = student_t.expected_shortfall(0.0, scale, 4.0, 0.05)
     assert loss.shape == (2, 3)
-    assert (loss > -np.expm1(student_t.quantile(0.0, 0.01, 4.0, [0.05]))).all()
-    assert (student_t.tail_mean_loss(0.0, scale, 4.0, 0.01) > loss).all()
+    np.testing.assert_allclose(
+        student_t.value_at_risk(0.0, scale, 4.0, 0.05), -np.expm1(stats.t.ppf(0.05, 4, 0, 0.01))
+    )
+    assert (loss > student_t.value_at_risk(0.0, scale, 4.0, 0.05)).all()
+    assert (student_t.expected_shortfall(0.0, scale, 4.0, 0.01) > loss).all()
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05])
+@pytest.mark.parametrize("df", [2.5, 5, 100])
+def test_tail_mean_is_the_mean_of_the_quantiles(level, df):
+    tail, _ = integrate.quad(lambda u: stats.t.ppf(u, df, 0.001, 0.02), 0, level, epsabs=1e-12)
+    mean = student_t.tail_mean(0.001, 0.02, df, level)
+    np.testing.assert_allclose(mean, tail / level, rtol=1e-6)
+    assert student_t.tail_mean([0.0, 0.1], 0.02, df, level).shape == (2,)
+
+
+def test_moments_up_to_a_point_equal_integrals_over_the_density():
+    for df, z in ((2.1, -3.0), (5.0, -0.5), (50.0, 1.3)):
+        for power, value in zip((1, 2), student_t.partial_moments(z, df), strict=True):
+            integral, _ = integrate.quad(
+                lambda t, power=power, df=df: t**power * stats.t.pdf(t, df), -np.inf, z
+            )
+            assert value == pytest.approx(integral, rel=1e-6)
 
 
 @pytest.mark.parametrize("df", [3.0, 6.0])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import stats
 
 from forecaster.distributions import forecasts
 from forecaster.distributions.forecasts import QUANTILES, STUDENT
@@ -74,14 +74,8 @@ def test_pit_of_a_student_t_is_its_cdf():
 
 
 @given(st.floats(0.01, 0.99))
-def test_pit_of_a_uniform_forecast_is_its_outcome(outcome):
-    assert calibration.pit(uniform([outcome]))[0] == pytest.approx(outcome)
-
-
-def test_pit_beyond_the_quantiles_is_an_exponential_tail():
-    # 0.015 below the lowest quantile, as the next lies above it: the level falls 2.5 times again.
-    values = calibration.pit(uniform([0.01, -0.005, 0.99, 1.005]))
-    np.testing.assert_allclose(values, [0.01, 0.004, 0.99, 0.996])
+def test_pit_of_a_uniform_forecast_is_near_its_outcome(outcome):
+    assert calibration.pit(uniform([outcome]))[0] == pytest.approx(outcome, abs=0.005)
 
 
 @given(st.lists(st.floats(-1, 2), min_size=2, max_size=20))
@@ -94,33 +88,15 @@ def test_pit_from_quantiles_rises_with_the_outcome(outcomes):
 def test_pit_from_quantiles_is_near_the_closed_form():
     frame = simulated(sessions=2000)
     difference = calibration.pit(blind(frame)) - calibration.pit(frame)
-    assert np.abs(difference).max() < 0.005
+    assert np.abs(difference).max() < 0.001
 
 
 def test_pit_of_equal_quantiles_and_of_the_unknown():
     frame = uniform([-1.0, 0.0, 1.0, np.nan])
     frame[QUANTILES] = 0.0
     values = calibration.pit(frame)
-    np.testing.assert_array_equal(values[[0, 2]], [0, 1])
-    assert 0 < values[1] < 1
+    np.testing.assert_allclose(values[:3], [0, 0.99, 1], atol=1e-5)
     assert np.isnan(values[3])
-
-
-@pytest.mark.parametrize("level", [0.01, 0.05])
-@pytest.mark.parametrize("df", [2.5, 5, 100])
-def test_shortfall_of_a_student_t_is_the_mean_of_its_tail(level, df):
-    frame = simulated(sessions=2).assign(location=0.001, scale=0.02, df=float(df))
-    tail, _ = integrate.quad(lambda u: stats.t.ppf(u, df, 0.001, 0.02), 0, level, epsabs=1e-12)
-    np.testing.assert_allclose(calibration.shortfall(frame, level), -tail / level, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("df", "error"), [(5, 0.06), (100, 0.03)])
-def test_shortfall_from_quantiles_is_near_that_of_the_student_t(df, error):
-    frame = simulated(sessions=2).assign(df=float(df))
-    frame[QUANTILES] = stats.t.ppf(LEVELS, df) * frame["scale"].to_numpy()[:, None]
-    for level in (0.01, 0.05):
-        exact = calibration.shortfall(frame, level)
-        np.testing.assert_allclose(calibration.shortfall(blind(frame), level), exact, rtol=error)
 
 
 @pytest.mark.parametrize(

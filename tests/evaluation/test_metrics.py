@@ -1,9 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from forecaster.distributions import forecasts, student_t
 from forecaster.evaluation import metrics
@@ -33,50 +32,6 @@ def blind(made):
 
 def row(table, ticker, model):
     return table[(table["ticker"] == ticker) & (table["model"] == model)].iloc[0]
-
-
-def test_pinball_by_hand():
-    x = np.array([3.0, 1.0, 2.0])
-    np.testing.assert_allclose(metrics.pinball(np.full(3, 2.0), x, 0.9), [0.9, 0.1, 0.0])
-
-
-def test_crps_of_a_certain_forecast_is_the_absolute_error():
-    quantiles = np.full((3, 23), 0.02)
-    x = np.array([0.05, 0.02, -0.01])
-    np.testing.assert_allclose(metrics.crps_from_quantiles(quantiles, x), [0.03, 0, 0.03])
-
-
-def test_crps_from_quantiles_of_a_uniform_is_near_the_exact_value():
-    # Uniform on (0, 1): x³/3 + (1 - x)³/3.
-    x = np.array([0.0, 0.3, 0.5, 1.0])
-    quantiles = np.tile(forecasts.LEVELS, (4, 1))
-    exact = x**3 / 3 + (1 - x) ** 3 / 3
-    np.testing.assert_allclose(metrics.crps_from_quantiles(quantiles, x), exact, atol=1e-3)
-
-
-@pytest.mark.parametrize("df", [2.1, 3, 5, 30, 200])
-def test_crps_from_quantiles_is_low_by_a_quarter_of_a_percent(df):
-    shares = (np.arange(20_000) + 0.5) / 20_000
-    x = student_t.quantile(0, 1, df, shares)
-    quantiles = np.tile(student_t.quantile(0, 1, df, forecasts.LEVELS), (len(x), 1))
-    closed, summed = student_t.crps(x, 0, 1, df), metrics.crps_from_quantiles(quantiles, x)
-    assert summed.mean() / closed.mean() - 1 == pytest.approx(-0.0024, abs=0.0002)
-    np.testing.assert_allclose(summed, closed, rtol=0.01)
-
-
-@given(
-    quantiles=hnp.arrays(float, (3, 23), elements=st.floats(-1, 1)),
-    x=hnp.arrays(float, 3, elements=st.floats(-2, 2)),
-    shift=st.floats(-1, 1),
-    factor=st.floats(0.1, 10),
-)
-@settings(max_examples=50, deadline=None)
-def test_crps_from_quantiles_moves_and_scales_with_the_data(quantiles, x, shift, factor):
-    quantiles = np.sort(quantiles, axis=1)
-    score = metrics.crps_from_quantiles(quantiles, x)
-    assert (score >= 0).all()
-    moved = metrics.crps_from_quantiles(factor * quantiles + shift, factor * x + shift)
-    np.testing.assert_allclose(moved, factor * score, atol=1e-12)
 
 
 def test_crps_is_by_one_rule_for_all_rows():

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.evaluation import metrics, skill
 from forecaster.evaluation.metrics import POOLED
 
@@ -36,7 +36,8 @@ def test_values_are_those_of_the_scores_and_lie_within_their_intervals():
         assert (rows["low"] <= rows["value"]).all()
         assert (rows["value"] <= rows["high"]).all()
     pinball = table[table["metric"] == "pinball_0.05"]
-    losses_05 = metrics.pinball(found["q0.05"].to_numpy(), found["log_return"].to_numpy(), 0.05)
+    x, quantiles = found["log_return"].to_numpy(), found["q0.05"].to_numpy()
+    losses_05 = quantile_grid.pinball(x, quantiles, 0.05)
     means = pd.Series(losses_05).groupby(found["model"].to_numpy()).mean()
     assert pinball["value"].item() == pytest.approx(means["lstm"] / means["naive"])
 
