@@ -17,7 +17,7 @@ import tenacity
 
 from forecaster.data import calendars, cleaning
 from forecaster.data.sources import loading
-from forecaster.data.sources.yahoo import Gate, History, Yahoo
+from forecaster.data.sources.yahoo import Answer, Gate, Yahoo
 from forecaster.data.store import Saved, Store, TickerState
 from forecaster.errors import (
     ForecastError,
@@ -257,7 +257,7 @@ class _Fetcher:
         )
         return _done(saved, plan.known, cleaned, reason)
 
-    def _asked(self, plan: Due) -> History:
+    def _asked(self, plan: Due) -> Answer:
         """The answer, after as many tries as it takes."""
         if self._lost >= HOPELESS:
             raise NetworkError(

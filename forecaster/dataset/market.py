@@ -7,17 +7,7 @@ import numpy as np
 
 from forecaster.data import calendars
 from forecaster.data.publication import public_dates
-from forecaster.dataset.bars import (
-    FAST,
-    SLOW,
-    Bars,
-    Floats,
-    every,
-    ewma,
-    lagged,
-    log_ratio,
-    volatility,
-)
+from forecaster.dataset.bars import FAST, SLOW, Bars, every, ewma, lagged, log_ratio, volatility
 
 MARKET = (
     "market_return",
@@ -37,7 +27,7 @@ class Market:
 
     dates: np.ndarray
     """datetime64[D], every date on which a session of one of them became public: (dates,)"""
-    features: Floats
+    features: np.ndarray
     """(dates, len(MARKET))"""
 
     @classmethod
@@ -62,10 +52,10 @@ class Market:
         dates = every(public)
         rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
 
-        def surprises() -> Iterable[Floats]:
+        def surprises() -> Iterable[np.ndarray]:
             return (bars.log_returns / lagged(bars.volatility) for bars in universe)
 
-        def mean(columns: Iterable[Floats]) -> tuple[Floats, Floats]:
+        def mean(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             return _means(len(dates), zip(rows, columns, strict=True))
 
         returns, _ = mean(bars.log_returns for bars in universe)  # (dates,)
@@ -88,13 +78,15 @@ class Market:
         }
         return cls(dates, np.column_stack([features[name] for name in MARKET]))
 
-    def at(self, dates: np.ndarray) -> Floats:
+    def at(self, dates: np.ndarray) -> np.ndarray:
         """Return the latest row known on each date: (sessions, len(MARKET)), NaN before the first."""
         row = np.searchsorted(self.dates, dates, side="right") - 1
         return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
 
 
-def _means(size: int, columns: Iterable[tuple[np.ndarray, Floats]]) -> tuple[Floats, Floats]:
+def _means(
+    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each.
 
     The sums grow a ticker at a time, from the rows of its sessions and its values there: a table of

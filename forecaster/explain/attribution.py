@@ -67,26 +67,22 @@ class Attribution:
     @property
     def by_feature(self) -> Floats:
         """Effect of each feature: (features,)."""
-        effects: Floats = self.values.sum(axis=0)
-        return effects
+        return np.asarray(self.values.sum(axis=0))
 
     @property
     def by_lag(self) -> Floats:
         """Effect of each lag, in sessions before the date forecast: (sessions,), the cutoff's first."""
-        effects: Floats = self.values.sum(axis=1)
-        return effects[::-1]
+        return np.asarray(self.values.sum(axis=1)[::-1])
 
     @property
     def weight_of_features(self) -> Floats:
         """Importance of each feature, the sum of its absolute effects at every lag: (features,)."""
-        weights: Floats = np.abs(self.values).sum(axis=0)
-        return weights
+        return np.asarray(np.abs(self.values).sum(axis=0))
 
     @property
     def weight_of_lags(self) -> Floats:
         """Importance of each lag: (sessions,), the cutoff's first."""
-        weights: Floats = np.abs(self.values).sum(axis=1)
-        return weights[::-1]
+        return np.asarray(np.abs(self.values).sum(axis=1)[::-1])
 
     @property
     def missing(self) -> float:
@@ -252,8 +248,7 @@ def without_features(
     """
     features = history.features.copy()
     features[:, [FEATURES.index(name) for name in names]] = np.nan
-    scores: Floats = crps(model, [history.with_features(features)], index)[0]
-    return scores
+    return np.asarray(crps(model, [history.with_features(features)], index)[0])
 
 
 def without_lags(

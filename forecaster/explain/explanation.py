@@ -220,26 +220,17 @@ def _steps(model: Recurrent, x: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     hidden = memory = np.zeros((1, weights.units), np.float32)
     for new in x[:, None]:  # (1, features)
         if model.name == "lstm":
-            now = cell.step(weights, new, hidden, memory)
-            hidden, memory = now.hidden, now.cell
-            yield {
-                "input gate": now.input_gate,
-                "forget gate": now.forget_gate,
-                "output gate": now.output_gate,
-                "cell state": memory,
-                "hidden state": hidden,
-            }
+            lstm = cell.step(weights, new, hidden, memory)
+            hidden, memory = lstm.hidden, lstm.cell
+            gates = {"input gate": lstm.input_gate, "forget gate": lstm.forget_gate}
+            gates |= {"output gate": lstm.output_gate, "cell state": memory}
         elif model.name == "gru":
             gru = cell.gru_step(weights, new, hidden)
             hidden = gru.hidden
-            yield {
-                "update gate": gru.update_gate,
-                "reset gate": gru.reset_gate,
-                "hidden state": hidden,
-            }
+            gates = {"update gate": gru.update_gate, "reset gate": gru.reset_gate}
         else:
-            hidden, _ = cell.plain(weights, new, hidden, memory)
-            yield {"hidden state": hidden}
+            (hidden, _), gates = cell.plain(weights, new, hidden, memory), {}
+        yield gates | {"hidden state": hidden}
 
 
 def sensitivity(model: Recurrent, history: History, session: int) -> Floats:
@@ -250,8 +241,7 @@ def sensitivity(model: Recurrent, history: History, session: int) -> Floats:
     """
     x = attribution.read_at(model, history, session).astype(float)[:, None]
     _, slopes = attribution.differentiate(model, x)
-    norms: Floats = np.linalg.norm(slopes[:, 0], axis=1)
-    return norms[::-1]
+    return np.asarray(np.linalg.norm(slopes[:, 0], axis=1)[::-1])
 
 
 def shock_response(

@@ -8,7 +8,7 @@ scikit-learn stores a model only as a pickle, which a bundle must not hold, so t
 extracted as arrays, and evaluated here.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import pandas as pd
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES
-from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
+from forecaster.dataset.panel import Panel, TickerForecasts, forecasts_of
 from forecaster.distributions import forecasts
 from forecaster.models.protocol import (
     NO_CHECKPOINT,
@@ -79,9 +79,7 @@ class Trees(Model):
         from sklearn.ensemble import HistGradientBoostingRegressor
         from threadpoolctl import threadpool_limits
 
-        examples = [_known(history, history.count_public(until)) for history in panel.histories]
-        x = np.concatenate([it.features for it in examples])  # (rows, features)
-        y = np.concatenate([it.target for it in examples])  # (rows,)
+        x, y = _examples(panel, until)
         if not len(y):
             raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
         ensembles, start = [], []
@@ -132,22 +130,17 @@ class Trees(Model):
         self._arrays = arrays
 
 
-class Examples(NamedTuple):
-    """What the trees of every level are fitted on."""
-
-    features: np.ndarray
-    """(rows, features)"""
-    target: Floats
-    """(rows,): the next log return over the EWMA volatility"""
-
-
-def _known(history: History, known: int) -> Examples:
-    """Return the examples of the first ``known`` sessions of a history."""
-    last = known - 1 if known > SESSIONS_TO_FORECAST else 0
-    rows = slice(min(SESSIONS_TO_FORECAST - 1, last), last)
-    target = history.next_returns[rows] / history.volatility[rows]
-    finite = np.isfinite(target)
-    return Examples(history.features[rows][finite], target[finite])
+def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, Floats]:
+    """Return features (rows, features) and next returns over the EWMA volatility (rows,)."""
+    features, targets = [], []
+    for history in panel.histories:
+        last = max(history.count_public(until) - 1, 0)  # its next return is not known
+        target = history.next_returns[:last] / history.volatility[:last]
+        learnt = np.flatnonzero(np.isfinite(target))
+        learnt = learnt[learnt >= SESSIONS_TO_FORECAST - 1]
+        features.append(history.features[learnt])
+        targets.append(target[learnt])
+    return np.concatenate(features), np.concatenate(targets)
 
 
 def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:

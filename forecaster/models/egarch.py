@@ -23,6 +23,7 @@ from forecaster.models.garch import (
     PERCENT,
     SESSIONS_TO_FIT,
     check_last,
+    coefficients,
     days,
     estimate,
     position,
@@ -74,15 +75,11 @@ class Egarch(PerTicker[EgarchParameters]):
         )
         if result is None:
             return None
-        fitted, variance = result.params, float(result.conditional_volatility[-1]) ** 2
+        variance = float(result.conditional_volatility[-1]) ** 2
         return EgarchParameters(
-            mu=float(fitted["mu"]),
-            omega=float(fitted["omega"]),
-            alpha=float(fitted["alpha[1]"]),
-            gamma=float(fitted["gamma[1]"]),
-            beta=float(fitted["beta[1]"]),
-            df=max(float(fitted["eta"]), student_t.DF_BOUNDS[0]),
-            skew=float(fitted["lambda"]),
+            **coefficients(result),
+            df=max(float(result.params["eta"]), student_t.DF_BOUNDS[0]),
+            skew=float(result.params["lambda"]),
             log_variance=float(np.clip(math.log(max(variance, 1e-300)), *LOG_BOUNDS)),
             last=days(past.dates[-1]),
         )

@@ -78,14 +78,9 @@ class Garch(PerTicker[GarchParameters]):
         result = estimate(arch_model(returns, p=1, o=leverage, q=1, dist="t", rescale=False))
         if result is None:
             return None
-        fitted = result.params
         return GarchParameters(
-            mu=float(fitted["mu"]),
-            omega=float(fitted["omega"]),
-            alpha=float(fitted["alpha[1]"]),
-            gamma=float(fitted.get("gamma[1]", 0.0)),
-            beta=float(fitted["beta[1]"]),
-            df=max(float(fitted["nu"]), student_t.DF_BOUNDS[0]),
+            **coefficients(result),
+            df=max(float(result.params["nu"]), student_t.DF_BOUNDS[0]),
             variance=max(float(result.conditional_volatility[-1]) ** 2, (PERCENT * FLOOR) ** 2),
             last=days(past.dates[-1]),
         )
@@ -138,6 +133,12 @@ def estimate(model: "ARCHModel") -> "ARCHModelResult | None":
     likely = np.min(returns) <= result.params["mu"] <= np.max(returns)
     likely = likely and result.conditional_volatility[-1] <= PERCENT
     return result if result.convergence_flag == 0 and known and likely else None
+
+
+def coefficients(result: "ARCHModelResult") -> dict[str, float]:
+    """Return mu, omega, alpha, gamma and beta of a fit of ``arch``; a symmetric model's gamma is 0."""
+    names = ("mu", "omega", "alpha[1]", "gamma[1]", "beta[1]")
+    return {name.removesuffix("[1]"): float(result.params.get(name, 0.0)) for name in names}
 
 
 def days(date: np.datetime64) -> float:

@@ -51,7 +51,7 @@ _EARLIEST, _LATEST = -2_208_988_800, 4_102_444_800
 
 
 @dataclass(frozen=True)
-class History:
+class Answer:
     """What Yahoo answered for a ticker."""
 
     frame: pd.DataFrame
@@ -102,7 +102,7 @@ class Yahoo:
         yfinance.set_tz_cache_location(str(Path(__file__) / "none"))
         self._data = YfData(session=_Session(gate or Gate(), pause))
 
-    def history(self, ticker: str, start: date | None = None, end: date | None = None) -> History:
+    def history(self, ticker: str, start: date | None = None, end: date | None = None) -> Answer:
         """Daily prices of a ticker from ``start`` to ``end``, both included, in one chart request.
 
         Parameters
@@ -146,7 +146,7 @@ def load(
     Returns
     -------
     One (ticker, outcome) for each different ticker, in the order given: the ``frame`` of a
-    :class:`History`, or the error that this ticker met.
+    :class:`Answer`, or the error that this ticker met.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def read(
     start: date | None,
     end: date | None,
     now: pd.Timestamp,
-) -> History:
+) -> Answer:
     """What a chart says, received at ``now``; the errors are those of :meth:`Yahoo.history`."""
     try:
         document = json.loads(body)
@@ -246,7 +246,7 @@ def read(
         "timezone": zone.key,
         "yfinance": _version(),
     }
-    return History(frame, session if (inside & ~closed).any() else None, notes)
+    return Answer(frame, session if (inside & ~closed).any() else None, notes)
 
 
 @functools.cache

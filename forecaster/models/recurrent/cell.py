@@ -184,5 +184,4 @@ def _parts(gates: np.ndarray, count: int) -> np.ndarray:
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)), through tanh, which cannot overflow."""
     half = x.dtype.type(0.5)
-    share: np.ndarray = half + half * np.tanh(half * x)
-    return share
+    return np.asarray(half + half * np.tanh(half * x))

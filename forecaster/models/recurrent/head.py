@@ -53,17 +53,17 @@ def initial_bias(kind: str) -> list[float]:
     return [0.0, 0.0, _DF_BIAS[kind]]
 
 
-def distribution(output: Floats, volatility: Floats) -> StudentT:
+def distribution(output: Floats, ewma: Floats) -> StudentT:
     """Return the distributions of the next log return, as fractions.
 
     Parameters
     ----------
     output : (sessions, OUTPUTS).
-    volatility : (sessions,), the EWMA volatility that the outputs are relative to.
+    ewma : (sessions,), the EWMA volatility that the outputs are relative to.
     """
     location, log_scale, df = _parameters(output, np.minimum, _softplus)
-    scale = np.exp(np.clip(log_scale, -LOG_SCALE_MOST, LOG_SCALE_MOST)) * volatility
-    return StudentT(location * volatility, scale, df)
+    scale = np.exp(np.clip(log_scale, -LOG_SCALE_MOST, LOG_SCALE_MOST)) * ewma
+    return StudentT(location * ewma, scale, df)
 
 
 def volatility(output: Floats, ewma: Floats) -> Floats:

@@ -147,11 +147,8 @@ class Recurrent(Model):
 
         if not any(used()):
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
-        progress(
-            0,
-            config.seeds * config.epochs,
-            f"{self.name}: features of {len(panel.histories)} tickers",
-        )
+        text = f"{self.name}: features of {len(panel.histories)} tickers"
+        progress(0, config.seeds * config.epochs, text)
         scaler = Scaler.fit((h.features[: h.count_public(until)] for h in used()), config.clip)
         seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]

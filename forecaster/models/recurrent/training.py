@@ -88,12 +88,7 @@ class Training:
             self.waited += 1
             if self.waited % PLATEAU == 0:
                 self.optimizer.learning_rate = DECAY * float(self.optimizer.learning_rate)
-        return {
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "loss": loss,
-            "validation_loss": validation,
-        }
+        return {"seed": self.seed, "epoch": self.epoch, "loss": loss, "validation_loss": validation}
 
     def state(self) -> ModelState:
         """Return everything that the next epochs depend on."""
@@ -167,13 +162,7 @@ class Windowed:
             early = history.next_dates[:length] < cut
             trained.append(np.where(early, target, np.float32(np.nan)))
             held_out.append(np.where(early, np.float32(np.nan), target))
-        return cls(
-            inputs=table,
-            train_targets=np.concatenate(trained),
-            validation_targets=np.concatenate(held_out),
-            lengths=lengths,
-            config=config,
-        )
+        return cls(table, np.concatenate(trained), np.concatenate(held_out), lengths, config)
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield an epoch of (batch, window, features) inputs and (batch, window) targets, shuffled.
