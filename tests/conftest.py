@@ -1,5 +1,7 @@
+import json
 import logging
 import signal
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
 
+from forecaster.cli.app import main
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import next_session
@@ -40,6 +43,32 @@ def own_log():
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+@dataclass
+class Result:
+    """What a command left: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def forecast(capsys):
+    """A function that runs the command ``forecast`` of some words in this process."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Result(stop.value.code, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from forecaster.backtesting import archive
-from forecaster.cli.app import main
 from forecaster.identity import Identity
 from forecaster.runs.run import versions
 
@@ -35,67 +34,52 @@ def home(tmp_path):
     return home
 
 
-@pytest.fixture
-def forecast(capsys, home):
-    """A function from words of a command to its exit code, stdout and stderr."""
-
-    def run(*words, quiet=True):
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in (*words, *["--quiet"] * quiet)])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
-
-
 def succeed(result):
-    code, out, err = result
-    assert (code, err) == (0, "")
-    return out
+    assert (result.code, result.err) == (0, "")
+    return result
 
 
 def goes_on(result, *, same):
     """Whether a command went on; otherwise it must have said in one line what is not the same."""
-    code, _, err = result
     if same:
-        assert code == 0, err
+        assert result.code == 0, result.err
         return True
-    assert code == 1
-    (line,) = [line for line in err.splitlines() if line]
+    assert result.code == 1
+    (line,) = [line for line in result.err.splitlines() if line]
     assert line.startswith("error: ")
     assert "version" in line or "settings" in line
     return False
 
 
 def test_prices_are_listed_and_checked(forecast, home):
-    rows = json.loads(succeed(forecast("data", "list", "--home", home, "--json")))
+    rows = succeed(forecast("data", "list", "--home", home, "--json")).json
     assert [(row["ticker"], row["rows"], row["last"]) for row in rows] == [
         ("AAA", 560, "2018-03-23"),
         ("BBB", 560, "2018-03-23"),
     ]
-    code, out, _ = forecast("data", "check", "--home", home, "--json")
-    assert code == 0
-    assert {row["ticker"] for row in json.loads(out)} == {"AAA", "BBB"}
+    rows = succeed(forecast("data", "check", "--home", home, "--json", "--quiet")).json
+    assert {row["ticker"] for row in rows} == {"AAA", "BBB"}
 
 
 def test_runs_forecast_what_they_did_with_their_verdict(forecast, home):
-    rows = json.loads(succeed(forecast("runs", "--home", home, "--json")))
+    rows = succeed(forecast("runs", "--home", home, "--json")).json
     assert [(row["name"], row["model"], row["until"]) for row in rows] == [
         ("gjr", "gjr", "2017-06-30"),
         ("small", "lstm", "2017-06-30"),
     ]
-    now = json.loads(succeed(forecast("predict", "--run", "small", "--home", home, "--json")))
+    words = ("predict", "--home", home, "--quiet", "--run")
+    now = succeed(forecast(*words, "small", "--json")).json
     then = json.loads((OLD / "predict.json").read_text(encoding="utf-8"))
     assert now["verdict"] == then["verdict"]
     for new, old in zip(now["forecasts"], then["forecasts"], strict=True):
         numbers = ("last_close", "median", "volatility", "p_up", "var_95")
         assert [new[it] for it in numbers] == pytest.approx([old[it] for it in numbers], rel=1e-6)
         assert (new["ticker"], new["date"]) == (old["ticker"], old["date"])
-    succeed(forecast("predict", "--run", "gjr", "--home", home))
+    succeed(forecast(*words, "gjr"))
 
 
 def test_a_run_is_backtested_again_to_the_same_forecasts(forecast, home, tmp_path):
-    words = ("--models", "lstm,gjr,naive", "--run", "small", "--start", "2018-02-01")
+    words = ("--models", "lstm,gjr,naive", "--run", "small", "--start", "2018-02-01", "--quiet")
     succeed(forecast("backtest", *words, "--out", tmp_path / "new", "--home", home))
     old, _ = archive.read_forecasts(home / BACKTEST)
     new, provenance = archive.read_forecasts(tmp_path / "new")
@@ -108,9 +92,9 @@ def test_a_backtest_is_drawn_and_reported(forecast, home, tmp_path):
     figure = tmp_path / "skill.png"
     succeed(forecast("plot", "skill", "--backtest", home / BACKTEST, "--out", figure))
     assert figure.read_bytes().startswith(b"\x89PNG")
-    out = succeed(forecast("report", home / BACKTEST, "--json"))
+    found = succeed(forecast("report", home / BACKTEST, "--json")).json
     verdict = json.loads((home / BACKTEST / "scores.json").read_text(encoding="utf-8"))["verdict"]
-    assert json.loads(out)["verdict"] == verdict
+    assert found["verdict"] == verdict
     assert verdict[:40] in (home / BACKTEST / "report.html").read_text(encoding="utf-8")
 
 
@@ -128,11 +112,21 @@ def test_a_study_goes_on(forecast, home):
     begun.close()
     held = OLD / "held.toml"
     result = forecast(
-        "tune", "--trials", 3, "--config", held, "--study", "old", "--home", home, "--json"
+        "tune",
+        "--trials",
+        3,
+        "--config",
+        held,
+        "--study",
+        "old",
+        "--home",
+        home,
+        "--json",
+        "--quiet",
     )
     same = not tune_identity(home, held).changes(json.loads(identity))
     if goes_on(result, same=same):
-        trials = json.loads(result[1])["trials"]
+        trials = result.json["trials"]
         assert sorted(trial["trial"] for trial in trials) == [0, 1, 2]
         crps = {trial["trial"]: trial["crps"] for trial in trials}
         assert crps[0] == pytest.approx(0.00506883226773830, rel=1e-12)
@@ -150,7 +144,7 @@ def test_an_unfinished_backtest_goes_on_to_the_same_forecasts(forecast, home):
     folder = home / UNFINISHED
     begun = json.loads((folder / "unfinished" / "parts" / "walk.json").read_text(encoding="utf-8"))
     parts = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
-    result = forecast("backtest", "--resume", folder)
+    result = forecast("backtest", "--resume", folder, "--quiet")
     same = not Identity.of(**begun | {"versions": versions(), "settings": defaults()}).changes(
         begun
     )
@@ -177,7 +171,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(forecast, home):
     settings = defaults() | {it: begun["settings"][it] for it in begun["settings"]}
     result = forecast(
         "train", "--until", "2017-06-30", "--run", "half", "--config", OLD / "longer.toml",
-        "--resume", "--home", home,
+        "--resume", "--home", home, "--quiet",
     )  # fmt: skip
     same = not Identity.of(**begun | {"versions": versions(), "settings": settings}).changes(begun)
     if goes_on(result, same=same):

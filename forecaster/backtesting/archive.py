@@ -5,12 +5,15 @@ the panel tests, ``forecasts.parquet`` every forecast, and ``tables/`` all stati
 """
 
 import json
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from forecaster import atomic
 from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
 from forecaster.distributions import forecasts
@@ -62,33 +65,12 @@ def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
     StoreError
         The folder holds no backtest, or a damaged one.
     """
-    if not folder.is_dir():
-        raise StoreError(f"there is no folder {folder}; name the folder of a backtest")
-    try:
-        provenance = Provenance.of_document(_read_json(folder / "config.json"))
-        frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
-        if provenance.models[0] not in set(frame["model"]):
-            raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
-    return frame, provenance
+    return atomic.read_folder(folder, _read_forecasts)
 
 
-def latest(home: Path) -> Path:
-    """Return the folder of the backtest that was written last in a home folder.
-
-    Raises
-    ------
-    StoreError
-        There is none.
-    """
-    folders = [path.parent for path in (home / "backtests").glob("[!.]*/config.json")]
-    if not folders:
-        raise StoreError(
-            f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
-            "or name its folder"
-        )
-    return max(folders, key=lambda folder: folder.stat().st_mtime)
+def read_provenance(folder: Path) -> Provenance:
+    """Return where a backtest in a folder comes from; raises what :func:`read_forecasts` does."""
+    return atomic.read_folder(folder, _read_provenance)
 
 
 def load(folder: Path) -> Backtest:
@@ -99,7 +81,82 @@ def load(folder: Path) -> Backtest:
     StoreError
         The folder holds no backtest, or a damaged one.
     """
-    frame, provenance = read_forecasts(folder)
+    return atomic.read_folder(folder, _load)
+
+
+def latest(home: Path) -> Path:
+    """Return the folder of the backtest that was written last in a home folder.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    folders = atomic.folders(home / "backtests")
+    written = {folder: it for folder in folders if (it := written_at(folder)) is not None}
+    if not written:
+        raise StoreError(
+            f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
+            "or name its folder"
+        )
+    return max(written, key=lambda folder: written[folder])
+
+
+def stored(home: Path) -> dict[str, Path]:
+    """Return the folders of the backtests in a home folder by name, finished or not.
+
+    Scores of files are there too, as ``scores/NAME``.
+    """
+    backtests, scores = (atomic.folders(home / name) for name in ("backtests", "scores"))
+    return {it.name: it for it in backtests} | {f"scores/{it.name}": it for it in scores}
+
+
+def written_at(folder: Path) -> float | None:
+    """Return when the results in a folder were written, in seconds since 1970; None without any."""
+    config = "config.json"
+    with suppress(OSError):
+        return atomic.read_folder(folder, lambda it: (it / config).stat().st_mtime)
+    return None
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that nobody else has, and return it: ``NAME``, ``NAME-2``, ``NAME-3`` …
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be made.
+    """
+    for number in count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with atomic.held(folder), suppress(FileExistsError):  # it may just be being replaced
+            folder.mkdir()
+            return folder
+    raise AssertionError("numbers do not end")
+
+
+def _read_provenance(folder: Path) -> Provenance:
+    if not folder.is_dir():
+        raise StoreError(f"there is no folder {folder}; name the folder of a backtest")
+    try:
+        return Provenance.of_document(_read_json(folder / "config.json"))
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
+    provenance = _read_provenance(folder)
+    try:
+        frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
+        if provenance.models[0] not in set(frame["model"]):
+            raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+    return frame, provenance
+
+
+def _load(folder: Path) -> Backtest:
+    frame, provenance = _read_forecasts(folder)
     try:
         verdict = _read_json(folder / "scores.json")["verdict"]
         others = (path.stem for path in (folder / "tables").glob("*.csv"))
@@ -137,17 +194,35 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+def remove(folder: Path) -> None:
+    """Remove a backtest, finished or not.
+
+    Raises
+    ------
+    StoreError
+        The folder holds something else, or a backtest is being written to it.
+    """
+    if not atomic.read_folder(folder, _is_ours):
+        raise StoreError(f"{folder} holds something that is not a backtest, and is not removed")
+    with atomic.claimed(folder, "backtest"):
+        atomic.remove_folder(folder)
+
+
 def check_replaceable(folder: Path) -> None:
     """Raise a StoreError if a backtest in this folder would take the place of something else."""
-    ours = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
-    others = [it for it in folder.iterdir() if it.name != UNFINISHED] if folder.is_dir() else []
-    if others and not ours:
+    if folder.is_dir() and not atomic.read_folder(folder, _is_ours):
         raise StoreError(
             f"{folder} holds something that is not a backtest, and would be replaced; "
             "name an empty or a new folder"
         )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file; name a folder")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder holds a backtest, finished or not, or nothing."""
+    finished = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
+    return finished or all(path.name == UNFINISHED for path in folder.iterdir())
 
 
 def _read_json(path: Path) -> Any:

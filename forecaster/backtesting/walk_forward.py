@@ -27,7 +27,7 @@ from forecaster.data import prices
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.distributions import forecasts
-from forecaster.errors import HistoryError, ResumeError, UsageError
+from forecaster.errors import HistoryError, ResumeError, StoreError, UsageError
 from forecaster.identity import Identity
 from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
@@ -146,10 +146,11 @@ def forecast_history(
         paths = _part_paths(folder, parts, _identity(spec, trained, reading.digest), resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
         inputs = _worker_inputs(bars, parts, spec, trained)
-        _make_missing(parts, paths, inputs, engine, progress)
+        unfitted = _make_missing(parts, paths, inputs, engine, progress)
         del bars, inputs  # forecasts take their place in memory
         malloc.return_freed()
-        forecast, fallbacks = _gathered(parts, paths)
+        made = {paths[at]: part for at, part in enumerate(parts) if at not in unfitted}
+        forecast, fallbacks = _gathered(made)
         malloc.return_freed()
     # Where calendars differ, a ticker's next session may lie beyond the end.
     inside = forecast["date"].between(pd.Timestamp(first), pd.Timestamp(last))
@@ -250,13 +251,14 @@ def _make_missing(
     inputs: WorkerInputs,
     engine: jobs.Engine,
     progress: Progress,
-) -> None:
-    """Make the parts that are missing, and write each as it is finished."""
+) -> set[int]:
+    """Make the parts that are missing, write each once it is finished, and return which had no fit."""
     missing = [at for at, path in enumerate(paths) if not path.exists()]
     missing.sort(key=lambda at: parts[at].tickerwise)  # what takes minutes comes first
     work = [parts[at] for at in missing]
     done, total = len(parts) - len(missing), len(parts)
     alike = Counter((part.model, part.fold) for part in parts)
+    unfitted: set[int] = set()
     if work:
         progress(done, total, work[0].title)
     with closing(jobs.completed(_make, work, engine=engine, shared=inputs)) as results:
@@ -266,11 +268,13 @@ def _make_missing(
                 alike[part.model, part.fold] -= 1
                 if not alike[part.model, part.fold]:  # no ticker at all could be fitted
                     raise result
+                unfitted.add(missing[position])
             else:
                 with atomic.replacing(paths[missing[position]]) as temporary:
                     result.to_parquet(temporary, index=False)
             done += 1
             progress(done, total, part.title)
+    return unfitted
 
 
 def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
@@ -290,15 +294,20 @@ def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
     return forecast
 
 
-def _gathered(parts: list[Part], paths: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _gathered(parts: dict[Path, Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the forecasts of all parts, in their order, and what did not converge."""
+    missing = [path for path in parts if not path.exists()]
+    if missing:
+        raise StoreError(
+            f"{len(missing)} of {len(parts)} finished parts are no longer in {missing[0].parent}; "
+            "somebody removed them"
+        )
     frames, fallbacks = [], []
-    for part, path in zip(parts, paths, strict=True):
-        if path.exists():
-            frame = pd.read_parquet(path)
-            until = str(part.fold.until)
-            fallbacks += [(part.model, until, ticker) for ticker in frame.attrs.pop(_FALLBACKS)]
-            frames.append(frame)
+    for path, part in parts.items():
+        frame = pd.read_parquet(path)
+        until = str(part.fold.until)
+        fallbacks += [(part.model, until, ticker) for ticker in frame.attrs.pop(_FALLBACKS)]
+        frames.append(frame)
     table = pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])
     return forecasts.concat(frames), table
 

@@ -14,7 +14,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from forecaster import __version__
-from forecaster.cli import audit, backtest, data, explain, models, output, plot, report, score, tune
+from forecaster.cli import (
+    audit,
+    backtest,
+    backtests,
+    data,
+    explain,
+    models,
+    output,
+    plot,
+    report,
+    score,
+    tune,
+)
 from forecaster.errors import ForecastError
 
 INTERRUPTED = 130
@@ -35,6 +47,7 @@ app.command("train")(models.train)
 app.command("tune")(tune.tune)
 app.command("predict")(models.predict)
 app.command("backtest")(backtest.backtest)
+app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)

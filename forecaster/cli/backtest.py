@@ -132,11 +132,10 @@ def backtest(
         request = _request(
             tickers, models, start, end, refit, run, calibrate=calibrate, cost=cost, home=home
         )
-        folder = out or request.home / "backtests" / "-".join(request.spec.models)
     else:
-        folder, request = resume, unfinished.request_of(context, resume)
+        out, request = resume, unfinished.request_of(context, resume)
     with output.progress(quiet=quiet) as progress:
-        done = _done(request, folder, worker, resume=resume is not None, progress=progress)
+        done, folder = _done(request, out, worker, resume=resume is not None, progress=progress)
     tell(done, folder, as_json=as_json, open_=open_)
 
 
@@ -176,13 +175,14 @@ def _request(
 
 def _done(
     request: unfinished.Request,
-    folder: Path,
+    out: Path | None,
     engine: "Engine",
     *,
     resume: bool,
     progress: "Progress",
-) -> "Backtest":
-    """Do what is asked for, and keep the results."""
+) -> "tuple[Backtest, Path]":
+    """Do what is asked for, keep the results, and return them with their folder."""
+    from forecaster import atomic
     from forecaster.backtesting import archive, backtest
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
@@ -195,8 +195,10 @@ def _done(
         needed, _ = model_commands.needed(trained, store, needed)
     if len(needed) > MANY:
         malloc.return_large()
-    archive.check_replaceable(folder)
-    with unfinished.kept(folder):
+    if out is not None:
+        archive.check_replaceable(out)
+    folder = out or archive.new_folder(home / "backtests", "-".join(spec.models))
+    with atomic.claimed(folder, "backtest"), unfinished.kept(folder):
         if not resume:
             unfinished.begin(folder, request)
         done = backtest.run(
@@ -210,7 +212,7 @@ def _done(
             progress=progress,
         )
         keep(done, folder, home)
-    return done
+    return done, folder
 
 
 def keep(done: "Backtest", folder: Path, home: Path) -> None:

@@ -1,5 +1,6 @@
 """``forecast report``."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +40,18 @@ def report(
 
     output.start(quiet=quiet, verbose=verbose)
     place = folder or archive.latest(options.folder(home))
-    done = archive.load(place)
     file = out or place / "report.html"
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")
-    with atomic.replacing(file) as temporary:
-        temporary.write_text(html.page(done), encoding="utf-8")
+    with ExitStack() as stack:
+        if out is None and atomic.read_folder(
+            place, Path.is_dir
+        ):  # the report must be that of the backtest beside it
+            stack.enter_context(atomic.held(place))
+        done = archive.load(place)
+        page = html.page(done)
+        with atomic.replacing(file) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     if as_json:
         output.dump({"report": str(file), "backtest": str(place), "verdict": done.verdict})
     else:

@@ -58,8 +58,8 @@ def score(
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
     forecasts = external.read(file)
     place = options.folder(home)
-    folder = out or place / "scores" / quote(file.stem, safe=" ")
-    archive.check_replaceable(folder)
+    if out is not None:
+        archive.check_replaceable(out)
     store = Store(place)
     named = sorted(forecasts.rows["ticker"].unique())
     asked = sorted(set(named) & set(store.tickers()))
@@ -76,5 +76,6 @@ def score(
             earlier=experiment_log.recorded(place, asked, dates.min(), dates.max()),
             progress=progress,
         )
+        folder = out or archive.new_folder(place / "scores", quote(file.stem, safe=" "))
         backtest_command.keep(done, folder, place)
     backtest_command.tell(done, folder, as_json=as_json, open_=open_)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from forecaster.backtesting.spec import BacktestSpec
 
 _REQUEST = "command.json"
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def begin(folder: Path, request: Request) -> None:
     from forecaster import atomic
 
     place = _place(folder)
-    if _finished(folder):
+    if finished(folder):
         logging.getLogger("forecaster").warning(
             "the unfinished backtest in %s, which --resume would have gone on with, gives way to a "
             "new one",
@@ -60,8 +61,6 @@ def request_of(context: typer.Context, folder: Path) -> Request:
     UsageError
         Options are given that the request has of its own.
     """
-    from forecaster.backtesting.spec import BacktestSpec
-
     own = ("tickers", "models", "start", "end", "refit", "run", "calibrate", "cost", "out", "home")
     for name in own:
         source = context.get_parameter_source(name)
@@ -70,11 +69,18 @@ def request_of(context: typer.Context, folder: Path) -> Request:
             raise UsageError(
                 f"--resume goes on with what the backtest began with; leave out {what}"
             )
+    return read_request(folder)
+
+
+def read_request(folder: Path) -> Request:
+    """Return the request of an unfinished backtest; ResumeError if there is none."""
+    from forecaster.backtesting.spec import BacktestSpec
+
     try:
         document = json.loads((_place(folder) / _REQUEST).read_text(encoding="utf-8"))
         spec = BacktestSpec.of_document(document)
         return Request(Path(document["home"]), document["run"], spec)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (*_DAMAGE, UsageError) as error:
         raise ResumeError(f"there is no unfinished backtest in {folder} to resume") from error
 
 
@@ -84,7 +90,7 @@ def kept(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        count = _finished(folder)
+        count = finished(folder)
         if not count:
             shutil.rmtree(_place(folder), ignore_errors=True)
             with suppress(OSError):
@@ -110,5 +116,6 @@ def _place(folder: Path) -> Path:
     return folder / UNFINISHED
 
 
-def _finished(folder: Path) -> int:
+def finished(folder: Path) -> int:
+    """Return how many parts of an unfinished backtest are there."""
     return len(list(parts(folder).glob("[!.]*.parquet")))

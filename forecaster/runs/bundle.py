@@ -69,16 +69,19 @@ class RunVerdict:
 def record_verdict(run: RunSummary, home: Path, verdict: RunVerdict) -> None:
     """Keep the verdict of a run's backtest beside the run, if it is still there."""
     folder = home / "runs" / checked_name(run["name"])
-    if folder.is_dir():
+    if run["name"] in names(home):
         document = {"created": run["created"], **asdict(verdict)}
-        with atomic.replacing(folder / "verdict.json") as temporary:
+        with atomic.held(folder), atomic.replacing(folder / "verdict.json") as temporary:
             temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
 def last_verdict(run: Run, home: Path) -> RunVerdict | None:
     """Return the verdict of the run's last backtest, None if it had none."""
     try:
-        document = json.loads(read_bytes(home / "runs" / run.name / "verdict.json"))
+        folder = home / "runs" / run.name
+        document = json.loads(
+            atomic.read_folder(folder, lambda it: read_bytes(it / "verdict.json"))
+        )
         verdict = RunVerdict(*(_printable(document[name]) for name in ("verdict", "start", "end")))
         return verdict if document["created"] == run.created else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -110,12 +113,7 @@ def load(home: Path, name: str | None = None) -> Run:
 
 def names(home: Path) -> list[str]:
     """Return the names of the stored runs."""
-    folder = home / "runs"
-    if not folder.is_dir():
-        return []
-    for aside in folder.glob(".*.old"):
-        atomic.recover(folder / aside.name[1 : -len(".old")])
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and is_name(p.name))
+    return [path.name for path in atomic.folders(home / "runs") if is_name(path.name)]
 
 
 def read(folder: Path) -> Run:
@@ -127,13 +125,14 @@ def read(folder: Path) -> Run:
         A file is missing, damaged, too large, or not what a bundle of this version holds.
     """
     try:
-        document = json.loads(read_bytes(folder / "run.json"))
+        settings, weights = atomic.read_folder(folder, _files)
+        document = json.loads(settings)
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r} instead of {FORMAT}")
         if document["model"] not in REGISTRY:
             raise ValueError(f"unknown model {document['model']!r}")
         model = create(document["model"])
-        model.restore(ModelState(_arrays(folder / "weights.safetensors"), document["settings"]))
+        model.restore(ModelState(_arrays(weights), document["settings"]))
         return Run(
             name=folder.name,
             model=model,
@@ -182,8 +181,12 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    arrays = safetensors.load(read_bytes(path))
+def _files(folder: Path) -> tuple[bytes, bytes]:
+    return read_bytes(folder / "run.json"), read_bytes(folder / "weights.safetensors")
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    arrays = safetensors.load(content)
     for name, array in arrays.items():
         sound = array.dtype in DTYPES and (np.abs(array) < LARGEST).all()
         if not sound:

@@ -8,7 +8,7 @@ from forecaster.backtesting import walk_forward
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
-from forecaster.errors import HistoryError, ResumeError
+from forecaster.errors import HistoryError, ResumeError, StoreError
 
 SPEC = BacktestSpec(("garch", "naive"), start=date(2018, 3, 1), refit=50)
 
@@ -84,3 +84,12 @@ def test_what_began_otherwise_is_not_gone_on_with(world, begun, changed, words):
 def test_there_is_nothing_to_go_on_with(world, tmp_path):
     with pytest.raises(ResumeError, match="no unfinished backtest"):
         forecast_history(world, SPEC, folder=tmp_path / "none", resume=True)
+
+
+def test_parts_that_somebody_removed_are_missed(world, tmp_path):
+    def remove(done, total, title):
+        if done == total:
+            sorted(tmp_path.glob("*.parquet"))[0].unlink()
+
+    with pytest.raises(StoreError, match=r"1 of \d+ finished parts are no longer in"):
+        forecast_history(world, SPEC, folder=tmp_path, progress=remove)

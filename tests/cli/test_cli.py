@@ -37,26 +37,6 @@ HEAVY = [
 MODELS = ["lstm", "gjr", "garch", "ewma", "naive"]
 
 
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def forecast(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Result(stop.value.code, captured.out, captured.err)
-
-    return run
-
-
 def subprocess_forecast(*words, **options):
     return subprocess.run(
         [sys.executable, "-m", "forecaster", *map(str, words)],

@@ -26,22 +26,6 @@ TINY = 'units = 4\nwindow = 64\nwarmup = 10\nbatch = 8\nepochs = 1\nsteps = 2\nh
 UNTIL = "2001-12-31"
 
 
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def forecast(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Result(stop.value.code, captured.out, captured.err)
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A home with the first years of the sample and a file of settings to hold."""

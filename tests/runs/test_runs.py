@@ -188,7 +188,7 @@ def test_a_save_that_fails_leaves_the_old_run(home, trained, world):
         bundle.save(dataclasses.replace(broken, name="naive"), home)
     after = forecasting.predict(bundle.load(home, "naive"), world, tickers=EVERYONE)
     pd.testing.assert_frame_equal(before, after, check_exact=True)
-    assert [path.name for path in (home / "runs").iterdir() if path.name.startswith(".")] == []
+    assert list((home / "runs").glob(".*.tmp")) == []
 
 
 def test_a_network_forecasts_the_same_in_another_process_without_its_trainer(
@@ -505,3 +505,34 @@ def test_a_garch_whose_last_session_is_gone_gives_no_forecast(trained, world, un
     later = world[world["date"] > pd.Timestamp(until)]
     with pytest.raises(HistoryError, match="train a run with it"):
         forecasting.predict(trained("gjr"), later, tickers=["AAA"])
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from forecaster.runs import bundle
+
+home = Path(sys.argv[1])
+runs = [bundle.load(home, name) for name in ("old", "new")]
+for number in range(100):
+    run = runs[number % 2]
+    bundle.save(type(run)(**vars(run) | {"name": "both"}), home)
+"""
+
+
+def test_a_run_is_loaded_while_it_is_saved_again(trained, tmp_path):
+    """Each load is of one of two runs, whole, with its own verdict or none."""
+    for name, model in (("old", "naive"), ("new", "ewma"), ("both", "naive")):
+        run = dataclasses.replace(trained(model), name=name, created=f"2020-01-0{len(name)}")
+        bundle.save(run, tmp_path)
+    said = bundle.RunVerdict("naive is naive", "2018-01-02", "2018-06-29")
+    saver, loads = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)]), 0
+    while saver.poll() is None:
+        run = bundle.load(tmp_path, "both")
+        assert run.model.name in ("naive", "ewma")
+        bundle.record_verdict(run.summary, tmp_path, said)
+        assert bundle.last_verdict(run, tmp_path) in (said, None)
+        assert bundle.names(tmp_path) == ["both", "new", "old"]
+        loads += 1
+    assert saver.returncode == 0
+    assert loads > 20
