@@ -16,6 +16,7 @@ import pandas as pd
 from forecaster import atomic
 from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
+from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, StoreError, one_line
 
@@ -45,9 +46,9 @@ def write(backtest: Backtest, folder: Path) -> None:
     """Write a backtest into a folder that is there."""
     (folder / "tables").mkdir(exist_ok=True)
     for name, table in backtest.tables.items():
-        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+        write_csv(table, folder / "tables" / f"{name}.csv")
     backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
-    backtest.scores.to_csv(folder / "scores.csv", index=False)
+    write_csv(backtest.scores, folder / "scores.csv")
     document = {
         "verdict": backtest.verdict,
         "scores": records(backtest.scores),
@@ -172,12 +173,14 @@ def _load(folder: Path) -> Backtest:
 def _read_table(path: Path) -> pd.DataFrame:
     """Return a table as it was written: a ticker may be called NA, TRUE or 005930."""
     columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
+    texts = [name for name in columns if name in _TEXT_COLUMNS]
+    table = pd.read_csv(
         path,
-        dtype={name: "str" for name in columns if name in _TEXT_COLUMNS},
+        dtype=dict.fromkeys(texts, "str"),
         keep_default_na=False,
-        na_values={name: [""] for name in columns if name not in _TEXT_COLUMNS},
+        na_values={name: [""] for name in columns if name not in texts},
     )
+    return table.assign(**{name: cell_texts(table[name]) for name in texts})
 
 
 def _damaged(folder: Path, error: Exception) -> StoreError:

@@ -58,7 +58,7 @@ app.command("runs")(models.runs)
 
 def _version(asked: bool) -> None:
     if asked:
-        print(__version__)
+        output.say(__version__)
         raise typer.Exit
 
 
@@ -109,7 +109,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 1, error)
     if code == INTERRUPTED:
-        print("interrupted; what is stored is as it was, or complete", file=sys.stderr)
+        output.note("interrupted; what is stored is as it was, or complete")
     return code
 
 

@@ -76,10 +76,9 @@ def audit(
     asked = options.stored(store, tickers)
     chosen = asked if tickers else asked[:MOST_TICKERS]
     if len(chosen) < len(asked) and not quiet:
-        typer.echo(
+        output.note(
             f"auditing the first {len(chosen)} of {len(asked)} stored tickers; name others to audit "
-            "those",
-            err=True,
+            "those"
         )
     frame = store.read(chosen)
     begin, last = frame["date"].min().date(), options.day(until)

@@ -1,6 +1,5 @@
 """``forecast backtest``."""
 
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ import typer
 
 from forecaster.cli import figures, options, output, unfinished
 from forecaster.cli import models as model_commands
-from forecaster.errors import UsageError
+from forecaster.display import number
+from forecaster.errors import UsageError, first_few
 
 if TYPE_CHECKING:
     from forecaster.backtesting.backtest import Backtest
@@ -293,7 +293,7 @@ def _print(done: "Backtest", folder: Path) -> None:
     table = metrics.pooled(done.scores)
     shown = {name: column for name, column in SCORE_COLUMNS.items() if name in table}
     rows = [
-        [str(model), *(_cell(row[name], form) for name, (_, form) in shown.items())]
+        [str(model), *(number(row[name], form, digits=2) for name, (_, form) in shown.items())]
         for model, row in table.iterrows()
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
@@ -312,16 +312,12 @@ def _fallbacks(table: Any) -> str:
     if table.empty:
         return ""
     names = list(dict.fromkeys(f"{model} of {ticker}" for model, _, ticker in table.to_numpy()))
-    whose = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"Fits that did not converge: {len(table)} ({whose}); fixed parameters stand in.\n"
-
-
-def _cell(value: float, form: str) -> str:
-    return "–" if math.isnan(value) else format(value, form)
+    return f"Fits that did not converge: {len(table)} ({first_few(names)}); fixed parameters stand in.\n"
 
 
 def _show(done: "Backtest", folder: Path) -> None:
     """Show the plots in windows where there is a display, else the report in the system's viewer."""
+
     from forecaster.plots import evaluation
 
     if figures.can_show():
@@ -335,4 +331,4 @@ def show_file(file: Path) -> None:
     if sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
         typer.launch(str(file))
     else:
-        typer.echo(f"no display and no viewer here; open {file}", err=True)
+        output.note(f"no display and no viewer here; open {file}")

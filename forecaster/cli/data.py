@@ -193,7 +193,7 @@ def listing(
             left=2,
         )
     elif not failed:
-        typer.echo("nothing is stored yet; `forecast fetch --source sample` is a start", err=True)
+        output.note("nothing is stored yet; `forecast fetch --source sample` is a start")
     _end(failed)
 
 
@@ -267,9 +267,9 @@ def _explain(row: dict[str, Any]) -> None:
     if row["leaps"]:
         days = row["leap_dates"]
         more = f" and {len(days) - 5} more" if len(days) > 5 else ""
-        print(f"{row['ticker']} leaps without a split on {', '.join(days[:5])}{more}")
+        output.say(f"{row['ticker']} leaps without a split on {', '.join(days[:5])}{more}")
     if row["hundredths"]:
-        print(
+        output.say(
             f"{row['ticker']} is priced in {row['currency']}, a hundredth of the unit of currency"
         )
 
@@ -312,7 +312,7 @@ def export(
 
     Example: forecast data export prices.csv --layout nixtla
     """
-    from forecaster import atomic
+    from forecaster import atomic, display
     from forecaster.data import prices
     from forecaster.data.store import Store
 
@@ -336,11 +336,11 @@ def export(
         frame = frame.rename(columns=nixtla)
     with atomic.replacing(file) as temporary:
         if file.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
+            display.write_csv(frame, temporary)
         else:
             frame.to_parquet(temporary, index=False)
     if not quiet:
-        typer.echo(f"{len(frame):,} rows in {file}", err=True)
+        output.note(f"{len(frame):,} rows in {file}")
 
 
 @app.command("remove")
@@ -366,4 +366,4 @@ def remove(
     named = options.stored(store, tickers)
     store.remove(named)
     if not quiet:
-        typer.echo(f"removed {', '.join(named)}", err=True)
+        output.note(f"removed {', '.join(named)}")

@@ -9,6 +9,7 @@ import typer
 
 from forecaster.cli import figures, options, output
 from forecaster.cli import models as model_commands
+from forecaster.display import number
 from forecaster.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
@@ -124,17 +125,18 @@ def _show(found: "Explanation") -> None:
 
         figures.show([("explain", network.overview(found))])
     else:
-        typer.echo("no display here to open a window on; --out FILE.png draws it", err=True)
+        output.note("no display here to open a window on; --out FILE.png draws it")
 
 
 def _print(found: "Explanation") -> None:
     row, attribution = found.forecast.iloc[0], found.attribution
+    volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], found.ewma))
     output.say(
         f"{row['ticker']}: run {found.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
-        f"volatility of {row['volatility']:.2%} for {row['date']:%Y-%m-%d}, the EWMA volatility of "
-        f"{found.ewma:.2%} times {row['volatility'] / found.ewma:.3f}. The latter is the network's part; "
-        f"it would be {exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made "
-        "by these features (in logarithms, which add up):"
+        f"volatility of {volatility} for {row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
+        f"times {row['volatility'] / found.ewma:.3f}. The latter is the network's part; it would be "
+        f"{exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made by these "
+        "features (in logarithms, which add up):"
     )
     _print_features(found)
     _print_lags(found)

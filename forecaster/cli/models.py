@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from forecaster.cli import options, output
+from forecaster.display import number, price
 
 Until = Annotated[
     datetime | None,
@@ -134,7 +135,7 @@ def predict(
 
     Example: forecast predict AAPL --json
     """
-    from forecaster import atomic
+    from forecaster import atomic, display
     from forecaster.data.store import Store
     from forecaster.distributions import forecasts
     from forecaster.runs import bundle, forecasting
@@ -148,7 +149,7 @@ def predict(
     )
     if csv is not None:
         with atomic.replacing(csv) as temporary:
-            found.to_csv(temporary, index=False)
+            display.write_csv(found, temporary)
     rows = forecasts.summary(found)
     verdict = bundle.last_verdict(trained, options.folder(home))
     if as_of is None:
@@ -215,7 +216,7 @@ def runs(
             left=3,
         )
     elif not broken:
-        typer.echo("there are no runs yet; `forecast train` makes one", err=True)
+        output.note("there are no runs yet; `forecast train` makes one")
     for problem in broken:
         output.error(problem)
     if broken:
@@ -314,14 +315,17 @@ def _print_forecasts(
         [
             [
                 row["ticker"],
-                f"{row['last_close']:,.2f}",
+                price(row["last_close"]),
                 row["cutoff"],
                 row["date"],
-                f"{row['median']:,.2f}",
-                *(f"{low:,.2f} – {high:,.2f}" for low, high in row["intervals"].values()),
-                f"{100 * row['volatility']:.2f}%/day",
-                f"{100 * row['p_up']:.1f}%",
-                f"{100 * row['var_95']:.2f}%",
+                price(row["median"], beside=row["last_close"]),
+                *(
+                    " – ".join(price(end, beside=row["last_close"]) for end in ends)
+                    for ends in row["intervals"].values()
+                ),
+                f"{number(row['volatility'], '.2%', digits=2)}/day",
+                f"{row['p_up']:.1%}",
+                number(row["var_95"], ".2%", digits=2),
                 output.sparkline(recent[row["ticker"]]),
             ]
             for row in rows

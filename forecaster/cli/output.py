@@ -1,4 +1,7 @@
-"""Results on stdout, everything else on stderr; fitted to a terminal, whole in a pipe."""
+"""Results on stdout, everything else on stderr; fitted to a terminal, whole in a pipe.
+
+All that the commands print goes through here, where foreign text loses what would command a terminal.
+"""
 
 import codecs
 import io
@@ -10,6 +13,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
+
+from forecaster.display import printable
 
 if TYPE_CHECKING:
     from forecaster.models.protocol import Progress
@@ -57,19 +62,30 @@ def spell() -> None:
 
 
 def dump(document: Any) -> None:
-    """Prints a result as JSON."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    """Print a result as JSON, in which what does not print is escaped."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    for line in text.split("\n"):
+        shown = printable(line) == line
+        print(line if shown else "".join(map(_json_character, line)))
+
+
+def _json_character(character: str) -> str:
+    return character if printable(character) == character else json.dumps(character)[1:-1]
 
 
 def say(text: str) -> None:
-    """Prints a paragraph of the result."""
+    """Print paragraphs of the result."""
     print(fitted(text, sys.stdout))
 
 
+def note(text: str) -> None:
+    """Print on stderr what is worth knowing beside the result."""
+    print(fitted(text, sys.stderr), file=sys.stderr)
+
+
 def error(message: object) -> None:
-    """Prints what went wrong on stderr: a line, which a terminal sees broken between words."""
-    line = " ".join(with_options(str(message)).split())
-    print(fitted(f"error: {line}", sys.stderr), file=sys.stderr)
+    """Print what went wrong on stderr: a line, which a terminal sees broken between words."""
+    note(f"error: {' '.join(with_options(str(message)).split())}")
 
 
 def with_options(message: str) -> str:
@@ -86,14 +102,14 @@ def with_options(message: str) -> str:
 
 
 def fitted(text: str, stream: IO[str]) -> str:
-    """The text with its lines broken between words where the stream is a terminal."""
-    width = _width(stream)
-    if width is None:
-        return text
-    return "\n".join(
-        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-        for line in text.split("\n")
-    )
+    """Return printable lines, broken between words where the stream is a terminal."""
+    width, lines = _width(stream), [printable(line) for line in text.split("\n")]
+    if width is not None:
+        lines = [
+            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+            for line in lines
+        ]
+    return "\n".join(lines)
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -118,7 +134,8 @@ def table(
     """
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    lines = [[printable(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     room = _width(sys.stdout)
     if prose and room is not None:
         widths[-1] = min(widths[-1], PROSE)
@@ -129,7 +146,7 @@ def table(
         needed = 1 + sum(widths[i] for i in part) + gap * (len(part) - 1)
         drawn.append(
             _drawn(
-                [[row[i] for i in part] for row in (columns, *rows)],
+                [[line[i] for i in part] for line in lines],
                 ["left" if i < left else "right" for i in part],
                 gap=gap,
                 width=max(needed, room or 0) if wraps else needed,
@@ -156,7 +173,7 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
 
     console = Console(stderr=True)
     if console.is_dumb_terminal:  # it cannot go back to the start of a line
-        yield lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr)
+        yield lambda done, total, text: note(f"{done}/{total} {text}")
         return
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -166,14 +183,14 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
         console=console,
     )
 
-    def told(done: int, total: int, text: str) -> None:
+    def show(done: int, total: int, text: str) -> None:
         # Begun here, so that what fails before anything is done leaves no empty bar.
-        task = bar.task_ids[0] if bar.task_ids else bar.add_task(text)
+        task = bar.task_ids[0] if bar.task_ids else bar.add_task("")
         bar.start()
-        bar.update(task, completed=done, total=total, description=text)
+        bar.update(task, completed=done, total=total, description=printable(text))
 
     try:
-        yield told
+        yield show
     finally:
         if bar.task_ids:
             bar.stop()

@@ -1,6 +1,5 @@
 """``forecast tune``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +108,7 @@ def tune(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        print("finished trials are kept, and the same command goes on from them", file=sys.stderr)
+        output.note("finished trials are kept, and the same command goes on from them")
         raise
     if save is not None:
         with atomic.replacing(save) as temporary:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from forecaster.cli import output
 from forecaster.errors import EngineError, ResumeError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def kept(folder: Path) -> Iterator[None]:
         if isinstance(error, EngineError | StoreError) and not isinstance(error, ResumeError):
             raise type(error)(f"{error}; {hint}") from error
         if isinstance(error, KeyboardInterrupt):
-            typer.echo(hint, err=True)
+            output.note(hint)
         raise
 
 

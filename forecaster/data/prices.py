@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import calendars
+from forecaster.display import printable
 from forecaster.errors import PricesError
 
 COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
@@ -224,7 +225,7 @@ def _check_tickers(tickers: pd.Series) -> None:
             fault = f"has {len(name)} characters, at most {_LONGEST_TICKER} are allowed"
         elif len(name.encode("utf-8", "replace")) > _LONGEST_TICKER:
             fault = f"is longer than {_LONGEST_TICKER} bytes"
-        elif not name.isprintable() or name != name.strip():
+        elif not name.isprintable() or printable(name) != name or name != name.strip():
             fault = "has characters that do not print, or blanks around it"
         else:
             continue

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from forecaster.display import printable
 from forecaster.distributions import quantile_grid, student_t
 from forecaster.distributions.distribution import Distribution
 from forecaster.distributions.quantile_grid import LEVELS
@@ -178,6 +179,9 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
             f"expected a ticker, model, cutoff and date in each forecast, came none in row "
             f"{int(nameless.to_numpy().argmax())}; fill it in or drop that row"
         )
+    for name in ("ticker", "model"):
+        hidden = [it for it in frame[name].unique() if printable(it) != it]
+        refuse(frame[name].isin(hidden), f"a {name} of characters that print")
     refuse(frame.duplicated(KEYS), "one row for each ticker, model, cutoff and step")
     refuse(frame["cutoff"] >= frame["date"], "a date after the cutoff")
     refuse(frame["step"] < 1, "a step of 1 or more")

@@ -68,6 +68,7 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = YE
     closes = last_close * np.exp(returns)
     axes.plot(dates, closes, ".", color=INK, markersize=3.5, label="actual close")
     axes.set_ylabel("price (currency of the ticker)")
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     axes.set_title(style.plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
     style.dates(axes)
     style.legend(figure, axes, columns=3)

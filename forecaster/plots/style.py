@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from forecaster.display import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -100,5 +102,5 @@ def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def plain(text: str) -> str:
-    """Return the text with its dollar signs kept from being read as mathematics."""
-    return text.replace("$", r"\$")
+    """Return a printable text whose dollar signs are not read as mathematics."""
+    return printable(text).replace("$", r"\$")

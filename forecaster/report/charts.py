@@ -11,12 +11,12 @@ or dark scheme; ``page.js`` colours the glyphs tagged ``ink``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from forecaster.plots import style
+from forecaster.report.markup import escape
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Renderer

@@ -10,7 +10,6 @@ import json
 import re
 from base64 import b64encode
 from hashlib import sha256
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -23,7 +22,7 @@ from forecaster.plots import evaluation, style
 from forecaster.report import charts, sessions, tables
 from forecaster.report.calibration import of_calibration
 from forecaster.report.comparison import of_skill, of_strategy
-from forecaster.report.markup import definitions
+from forecaster.report.markup import definitions, escape
 
 DPI = 150
 

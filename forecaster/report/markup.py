@@ -1,7 +1,14 @@
 """Plain values as HTML: whatever a name holds, it comes out as words, never as tags."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as html_escape
+
+from forecaster.display import number, printable
+
+
+def escape(text: str) -> str:
+    """Return a printable text that HTML takes for nothing but text."""
+    return html_escape(printable(text))
 
 
 def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -34,7 +41,7 @@ def definitions(pairs: dict[str, str]) -> str:
 
 def texts(values: Iterable[float], spec: str) -> list[str]:
     """Return numbers as they are printed, a dash for what is not known."""
-    return [format(v, spec).replace("-", "−") if v == v else "–" for v in values]
+    return [number(value, spec).replace("-", "−") for value in values]
 
 
 def chance(p_value: float) -> str:

@@ -99,7 +99,8 @@
     if (rows.length) [at("from").value, at("to").value] = [rows[0], rows.at(-1)].map((row) => day(its.date[row]));
     if (!at("in-view").open) return;
     const price = (value) => Number.isNaN(value) ? "–" : `${Number(value.toPrecision(6))}`;
-    const percent = (value) => Number.isNaN(value) ? "–" : `${value.toFixed(2)}%`;
+    const places = (value) => Math.min(20, Math.max(2, value ? 1 - Math.floor(Math.log10(Math.abs(value))) : 2));
+    const percent = (value) => Number.isNaN(value) ? "–" : `${value.toFixed(places(value))}%`;
     const columns = [
       ["Session", (row) => day(its.date[row])], ["Actual close", (row) => price(its.actual[row])],
       ["Median forecast", (row) => price(its.median[row])],

@@ -89,6 +89,7 @@ def _names(models: list[str]) -> list[str]:
 
 def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
     drawn = charts.canvas("price (currency of the ticker)", x_range=span, height=400)
+    drawn.yaxis.formatter.use_scientific = False
     keys = []
     for band, alpha in zip(BANDS, (0.16, 0.2, 0.3), strict=True):
         percent = round(100 * band)
@@ -153,13 +154,13 @@ def _volatility(source: "ColumnDataSource", span: Any, frame: pd.DataFrame) -> c
         charts.Key("|log return|", style.GREY, "circle", [size]),
     ]
     forecast = [
-        (model, f"@volatility_{i}{{0.00}}%") for i, model in enumerate(frame["model"].unique())
+        (model, f"@volatility_{i}{{%.3g}}%") for i, model in enumerate(frame["model"].unique())
     ]
     told = [
         charts.DATE,
         *forecast,
-        ("Realised", "@realised{0.00}%"),
-        ("|Log return|", "@size{0.00}%"),
+        ("Realised", "@realised{%.3g}%"),
+        ("|Log return|", "@size{%.3g}%"),
     ]
     charts.hover(drawn, lines[:1], told)
     return charts.Chart(
@@ -198,9 +199,9 @@ def _risk(source: "ColumnDataSource", span: Any) -> charts.Chart:
     ]
     told = [
         charts.DATE,
-        ("Log return", "@percent{0.00}%"),
-        ("95% value at risk", "@risk_95{0.00}%"),
-        ("99% value at risk", "@risk_99{0.00}%"),
+        ("Log return", "@percent{%.3g}%"),
+        ("95% value at risk", "@risk_95{%.3g}%"),
+        ("99% value at risk", "@risk_99{%.3g}%"),
     ]
     charts.hover(drawn, lines[:1], told)
     return charts.Chart(

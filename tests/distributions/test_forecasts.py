@@ -111,6 +111,15 @@ def test_check_refuses_duplicates_but_not_other_steps():
     assert len(forecasts.check(twice)) == 6
 
 
+@pytest.mark.parametrize("column", ["ticker", "model"])
+@pytest.mark.parametrize("name", ["A\x1b[2J", "\u202eA", "A\u200b"])
+def test_check_refuses_names_that_would_command_a_terminal(column, name):
+    bad = frame()
+    bad.loc[1, column] = name
+    with pytest.raises(ForecastError, match=f"a {column} of characters that print"):
+        forecasts.check(bad)
+
+
 def test_check_refuses_missing_columns_and_keys_and_wrong_types():
     with pytest.raises(ForecastError, match=r"without q0\.5, df"):
         forecasts.check(frame().drop(columns=["q0.5", "df"]))

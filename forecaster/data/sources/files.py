@@ -21,6 +21,7 @@ import pandas as pd
 
 from forecaster.data import prices
 from forecaster.data.sources.loading import Outcome
+from forecaster.display import cell_texts
 from forecaster.errors import SourceError, UnknownTickerError, did_you_mean, first_few, one_line
 
 # In the order of preference, in small letters and without blanks or punctuation. The last two names
@@ -206,7 +207,7 @@ def _split_long(
             )
         ticker = tickers[0] if tickers else _stem(path)
         return {ticker: frame.assign(ticker=ticker)}
-    frame["ticker"] = frame["ticker"].astype("str").fillna("")
+    frame["ticker"] = cell_texts(frame["ticker"].astype("str").fillna(""))
     return {str(ticker): rows for ticker, rows in frame.groupby("ticker", sort=False)}
 
 
