@@ -69,7 +69,7 @@ def list_(
             left=2,
         )
     else:
-        typer.echo("there are no backtests yet; `forecast backtest` makes one", err=True)
+        output.note("there are no backtests yet; `forecast backtest` makes one")
 
 
 @app.command()
