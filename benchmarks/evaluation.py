@@ -34,7 +34,7 @@ def main() -> None:
     found = forecast_history(work.prices, spec).forecasts
     har = found[found["model"] == "har"]
     copies = [
-        forecasts.from_student(
+        forecasts.from_student_t(
             **{name: har[name].to_numpy() for name in ("ticker", "cutoff", "date", "last_close")},
             log_return=har["log_return"].to_numpy(),
             model=model,

@@ -26,7 +26,7 @@ def simulated(tickers=("AAPL", "^GSPC"), sessions=300, seed=7):
             ("naive", np.full(sessions, 0.012)),
         ):
             parts.append(
-                forecasts.from_student(
+                forecasts.from_student_t(
                     ticker=ticker,
                     model=model,
                     cutoff=dates[:-1],

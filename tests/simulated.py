@@ -22,7 +22,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
     returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
     found = forecasts.concat(
-        forecasts.from_student(
+        forecasts.from_student_t(
             ticker=ticker,
             model=model,
             cutoff=dates[:-1],

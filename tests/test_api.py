@@ -47,12 +47,12 @@ def test_fetch_returns_the_prices_frame(sample):
 def test_train_predict_and_backtest_pass_frames_and_say_the_same(sample, run, found):
     assert (run.name, str(run.until)) == ("lstm-2005-12-30", "2005-12-30")
     rows = found.forecasts[found.forecasts["model"] == "lstm"]
-    assert list(rows) == forecasts.COLUMNS
+    assert list(rows) == forecasts.FORECAST_COLUMNS
     assert set(found.forecasts["model"]) == {"lstm", "ewma", "naive"}
     assert "lstm" in found.verdict
     last = rows[rows["date"] == rows["date"].max()]
     said = api.predict(run, sample, as_of=last["cutoff"].iloc[0].date())
-    assert list(said) == forecasts.COLUMNS
+    assert list(said) == forecasts.FORECAST_COLUMNS
     assert list(said["ticker"]) == ["^GSPC", "^IXIC"]
     assert list(said["volatility"]) == list(last["volatility"])
 

@@ -189,7 +189,7 @@ def _of_frame(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         rows["model"] = path.stem
     if "cutoff" not in rows:
         rows["cutoff"] = None
-    others = [name for name in ("mean", "volatility", *forecasts.STUDENT) if name in rows]
+    others = [name for name in ("mean", "volatility", *forecasts.STUDENT_T) if name in rows]
     numbers = [*others, *sorted(quantiles, key=lambda name: float(name[1:]))]
     return rows[KEYS].join(_numbered(rows[numbers], path))
 
@@ -237,7 +237,7 @@ def _require_something(rows: pd.DataFrame, levels: tuple[float, ...], path: Path
     if any(not 0 < level < 1 for level in levels):
         raise ForecastError(f"{path}: quantile levels must lie between 0 and 1, exclusive")
     sides = len(levels) > 1 and levels[0] < 0.5 < levels[-1]
-    if not (sides or levels == (0.5,) or "mean" in rows or set(forecasts.STUDENT) <= set(rows)):
+    if not (sides or levels == (0.5,) or "mean" in rows or set(forecasts.STUDENT_T) <= set(rows)):
         raise ForecastError(
             f"{path} has no forecast that can be scored: expected quantiles on both sides of the "
             "median (q0.1, q0.9), or mean and volatility, or location, scale and df, or a point; "
@@ -362,7 +362,7 @@ def _as_returns(
 ) -> pd.DataFrame:
     """The rows with log returns, if they were prices; refused if they are neither."""
     columns = [f"q{level:g}" for level in external.levels] or ["mean"]
-    if set(forecasts.STUDENT) <= set(rows):
+    if set(forecasts.STUDENT_T) <= set(rows):
         columns = ["location"]
     middle = rows[columns].mean(axis=1).to_numpy()
     close = rows["last_close"].to_numpy()
@@ -426,9 +426,9 @@ def _completed(rows: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
     """The forecasts frame of a file's log returns."""
     keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close")}
     keys["log_return"] = rows["log_return"].to_numpy()
-    if set(forecasts.STUDENT) <= set(external.rows):
-        shape = {name: rows[name].to_numpy() for name in forecasts.STUDENT}
-        return forecasts.from_student(**keys, **shape)
+    if set(forecasts.STUDENT_T) <= set(external.rows):
+        shape = {name: rows[name].to_numpy() for name in forecasts.STUDENT_T}
+        return forecasts.from_student_t(**keys, **shape)
     if len(external.levels) > 1:
         quantiles = rows[[f"q{level:g}" for level in external.levels]].to_numpy()
         quantiles = quantile_grid.complete(quantiles, external.levels)
@@ -440,20 +440,20 @@ def _completed(rows: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
     location = rows["q0.5" if "q0.5" in rows else "mean"].to_numpy()
     if "volatility" in rows:
         scale = rows["volatility"].to_numpy() * np.sqrt((df - 2) / df)
-    return forecasts.from_student(**keys, location=location, scale=scale, df=df)
+    return forecasts.from_student_t(**keys, location=location, scale=scale, df=df)
 
 
 def _cut(ours: pd.DataFrame, external: ExternalForecasts) -> pd.DataFrame:
     """Our forecasts as the file's levels would have told them."""
-    partial = len(external.levels) > 1 and not set(forecasts.STUDENT) <= set(external.rows)
-    if not partial or set(forecasts.LEVELS) <= set(external.levels):
+    partial = len(external.levels) > 1 and not set(forecasts.STUDENT_T) <= set(external.rows)
+    if not partial or set(quantile_grid.LEVELS) <= set(external.levels):
         return ours
     whole = ours[forecasts.QUANTILES].to_numpy()
     cut = quantile_grid.quantile(whole, external.levels)
     completed = quantile_grid.complete(cut, external.levels)
     return ours.assign(
         **dict(zip(forecasts.QUANTILES, completed.T, strict=True)),
-        **dict.fromkeys(forecasts.STUDENT, np.nan),
+        **dict.fromkeys(forecasts.STUDENT_T, np.nan),
     )
 
 

@@ -289,7 +289,7 @@ def simulated(make: Callable[[], Model], progress: Progress = silent) -> list[Ch
         for model in (make(), create("naive"))
     )
     truth = found[["ticker", "date"]].merge(world.truth, on=["ticker", "date"], how="left")
-    beside = _beside(found, *(truth[name].to_numpy() for name in forecasts.STUDENT))
+    beside = _beside(found, *(truth[name].to_numpy() for name in forecasts.STUDENT_T))
 
     inside = metrics.losses(found)[[f"inside_{percent}" for percent in metrics.COVERAGES]].mean()
     missed = inside - np.array(metrics.COVERAGES) / 100
@@ -535,7 +535,7 @@ def _beside(
     """Forecasts of the same sessions by a Student-t of given parameters."""
     columns = ["ticker", "cutoff", "date", "last_close", "log_return"]
     own = {name: frame[name].to_numpy() for name in columns}
-    return forecasts.from_student(model="beside", location=location, scale=scale, df=df, **own)
+    return forecasts.from_student_t(model="beside", location=location, scale=scale, df=df, **own)
 
 
 def _gap(found: pd.DataFrame, beside: pd.DataFrame) -> tuple[float, float]:

@@ -158,7 +158,7 @@ def forecasts_of(model: str, parts: Sequence[TickerForecasts]) -> pd.DataFrame:
     if isinstance(parts[0].distribution, StudentT):
         full = [np.broadcast_arrays(*part.distribution, part.index)[:3] for part in parts]
         location, scale, df = (np.concatenate(column) for column in zip(*full, strict=True))
-        return forecasts.from_student(location=location, scale=scale, df=df, **rows)
+        return forecasts.from_student_t(location=location, scale=scale, df=df, **rows)
     quantiles = np.concatenate([part.distribution for part in parts])
     return forecasts.from_quantiles(quantiles=quantiles, **rows)
 

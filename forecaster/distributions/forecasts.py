@@ -5,15 +5,15 @@ column          dtype           meaning
 ==============  ==============  ==================================================================
 ticker, model   str
 cutoff          datetime64[us]  the last session the forecast may use
-date            datetime64[us]  the session forecast, after the cutoff
+date            datetime64[us]  the session that is forecast, after the cutoff
 step            int64           sessions from cutoff to date, 1 is next-day
 last_close      float64         close of the cutoff, in the instrument's currency
-log_return      float64         what happened, null while unknown
-mean            float64         of the log return
-volatility      float64         standard deviation of the log return
-q0.01 … q0.99   float64         its quantiles, at the 23 `LEVELS`
-location,       float64         its Student-t, null together where the model is not one
-scale, df
+log_return      float64         the outcome, null while it is unknown
+mean            float64         of the forecast log return
+volatility      float64         its standard deviation
+q0.01 … q0.99   float64         its quantiles, at the 23 `quantile_grid.LEVELS`
+location,       float64         of the Student-t that it is; all null where it is known by its
+scale, df                       quantiles alone
 ==============  ==============  ==================================================================
 
 Log returns are fractions, not percent. A quantile of the price is last_close * exp(q).
@@ -34,7 +34,7 @@ from forecaster.distributions.student_t import Array
 from forecaster.errors import ForecastError, PricesError
 
 QUANTILES = [f"q{level:g}" for level in LEVELS]
-STUDENT = ["location", "scale", "df"]
+STUDENT_T = ["location", "scale", "df"]
 KEYS = ["ticker", "model", "cutoff", "step"]
 
 LEAST_VOLATILITY = 1e-6
@@ -47,16 +47,16 @@ _DTYPES = {
     "date": "datetime64[us]",
     "step": "int64",
     **dict.fromkeys(["last_close", "log_return", "mean", "volatility"], "float64"),
-    **dict.fromkeys([*QUANTILES, *STUDENT], "float64"),
+    **dict.fromkeys([*QUANTILES, *STUDENT_T], "float64"),
 }
-COLUMNS = list(_DTYPES)
+FORECAST_COLUMNS = list(_DTYPES)
 
 _BOUNDS = {round(1 - 2 * level, 3): (f"q{level:g}", f"q{1 - level:g}") for level in LEVELS[:11]}
 
 
 def empty() -> pd.DataFrame:
     """Return the forecasts frame without rows."""
-    return pd.DataFrame(columns=COLUMNS).astype(_DTYPES)
+    return pd.DataFrame(columns=FORECAST_COLUMNS).astype(_DTYPES)
 
 
 def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([f for f in frames if len(f)] or [empty()], ignore_index=True)
 
 
-def from_student(
+def from_student_t(
     *,
     ticker: ArrayLike,
     model: ArrayLike,
@@ -147,17 +147,21 @@ def from_quantiles(
             "volatility": volatility,
         },
         ordered,
-        dict.fromkeys(STUDENT, np.nan),
+        dict.fromkeys(STUDENT_T, np.nan),
     )
 
 
 def check(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy with exactly `COLUMNS`, in order and with their dtypes, or raise.
+    """Return a copy with exactly `FORECAST_COLUMNS`, in order and with their dtypes.
 
-    Raises PricesError for a last close that is not a positive number, and ForecastError for any
-    other broken rule, naming the ticker, model and cutoff of the first offending row.
+    Raises
+    ------
+    PricesError
+        A last close is not a positive number.
+    ForecastError
+        Another rule is broken; the message names the first offending row.
     """
-    missing = [column for column in COLUMNS if column not in frame.columns]
+    missing = [column for column in FORECAST_COLUMNS if column not in frame.columns]
     if missing:
         raise ForecastError(
             f"expected the columns of a forecasts frame, came a frame without "
@@ -173,11 +177,11 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
                 f"cutoff {row['cutoff']:%Y-%m-%d} that breaks this; correct or drop that row"
             )
 
-    nameless = frame[["ticker", "model", "cutoff", "date"]].isna().any(axis=1)
-    if nameless.any():
+    incomplete = frame[["ticker", "model", "cutoff", "date"]].isna().any(axis=1)
+    if incomplete.any():
         raise ForecastError(
             f"expected a ticker, model, cutoff and date in each forecast, came none in row "
-            f"{int(nameless.to_numpy().argmax())}; fill it in or drop that row"
+            f"{int(incomplete.to_numpy().argmax())}; fill it in or drop that row"
         )
     for name in ("ticker", "model"):
         hidden = [it for it in frame[name].unique() if printable(it) != it]
@@ -189,34 +193,34 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
     refuse(~(np.isfinite(close) & (close > 0)), "a finite last_close above zero", PricesError)
     refuse(np.isinf(frame["log_return"]), "a finite or null log_return")
     refuse(~np.isfinite(frame["mean"]), "a finite mean")
-    spread = frame["volatility"]
-    refuse(~(np.isfinite(spread) & (spread > 0)), "a finite volatility above zero")
+    volatility = frame["volatility"]
+    refuse(~(np.isfinite(volatility) & (volatility > 0)), "a finite volatility above zero")
     quantiles = frame[QUANTILES].to_numpy()
     finite = pd.Series(np.isfinite(quantiles).all(axis=1), frame.index)
     refuse(~finite, "finite quantiles")
     crossed = pd.Series((quantiles[:, 1:] < quantiles[:, :-1]).any(axis=1), frame.index)
     refuse(crossed, "quantiles that do not decrease with their level")
-    parameters = frame[STUDENT]
+    parameters = frame[STUDENT_T]
     finite = pd.Series(np.isfinite(parameters.to_numpy()).all(axis=1), frame.index)
-    whole = finite & (frame["scale"] > 0) & (frame["df"] > 2)
+    complete = finite & (frame["scale"] > 0) & (frame["df"] > 2)
     refuse(
-        ~(whole | parameters.isna().all(axis=1)),
+        ~(complete | parameters.isna().all(axis=1)),
         "a finite location, scale above 0 and df above 2, or null in all three",
     )
     return frame
 
 
 def next_day(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of step 1; the frame itself where there are no others."""
+    """Return the rows of step 1; the frame itself if it has no others."""
     first = frame["step"] == 1
     return frame if first.all() else frame[first]
 
 
 def ends(coverage: float) -> tuple[str, str]:
-    """The columns of the low and high ends of the central interval of that coverage.
+    """Return the columns of the low and high end of the central interval of a coverage.
 
-    The levels (1 - coverage) / 2 and (1 + coverage) / 2 must be among `LEVELS`, as they are for
-    0.5, 0.8, 0.9 and 0.95. Raises ForecastError otherwise.
+    Raises ForecastError unless (1 - coverage) / 2 is among the levels, as for 0.5, 0.8, 0.9, 0.95
+    and 0.98.
     """
     if round(coverage, 3) not in _BOUNDS:
         known = ", ".join(f"{known:g}" for known in sorted(_BOUNDS))
@@ -225,16 +229,16 @@ def ends(coverage: float) -> tuple[str, str]:
 
 
 def interval(frame: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return low and high ends, as log returns, of the interval whose columns are `ends`."""
+    """Return the low and the high end of a central interval, as log returns: (rows,) each."""
     low, high = ends(coverage)
     return frame[low].to_numpy(), frame[high].to_numpy()
 
 
 def prices(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the price view: a copy in which what happened and the quantiles are prices.
+    """Return a copy in which the outcome and the quantiles are prices.
 
-    `log_return` becomes `price` and `median` is added. `mean`, `volatility` and the Student-t
-    stay those of the log return.
+    `log_return` becomes `price`, and `median` is added. `mean`, `volatility`, `location`, `scale`
+    and `df` stay those of the log return.
     """
     view = frame.rename(columns={"log_return": "price"})
     logs = ["price", *QUANTILES]
@@ -308,7 +312,7 @@ def _of_each(
     function: Callable[[NDArray[np.bool_], Distribution, tuple[Array, ...]], Array],
 ) -> Array:
     """Values of a function of rows, their family of distributions and its parameters: (rows,)."""
-    values, parameters = np.empty(len(frame)), frame[STUDENT].to_numpy()
+    values, parameters = np.empty(len(frame)), frame[STUDENT_T].to_numpy()
     known = ~np.isnan(parameters).any(axis=1)
     if known.any():
         values[known] = function(known, student_t, tuple(parameters[known].T))
@@ -334,7 +338,7 @@ def _one_step(
 def _typed(column: pd.Series, dtype: Any) -> pd.Series:
     try:
         if dtype.startswith("datetime") and pd.api.types.is_numeric_dtype(column):
-            raise TypeError("a number is no date")  # pandas would count microseconds from 1970
+            raise TypeError("a number is not a date")  # pandas would count microseconds from 1970
         return column.astype(dtype)
     except (TypeError, ValueError) as error:
         raise ForecastError(

@@ -135,11 +135,21 @@ def expected_shortfall(location: ArrayLike, scale: ArrayLike, df: ArrayLike, lev
 
 
 def fit(z: ArrayLike) -> tuple[float, float]:
-    """Maximum-likelihood `(scale, df)` of a Student-t with location zero.
+    """Return the maximum-likelihood scale and df of a Student-t with location zero.
 
-    `z` is one sample, flattened; values that are not finite are left out. df stays within
-    `DF_BOUNDS` and the scale above `SCALE_FLOOR`, so a sample of zeros has a fit too.
-    Raises HistoryError when no finite value is left.
+    Parameters
+    ----------
+    z : one sample, of any shape. Values that are not finite are left out.
+
+    Returns
+    -------
+    The scale, at least `SCALE_FLOOR` so that a sample of zeros has a fit too, and the df, within
+    `DF_BOUNDS`.
+
+    Raises
+    ------
+    HistoryError
+        No finite value is left.
     """
     from scipy.optimize import minimize
 
@@ -171,10 +181,10 @@ def fit(z: ArrayLike) -> tuple[float, float]:
     # hence the lower bound, a thousandth of the sample's spread.
     bounds = [(np.log(1e-3), np.log(2.0)), tuple(np.log(DF_BOUNDS))]
     start = np.array([np.log(0.8), np.log(6.0)])
-    found = minimize(
+    optimum = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13}
     )
-    scale, df = np.exp(found.x)
+    scale, df = np.exp(optimum.x)
     return max(float(scale) * spread, SCALE_FLOOR), float(np.clip(df, *DF_BOUNDS))
 
 

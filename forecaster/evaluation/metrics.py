@@ -1,7 +1,8 @@
 """Scores of forecasts: losses row by row, then their means per ticker and model.
 
 A metric takes arrays and returns one value a row; nothing is averaged before `scores`. Lower is
-better but for `log_score`. Values are log returns as fractions unless a docstring says otherwise.
+better, except for the log score. Values are log returns as fractions unless a docstring says
+otherwise.
 """
 
 import numpy as np
@@ -20,29 +21,29 @@ SCORES = [
 ]
 
 _KEYS = ["ticker", "cutoff", "date"]
-BLOCK = 100_000
-"""Forecasts whose losses are made at once."""
+ROWS_AT_ONCE = 100_000
+"""Forecasts whose losses are computed at once, to bound the memory of what lies between."""
 
 _Z95 = 1.959963984540054
 
 
 def qlike(x: np.ndarray, volatility: np.ndarray) -> np.ndarray:
-    """QLIKE of the variance forecast h = volatility² with the proxy x²: log(h) + x² / h.
+    """Return the QLIKE of the variance forecast h = volatility² at the proxy x²: log(h) + x² / h.
 
     Source: Patton (2011), Volatility forecast comparison using imperfect volatility proxies,
     Journal of Econometrics 160(1).
     """
     variance = np.square(volatility)
-    return np.log(variance) + np.square(x) / variance
+    return np.asarray(np.log(variance) + np.square(x) / variance)
 
 
 def inside(low: np.ndarray, high: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Whether `x` lies between `low` and `high`, ends included."""
+    """Return whether `x` lies between `low` and `high`, ends included."""
     return (low <= x) & (x <= high)
 
 
 def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high end of the 95% interval of a share seen in `n` trials; NaN where n is 0.
+    """Return the ends of the 95% interval of a share observed in `n` trials; NaN where n is 0.
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference,
     Journal of the American Statistical Association 22(158).
@@ -61,9 +62,9 @@ def known(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def common(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose ticker, cutoff and date every model of the frame has.
+    """Return the rows of a (ticker, cutoff, date) that every model of the frame has.
 
-    The frame is of forecasts or of losses. Models are compared on these only: same tickers, same
+    The frame holds forecasts or losses. Models are compared on these rows only: same tickers, same
     days, same information.
     """
     models = frame.groupby(_KEYS)["model"].transform("nunique")
@@ -72,30 +73,46 @@ def common(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are both `known` and `common`, in one copy at the most."""
+    """Return the rows that are both `known` and `common`, copied at most once."""
     keys = frame[[*_KEYS, "model", "log_return"]].reset_index(drop=True)
     rows = common(known(keys)).index
     return frame if len(rows) == len(frame) else frame.iloc[rows]
 
 
 def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row of losses for each forecast whose log return is known.
+    """Return a row of losses for each forecast whose log return is known.
 
-    With `variance`, a frame of ticker, date and a proxy of the variance that came
-    (:func:`forecaster.dataset.features.realised_variance`), there is qlike_range too, the QLIKE with it,
-    NaN where it is not known. QLIKE and the squared error rank forecasts as the true variance
-    would whichever unbiased proxy is used; absolute errors of volatility do not (Patton 2011).
+    Parameters
+    ----------
+    frame : forecasts.
+    variance : ticker, date and a proxy of the realised variance, such as
+        :func:`forecaster.dataset.features.realised_variance`. It adds the column qlike_range. QLIKE
+        and the squared error rank forecasts as the true variance would, whichever unbiased proxy is
+        used; absolute errors of volatility do not (Patton 2011).
 
-    Columns: ticker, model, cutoff, date, last_close; crps and crps_quantiles in log return;
-    log_score, qlike; error and naive_error, of the median price and of "tomorrow is today", in
-    the instrument's currency; hit, 1 or 0 for the right or wrong sign of the median, NaN where it
-    or the return is zero; inside_80, inside_90 and inside_95.
+    Returns
+    -------
+    ==============================  ============================================================
+    ticker, model, cutoff, date,    of the forecast
+    last_close
+    crps, crps_quantiles            in log return; the second by the rule of the 23 levels
+                                    (:func:`forecaster.distributions.quantile_grid.crps`), the first
+                                    too unless every forecast is a Student-t
+    log_score                       log density; NaN where the forecast is not a Student-t
+    qlike, qlike_range              of the squared return, and of `variance` where it is known
+    error, naive_error              absolute error of the median price and of "tomorrow is today",
+                                    in the instrument's currency
+    hit                             1 or 0 for the right or wrong sign of the median, NaN where it
+                                    or the return is zero
+    inside_80, _90, _95             whether the return lies inside the central interval
+    ==============================  ============================================================
     """
     frame = known(frame)
-    exact = not frame["df"].isna().any()
-    # The steps between are many times as large as what comes of them.
-    blocks = range(0, max(len(frame), 1), BLOCK)
-    table = pd.concat([_losses(frame.iloc[at : at + BLOCK], exact=exact) for at in blocks])
+    closed_form = not frame["df"].isna().any()
+    starts = range(0, max(len(frame), 1), ROWS_AT_ONCE)
+    table = pd.concat(
+        [_losses(frame.iloc[at : at + ROWS_AT_ONCE], closed_form=closed_form) for at in starts]
+    )
     if variance is not None:
         keys = ["ticker", "date"]
         proxy = frame[keys].merge(variance[[*keys, "variance"]], how="left", on=keys)["variance"]
@@ -104,15 +121,15 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     return table
 
 
-def _losses(frame: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
-    """The losses of some rows; the CRPS is that of the Student-t if `exact`, else from the quantiles.
+def _losses(frame: pd.DataFrame, *, closed_form: bool) -> pd.DataFrame:
+    """The losses of some rows; their CRPS is that of the Student-t, or by the rule of the 23 levels.
 
-    One rule for all rows that are compared: that from the quantiles is a little lower (see
-    `quantile_grid.crps`), and would flatter a model that is not a Student-t.
+    All rows that are compared follow one rule: that of the 23 levels gives slightly lower values
+    (see `quantile_grid.crps`), which would flatter a model that is not a Student-t.
     """
     x, last_close, median, volatility, location, scale, df = (
         frame[column].to_numpy()
-        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.STUDENT]
+        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.STUDENT_T]
     )
     quantiles = frame[forecasts.QUANTILES].to_numpy()  # (rows, 23)
     side = np.sign(x) * np.sign(median)
@@ -122,7 +139,7 @@ def _losses(frame: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
     }
     of_quantiles = quantile_grid.crps(x, quantiles)
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
-        crps=student_t.crps(x, location, scale, df) if exact else of_quantiles,
+        crps=student_t.crps(x, location, scale, df) if closed_form else of_quantiles,
         crps_quantiles=of_quantiles,
         log_score=student_t.log_density(x, location, scale, df),
         qlike=qlike(x, volatility),
@@ -134,13 +151,13 @@ def _losses(frame: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
 
 
 def scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each (ticker, model), then of each model over all tickers, as ticker `POOLED`.
+    """Return the scores of each (ticker, model), then of each model over all tickers (`POOLED`).
 
     Only forecasts whose return is known and that all models have are scored (see `common`), each
     with the same weight.
 
     ==============================  ============================================================
-    sessions                        different dates scored
+    sessions                        distinct dates scored
     crps, crps_quantiles            mean CRPS in percent of log return
     log_score, qlike                means, of log returns as fractions
     mae                             mean error of the median price, in the instrument's currency;
@@ -158,7 +175,7 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table of `scores` from `losses` of rows that all models have."""
+    """Return the table of `scores` from the `losses` of rows that all models have."""
     pooled = _summary(rows.assign(ticker=POOLED))
     if rows["ticker"].nunique() > 1:
         pooled["mae"] = np.nan
@@ -166,15 +183,17 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
-    """Pooled `SCORES` of each model from the table of `scores`, with CRPS ratios to the baselines.
+    """Return each model's pooled `SCORES`, from the table of `scores`, and its CRPS ratios.
 
-    Indexed by model, in the table's order. The columns crps/naive and crps/gjr come last, where
-    that baseline was scored; below 1 the model is better. They are ratios of means in which every
-    forecast weighs the same; `significance.compare` has those in which every day does.
+    The rows are indexed by model, in the table's order. The columns crps/naive and crps/gjr come
+    last, where that baseline was scored; below 1 the model is better. They are ratios of means that
+    weigh every forecast alike; those of `significance.compare` weigh every day alike.
     """
     rows = table[table["ticker"] == POOLED].set_index("model")[SCORES]
     crps = rows["crps"]
-    return rows.assign(**{f"crps/{it}": crps / crps[it] for it in BASELINES if it in crps.index})
+    return rows.assign(
+        **{f"crps/{name}": crps / crps[name] for name in BASELINES if name in crps.index}
+    )
 
 
 def _summary(rows: pd.DataFrame) -> pd.DataFrame:

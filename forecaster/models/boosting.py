@@ -17,7 +17,7 @@ from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import Panel, TickerForecasts, forecasts_of
-from forecaster.distributions import forecasts
+from forecaster.distributions import quantile_grid
 from forecaster.models.protocol import (
     NO_CHECKPOINT,
     SESSIONS_TO_FORECAST,
@@ -83,7 +83,7 @@ class Trees(Model):
         if not len(y):
             raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
         ensembles, start = [], []
-        for done, level in enumerate(forecasts.LEVELS, start=1):
+        for done, level in enumerate(quantile_grid.LEVELS, start=1):
             # One thread adds in one order, and so to the same bits on every machine.
             with threadpool_limits(1):
                 ensemble = HistGradientBoostingRegressor(
@@ -92,7 +92,7 @@ class Trees(Model):
                 ensemble.fit(x, y)
             ensembles.append([trees[0].nodes for trees in ensemble._predictors])
             start.append(ensemble._baseline_prediction.item())
-            progress(done, len(forecasts.LEVELS), f"{self.name}: level {level:g}")
+            progress(done, len(quantile_grid.LEVELS), f"{self.name}: level {level:g}")
         self._arrays = _joined(ensembles) | {"start": np.array(start)}
 
     def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
@@ -119,7 +119,7 @@ class Trees(Model):
         count = len(arrays["value"])
         if any(arrays[name].shape != (count,) for name in NODES) or not count:
             raise ValueError("expected one number a node in each array")
-        levels = (len(forecasts.LEVELS),)
+        levels = (len(quantile_grid.LEVELS),)
         if arrays["start"].shape != levels or arrays["roots"].shape[:-1] != levels:
             raise ValueError("expected an ensemble for each quantile level")
         for name, below in (("left", count), ("right", count), ("roots", count)):

@@ -18,7 +18,7 @@ import numpy as np
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
 from forecaster.dataset.panel import Past, Quantiles
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import quantile_grid, student_t
 from forecaster.models.garch import (
     PERCENT,
     SESSIONS_TO_FIT,
@@ -112,7 +112,7 @@ class Egarch(PerTicker[EgarchParameters]):
         begin = position(past, fitted.last)
         log_variance = _log_variances(fitted, past.log_returns[begin:])[index - begin]  # (cutoffs,)
         shape = np.array([fitted.df, fitted.skew])
-        standard = SkewStudent().ppf(np.array(forecasts.LEVELS), shape)  # (levels,)
+        standard = SkewStudent().ppf(np.array(quantile_grid.LEVELS), shape)  # (levels,)
         return (fitted.mu + np.outer(np.exp(log_variance / 2), standard)) / PERCENT
 
 

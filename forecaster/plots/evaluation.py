@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.calibration import COVERAGES, coverage, pit
@@ -354,7 +354,7 @@ def _reliability(
 ) -> None:
     """Draw, in points, by how much the shares of returns below the quantiles miss their levels."""
     style.tidy(axes)
-    levels = np.array(forecasts.LEVELS)
+    levels = np.array(quantile_grid.LEVELS)
     low, high = _binomial(min(len(it.rows) for it in seen.values()), levels)
     axes.fill_between(
         levels, 100 * (low - levels), 100 * (high - levels), color=GREY, alpha=0.35, linewidth=0

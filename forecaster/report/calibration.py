@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.evaluation import calibration, metrics
 from forecaster.report import charts
 from forecaster.report.markup import chance, folded, table, texts
@@ -101,7 +101,7 @@ def _pit(
 
 
 def _reliability(shared: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> charts.Chart:
-    levels = np.array(forecasts.LEVELS)
+    levels = np.array(quantile_grid.LEVELS)
     below = {
         model: (its[["log_return"]].to_numpy() <= its[forecasts.QUANTILES].to_numpy()).mean(axis=0)
         for model, its in shared.groupby("model", sort=False)

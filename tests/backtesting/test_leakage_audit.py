@@ -62,7 +62,7 @@ class Dishonest(RandomWalk):
         known = frame[["ticker", "cutoff"]].merge(history, on=["ticker", "cutoff"], how="left")
         location, scale = self.lie(frame, known)
         columns = ["ticker", "model", "cutoff", "date", "last_close", "log_return", "df"]
-        return forecasts.from_student(
+        return forecasts.from_student_t(
             location=np.asarray(location), scale=np.asarray(scale), **frame[columns]
         )
 
@@ -214,11 +214,11 @@ class KnowsTheWorld(RandomWalk):
         super().__init__("ewma")
 
     def forecast(self, panel, first, last):
-        frame = super().forecast(panel, first, last).drop(columns=forecasts.STUDENT)
+        frame = super().forecast(panel, first, last).drop(columns=forecasts.STUDENT_T)
         truth = simulation.world().truth
         columns = ["ticker", "model", "cutoff", "date", "last_close", "log_return"]
         known = frame[columns].merge(truth, on=["ticker", "date"])
-        return forecasts.from_student(**known)
+        return forecasts.from_student_t(**known)
 
 
 def test_better_than_the_truth_is_a_leak():
@@ -250,7 +250,7 @@ def test_shuffled_returns_fail_no_honest_model(seed):
 def medians(location, returns):
     """Forecasts of the returns (sessions,) of one ticker by a Student-t of these locations."""
     days = pd.bdate_range("2000-01-03", periods=len(returns) + 1)
-    return forecasts.from_student(
+    return forecasts.from_student_t(
         ticker="AAA", model="some", cutoff=days[:-1], date=days[1:],
         last_close=100 * np.exp(np.cumsum(returns) - returns), log_return=returns,
         location=location, scale=0.01, df=5,
@@ -315,7 +315,7 @@ def test_who_claims_little_or_is_right_passes_the_lag_test():
 
 def test_the_lag_test_needs_no_student_and_no_outcome(world):
     frame = medians(-lagged(independent()), independent())
-    frame[forecasts.STUDENT] = np.nan
+    frame[forecasts.STUDENT_T] = np.nan
     frame.loc[frame.index[-1], "log_return"] = np.nan
     assert not leakage_audit.lag(frame).passed
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from forecaster.distributions import forecasts, recalibration
+from forecaster.distributions import forecasts, quantile_grid, recalibration
 from forecaster.errors import ForecastError, PricesError
 from forecaster.evaluation import calibration
 
@@ -25,23 +25,23 @@ def frame(**changes):
         "scale": np.array([0.01, 0.02, 0.03]),
         "df": 5.0,
     }
-    return forecasts.from_student(**{**values, **changes})
+    return forecasts.from_student_t(**{**values, **changes})
 
 
 def test_levels_and_column_names():
-    assert len(forecasts.LEVELS) == 23
-    assert list(forecasts.LEVELS) == sorted(forecasts.LEVELS)
-    np.testing.assert_allclose(np.add(forecasts.LEVELS, forecasts.LEVELS[::-1]), 1)
+    assert len(quantile_grid.LEVELS) == 23
+    assert list(quantile_grid.LEVELS) == sorted(quantile_grid.LEVELS)
+    np.testing.assert_allclose(np.add(quantile_grid.LEVELS, quantile_grid.LEVELS[::-1]), 1)
     expected = ["q0.01", "q0.025", "q0.05", "q0.1", "q0.15"]
     assert forecasts.QUANTILES[:5] == expected
     assert forecasts.QUANTILES[-3:] == ["q0.95", "q0.975", "q0.99"]
-    assert forecasts.COLUMNS[-3:] == ["location", "scale", "df"]
+    assert forecasts.FORECAST_COLUMNS[-3:] == ["location", "scale", "df"]
 
 
 def test_from_student_equals_scipy_stats():
     made = frame()
     t = stats.t(5, 0.001, made["scale"].to_numpy()[:, None])
-    np.testing.assert_allclose(made[forecasts.QUANTILES], t.ppf(forecasts.LEVELS), rtol=1e-9)
+    np.testing.assert_allclose(made[forecasts.QUANTILES], t.ppf(quantile_grid.LEVELS), rtol=1e-9)
     np.testing.assert_allclose(made["volatility"], t.std().ravel())
     assert list(made["ticker"]) == ["AAPL"] * 3
     assert list(made["step"]) == [1, 1, 1]
@@ -49,7 +49,7 @@ def test_from_student_equals_scipy_stats():
 
 def test_frames_have_the_same_columns_and_dtypes_with_and_without_rows():
     pd.testing.assert_series_equal(frame().dtypes, forecasts.empty().dtypes)
-    assert list(forecasts.empty().columns) == forecasts.COLUMNS
+    assert list(forecasts.empty().columns) == forecasts.FORECAST_COLUMNS
     assert forecasts.check(forecasts.empty()).empty
     none = frame(
         cutoff=CUTOFFS[:0], date=DATES[:0], last_close=1.0, log_return=np.nan, scale=np.array([])
@@ -179,10 +179,10 @@ def test_probability_of_rise_of_a_student():
 @pytest.mark.parametrize(
     ("quantiles", "expected"),
     [
-        (np.array(forecasts.LEVELS) - 0.5, 0.5),
-        (np.array(forecasts.LEVELS) - 0.3, 0.7),
-        (np.array(forecasts.LEVELS) + 10, 1.0),
-        (np.array(forecasts.LEVELS) - 10, 0.0),
+        (np.array(quantile_grid.LEVELS) - 0.5, 0.5),
+        (np.array(quantile_grid.LEVELS) - 0.3, 0.7),
+        (np.array(quantile_grid.LEVELS) + 10, 1.0),
+        (np.array(quantile_grid.LEVELS) - 10, 0.0),
         (np.zeros(23), 0.01),
         (np.r_[np.zeros(12), np.ones(11)], 0.5),
     ],
@@ -255,5 +255,5 @@ def test_quantiles_that_cross_are_sorted():
         date=pd.Timestamp("2020-01-03"), last_close=10.0, log_return=np.nan, quantiles=crossed,
     )  # fmt: skip
     np.testing.assert_allclose(frame[forecasts.QUANTILES].to_numpy()[0], np.sort(crossed[0]))
-    assert frame[forecasts.STUDENT].isna().all(axis=None)
+    assert frame[forecasts.STUDENT_T].isna().all(axis=None)
     assert frame["mean"][0] == pytest.approx(0, abs=1e-12)

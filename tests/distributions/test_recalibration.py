@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from forecaster.distributions import forecasts, recalibration
-from forecaster.distributions.forecasts import QUANTILES, STUDENT
+from forecaster.distributions import forecasts, quantile_grid, recalibration
+from forecaster.distributions.forecasts import QUANTILES, STUDENT_T
 from forecaster.evaluation import metrics
 
 DF = 5.0
-LEVELS = np.array(forecasts.LEVELS)
+LEVELS = np.array(quantile_grid.LEVELS)
 
 
 def simulated(*, factor=1.0, tickers=("AAA", "BBB"), sessions=300, seed=0):
@@ -19,7 +19,7 @@ def simulated(*, factor=1.0, tickers=("AAA", "BBB"), sessions=300, seed=0):
     dates = pd.bdate_range("2010-01-04", periods=sessions + 1)
     scale = 0.01 * np.exp(0.4 * np.sin(np.arange(sessions) / 30))
     parts = [
-        forecasts.from_student(
+        forecasts.from_student_t(
             ticker=ticker,
             model=model,
             cutoff=dates[:-1],
@@ -61,7 +61,7 @@ def test_two_outcomes_by_hand():
     width = (made["q0.95"] - made["q0.05"]) / (frame["q0.95"] - frame["q0.05"])
     np.testing.assert_allclose(made["volatility"], 0.02 * width, rtol=1e-12)
     np.testing.assert_array_equal(made["mean"], frame["mean"])
-    assert made[STUDENT].isna().all(axis=None)
+    assert made[STUDENT_T].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("day", [1, 50, 200])

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from forecaster.distributions import forecasts
-from forecaster.distributions.forecasts import QUANTILES, STUDENT
+from forecaster.distributions import forecasts, quantile_grid
+from forecaster.distributions.forecasts import QUANTILES, STUDENT_T
 from forecaster.errors import HistoryError
 from forecaster.evaluation import calibration, metrics
 
 DF = 5.0
-LEVELS = np.array(forecasts.LEVELS)
+LEVELS = np.array(quantile_grid.LEVELS)
 TABLES = [calibration.uniformity, calibration.coverage, calibration.value_at_risk]
 
 
@@ -30,7 +30,7 @@ def simulated(*, models=1, tickers=1, sessions=250, seed=0, wide=1.0, shared=0.5
     high = scale.argsort().argsort() >= 2 * sessions / 3
     dates = pd.bdate_range("2018-01-01", periods=sessions + 1).to_numpy()
     model, ticker, day = (axis.ravel() for axis in np.indices(size))
-    return forecasts.from_student(
+    return forecasts.from_student_t(
         ticker=np.array([f"T{i}" for i in range(tickers)])[ticker],
         model=np.array([f"m{i}" for i in range(models)])[model],
         cutoff=dates[:-1][day],
@@ -44,7 +44,7 @@ def simulated(*, models=1, tickers=1, sessions=250, seed=0, wide=1.0, shared=0.5
 
 
 def blind(frame):
-    return frame.assign(**dict.fromkeys(STUDENT, np.nan))
+    return frame.assign(**dict.fromkeys(STUDENT_T, np.nan))
 
 
 def pooled(table, split="all"):

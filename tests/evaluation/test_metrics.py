@@ -23,7 +23,7 @@ def frame(model="lstm", ticker="AAPL", log_return=(0.01, -0.02, 0.0, 0.03), **ch
         "scale": 0.01,
         "df": 5.0,
     }
-    return forecasts.from_student(**{**values, **changes})
+    return forecasts.from_student_t(**{**values, **changes})
 
 
 def blind(made):
@@ -38,7 +38,7 @@ def test_crps_is_by_one_rule_for_all_rows():
     made = frame()
     closed = student_t.crps(made["log_return"], made["location"], made["scale"], made["df"])
     np.testing.assert_array_equal(metrics.losses(made)["crps"], closed)
-    made.loc[1:2, forecasts.STUDENT] = np.nan
+    made.loc[1:2, forecasts.STUDENT_T] = np.nan
     losses = metrics.losses(made)
     np.testing.assert_array_equal(losses["crps"], losses["crps_quantiles"])
     assert list(losses["log_score"].isna()) == [False, True, True, False]
@@ -217,7 +217,7 @@ def test_losses_do_not_depend_on_the_blocks_they_are_made_in(monkeypatch, other)
     rows = forecasts.concat([frame(), other])
     variance = rows[["ticker", "date"]].drop_duplicates().assign(variance=1e-4)
     whole = metrics.losses(rows, variance)
-    monkeypatch.setattr(metrics, "BLOCK", 3)
+    monkeypatch.setattr(metrics, "ROWS_AT_ONCE", 3)
     # But for rounding: numpy adds up short rows in another order.
     pd.testing.assert_frame_equal(metrics.losses(rows, variance), whole, rtol=1e-12)
 

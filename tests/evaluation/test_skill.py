@@ -12,7 +12,7 @@ def frame(scales, *, sessions=250, tickers=2, seed=0):
     dates = pd.bdate_range("2017-01-02", periods=sessions + 1)
     returns = 0.01 * rng.standard_normal((tickers, sessions))
     return forecasts.concat(
-        forecasts.from_student(
+        forecasts.from_student_t(
             ticker=f"T{i}", model=model, cutoff=dates[:-1], date=dates[1:], last_close=50.0,
             log_return=returns[i], location=0.0, scale=scale, df=30.0,
         )

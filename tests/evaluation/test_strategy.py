@@ -11,7 +11,7 @@ def frame(x, location):
     """Student-t forecasts (dates, tickers) with these returns and centres."""
     dates = pd.bdate_range("2018-01-01", periods=len(x) + 1)
     return forecasts.concat(
-        forecasts.from_student(
+        forecasts.from_student_t(
             ticker=f"T{i}", model="lstm", cutoff=dates[:-1], date=dates[1:], last_close=100.0,
             log_return=x[:, i], location=location[:, i], scale=0.01, df=5.0,
         )

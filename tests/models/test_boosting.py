@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecaster.dataset.panel import Panel
-from forecaster.distributions import forecasts
+from forecaster.distributions import quantile_grid
 from forecaster.models import boosting
 from forecaster.models.protocol import ModelState
 from forecaster.models.registry import create
@@ -17,7 +17,7 @@ def test_trees_walk_as_scikit_learn_does(world, until, trained):
         x, y
     )
     arrays = trained("trees").model.state().arrays
-    at = forecasts.LEVELS.index(0.05)
+    at = quantile_grid.LEVELS.index(0.05)
     features = np.concatenate([history.features for history in panel.histories])
     assert np.isnan(features).any()
     np.testing.assert_allclose(

@@ -9,8 +9,8 @@ import pytest
 from pictures import DF, assert_readable, legend, line, simulated
 from scipy import stats
 
-from forecaster.distributions import forecasts
-from forecaster.distributions.forecasts import STUDENT
+from forecaster.distributions import quantile_grid
+from forecaster.distributions.forecasts import STUDENT_T
 from forecaster.errors import ForecastError, HistoryError
 from forecaster.evaluation import metrics
 from forecaster.plots import evaluation, style
@@ -122,7 +122,7 @@ def test_pit_counts_are_those_of_the_student_t(frame):
 def test_pit_from_quantiles_falls_in_the_bins_of_the_closed_form(frame):
     # The edges of the bins are quantile levels, so interpolation cannot change a bin.
     bare = frame.copy()
-    bare[STUDENT] = np.nan
+    bare[STUDENT_T] = np.nan
     both = (panels(evaluation.calibration(rows))[0] for rows in (bare, frame))
     for ours, theirs in zip(*both, strict=True):
         np.testing.assert_allclose(
@@ -143,8 +143,10 @@ def test_bands_of_the_calibration_are_binomial(frame, count):
     np.testing.assert_allclose([box.y0, box.y1], 100 * wanted / count)
     corners = pd.DataFrame(levels.collections[0].get_paths()[0].vertices).groupby(0)[1]
     for end, chance in (("min", 0.025), ("max", 0.975)):
-        shares = stats.binom.ppf(chance, count, forecasts.LEVELS) / count
-        np.testing.assert_allclose(corners.agg(end), 100 * (shares - forecasts.LEVELS), atol=1e-9)
+        shares = stats.binom.ppf(chance, count, quantile_grid.LEVELS) / count
+        np.testing.assert_allclose(
+            corners.agg(end), 100 * (shares - quantile_grid.LEVELS), atol=1e-9
+        )
 
 
 def test_reliability_is_what_lay_below_each_quantile_less_its_level(frame):

@@ -13,7 +13,7 @@ from scipy import special
 
 from forecaster.dataset import features, windows
 from forecaster.dataset.panel import Panel
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.models.protocol import Checkpoint
 from forecaster.models.recurrent.training import Windowed
 from forecaster.models.registry import create
@@ -158,7 +158,7 @@ def test_a_normal_head_stays_a_normal(world, until, tiny):
     scaled = found[list(forecasts.QUANTILES)].sub(found["location"], axis=0)
     np.testing.assert_allclose(
         scaled.div(found["volatility"], axis=0),
-        np.tile(special.ndtri(forecasts.LEVELS), (len(found), 1)),
+        np.tile(special.ndtri(quantile_grid.LEVELS), (len(found), 1)),
         rtol=0.01,
     )
     student = fit(world, until, dataclasses.replace(config, head="student"))
