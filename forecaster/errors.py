@@ -8,7 +8,9 @@
     │   ├── UnknownTickerError
     │   ├── NoPricesError
     │   ├── RateLimitedError
+    │   ├── RefusedError
     │   ├── NetworkError
+    │   │   └── OfflineError
     │   └── GarbageError
     ├── StoreError           the home folder cannot give or take what was asked
     │   ├── HistoryChangedError
@@ -52,8 +54,16 @@ class RateLimitedError(SourceError):
     """The source asks to be called less often."""
 
 
+class RefusedError(SourceError):
+    """The source refuses to answer, and would refuse again."""
+
+
 class NetworkError(SourceError):
     """The source could not be reached."""
+
+
+class OfflineError(NetworkError):
+    """No source can be reached: names are not resolved."""
 
 
 class GarbageError(SourceError):

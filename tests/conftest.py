@@ -138,7 +138,7 @@ def rewritten():
 def _sessions(first, count):
     dates = [pd.Timestamp(first)]
     while len(dates) < count:
-        dates.append(next_session("AAA", dates[-1]))
+        dates.append(next_session("AAA", dates[-1]).date)
     return pd.DatetimeIndex(dates)
 
 

@@ -3,7 +3,7 @@
     charts = {"ACME": Chart(prices)}
     with YahooServer(charts, {"ACME": ["reset", "fine"]}) as server:
         subprocess.run([...], env=os.environ | server.environment)
-        server.asked("ACME")
+        server.chart_requests("ACME")
 
 An unpatched yfinance in a process with that environment believes that it talks to Yahoo: the
 proxy answers for every host, with certificates of an authority made for the occasion. The
@@ -59,22 +59,22 @@ class Chart:
         """The HTTP status and JSON for a query by range or by period1 and period2."""
         times = self._seconds(self.prices["date"])
         if "period1" in query:
-            asked = (times >= int(query["period1"])) & (times < int(query["period2"]))
+            wanted = (times >= int(query["period1"])) & (times < int(query["period2"]))
             if self.early:
-                asked |= asked.shift(-1, fill_value=False)
+                wanted |= wanted.shift(-1, fill_value=False)
         else:
-            asked = times == times.max()
-        if not asked.any():
+            wanted = times == times.max()
+        if not wanted.any():
             return 400, failure(
                 "Bad Request",
                 f"Data doesn't exist for startDate = {query['period1']}, "
                 f"endDate = {query['period2']}",
             )
-        rows = self.prices[asked].astype(object)
+        rows = self.prices[wanted].astype(object)
         rows = rows.where(rows.notna(), None)
         result = {
             "meta": self._meta(ticker, times),
-            "timestamp": times[asked].tolist(),
+            "timestamp": times[wanted].tolist(),
             "events": self._events(),
             "indicators": {
                 "quote": [{name: rows[name].tolist() for name in FIELDS}],
@@ -100,6 +100,7 @@ class Chart:
         return {
             "currency": self.currency,
             "symbol": ticker,
+            "longName": f"{ticker} Corporation",
             "exchangeName": "LOOP",
             "fullExchangeName": "Loopback",
             "instrumentType": self.instrument,
@@ -216,7 +217,7 @@ class YahooServer:
             | dict.fromkeys(home, self._folder.name)
         )
 
-    def asked(self, ticker: str | None = None) -> list["Request"]:
+    def chart_requests(self, ticker: str | None = None) -> list["Request"]:
         """The chart requests for a ticker, or for all, in the order of arrival."""
         return [it for it in self.requests if it.ticker and ticker in (None, it.ticker)]
 
@@ -309,8 +310,8 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, "crumb")
 
     def quote(self, ticker: str) -> None:
-        said = f"Quote not found for symbol: {ticker}"
-        self.reply(404, failure("Not Found", said, "quoteSummary"))
+        reason = f"Quote not found for symbol: {ticker}"
+        self.reply(404, failure("Not Found", reason, "quoteSummary"))
 
     def chart(self, ticker: str) -> None:
         mode = self.server.yahoo.next_mode(ticker)
@@ -335,8 +336,8 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(404, failure("Not Found", "No data found, symbol may be delisted"))
 
     def mode_nothing(self, ticker: str) -> None:
-        said = "Data doesn't exist for startDate = 1, endDate = 2"
-        self.reply(400, failure("Bad Request", said))
+        reason = "Data doesn't exist for startDate = 1, endDate = 2"
+        self.reply(400, failure("Bad Request", reason))
 
     def mode_limited(self, ticker: str) -> None:
         self.reply(429, "Too Many Requests")
@@ -349,6 +350,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def mode_refused(self, ticker: str) -> None:
         self.reply(401, failure("Unauthorized", "Invalid Crumb", "finance"))
+
+    def mode_forbidden(self, ticker: str) -> None:
+        self.reply(403, "<html>Forbidden</html>")
+
+    def mode_unprocessable(self, ticker: str) -> None:
+        reason = "1d data not available for startTime=-2208988800 and endTime=1"
+        self.reply(422, failure("Unprocessable Entity", reason))
 
     def mode_garbage(self, ticker: str) -> None:
         self.reply(200, '{"chart": {"result": [{"me')

@@ -18,7 +18,7 @@ from forecaster.backtesting import backtest
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
-from forecaster.data.calendars import exchange
+from forecaster.data.exchanges import exchange
 from forecaster.data.publication import public_dates
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, student_t

@@ -11,7 +11,7 @@ from forecaster.cli import options, output
 from forecaster.errors import ForecastError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from forecaster.data.update import Fetched
+    from forecaster.data.update import FetchResult
 
 log = logging.getLogger(__name__)
 
@@ -72,44 +72,52 @@ def fetch(
     from forecaster.data import update
     from forecaster.data.store import Store
 
-    store, found = Store(options.folder(home)), []
-    if source == "yahoo":
-        wanted = list(dict.fromkeys(it.upper() for it in wanted)) or update.from_yahoo_before(store)
-        if not wanted:
-            raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
-        outcomes = update.from_yahoo(
-            store,
-            wanted,
-            start=first,
-            end=last,
-            refresh=refresh,
-            concurrency=concurrency,
-            patience=patience,
-        )
-    else:
-        outcomes = update.from_source(
-            store, source, wanted or None, start=first, end=last, refresh=refresh
-        )
+    store, results = Store(options.folder(home)), list["FetchResult"]()
     with output.progress(quiet=quiet) as progress:
-        for one in outcomes:
-            found.append(one)
-            progress(len(found), max(len(wanted), len(found)), f"fetch {one.ticker}")
+
+        def announce(words: str) -> None:
+            progress(len(results), max(len(wanted), len(results), 1), words)
+
+        if source == "yahoo":
+            wanted = list(dict.fromkeys(it.upper() for it in wanted))
+            wanted = wanted or update.tickers_from_yahoo(store)
+            if not wanted:
+                raise UsageError(
+                    "name the tickers to fetch from Yahoo, or a --source that has its own"
+                )
+            outcomes = update.from_yahoo(
+                store,
+                wanted,
+                start=first,
+                end=last,
+                refresh=refresh,
+                concurrency=concurrency,
+                patience=patience,
+                announce=announce,
+            )
+        else:
+            outcomes = update.from_source(
+                store, source, wanted or None, start=first, end=last, refresh=refresh
+            )
+        for result in outcomes:
+            results.append(result)
+            announce(f"fetch {result.ticker}")
     order = {ticker: place for place, ticker in enumerate(wanted)}
-    found.sort(key=lambda one: order.get(one.ticker, 0))
+    results.sort(key=lambda result: order.get(result.ticker, 0))
     if as_json:
-        output.dump([_document(one) for one in found])
-    elif good := [one for one in found if not one.error]:
-        output.table(["ticker", *_SHOWN], [[one.ticker, *_shown(one)] for one in good])
-    for one in found:
-        _tell(one)
-    if any(one.error for one in found):
+        output.dump([_document(result) for result in results])
+    elif good := [result for result in results if not result.error]:
+        output.table(["ticker", *_SHOWN], [[result.ticker, *_shown(result)] for result in good])
+    for result in results:
+        _report(result)
+    if any(result.error for result in results):
         raise typer.Exit(1)
 
 
 _SHOWN = ["status", "rows", "new", "first", "last", "cleaned"]
 
 
-def _shown(one: "Fetched") -> list[str]:
+def _shown(one: "FetchResult") -> list[str]:
     cleaned = int(one.cleaned["rows"].sum())
     known = [one.rows, one.new_rows, one.first and one.first.date(), one.last and one.last.date()]
     return [
@@ -119,7 +127,7 @@ def _shown(one: "Fetched") -> list[str]:
     ]
 
 
-def _document(one: "Fetched") -> dict[str, Any]:
+def _document(one: "FetchResult") -> dict[str, Any]:
     """What became of a ticker, for machines."""
     return {
         "ticker": one.ticker,
@@ -144,8 +152,8 @@ def _document(one: "Fetched") -> dict[str, Any]:
     }
 
 
-def _tell(one: "Fetched") -> None:
-    """What was rejected or repaired of a ticker, why it was replaced, why it failed."""
+def _report(one: "FetchResult") -> None:
+    """Say what was rejected or repaired of a ticker, why it was replaced, why it failed."""
     from forecaster.data import cleaning
 
     if len(one.cleaned):
@@ -263,7 +271,17 @@ def check(
 
 
 def _explain(row: dict[str, Any]) -> None:
-    """What a number in the table does not say."""
+    """Say what a number in the table does not."""
+    if row["calendar_is_guess"]:
+        output.say(
+            f"{row['ticker']} has no known trading calendar: its sessions are guessed from the "
+            "weekdays of its history, and holidays count as missing"
+        )
+    elif row["next_is_guess"]:
+        output.say(
+            f"{row['ticker']} goes on where the holidays of its exchange are not announced: "
+            f"{row['next']} as its next session is a guess"
+        )
     if row["leaps"]:
         days = row["leap_dates"]
         more = f" and {len(days) - 5} more" if len(days) > 5 else ""

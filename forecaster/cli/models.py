@@ -9,6 +9,7 @@ import typer
 
 from forecaster.cli import options, output
 from forecaster.display import number, price
+from forecaster.errors import first_few
 
 Until = Annotated[
     datetime | None,
@@ -21,6 +22,9 @@ Until = Annotated[
 ]
 RECENT = 60
 """Sessions whose closes a sparkline shows."""
+
+RECENT_DAYS = 200
+"""Days before a forecast whose sessions tell the weekdays of an unknown exchange."""
 
 
 def train(
@@ -152,8 +156,10 @@ def predict(
             display.write_csv(found, temporary)
     rows = forecasts.summary(found)
     verdict = bundle.last_verdict(trained, options.folder(home))
+    histories = _recent_dates(store, rows)
+    _mark_guesses(rows, histories)
     if as_of is None:
-        _warn_of_stale(rows)
+        _warn_of_stale(rows, histories)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump(
@@ -276,8 +282,49 @@ def _count(tickers: list[str]) -> str:
     return tickers[0] if len(tickers) == 1 else f"{len(tickers)} tickers"
 
 
-def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
-    """A warning for the tickers that end on the same day."""
+def _recent_dates(store: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last stored dates of each ticker that is forecast."""
+    import pandas as pd
+
+    if not rows:
+        return {}
+    cutoff = min(pd.Timestamp(row["cutoff"]) for row in rows)
+    start = (cutoff - pd.Timedelta(days=RECENT_DAYS)).date()
+    tickers = [row["ticker"] for row in rows]
+    frame = store.read(tickers, columns=["ticker", "date"], start=start)
+    return {str(ticker): dates for ticker, dates in frame.groupby("ticker")["date"]}
+
+
+def _mark_guesses(rows: list[dict[str, Any]], histories: dict[str, Any]) -> None:
+    """Mark the forecasts whose date no calendar knows, and warn of them."""
+    import logging
+
+    import pandas as pd
+
+    from forecaster.data import calendars
+
+    guesses: dict[bool, list[str]] = {}
+    for row in rows:
+        ticker, cutoff = row["ticker"], pd.Timestamp(row["cutoff"])
+        dates = histories[ticker]
+        known = (dates == pd.Timestamp(row["date"])).any()
+        certain = known or calendars.next_session(ticker, cutoff, dates).certain
+        row["date_is_guess"] = not certain
+        if row["date_is_guess"]:
+            weekdays = calendars.is_guessed(ticker, dates)
+            guesses.setdefault(weekdays, []).append(f"{ticker} on {row['date']}")
+    for weekdays, dated in guesses.items():
+        logging.getLogger("forecaster").warning(
+            "%s: the date is a guess, as %s",
+            first_few(dated),
+            "no trading calendar of the exchange is known; the weekdays of the history decide"
+            if weekdays
+            else "the holidays of the exchange are not announced so far ahead",
+        )
+
+
+def _warn_of_stale(rows: list[dict[str, Any]], histories: dict[str, Any]) -> None:
+    """Warn of the tickers that end on the same day."""
     import logging
 
     import pandas as pd
@@ -286,8 +333,9 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
 
     stale: dict[tuple[str, str, int], list[str]] = {}
     for row in rows:
-        due = calendars.last_finished(row["ticker"], calendars.now())
-        behind = calendars.sessions_after(row["ticker"], pd.Timestamp(row["cutoff"]), due)
+        ticker, dates = row["ticker"], histories[row["ticker"]]
+        due = calendars.last_finished(ticker, calendars.now(), dates)
+        behind = calendars.sessions_after(ticker, pd.Timestamp(row["cutoff"]), due, dates)
         if behind > 0:
             key = row["cutoff"], str(due.date()), behind
             stale.setdefault(key, []).append(row["ticker"])
@@ -317,7 +365,7 @@ def _print_forecasts(
                 row["ticker"],
                 price(row["last_close"]),
                 row["cutoff"],
-                row["date"],
+                row["date"] + ("?" if row["date_is_guess"] else ""),
                 price(row["median"], beside=row["last_close"]),
                 *(
                     " – ".join(price(end, beside=row["last_close"]) for end in ends)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 import numpy as np
 
 from forecaster.data import calendars
+from forecaster.data.exchanges import has_calendar
 
 _DAY = np.timedelta64(1, "D")
 
@@ -19,24 +20,28 @@ def closing_instants(exchange: str, dates: np.ndarray, *, latest: bool) -> np.nd
 
     Parameters
     ----------
-    exchange : as :func:`forecaster.data.calendars.exchange` names it.
+    exchange : as :func:`forecaster.data.exchanges.exchange` names it.
     dates : (sessions,) datetime64[D].
     latest : which hour to assume on a date that is no session of the exchange, that of the
-        neighbouring session that closes later, or that of the one that closes earlier.
+        neighbouring session that closes later, or that of the one that closes earlier. An exchange
+        without a calendar may close at any hour of the date in UTC.
 
     Returns
     -------
     (sessions,) datetime64[us], in UTC. Early closes and daylight saving are in them.
     """
+    dates = dates.astype("datetime64[D]")
+    if not has_calendar(exchange):
+        return (dates + (_DAY if latest else 0 * _DAY)).astype("datetime64[us]")
     closes = calendars.closes(exchange)
     sessions = closes.index.to_numpy().astype("datetime64[D]")
     instants = closes.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     offsets = instants - sessions.astype("datetime64[us]")
-    dates = dates.astype("datetime64[D]")
     after = np.searchsorted(sessions, dates).clip(max=len(sessions) - 1)
     before = np.where(sessions[after] == dates, after, (after - 1).clip(min=0))
     assumed = (np.maximum if latest else np.minimum)(offsets[before], offsets[after])
-    return dates.astype("datetime64[us]") + assumed
+    closing: np.ndarray = dates.astype("datetime64[us]") + assumed
+    return closing
 
 
 def public_dates(dates: np.ndarray, exchange: str, observers: Collection[str]) -> np.ndarray:

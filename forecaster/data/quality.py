@@ -33,7 +33,9 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     -------
     ``ticker``, ``first``, ``last`` and ``rows``; ``missing``, sessions of the exchange within its
     dates without a row; ``extra``, rows on days that the calendar says were none; ``behind``,
-    finished sessions since the last row; ``stale``, whether they are more than ``STALE``;
+    finished sessions since the last row; ``next``, the session after the last row, and
+    ``next_is_guess``, whether no calendar says so; ``calendar_is_guess``, whether all sessions are
+    guessed from the history's weekdays; ``stale``, whether they are more than ``STALE``;
     ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, log returns beyond
     ``LEAP`` without a split, and ``leap_dates``, theirs; ``unapplied``, those on the day of a split,
     which should leave none; ``unexplained``, steps of the adjusted close that no dividend makes;
@@ -46,9 +48,11 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     frame = frame.reindex(columns=[*frame, *({"dividends", "splits"} - set(frame))])
     dates = pd.DatetimeIndex(frame["date"])
     close, adj_close = frame["close"].to_numpy(), frame["adj_close"].to_numpy()
-    expected = calendars.sessions_between(ticker, dates[0], dates[-1])
+    expected = calendars.sessions_between(ticker, dates[0], dates[-1], dates)
     missing, extra = len(expected.difference(dates)), len(dates.difference(expected))
-    behind = calendars.sessions_after(ticker, dates[-1], calendars.last_finished(ticker, now))
+    due = calendars.last_finished(ticker, now, dates)
+    behind = calendars.sessions_after(ticker, dates[-1], due, dates)
+    following = calendars.next_session(ticker, dates[-1], dates)
     frozen = _frozen(close)
     moved, split = np.abs(log_returns(adj_close)) > LEAP, frame["splits"].to_numpy() > 0
     leaps, unapplied = int((moved & ~split).sum()), int((moved & split).sum())
@@ -63,6 +67,9 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
         "missing": missing,
         "extra": extra,
         "behind": behind,
+        "next": f"{following.date:%Y-%m-%d}",
+        "next_is_guess": not following.certain,
+        "calendar_is_guess": calendars.is_guessed(ticker, dates),
         "stale": behind > STALE,
         "frozen": frozen,
         "leaps": leaps,

@@ -118,7 +118,7 @@ def _adjoined(ticker: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame
     """Old and new prices where the one's last session is just before the other's first."""
     earlier, later = sorted([old, new], key=lambda frame: frame.index[0])
     last, first = earlier.index[-1], later.index[0]
-    if last > first or calendars.sessions_after(ticker, last, first) > 1:
+    if last > first or calendars.sessions_after(ticker, last, first, earlier.index) > 1:
         raise HistoryChangedError(
             f"{ticker}: {_span(new.index)} was fetched and {_span(old.index)} is stored, which have "
             "no date in common and are not next to each other; fetch an earlier `start` or a later `end`, or "

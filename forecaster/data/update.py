@@ -1,13 +1,13 @@
 """Fetching: what is due of each ticker is asked for, and joins what is stored.
 
-Yahoo is asked by a pool of threads for what is new and an overlap, with patience. Trouble that may
-pass (a refusal of too many requests, a broken connection, an answer without sense) is met by asking
-again, each time later, and one refusal slows all.
+A pool of threads asks Yahoo for what is new and an overlap. Trouble that may pass (too many
+requests, a broken connection, an answer without sense) is met by asking again, each time later, and
+one refusal slows all.
 """
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.pool import ThreadPool  # its threads do not keep a process that is to end
@@ -16,6 +16,7 @@ import pandas as pd
 import tenacity
 
 from forecaster.data import calendars, cleaning
+from forecaster.data.exchanges import exchange, has_calendar
 from forecaster.data.sources import loading
 from forecaster.data.sources.yahoo import Answer, Gate, Yahoo
 from forecaster.data.store import Saved, Store, TickerState
@@ -25,7 +26,9 @@ from forecaster.errors import (
     HistoryChangedError,
     NetworkError,
     NoPricesError,
+    OfflineError,
     RateLimitedError,
+    RefusedError,
     StoreError,
     UnknownTickerError,
 )
@@ -42,11 +45,13 @@ HOPELESS = 16
 """Tickers in trouble one after the other, and none without, after which the others are not asked."""
 
 PASSING = (RateLimitedError, NetworkError, GarbageError)
-"""The errors that another try may do away with."""
+"""The errors that another try may do away with, unless this machine is offline."""
 
 KINDS: dict[type[ForecastError], str] = {
     RateLimitedError: "rate limited",
+    RefusedError: "refused",
     NetworkError: "network",
+    OfflineError: "network",
     GarbageError: "garbage",
     UnknownTickerError: "unknown ticker",
     NoPricesError: "no data",
@@ -54,25 +59,32 @@ KINDS: dict[type[ForecastError], str] = {
     HistoryChangedError: "store",
 }
 
+Announce = Callable[[str], None]
+"""Takes what is waited for, in words; threads call it."""
+
 
 def _nothing() -> pd.DataFrame:
     return pd.DataFrame(columns=cleaning.COLUMNS)
 
 
+def _unheard(words: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """What became of one ticker."""
 
     ticker: str
     status: str
     """``new``, ``updated``, ``up to date``, ``replaced`` or ``failed``."""
     rows: int | None = None
-    """Stored now, as are those from ``first`` to ``last``; null where nothing is."""
+    """Stored now, as are those from ``first`` to ``last``; None where nothing is."""
     new_rows: int = 0
     first: pd.Timestamp | None = None
     last: pd.Timestamp | None = None
     cleaned: pd.DataFrame = field(default_factory=_nothing)
-    """What :func:`forecaster.data.cleaning.clean` found."""
+    """The findings of :func:`forecaster.data.cleaning.clean`."""
     reason: str | None = None
     """Why the stored history was replaced."""
     error: ForecastError | None = None
@@ -84,12 +96,11 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Due:
+class PriceRequest:
     """What is to be asked for."""
 
     ticker: str
-    known: TickerState | None
-    """What is stored."""
+    stored: TickerState | None
     start: date | None
     end: date | None
     whole: bool
@@ -107,8 +118,9 @@ def from_yahoo(
     refresh: bool = False,
     concurrency: int,
     patience: float,
-) -> Iterator[Fetched]:
-    """Brings the stored prices of tickers up to date with Yahoo; yields each as it is done.
+    announce: Announce = _unheard,
+) -> Iterator[FetchResult]:
+    """Bring the stored prices of tickers up to date with Yahoo; yield each as it is done.
 
     What is not due is not asked for. A history that no longer agrees with the stored one is fetched
     whole. Stop iterating, and no further request is made.
@@ -120,31 +132,41 @@ def from_yahoo(
     refresh : fetch the whole history from ``start`` to ``end``, and replace what is stored.
     concurrency : the most requests in flight at once.
     patience : seconds for which one ticker in trouble is asked for again.
+    announce : called with what is waited for.
     """
-    now, plans = calendars.now(), []
+    now, requests = calendars.now(), []
     for ticker in tickers:
         try:
             state = None if refresh else store.state(ticker)
+            history = _dates(store, ticker) if state else None
         except StoreError as error:
-            yield Fetched(ticker, "failed", error=error)
+            yield FetchResult(ticker, "failed", error=error)
             continue
-        plan = due(ticker, state, start, end, now)
-        if plan:
-            plans.append(plan)
+        due = request(ticker, state, start, end, now, history)
+        if due:
+            requests.append(due)
         else:
             yield _up_to_date(ticker, state)
-    if not plans:
+    if not requests:
         return
-    fetcher = _Fetcher(store, refresh, patience)
-    with ThreadPool(min(concurrency, len(plans))) as pool:
+    announce("connect to Yahoo")
+    fetcher = _Fetcher(store, refresh, patience, announce)
+    with ThreadPool(min(concurrency, len(requests))) as pool:
         try:
-            yield from pool.imap_unordered(fetcher.fetch, plans)
+            yield from pool.imap_unordered(fetcher.fetch, requests)
         finally:
             fetcher.gate.abandoned.set()
 
 
-def from_yahoo_before(store: Store) -> list[str]:
-    """The stored tickers that came from Yahoo, and those that nobody can say it of."""
+def _dates(store: Store, ticker: str) -> pd.Series | None:
+    """The stored dates where they have to stand in for a calendar."""
+    if has_calendar(exchange(ticker)):
+        return None
+    return store.read([ticker], columns=["date"])["date"]
+
+
+def tickers_from_yahoo(store: Store) -> list[str]:
+    """Return the stored tickers that came from Yahoo, or whose source cannot be read."""
     return [ticker for ticker in store.tickers() if _source(store, ticker) in ("yahoo", None)]
 
 
@@ -164,61 +186,71 @@ def from_source(
     start: date | None = None,
     end: date | None = None,
     refresh: bool = False,
-) -> Iterator[Fetched]:
-    """Stores the prices of a file or of the sample; yields each ticker as it is done."""
+) -> Iterator[FetchResult]:
+    """Store the prices of a file or of the sample; yield each ticker as it is done."""
     findings: list[pd.DataFrame] = []
-    found = loading.load(source, tickers, start=start, end=end, findings=findings)
+    outcomes = loading.load(source, tickers, start=start, end=end, findings=findings)
     cleaned = {table["ticker"].iloc[0]: table for table in findings}
-    for ticker, outcome in found:
-        told = cleaned.get(ticker, _nothing())
+    for ticker, outcome in outcomes:
+        finding = cleaned.get(ticker, _nothing())
         try:
             if isinstance(outcome, ForecastError):
                 raise outcome
-            known = None if refresh else store.state(ticker)
+            stored = None if refresh else store.state(ticker)
             (saved,) = store.write(outcome, source=source, refresh=refresh)
-            yield _done(saved, known, told)
+            yield _done(saved, stored, finding)
         except ForecastError as error:
-            yield Fetched(ticker, "failed", cleaned=told, error=error)
+            yield FetchResult(ticker, "failed", cleaned=finding, error=error)
 
 
-def due(
-    ticker: str, state: TickerState | None, start: date | None, end: date | None, now: pd.Timestamp
-) -> Due | None:
-    """What Yahoo should be asked for at ``now``, given what is stored; None if nothing.
+def request(
+    ticker: str,
+    state: TickerState | None,
+    start: date | None,
+    end: date | None,
+    now: pd.Timestamp,
+    history: pd.Series | None = None,
+) -> PriceRequest | None:
+    """Return what Yahoo should be asked for at ``now``, given what is stored; None if nothing.
 
     A session is due once its exchange has closed. One that was open at the last fetch is asked for
     again, as Yahoo's word on it counts, and so are the holes in the last ``OVERLAP`` sessions.
+
+    Parameters
+    ----------
+    history : the stored dates, where the exchange has no calendar.
     """
     if state is None:
-        return Due(ticker, None, start, end, True, start)
-    # Of a history from elsewhere, what is stored is all that was ever asked for.
-    asked = state.notes.get("start", f"{state.first:%Y-%m-%d}")
-    if start and asked and start < date.fromisoformat(asked):
-        return Due(ticker, state, start, None, True, start)
-    beginning = date.fromisoformat(asked) if asked and "start" in state.notes else None
-    last = min(calendars.last_finished(ticker, now), pd.Timestamp(end or date.max))
+        return PriceRequest(ticker, None, start, end, True, start)
+    # Of a history from elsewhere, what is stored is all that was ever wanted.
+    earliest = state.notes.get("start", f"{state.first:%Y-%m-%d}")
+    if start and earliest and start < date.fromisoformat(earliest):
+        return PriceRequest(ticker, state, start, None, True, start)
+    beginning = date.fromisoformat(earliest) if earliest and "start" in state.notes else None
+    last = min(calendars.last_finished(ticker, now, history), pd.Timestamp(end or date.max))
     awaited = [day for day in state.notes.get("awaited", "").split() if day <= str(last.date())]
     awaited += [day for day in state.notes.get("open", "").split() if not end or day <= str(end)]
     if state.last >= last and not awaited:
         return None
-    stored = calendars.sessions_between(
-        ticker, state.last - pd.Timedelta(days=3 * OVERLAP), state.last
+    recent = calendars.sessions_between(
+        ticker, state.last - pd.Timedelta(days=3 * OVERLAP), state.last, history
     )
-    overlap = stored[-OVERLAP] if len(stored) > OVERLAP else state.first
-    return Due(ticker, state, max(overlap, state.first).date(), end, False, beginning)
+    overlap = recent[-OVERLAP] if len(recent) > OVERLAP else state.first
+    return PriceRequest(ticker, state, max(overlap, state.first).date(), end, False, beginning)
 
 
 class _Fetcher:
     """What the threads of one fetch share."""
 
-    def __init__(self, store: Store, refresh: bool, patience: float):
+    def __init__(self, store: Store, refresh: bool, patience: float, announce: Announce):
         self.gate = Gate()
         self._yahoo = Yahoo(self.gate, FIRST_WAIT)
-        self._store, self._refresh = store, refresh
+        self._store, self._refresh, self._announce = store, refresh, announce
+        self._reached = self._offline = False
         self._lost = 0
         self._counting = threading.Lock()
         self._again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT)
             + tenacity.wait_random(0, FIRST_WAIT),
             stop=tenacity.stop_before_delay(patience)
@@ -228,78 +260,99 @@ class _Fetcher:
             reraise=True,
         )
 
-    def fetch(self, plan: Due) -> Fetched:
-        """One ticker, from the question to the file."""
+    def fetch(self, due: PriceRequest) -> FetchResult:
+        """Fetch one ticker, from the question to the file."""
         try:
             try:
-                return self._kept(plan)
+                return self._stored(due)
             except HistoryChangedError as changed:
-                whole = replace(plan, start=plan.beginning, end=None, whole=True)
-                return self._kept(whole, str(changed).partition(";")[0])
+                whole = replace(due, start=due.beginning, end=None, whole=True)
+                return self._stored(whole, str(changed).partition(";")[0])
             except NoPricesError:
-                if plan.whole:
+                if due.whole:
                     raise
-                return _up_to_date(plan.ticker, plan.known)
+                return _up_to_date(due.ticker, due.stored)
         except ForecastError as error:
-            return Fetched(plan.ticker, "failed", error=error)
+            return FetchResult(due.ticker, "failed", error=error)
 
-    def _kept(self, plan: Due, reason: str | None = None) -> Fetched:
-        """What came of asking Yahoo and writing to the store."""
-        history = self._asked(plan)
-        frame, cleaned = loading.usable(plan.ticker, history.frame)
-        notes = history.notes | {
-            "start": str(plan.beginning or ""),
-            "awaited": " ".join(_holes(plan.ticker, frame)),
-            "open": str(history.open_session or ""),
+    def _stored(self, due: PriceRequest, reason: str | None = None) -> FetchResult:
+        """Ask Yahoo and write what it gives to the store."""
+        answer = self._answer(due)
+        frame, cleaned = loading.usable(due.ticker, answer.frame)
+        notes = answer.notes | {
+            "start": str(due.beginning or ""),
+            "awaited": " ".join(_holes(due.ticker, frame)),
+            "open": str(answer.open_session or ""),
         }
         (saved,) = self._store.write(
-            frame, source="yahoo", notes=notes, refresh=self._refresh, whole=plan.whole
+            frame, source="yahoo", notes=notes, refresh=self._refresh, whole=due.whole
         )
-        return _done(saved, plan.known, cleaned, reason)
+        return _done(saved, due.stored, cleaned, reason)
 
-    def _asked(self, plan: Due) -> Answer:
+    def _answer(self, due: PriceRequest) -> Answer:
         """The answer, after as many tries as it takes."""
+        if self._offline:
+            raise OfflineError(
+                f"{due.ticker}: not asked for, as the name of Yahoo's server cannot be resolved; "
+                "connect this machine to the internet and fetch again"
+            )
         if self._lost >= HOPELESS:
             raise NetworkError(
-                f"{plan.ticker}: not asked for, as none of the last {self._lost} tickers came; "
+                f"{due.ticker}: not asked for, as none of the last {self._lost} tickers came; "
                 "check the connection and fetch again later"
             )
+        self._announce(f"fetch {due.ticker}")
         try:
-            history = self._again(self._yahoo.history, plan.ticker, plan.start, plan.end)
+            answer = self._again(self._yahoo.answer, due.ticker, due.start, due.end)
         except ForecastError as error:
-            with self._counting:
-                self._lost = self._lost + 1 if isinstance(error, PASSING) else 0
+            self._count(error)
             raise
-        self._lost = 0
-        return history
+        self._lost, self._reached = 0, True
+        return answer
+
+    def _count(self, error: ForecastError) -> None:
+        """Count the tickers lost in a row, and note whether Yahoo was out of reach from the start."""
+        with self._counting:
+            self._offline |= isinstance(error, OfflineError) and not self._reached
+            if isinstance(error, (*PASSING, RefusedError)):
+                self._lost += 1
+            else:
+                self._lost, self._reached = 0, True
 
     def _slow(self, state: tenacity.RetryCallState) -> None:
         """Before a wait: if too much was asked, everybody waits."""
         error = state.outcome and state.outcome.exception()
         wait = state.next_action.sleep if state.next_action else FIRST_WAIT
         log.debug("%s; asking again in %.1f s", error, wait)
+        if isinstance(error, ForecastError):
+            kind = KINDS.get(type(error), "trouble")
+            self._announce(f"fetch {state.args[0]} again in {wait:.0f} s ({kind})")
         if isinstance(error, RateLimitedError):
             self.gate.close(wait)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PASSING) and not isinstance(error, OfflineError)
 
 
 def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:
     """The sessions without a row among the last ``OVERLAP`` that a frame spans."""
     days = pd.DatetimeIndex(frame["date"])
     begin = max(days[0], days[-1] - pd.Timedelta(days=3 * OVERLAP))
-    expected = calendars.sessions_between(ticker, begin, days[-1])[-OVERLAP:]
+    expected = calendars.sessions_between(ticker, begin, days[-1], days)[-OVERLAP:]
     return [f"{day:%Y-%m-%d}" for day in expected.difference(days)]
 
 
 def _done(
-    saved: Saved, known: TickerState | None, cleaned: pd.DataFrame, reason: str | None = None
-) -> Fetched:
-    status = (
-        "new" if known is None
-        else "replaced" if saved.replaced
-        else "updated" if saved.new_rows
-        else "up to date"
-    )  # fmt: skip
-    return Fetched(
+    saved: Saved, stored: TickerState | None, cleaned: pd.DataFrame, reason: str | None = None
+) -> FetchResult:
+    if stored is None:
+        status = "new"
+    elif saved.replaced:
+        status = "replaced"
+    else:
+        status = "updated" if saved.new_rows else "up to date"
+    return FetchResult(
         saved.ticker,
         status,
         saved.rows,
@@ -311,7 +364,7 @@ def _done(
     )
 
 
-def _up_to_date(ticker: str, state: TickerState | None) -> Fetched:
+def _up_to_date(ticker: str, state: TickerState | None) -> FetchResult:
     if state is None:
-        return Fetched(ticker, "up to date")
-    return Fetched(ticker, "up to date", state.rows, 0, state.first, state.last)
+        return FetchResult(ticker, "up to date")
+    return FetchResult(ticker, "up to date", state.rows, 0, state.first, state.last)

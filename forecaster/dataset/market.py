@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.data import calendars
+from forecaster.data import exchanges
 from forecaster.data.publication import public_dates
 from forecaster.dataset.bars import FAST, SLOW, Bars, every, ewma, lagged, log_ratio, volatility
 
@@ -42,7 +42,7 @@ class Market:
             peer closes no later, on the next otherwise.
         """
         public = [
-            public_dates(bars.dates, calendars.exchange(ticker), [exchange])
+            public_dates(bars.dates, exchanges.exchange(ticker), [exchange])
             for ticker, bars in universe.items()
         ]
         return cls._averaged(list(universe.values()), public)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import pandas as pd
 
-from forecaster.data import calendars, prices
+from forecaster.data import calendars, exchanges, prices
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.publication import public_dates
 from forecaster.dataset.bars import Bars, Floats, every
@@ -172,9 +172,9 @@ class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made on access."""
 
     def __init__(
-        self, bars: dict[str, Bars], markets: Mapping[str, Market], exchanges: frozenset[str]
+        self, bars: dict[str, Bars], markets: Mapping[str, Market], observers: frozenset[str]
     ) -> None:
-        self._bars, self._markets, self._exchanges = bars, markets, exchanges
+        self._bars, self._markets, self._observers = bars, markets, observers
         self.tickers = tuple(sorted(bars))
 
     def __len__(self) -> int:
@@ -187,10 +187,10 @@ class Histories(Sequence[History]):
     def __getitem__(self, at: int | slice) -> "History | Histories":
         if isinstance(at, slice):
             bars = {it: self._bars[it] for it in self.tickers[at]}
-            return Histories(bars, self._markets, self._exchanges)
+            return Histories(bars, self._markets, self._observers)
         ticker = self.tickers[at]
-        market = self._markets[calendars.exchange(ticker)]
-        return _history(ticker, self._bars[ticker], market, self._exchanges)
+        market = self._markets[exchanges.exchange(ticker)]
+        return _history(ticker, self._bars[ticker], market, self._observers)
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,9 @@ class Panel:
         known = tuple(it for it in sorted(universe or bars) if it in bars)
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
-        exchanges = frozenset(map(calendars.exchange, tickers))
-        markets = {it: Market.of(members, it) for it in exchanges}
-        return cls(Histories({it: bars[it] for it in tickers}, markets, exchanges), known)
+        observers = frozenset(map(exchanges.exchange, tickers))
+        markets = {it: Market.of(members, it) for it in observers}
+        return cls(Histories({it: bars[it] for it in tickers}, markets, observers), known)
 
     @property
     def tickers(self) -> tuple[str, ...]:
@@ -246,10 +246,12 @@ class Panel:
 _features = lru_cache(maxsize=CACHED_TICKERS)(compute)
 
 
-def _history(ticker: str, bars: Bars, market: Market, exchanges: frozenset[str]) -> History:
-    public = public_dates(bars.dates, calendars.exchange(ticker), exchanges)
+def _history(ticker: str, bars: Bars, market: Market, observers: frozenset[str]) -> History:
+    public = public_dates(bars.dates, exchanges.exchange(ticker), observers)
     next_dates = np.append(bars.dates[1:], bars.dates[-1:])
     history = History(ticker, bars, public, next_dates, partial(_features, bars, market))
     unknown = history.gaps
-    next_dates[unknown] = [calendars.next_session(ticker, date) for date in bars.dates[unknown]]
+    next_dates[unknown] = [
+        calendars.next_session(ticker, date, bars.dates).date for date in bars.dates[unknown]
+    ]
     return history

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.data import calendars
+from forecaster.data import exchanges
 from forecaster.dataset.bars import Bars, Floats
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
@@ -267,7 +267,7 @@ def shock_response(
     groups = {str(name): group for name, group in frame.groupby("ticker", sort=True)}
     bars = {name: Bars.of(group) for name, group in groups.items()}
     universe = {name: bars[name] for name in sorted(run.tickers) if name in bars}
-    exchange = calendars.exchange(ticker)
+    exchange = exchanges.exchange(ticker)
     market = Market.of(universe, exchange)
     begin = len(history.dates) - len(attribution.read_at(model, history, last))
     lags = range(1, min(LAGS, last - 1) + 1)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -133,6 +134,34 @@ def test_predict_warns_that_prices_are_old(forecast, home):
     quiet = forecast("predict", "^GSPC", "--home", home, "--quiet")
     assert quiet.err == ""
     assert quiet.out == result.out
+
+
+def test_a_date_that_no_calendar_knows_is_a_guess_and_marked_as_one(forecast, home, tmp_path):
+    own = shutil.copytree(home, tmp_path / "home")
+    days = pd.bdate_range(end="2006-12-28", periods=900, freq="C", weekmask="Sun Mon Tue Wed Thu")
+    close = 50 + 5 * np.sin(np.arange(900)) + np.random.default_rng(1).normal(size=900).cumsum() / 9
+    file = tmp_path / "COMI.CA.csv"
+    pd.DataFrame({"date": days, "close": close}).to_csv(file, index=False)
+    assert forecast("fetch", "--source", file, "--home", own, "--quiet").code == 0
+    result = forecast("predict", "COMI.CA", "^GSPC", "--home", own, "--json")
+    cairo, new_york = result.json["forecasts"]
+    assert (cairo["date"], cairo["date_is_guess"]) == ("2006-12-31", True)  # a Sunday
+    assert (new_york["date"], new_york["date_is_guess"]) == ("2007-01-03", False)
+    assert (
+        "warning: COMI.CA on 2006-12-31: the date is a guess, as no trading calendar" in result.err
+    )
+    table = forecast("predict", "COMI.CA", "^GSPC", "--home", own, "--quiet").out
+    assert "2006-12-31?" in table
+    assert "2007-01-03?" not in table
+    past = forecast("predict", "COMI.CA", "--as-of", "2006-12-21", "--home", own, "--json").json
+    assert past["forecasts"][0]["date_is_guess"] is False  # the next row is stored
+    (checked,) = forecast("data", "check", "COMI.CA", "--home", own, "--json").json
+    assert (checked["missing"], checked["extra"]) == (0, 0)
+    assert (checked["next"], checked["next_is_guess"]) == ("2006-12-31", True)
+    assert checked["calendar_is_guess"]
+    words = forecast("data", "check", "COMI.CA", "^GSPC", "--home", own).out
+    assert "COMI.CA has no known trading calendar" in words
+    assert "^GSPC has no" not in words
 
 
 def test_predict_writes_the_forecasts_frame(forecast, home, tmp_path):

@@ -87,3 +87,11 @@ def test_a_session_is_public_at_the_first_close_after_its_own(pair, at):
     first = observer.index[observer >= peer[session]][0]  # the first that may know it
     last = observer.index[observer < peer[session]][-1]  # the last that may not
     assert np.datetime64(last.date()) < public <= np.datetime64(first.date())
+
+
+def test_an_exchange_without_a_calendar_may_close_at_any_hour():
+    cairo, kuwait = "?CA", "?KW"
+    session = days("2024-03-05")
+    for peer, observer in ((cairo, NEW_YORK), (NEW_YORK, cairo), (cairo, kuwait), (TOKYO, cairo)):
+        assert public_dates(session, peer, [observer]) == session + 1
+    assert public_dates(session, cairo, [cairo]) == session

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,8 +48,8 @@ def yahoo(running, monkeypatch):
     return running
 
 
-class Told:
-    """What a command said, and what it left."""
+class Outcome:
+    """The exit code and the words of a command."""
 
     def __init__(self, code, out, err):
         self.code, self.out, self.err = code, out, err
@@ -64,7 +65,7 @@ def fetch(capsys, tmp_path):
         with pytest.raises(SystemExit) as stop:
             main(["fetch", *map(str, words), "--json", "--home", str(home)])
         captured = capsys.readouterr()
-        return Told(stop.value.code, captured.out, captured.err)
+        return Outcome(stop.value.code, captured.out, captured.err)
 
     return run
 
@@ -72,11 +73,11 @@ def fetch(capsys, tmp_path):
 @pytest.fixture
 def stored(tmp_path):
     """A function that reads a ticker's prices with dividends and splits."""
-    columns = ("ticker", *TOLD, "dividends", "splits")
+    columns = ("ticker", *COLUMNS, "dividends", "splits")
     return lambda ticker: Store(tmp_path).read([ticker], columns=columns)
 
 
-TOLD = ("date", "open", "high", "low", "close", "adj_close", "volume")
+COLUMNS = ("date", "open", "high", "low", "close", "adj_close", "volume")
 
 
 def history(sessions=60, missing=0, days=NEW_YORK):
@@ -96,7 +97,7 @@ def history(sessions=60, missing=0, days=NEW_YORK):
     )
 
 
-def same(frame, expected, columns=TOLD):
+def same(frame, expected, columns=COLUMNS):
     pd.testing.assert_frame_equal(
         frame[list(columns)], expected[list(columns)].reset_index(drop=True), check_dtype=False
     )
@@ -113,9 +114,9 @@ def test_a_new_ticker_is_stored_with_what_yahoo_says_of_it(yahoo, fetch, stored,
         "ACME": Chart(prices, dividends={day: 0.25}),
         "VOD.L": Chart(prices, "Europe/London", "GBp", hours=("08:00", "16:30")),
     }
-    told = fetch("ACME", "VOD.L")
-    assert told.code == 0
-    assert told.rows["ACME"] == {
+    outcome = fetch("ACME", "VOD.L")
+    assert outcome.code == 0
+    assert outcome.rows["ACME"] == {
         "ticker": "ACME",
         "status": "new",
         "rows": 60,
@@ -132,19 +133,20 @@ def test_a_new_ticker_is_stored_with_what_yahoo_says_of_it(yahoo, fetch, stored,
     assert paid[paid > 0].to_dict() == {pd.Timestamp(day): 0.25}
     notes = Store(tmp_path).state("VOD.L").notes
     assert (notes["currency"], notes["timezone"]) == ("GBp", "Europe/London")
-    assert notes["exchange"] == "Loopback"
+    assert (notes["exchange"], notes["instrument"]) == ("Loopback", "EQUITY")
+    assert notes["name"] == "VOD.L Corporation"
     assert notes["yfinance"].count(".") == 2
-    assert len(yahoo.asked("ACME")) == 1
+    assert len(yahoo.chart_requests("ACME")) == 1
 
 
 def test_nothing_due_makes_no_request(yahoo, fetch):
     yahoo.charts = {"ACME": Chart(history()), "NEWER": Chart(history())}
     fetch("ACME", "NEWER")
     yahoo.requests.clear()
-    told = fetch("ACME", "NEWER")
-    assert (told.code, yahoo.requests) == (0, [])
-    assert {row["status"] for row in told.rows.values()} == {"up to date"}
-    assert {row["rows"] for row in told.rows.values()} == {60}
+    outcome = fetch("ACME", "NEWER")
+    assert (outcome.code, yahoo.requests) == (0, [])
+    assert {row["status"] for row in outcome.rows.values()} == {"up to date"}
+    assert {row["rows"] for row in outcome.rows.values()} == {60}
     assert fetch("ACME", "--end", NEW_YORK[-20].date()).code == 0
     assert yahoo.requests == []
 
@@ -154,11 +156,11 @@ def test_the_next_day_costs_a_request_for_an_overlap_and_what_is_new(yahoo, fetc
     fetch("ACME", "ELSE")
     yahoo.requests.clear()
     yahoo.charts = {"ACME": Chart(history(61)), "ELSE": Chart(history(61))}
-    told = fetch("ACME", "ELSE")
-    assert [row["new_rows"] for row in told.rows.values()] == [1, 1]
-    assert [row["status"] for row in told.rows.values()] == ["updated"] * 2
-    assert sorted(it.ticker for it in yahoo.asked()) == ["ACME", "ELSE"]
-    since = pd.Timestamp(int(yahoo.asked()[0].query["period1"]), unit="s")
+    outcome = fetch("ACME", "ELSE")
+    assert [row["new_rows"] for row in outcome.rows.values()] == [1, 1]
+    assert [row["status"] for row in outcome.rows.values()] == ["updated"] * 2
+    assert sorted(it.ticker for it in yahoo.chart_requests()) == ["ACME", "ELSE"]
+    since = pd.Timestamp(int(yahoo.chart_requests()[0].query["period1"]), unit="s")
     assert NEW_YORK[-40] < since <= NEW_YORK[-11]  # the last stored session is the 2nd from the end
     same(stored("ACME"), history(61))
 
@@ -167,8 +169,8 @@ def test_an_earlier_start_is_fetched_once(yahoo, fetch, stored):
     yahoo.charts = {"ACME": Chart(history(50))}
     assert fetch("ACME", "--start", NEW_YORK[-20].date()).rows["ACME"]["rows"] == 20
     assert fetch("ACME").rows["ACME"]["status"] == "up to date"
-    told = fetch("ACME", "--start", "2001-01-01", "--end", NEW_YORK[-30].date())
-    assert told.rows["ACME"]["rows"] == 50
+    outcome = fetch("ACME", "--start", "2001-01-01", "--end", NEW_YORK[-30].date())
+    assert outcome.rows["ACME"]["rows"] == 50
     yahoo.requests.clear()
     assert fetch("ACME", "--start", "2001-01-01").rows["ACME"]["status"] == "up to date"
     assert yahoo.requests == []
@@ -195,9 +197,41 @@ def test_a_closed_market_is_up_to_date(yahoo, fetch):
     yahoo.charts = {"ACME": Chart(history(missing=2)), "GONE": Chart(history(missing=40))}
     fetch("ACME", "GONE")
     yahoo.modes = {"GONE": ["nothing"]}
-    told = fetch("ACME", "GONE")
-    assert told.code == 0
-    assert [row["status"] for row in told.rows.values()] == ["up to date"] * 2
+    outcome = fetch("ACME", "GONE")
+    assert outcome.code == 0
+    assert [row["status"] for row in outcome.rows.values()] == ["up to date"] * 2
+
+
+def test_no_more_than_99_years_are_asked_for(yahoo, fetch):
+    yahoo.charts = {"ACME": Chart(history()), "OLD": Chart(history())}
+    assert fetch("ACME").code == fetch("OLD", "--start", "1900-01-01").code == 0
+    oldest = NOW - pd.DateOffset(years=99)
+    for request in yahoo.chart_requests():
+        assert int(request.query["period1"]) == int(oldest.timestamp())
+    outcome = fetch("OLDER", "--start", "1900-01-01", "--end", "1910-12-31")
+    assert outcome.rows["OLDER"]["kind"] == "no data"
+    assert yahoo.chart_requests("OLDER") == []
+
+
+def test_without_a_calendar_a_session_is_due_by_the_weekdays_of_the_history(
+    yahoo, fetch, monkeypatch
+):
+    days = pd.bdate_range(end="2024-03-20", periods=40, freq="C", weekmask="Sun Mon Tue Wed Thu")
+    kuwait = Chart(history(40, days=days), "Asia/Kuwait", "KWF", hours=("09:00", "12:40"))
+    yahoo.charts = {"NBK.KW": kuwait}
+    assert fetch("NBK.KW").rows["NBK.KW"]["rows"] == 40
+    yahoo.requests.clear()
+    assert fetch("NBK.KW").rows["NBK.KW"]["status"] == "up to date"
+    assert yahoo.requests == []
+    friday = pd.Timestamp("2024-03-22 22:00", tz="UTC")
+    monkeypatch.setattr(calendars, "now", lambda: friday)
+    days = days[1:].append(pd.DatetimeIndex(["2024-03-21"]))
+    yahoo.charts = {"NBK.KW": replace(kuwait, prices=history(40, days=days))}
+    assert fetch("NBK.KW").rows["NBK.KW"]["new_rows"] == 1
+    yahoo.requests.clear()
+    monkeypatch.setattr(calendars, "now", lambda: friday + pd.Timedelta(days=1))
+    assert fetch("NBK.KW").rows["NBK.KW"]["status"] == "up to date"
+    assert yahoo.requests == []
 
 
 # ---- histories that change
@@ -210,13 +244,13 @@ def test_a_split_between_two_fetches_has_the_history_fetched_whole(yahoo, fetch,
     after = history(61)
     after[["open", "high", "low", "close", "adj_close"]] /= 4
     yahoo.charts = {"ACME": Chart(after, splits={NEW_YORK[-1].date(): (4, 1)})}
-    told = fetch("ACME")
-    assert told.code == 0
-    assert told.rows["ACME"]["status"] == "replaced"
-    assert told.rows["ACME"]["new_rows"] >= 1
-    assert "close is" in told.rows["ACME"]["reason"]
-    assert "warning: ACME: the stored history was replaced: " in told.err
-    assert len(yahoo.asked("ACME")) == 2
+    outcome = fetch("ACME")
+    assert outcome.code == 0
+    assert outcome.rows["ACME"]["status"] == "replaced"
+    assert outcome.rows["ACME"]["new_rows"] >= 1
+    assert "close is" in outcome.rows["ACME"]["reason"]
+    assert "warning: ACME: the stored history was replaced: " in outcome.err
+    assert len(yahoo.chart_requests("ACME")) == 2
     same(stored("ACME"), after)
     assert np.abs(np.diff(np.log(stored("ACME")["adj_close"]))).max() < 0.01
     assert stored("ACME")["splits"].iloc[-1] == 4
@@ -231,7 +265,7 @@ def test_a_dividend_between_two_fetches_leaves_no_jump_at_the_seam(yahoo, fetch,
     after.loc[:59, "adj_close"] *= 1 - paid / after["close"][59]
     yahoo.charts = {"ACME": Chart(after, dividends={NEW_YORK[-1].date(): paid})}
     assert fetch("ACME").rows["ACME"]["status"] == "updated"
-    assert len(yahoo.asked("ACME")) == 1
+    assert len(yahoo.chart_requests("ACME")) == 1
     same(stored("ACME"), after)
 
 
@@ -251,10 +285,10 @@ def test_a_shorter_history_is_refused_and_explained(yahoo, fetch, stored):
     shorter = history(20)
     shorter[["open", "high", "low", "close", "adj_close"]] /= 2
     yahoo.charts = {"ACME": Chart(shorter)}
-    told = fetch("ACME")
-    assert told.code == 1
-    assert told.rows["ACME"]["kind"] == "store"
-    assert "--refresh" in told.rows["ACME"]["error"]
+    outcome = fetch("ACME")
+    assert outcome.code == 1
+    assert outcome.rows["ACME"]["kind"] == "store"
+    assert "--refresh" in outcome.rows["ACME"]["error"]
     same(stored("ACME"), history(100, missing=1))
     assert fetch("ACME", "--refresh").code == 0
     same(stored("ACME"), shorter)
@@ -265,15 +299,15 @@ def test_a_hole_that_yahoo_fills_is_filled_and_a_value_is_never_lost(yahoo, fetc
     holes.loc[55, ["open", "high", "low", "close", "adj_close", "volume"]] = np.nan
     gone = holes.drop(index=55)
     yahoo.charts = {"NULL": Chart(holes), "GONE": Chart(gone), "LATER": Chart(history(missing=1))}
-    told = fetch("NULL", "GONE", "LATER")
-    assert [row["rows"] for row in told.rows.values()] == [59, 59, 60]
-    assert told.rows["NULL"]["cleaned"][0]["rule"] == "no close"
+    outcome = fetch("NULL", "GONE", "LATER")
+    assert [row["rows"] for row in outcome.rows.values()] == [59, 59, 60]
+    assert outcome.rows["NULL"]["cleaned"][0]["rule"] == "no close"
     later = history(61)
     later.loc[55, ["open", "high", "low", "close", "adj_close", "volume"]] = np.nan
     later.loc[54, "volume"] = np.nan
     yahoo.charts = {"NULL": Chart(history(61)), "GONE": Chart(gone), "LATER": Chart(later)}
-    told = fetch("NULL", "GONE", "LATER")
-    assert [row["new_rows"] for row in told.rows.values()] == [2, 0, 1]
+    outcome = fetch("NULL", "GONE", "LATER")
+    assert [row["new_rows"] for row in outcome.rows.values()] == [2, 0, 1]
     for ticker in ("NULL", "LATER"):
         same(stored(ticker), history(61))
     # Without a new session a hole is due all the same.
@@ -332,10 +366,10 @@ def test_nothing_that_cannot_be_is_stored_and_all_of_it_is_told(yahoo, fetch, st
     prices = pd.concat([prices, prices.loc[[50]].assign(close=150.55, adj_close=150.55)])
     shuffled = prices.sample(frac=1, random_state=1)
     yahoo.charts = {"ACME": Chart(shuffled)}
-    told = fetch("ACME")
-    assert told.code == 0
+    outcome = fetch("ACME")
+    assert outcome.code == 0
     days = NEW_YORK[-60:].strftime("%Y-%m-%d")
-    rules = {(it["rule"], it["first"]) for it in told.rows["ACME"]["cleaned"]}
+    rules = {(it["rule"], it["first"]) for it in outcome.rows["ACME"]["cleaned"]}
     assert rules >= {
         ("no close", days[10]),
         ("close not finite", days[20]),
@@ -344,7 +378,7 @@ def test_nothing_that_cannot_be_is_stored_and_all_of_it_is_told(yahoo, fetch, st
         ("close not positive", days[40]),
         ("duplicated", days[50]),
     }
-    assert "warning: ACME: " in told.err
+    assert "warning: ACME: " in outcome.err
     kept = stored("ACME")
     assert kept["date"].is_monotonic_increasing
     assert len(kept) == 56
@@ -358,7 +392,9 @@ ENDLESS = {
     "LIMITED": ("limited", "rate limited"),
     "BROKEN": ("broken", "garbage"),
     "EXCUSED": ("excused", "garbage"),
-    "REFUSED": ("refused", "garbage"),
+    "REFUSED": ("refused", "refused"),
+    "FORBIDDEN": ("forbidden", "refused"),
+    "UNPROCESSABLE": ("unprocessable", "refused"),
     "GARBAGE": ("garbage", "garbage"),
     "PAGE": ("page", "garbage"),
     "HOLLOW": ("hollow", "garbage"),
@@ -370,42 +406,49 @@ ENDLESS = {
 }
 
 
+PASSING = ("rate limited", "garbage", "network")
+
+
 def test_every_trouble_has_its_name_and_spoils_no_other_ticker(yahoo, fetch):
     good = ["ACME", "ELSE"]
     yahoo.charts = dict.fromkeys([*ENDLESS, *good], Chart(history()))
     yahoo.modes = {ticker: [mode] for ticker, (mode, _) in ENDLESS.items()}
-    told = fetch("ACME", *ENDLESS, "ELSE", "--patience", 1, "--concurrency", 16)
-    assert told.code == 1
-    assert list(told.rows) == ["ACME", *ENDLESS, "ELSE"]
-    assert {t: told.rows[t]["kind"] for t in ENDLESS} == {t: k for t, (_, k) in ENDLESS.items()}
-    assert [told.rows[ticker]["status"] for ticker in good] == ["new", "new"]
+    outcome = fetch("ACME", *ENDLESS, "ELSE", "--patience", 1, "--concurrency", 16)
+    assert outcome.code == 1
+    assert list(outcome.rows) == ["ACME", *ENDLESS, "ELSE"]
+    assert {t: outcome.rows[t]["kind"] for t in ENDLESS} == {t: k for t, (_, k) in ENDLESS.items()}
+    assert [outcome.rows[ticker]["status"] for ticker in good] == ["new", "new"]
     for ticker in ENDLESS:
-        error = told.rows[ticker]["error"]
-        assert f"error: {error}" in told.err
+        error = outcome.rows[ticker]["error"]
+        assert f"error: {error}" in outcome.err
         assert error.startswith(f"{ticker}: expected ")
         assert "; " in error
-    for ticker in ("NOPE", "BARE", "NOTHING"):  # another try would be no use
-        assert len(yahoo.asked(ticker)) <= 2  # yfinance itself repeats what is refused, once
-    assert "delisted" not in told.err
-    assert "Traceback" not in told.err
+    for ticker in ("NOPE", "BARE", "NOTHING", "UNPROCESSABLE"):  # another try would be no use
+        assert len(yahoo.chart_requests(ticker)) == 1
+    for ticker in ("REFUSED", "FORBIDDEN"):  # yfinance tries another cookie, once
+        assert len(yahoo.chart_requests(ticker)) == 2
+    assert "delisted" not in outcome.err
+    assert "Traceback" not in outcome.err
 
 
 def test_trouble_that_passes_is_waited_for(yahoo, fetch):
-    passing = {mode for mode, kind in ENDLESS.values() if kind not in ("unknown ticker", "no data")}
+    passing = {mode for mode, kind in ENDLESS.values() if kind in PASSING}
     yahoo.charts = dict.fromkeys([*map(str.upper, passing), "LATE"], Chart(history()))
     yahoo.modes = {mode.upper(): [mode, mode, mode, "fine"] for mode in passing}
     yahoo.modes["LATE"] = ["late"]
-    told = fetch(*yahoo.charts, "--patience", FOR_EVER)
-    assert told.code == 0, told.err
-    assert {row["rows"] for row in told.rows.values()} == {60}
+    outcome = fetch(*yahoo.charts, "--patience", FOR_EVER)
+    assert outcome.code == 0, outcome.err
+    assert {row["rows"] for row in outcome.rows.values()} == {60}
 
 
 def test_an_answer_that_does_not_come_is_trouble_of_the_network(yahoo, fetch, monkeypatch):
     monkeypatch.setattr("forecaster.data.sources.yahoo.TIMEOUT", 0.2)
     yahoo.charts, yahoo.modes = {"STALL": Chart(history())}, {"STALL": ["stall"]}
-    told = fetch("STALL", "--patience", 0)
-    assert (told.code, told.rows["STALL"]["kind"]) == (1, "network")
-    assert told.rows["STALL"]["error"].startswith("STALL: expected prices, could not reach Yahoo (")
+    outcome = fetch("STALL", "--patience", 0)
+    assert (outcome.code, outcome.rows["STALL"]["kind"]) == (1, "network")
+    assert outcome.rows["STALL"]["error"].startswith(
+        "STALL: expected prices, could not reach Yahoo ("
+    )
 
 
 def test_a_refusal_slows_everybody(yahoo, fetch, monkeypatch):
@@ -432,9 +475,9 @@ def test_a_refusal_slows_everybody(yahoo, fetch, monkeypatch):
     yahoo.charts = dict.fromkeys(tickers, Chart(history(20)))
     yahoo.modes = {f"T{i}": [answer if i else refuse, "fine"] for i in range(4)}
     assert fetch(*tickers, "--concurrency", 4, "--patience", FOR_EVER).code == 0
-    assert {it.ticker for it in yahoo.asked()[:4]} == {"T0", "T1", "T2", "T3"}
-    assert len(yahoo.asked()) == 13
-    assert yahoo.asked()[4].time - closings[0] >= 0.5
+    assert {it.ticker for it in yahoo.chart_requests()[:4]} == {"T0", "T1", "T2", "T3"}
+    assert len(yahoo.chart_requests()) == 13
+    assert yahoo.chart_requests()[4].time - closings[0] >= 0.5
 
 
 def test_no_more_requests_are_in_flight_than_set(yahoo, fetch):
@@ -455,15 +498,42 @@ def test_no_more_requests_are_in_flight_than_set(yahoo, fetch):
 def test_the_rest_is_not_asked_for_where_nothing_comes(yahoo, fetch, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    told = fetch(*(f"T{i}" for i in range(60)), "--patience", 0)
-    assert told.code == 1
-    assert {row["kind"] for row in told.rows.values()} == {"network"}
-    assert "not asked for" in told.rows["T59"]["error"]
+    outcome = fetch(*(f"T{i}" for i in range(60)), "--patience", 0)
+    assert outcome.code == 1
+    assert {row["kind"] for row in outcome.rows.values()} == {"network"}
+    assert "not asked for" in outcome.rows["T59"]["error"]
+
+
+def test_without_names_to_resolve_nothing_is_waited_for(yahoo, fetch, monkeypatch):
+    monkeypatch.setattr(update, "FIRST_WAIT", FOR_EVER)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://nowhere.invalid:1")
+    tickers = [f"T{i}" for i in range(20)]
+    outcome = fetch(*tickers, "--patience", 10 * FOR_EVER, "--concurrency", 1)
+    assert outcome.code == 1
+    assert {row["kind"] for row in outcome.rows.values()} == {"network"}
+    first, *others = (outcome.rows[ticker]["error"] for ticker in tickers)
+    assert "cannot be resolved (" in first
+    assert all("not asked for" in error for error in others)
+
+
+def test_what_is_waited_for_is_announced(yahoo, tmp_path):
+    yahoo.charts = {"ACME": Chart(history())}
+    yahoo.modes = {"ACME": ["limited", "garbage", "fine"]}
+    words = []
+    (result,) = update.from_yahoo(
+        Store(tmp_path), ["ACME"], concurrency=1, patience=FOR_EVER, announce=words.append
+    )
+    assert result.status == "new"
+    first, second, limited, garbage = words
+    assert (first, second) == ("connect to Yahoo", "fetch ACME")
+    assert re.fullmatch(r"fetch ACME again in \d s \(rate limited\)", limited)
+    assert re.fullmatch(r"fetch ACME again in \d s \(garbage\)", garbage)
 
 
 def test_a_name_that_is_no_word_is_never_sent(yahoo, fetch):
-    told = fetch("UP/../DOWN", "WHAT?NOW", "TWO WORDS", "..")
-    assert {row["kind"] for row in told.rows.values()} == {"unknown ticker"}
+    outcome = fetch("UP/../DOWN", "WHAT?NOW", "TWO WORDS", "..")
+    assert {row["kind"] for row in outcome.rows.values()} == {"unknown ticker"}
     assert yahoo.requests == []
 
 
@@ -476,10 +546,10 @@ def test_a_hundred_tickers_from_files_and_the_standard_input(yahoo, fetch, tmp_p
     file = tmp_path / "list.txt"
     file.write_text("\ufeff# a hundred\n" + "\n".join(tickers[:50]) + "\n t0, T1 # twice\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("\r\n".join(tickers[40:]).lower()))
-    told = fetch(f"@{file}", "-", " t7 ", "--concurrency", 16)
-    assert told.code == 0
-    assert list(told.rows) == tickers
-    assert len(yahoo.asked()) == 100
+    outcome = fetch(f"@{file}", "-", " t7 ", "--concurrency", 16)
+    assert outcome.code == 0
+    assert list(outcome.rows) == tickers
+    assert len(yahoo.chart_requests()) == 100
     monkeypatch.setattr("sys.stdin", io.StringIO("# nothing\n"))
     assert fetch("@-").code == 2
 
@@ -530,8 +600,8 @@ def test_other_packages_are_silent_unless_asked(yahoo, tmp_path):
     _, bar = launched(yahoo, tmp_path / "2", "ACME").communicate()
     assert len(bar.strip().splitlines()) == 1
     assert "ACME" in bar
-    _, told = launched(yahoo, tmp_path / "3", "ACME", "--verbose").communicate()
-    assert "reusing crumb" in told or "crumb = " in told
+    _, outcome = launched(yahoo, tmp_path / "3", "ACME", "--verbose").communicate()
+    assert "reusing crumb" in outcome or "crumb = " in outcome
 
 
 @pytest.mark.parametrize("mode", ["stall", "limited"])
@@ -539,7 +609,7 @@ def test_an_interrupt_ends_a_fetch_whatever_is_in_flight(yahoo, tmp_path, mode):
     yahoo.charts = {"ACME": Chart(history()), "ELSE": Chart(history())}
     yahoo.modes = {"ELSE": [mode]}
     process = launched(yahoo, tmp_path, "ACME", "ELSE")
-    while not (yahoo.asked("ELSE") and Store(tmp_path).tickers()):
+    while not (yahoo.chart_requests("ELSE") and Store(tmp_path).tickers()):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from forecaster.config import RecurrentConfig
-from forecaster.data import calendars, prices
+from forecaster.data import calendars, exchanges, prices
 from forecaster.data.publication import closing_instants
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.features import MARKET
@@ -49,7 +49,7 @@ def instants(frame):
     parts = [
         pd.Series(
             closing_instants(
-                calendars.exchange(str(ticker)),
+                exchanges.exchange(str(ticker)),
                 its["date"].to_numpy().astype("datetime64[D]"),
                 latest=True,
             ),

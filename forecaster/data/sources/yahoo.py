@@ -1,8 +1,8 @@
 """Daily prices from Yahoo Finance: yfinance asks, and every row of the answer is accounted for.
 
 yfinance brings what Yahoo wants of a caller: the cookie, the crumb, the consent page and the
-handshake of a browser. Its ``history`` is left aside. It merges and drops rows without a word, fails
-on a volume beyond 64 bits, and spends a request on the time zone that every answer tells.
+handshake of a browser. Its ``history`` is left aside. It merges and drops rows silently, fails on a
+volume beyond 64 bits, and spends a request on the time zone, which every answer states.
 """
 
 import functools
@@ -24,12 +24,15 @@ import pandas as pd
 from curl_cffi import requests
 
 from forecaster.data import calendars
+from forecaster.data.exchanges import CRYPTO, exchange
 from forecaster.errors import (
     ForecastError,
     GarbageError,
     NetworkError,
     NoPricesError,
+    OfflineError,
     RateLimitedError,
+    RefusedError,
     UnknownTickerError,
     UsageError,
     one_line,
@@ -44,6 +47,12 @@ SETTLING = pd.Timedelta(minutes=30)
 _CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _COOKIE = "https://fc.yahoo.com"
 _TOO_MANY = 429
+_ANOTHER_COOKIE = (401, 403)
+"""Refusals that yfinance answers, once, with a cookie it got in another way."""
+_YEARS = 99
+"""Yahoo refuses to look back further."""
+_UNRESOLVED = (5, 6)
+"""What curl calls a proxy, and a host, whose name cannot be resolved."""
 _FIELDS = ("open", "high", "low", "close", "volume")
 _DAY = 86_400
 # Of an answer, in seconds from 1970: the years 1900 to 2100 are sense.
@@ -52,15 +61,23 @@ _EARLIEST, _LATEST = -2_208_988_800, 4_102_444_800
 
 @dataclass(frozen=True)
 class Answer:
-    """What Yahoo answered for a ticker."""
+    """What Yahoo has of a ticker."""
 
     frame: pd.DataFrame
-    """The columns of the prices frame with ``dividends`` and ``splits``, as they came: not cleaned
-    and not checked, sorted by date. Finished sessions alone, within the dates that were asked."""
+    """The columns of the prices frame with ``dividends`` and ``splits``, as Yahoo gives them: not
+    cleaned and not checked, sorted by date. Finished sessions alone, within the dates wanted."""
     open_session: date | None
-    """The session that was left out because it had not closed."""
+    """The session that is left out because it has not closed."""
     notes: dict[str, str]
-    """Currency, exchange, time zone, the version of yfinance."""
+    """Name, kind of instrument, currency, exchange, time zone, and the version of yfinance."""
+
+
+class _Final(Exception):
+    """A refusal that yfinance must not answer with the same request again."""
+
+    def __init__(self, answer: requests.Response):
+        super().__init__(answer.status_code)
+        self.answer = answer
 
 
 class Gate:
@@ -68,21 +85,21 @@ class Gate:
 
     def __init__(self) -> None:
         self.abandoned = threading.Event()
-        """Set it, and nobody waits any more."""
+        """Once set, nobody waits any more."""
         self._opens = 0.0
         self._lock = threading.Lock()
 
     def close(self, seconds: float) -> None:
-        """Lets nobody pass for some seconds from now; a longer closing stays."""
+        """Let nobody pass for some seconds from now; a longer closing stays."""
         with self._lock:
             self._opens = max(self._opens, time.monotonic() + seconds)
 
     def wait(self) -> None:
-        """Returns when the gate is open; NetworkError once it is abandoned."""
+        """Return when the gate is open; raise NetworkError once it is abandoned."""
         while (left := self._opens - time.monotonic()) > 0 and not self.abandoned.wait(left):
             pass
         if self.abandoned.is_set():
-            raise NetworkError("nothing more is asked for, as the fetch was given up")
+            raise NetworkError("nothing more is asked for, as the fetch has ended")
 
 
 class Yahoo:
@@ -102,50 +119,54 @@ class Yahoo:
         yfinance.set_tz_cache_location(str(Path(__file__) / "none"))
         self._data = YfData(session=_Session(gate or Gate(), pause))
 
-    def history(self, ticker: str, start: date | None = None, end: date | None = None) -> Answer:
-        """Daily prices of a ticker from ``start`` to ``end``, both included, in one chart request.
+    def answer(self, ticker: str, start: date | None = None, end: date | None = None) -> Answer:
+        """Return a ticker's daily prices from ``start`` to ``end``, both included, by one request.
 
         Parameters
         ----------
         ticker : Yahoo's name, such as ``AAPL``, ``BRK-B``, ``^GSPC``, ``005930.KS``.
-        start, end : None is all that Yahoo has.
+        start, end : None is all that Yahoo has, of the last 99 years.
 
         Raises
         ------
-        UnknownTickerError, NoPricesError
-            Yahoo does not know the ticker, or has no finished session in the range.
+        UnknownTickerError, NoPricesError, RefusedError
+            Yahoo does not know the ticker, has no finished session in the range, or will not say.
+        OfflineError
+            Yahoo's name cannot be resolved: this machine is not connected.
         RateLimitedError, NetworkError, GarbageError
             Worth another try.
         """
         if re.search(r"[^!-~]|[/?#%\\]|^\.+$", ticker):  # would ask for another address
             raise _unknown(ticker)
         now = calendars.now()
+        oldest = _seconds(now - pd.DateOffset(years=_YEARS))
         # Days begin up to 14 hours before they do in Greenwich, and end up to 12 hours after.
-        query = {
-            "period1": _seconds(start) - _DAY if start else _EARLIEST,
-            "period2": min(_seconds(end) + 2 * _DAY, _seconds(now)) if end else _seconds(now),
-            "interval": "1d",
-            "events": "div,splits",
-        }
+        begin = max(_seconds(start) - _DAY, oldest) if start else oldest
+        until = min(_seconds(end) + 2 * _DAY, _seconds(now)) if end else _seconds(now)
+        if until <= begin:
+            raise _no_prices(ticker)
+        query = {"period1": begin, "period2": until, "interval": "1d", "events": "div,splits"}
         try:
-            answer = self._data.get(_CHART + ticker, params=query, timeout=TIMEOUT)
+            response = self._data.get(_CHART + ticker, params=query, timeout=TIMEOUT)
+        except _Final as refusal:
+            response = refusal.answer
         except ForecastError:
             raise
         except Exception as error:  # what yfinance does for a cookie is unguarded
             raise _classified(ticker, error) from error
-        return read(ticker, answer.status_code, answer.content, start, end, now)
+        return read(ticker, response.status_code, response.content, start, end, now)
 
 
 def load(
     tickers: Sequence[str], start: date | None = None, end: date | None = None
 ) -> list[tuple[str, pd.DataFrame | ForecastError]]:
-    """The prices of each ticker, asked for once, one after the other.
+    """Return the prices of each ticker, by one request each, one after the other.
 
-    :mod:`forecaster.data.update` asks in parallel, tries again, and keeps what it gets.
+    :mod:`forecaster.data.update` asks in parallel, tries again, and stores what it gets.
 
     Returns
     -------
-    One (ticker, outcome) for each different ticker, in the order given: the ``frame`` of a
+    One (ticker, outcome) for each different ticker, in the order given: the ``frame`` of an
     :class:`Answer`, or the error that this ticker met.
 
     Raises
@@ -155,18 +176,18 @@ def load(
     names = list(dict.fromkeys(name for ticker in tickers if (name := ticker.strip().upper())))
     if not names:
         raise UsageError("expected at least one ticker, got none; name one, such as AAPL")
-    yahoo, told = Yahoo(), []
+    yahoo, outcomes = Yahoo(), []
     for name in names:
         outcome: pd.DataFrame | ForecastError
         try:
-            outcome = yahoo.history(name, start, end).frame
+            outcome = yahoo.answer(name, start, end).frame
         except ForecastError as error:
             outcome = error
-        told.append((name, outcome))
-    return told
+        outcomes.append((name, outcome))
+    return outcomes
 
 
-class _Session(requests.Session):
+class _Session(requests.Session[requests.Response]):
     """The session yfinance would make, with a gate, and with no request that waits for longer.
 
     yfinance asks for the cookie before every chart unless its database holds one. Here the first
@@ -184,14 +205,17 @@ class _Session(requests.Session):
         self._gate.wait()
         options["timeout"] = min(options.get("timeout", TIMEOUT), TIMEOUT)
         answer = super().request(method, url, *args, **options)
+        status = answer.status_code
         if url == _COOKIE:
             self._cookie = answer
-        elif url.startswith(_CHART) and answer.status_code >= 400:
+        elif url.startswith(_CHART) and status >= 400:
             self._cookie = None
             # Not of the crumb, without which charts are still given.
-            if answer.status_code == _TOO_MANY:
+            if status == _TOO_MANY:
                 self._gate.close(self._pause)
                 raise _limited(url.removeprefix(_CHART))
+            if status < 500 and status not in _ANOTHER_COOKIE:
+                raise _Final(answer)
         return answer
 
 
@@ -203,20 +227,12 @@ def read(
     end: date | None,
     now: pd.Timestamp,
 ) -> Answer:
-    """What a chart says, received at ``now``; the errors are those of :meth:`Yahoo.history`."""
+    """Return what a chart received at ``now`` says; the errors are those of :meth:`Yahoo.answer`."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    said = _complaint(document)
-    if status == 404 or "no data found" in said.lower():
-        raise _unknown(ticker)
-    if status == _TOO_MANY:
-        raise _limited(ticker)
-    if "data doesn't exist" in said.lower():
-        raise _no_prices(ticker)
-    if status != 200 or said:
-        raise _garbage(ticker, f"HTTP {status} {said}".strip())
+    _require_chart(ticker, status, _complaint(document))
     if not isinstance(document, dict):
         raise _garbage(ticker, "a page, or half a document, where JSON was expected")
     try:
@@ -241,6 +257,8 @@ def read(
         raise _no_prices(ticker)
     frame.insert(0, "ticker", ticker)
     notes = {
+        "name": str(meta.get("longName") or meta.get("shortName") or ""),
+        "instrument": str(meta.get("instrumentType") or ""),
         "currency": str(meta.get("currency") or ""),
         "exchange": str(meta.get("fullExchangeName") or meta.get("exchangeName") or ""),
         "timezone": zone.key,
@@ -249,13 +267,31 @@ def read(
     return Answer(frame, session if (inside & ~closed).any() else None, notes)
 
 
+def _require_chart(ticker: str, status: int, complaint: str) -> None:
+    """Raise what an answer without a chart means."""
+    if status == 404 or "no data found" in complaint.lower():
+        raise _unknown(ticker)
+    if status == _TOO_MANY:
+        raise _limited(ticker)
+    if "data doesn't exist" in complaint.lower():
+        raise _no_prices(ticker)
+    cause = f"HTTP {status} {complaint}".strip()
+    if 400 <= status < 500:
+        raise RefusedError(
+            f"{ticker}: expected prices, Yahoo refuses to give them ({one_line(cause)}); "
+            "check the ticker and the dates, or fetch again another day"
+        )
+    if status != 200 or complaint:
+        raise _garbage(ticker, cause)
+
+
 @functools.cache
 def _version() -> str:
     return version("yfinance")
 
 
 def _complaint(document: Any) -> str:
-    """What Yahoo says went wrong; empty where it says nothing."""
+    """Return what Yahoo says went wrong; empty where it says nothing."""
     for part in document.values() if isinstance(document, dict) else ():
         error = part.get("error") if isinstance(part, dict) else None
         if isinstance(error, dict):
@@ -344,7 +380,7 @@ def _number(value: Any) -> float:
 def _dates(times: np.ndarray, zone: ZoneInfo) -> pd.DatetimeIndex:
     """Dates (n,) at the exchange of seconds (n,) from 1970."""
     if not ((times >= _EARLIEST) & (times <= _LATEST)).all():
-        raise ValueError("a time is none")
+        raise ValueError("a time is not between 1900 and 2100")
     stamps = pd.DatetimeIndex(times.astype("int64").astype("datetime64[s]"))
     local = stamps.tz_localize("UTC").tz_convert(zone).tz_localize(None)
     # Yahoo knows some changes of the clocks wrongly: a bar that opens an hour or two before
@@ -357,10 +393,10 @@ def _open_session(
     ticker: str, meta: dict[str, Any], zone: ZoneInfo, now: pd.Timestamp
 ) -> date | None:
     """The date of the session that has not closed for good at ``now``; None if there is none."""
-    if calendars.exchange(ticker) == "24/7" or meta.get("instrumentType") == "CRYPTOCURRENCY":
+    if exchange(ticker) == CRYPTO or meta.get("instrumentType") == "CRYPTOCURRENCY":
         return now.tz_convert("UTC").date()
     if not meta.get("currentTradingPeriod"):
-        return calendars.next_session(ticker, calendars.last_finished(ticker, now)).date()
+        return calendars.next_session(ticker, calendars.last_finished(ticker, now)).date.date()
     session = meta["currentTradingPeriod"]["regular"]
     begin, end = (_instant(session[name]) for name in ("start", "end"))
     # The clock of this ticker's quotes, which is late where they are delayed.
@@ -372,7 +408,7 @@ def _open_session(
 
 def _instant(seconds: Any) -> pd.Timestamp:
     if not _EARLIEST <= seconds <= _LATEST:
-        raise ValueError("a time is none")
+        raise ValueError("a time is not between 1900 and 2100")
     return pd.Timestamp(seconds, unit="s", tz="UTC")
 
 
@@ -382,26 +418,31 @@ def _seconds(day: date) -> int:
 
 
 def _classified(ticker: str, error: Exception) -> ForecastError:
-    """Turns what yfinance or curl raised into one of our errors."""
-    said = f"{type(error).__name__}: {error}".partition(" See https://curl.se")[0]
+    """Return the error of ours that what yfinance or curl raised amounts to."""
+    cause = f"{type(error).__name__}: {error}".partition(" See https://curl.se")[0]
+    if getattr(error, "code", None) in _UNRESOLVED or "Resolving timed out" in cause:
+        return OfflineError(
+            f"{ticker}: expected prices, the name of Yahoo's server cannot be resolved "
+            f"({one_line(cause)}); connect this machine to the internet and fetch again"
+        )
     if isinstance(error, OSError) and not isinstance(error, ValueError):  # ValueError: bad JSON
         return NetworkError(
-            f"{ticker}: expected prices, could not reach Yahoo ({one_line(said)}); "
+            f"{ticker}: expected prices, could not reach Yahoo ({one_line(cause)}); "
             "check the connection and fetch again"
         )
-    return _garbage(ticker, said)
+    return _garbage(ticker, cause)
 
 
 def _limited(ticker: str) -> RateLimitedError:
     return RateLimitedError(
-        f"{ticker}: expected prices, Yahoo answered that it is asked too often (429); "
+        f"{ticker}: expected prices, Yahoo is asked too often (429); "
         "wait some minutes and fetch again"
     )
 
 
-def _garbage(ticker: str, said: str) -> GarbageError:
+def _garbage(ticker: str, cause: str) -> GarbageError:
     return GarbageError(
-        f"{ticker}: expected prices, Yahoo's answer made no sense ({one_line(said)}); "
+        f"{ticker}: expected prices, Yahoo's answer made no sense ({one_line(cause)}); "
         "fetch again later"
     )
 

@@ -1,4 +1,4 @@
-"""What is made of Yahoo's answers; how yfinance gets them is told in ``test_fetching``."""
+"""What is made of Yahoo's answers; ``test_update`` has how yfinance gets them."""
 
 import json
 from datetime import date
@@ -17,6 +17,7 @@ from forecaster.errors import (
     GarbageError,
     NoPricesError,
     RateLimitedError,
+    RefusedError,
     UnknownTickerError,
     UsageError,
 )
@@ -42,8 +43,8 @@ def history(last="2024-03-15", sessions=8, freq="B") -> pd.DataFrame:
 
 def answer(chart, query=None, ticker="ACME"):
     """The document that the server would send."""
-    asked = query or {"period1": "0", "period2": str(int(NOW.timestamp()))}
-    return chart.answer(ticker, asked)[1]
+    everything = {"period1": "0", "period2": str(int(NOW.timestamp()))}
+    return chart.answer(ticker, query or everything)[1]
 
 
 def read(document, start=None, end=None, now=NOW, status=200, ticker="ACME"):
@@ -68,10 +69,10 @@ def same(frame, expected, ticker="ACME"):
     ],
 )
 def test_dates_are_those_of_the_exchange(zone, hours):
-    found = read(answer(Chart(history(), zone, hours=hours)))
-    same(found.frame, history())
-    assert found.notes["timezone"] == zone
-    assert found.open_session is None
+    parsed = read(answer(Chart(history(), zone, hours=hours)))
+    same(parsed.frame, history())
+    assert parsed.notes["timezone"] == zone
+    assert parsed.open_session is None
 
 
 def test_a_bar_that_opens_an_hour_before_midnight_is_of_the_next_day():
@@ -118,8 +119,8 @@ def test_rows_are_as_yahoo_gives_them_but_for_their_order():
 
 
 def test_what_was_not_asked_for_is_left_out():
-    found = read(answer(Chart(history())), date(2024, 3, 8), date(2024, 3, 12))
-    same(found.frame, history()[2:5])
+    parsed = read(answer(Chart(history())), date(2024, 3, 8), date(2024, 3, 12))
+    same(parsed.frame, history()[2:5])
     tomorrow = read(answer(Chart(history())), now=pd.Timestamp("2024-03-13 22:00", tz="UTC"))
     assert tomorrow.frame["date"].max() == pd.Timestamp("2024-03-13")
 
@@ -138,9 +139,9 @@ def test_what_was_not_asked_for_is_left_out():
 def test_the_bar_of_an_open_session_is_left_out(now, clock, finished):
     clock = clock and pd.Timestamp(f"2024-03-15 {clock}", tz="UTC")
     document = answer(Chart(history(), clock=clock))
-    found = read(document, now=pd.Timestamp(f"2024-03-15 {now}", tz="UTC"))
-    same(found.frame, history() if finished else history()[:-1])
-    assert found.open_session == (None if finished else date(2024, 3, 15))
+    parsed = read(document, now=pd.Timestamp(f"2024-03-15 {now}", tz="UTC"))
+    same(parsed.frame, history() if finished else history()[:-1])
+    assert parsed.open_session == (None if finished else date(2024, 3, 15))
 
 
 def test_a_first_session_that_is_open_is_no_price():
@@ -169,14 +170,16 @@ def test_a_crypto_day_ends_at_midnight_in_greenwich(instrument):
         (200, answer(Chart(history())) | {"chart": {"result": [{}]}}, GarbageError),
         (200, {"chart": {"result": None, "error": None}}, GarbageError),
         (500, failure("Internal Server Error", "Something went wrong"), GarbageError),
-        (401, failure("Unauthorized", "Invalid Crumb", "finance"), GarbageError),
+        (401, failure("Unauthorized", "Invalid Crumb", "finance"), RefusedError),
+        (403, b"<html>Forbidden</html>", RefusedError),
+        (422, failure("Unprocessable Entity", "the requested range must be shorter"), RefusedError),
         (200, b"<html>Will be right back</html>", GarbageError),
         (200, b'{"chart": {"result": [{"me', GarbageError),
         (200, b"", GarbageError),
         (200, b"[" * 100_000, GarbageError),
     ],
 )
-def test_answers_without_prices_are_told_apart(status, body, kind):
+def test_answers_without_prices_are_distinguished(status, body, kind):
     with pytest.raises(kind, match=r"^ACME: expected .*; ") as refused:
         read(body, status=status)
     assert type(refused.value) is kind
@@ -295,12 +298,12 @@ def test_load_asks_for_each_ticker_once(monkeypatch):
     with YahooServer({"ACME": Chart(history())}, {"ELSE": ["limited"]}) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        told = dict(yahoo.load([" acme ", "Acme", "else", "NOPE"]))
-    assert list(told) == ["ACME", "ELSE", "NOPE"]
-    same(told["ACME"], history())
-    assert isinstance(told["ELSE"], RateLimitedError)
-    assert isinstance(told["NOPE"], UnknownTickerError)
-    assert len(server.asked("ACME")) == len(server.asked("ELSE")) == 1
+        outcomes = dict(yahoo.load([" acme ", "Acme", "else", "NOPE"]))
+    assert list(outcomes) == ["ACME", "ELSE", "NOPE"]
+    same(outcomes["ACME"], history())
+    assert isinstance(outcomes["ELSE"], RateLimitedError)
+    assert isinstance(outcomes["NOPE"], UnknownTickerError)
+    assert len(server.chart_requests("ACME")) == len(server.chart_requests("ELSE")) == 1
 
 
 @pytest.mark.parametrize("tickers", [[], ["", "  "]])
