@@ -42,6 +42,9 @@ def fetch(
     source: str | Path = "yahoo",
     start: Day | None = None,
     end: Day | None = None,
+    columns: str | None = None,
+    dates: str | None = None,
+    decimal: str | None = None,
 ) -> "pd.DataFrame":
     """Return daily prices, cleaned and checked.
 
@@ -50,7 +53,11 @@ def fetch(
     tickers : Yahoo's names (``AAPL``, ``^GSPC``); by default all that the source has, which for
         Yahoo are too many.
     source : ``yahoo``, ``sample`` (two indices, offline), or the path of a CSV or Parquet file.
-    start, end : the first and the last date.
+    start, end : the first and the last date wanted.
+    columns : what the columns of a file are, ``"date,open,high,low,close,volume"``, where it does not
+        say; ``-`` is one to leave out.
+    dates : ``day-first``, ``month-first`` or ``year-first``, where a file has dates such as 03/01/2017.
+    decimal : ``point`` or ``comma``, where a file has numbers such as 1.021 that may be thousands.
 
     Returns
     -------
@@ -66,12 +73,16 @@ def fetch(
 
     from forecaster.data import prices
     from forecaster.data.sources import loading
+    from forecaster.data.sources.tables import Format
 
     _require_list("tickers", tickers)
     if source == "yahoo" and not tickers:
         raise UsageError("name the tickers to fetch from Yahoo, or another source")
+    form = Format(columns, dates, decimal) if columns or dates or decimal else None
     frames = []
-    for _, outcome in loading.load(str(source), tickers, start=_day(start), end=_day(end)):
+    for _, outcome in loading.load(
+        str(source), tickers, start=_day(start), end=_day(end), form=form
+    ):
         if isinstance(outcome, Exception):
             raise outcome
         frames.append(outcome)

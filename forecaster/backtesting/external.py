@@ -31,7 +31,8 @@ from forecaster.backtesting.provenance import ForecastFile
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
-from forecaster.data.sources.files import read_table
+from forecaster.data.prices import floats
+from forecaster.data.sources import dates, numbers, tables
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation import metrics
@@ -52,7 +53,7 @@ FAR = 20.0
 
 KEYS = ["ticker", "model", "cutoff", "date"]
 
-_QUANTILE = re.compile(r"q(0?\.\d+)")
+_QUANTILE = re.compile(r"q(\d*\.?\d+)")
 _BAND = re.compile(r"(?P<model>.+)-(?P<side>lo|hi)-(?P<percent>\d+(?:\.\d+)?)")
 _POINTS = ("point", "median")
 
@@ -83,12 +84,12 @@ def read(path: Path) -> ExternalForecasts:
     ForecastError
         It is not in one of the two layouts, or a row is not a forecast; the message names it.
     """
-    table = read_table(path)
-    table.columns = [str(name).strip() for name in table.columns]
+    source = tables.read(path)
+    table = source.named()
     if {"unique_id", "ds"} <= set(table):
-        layout, rows = "nixtla", _of_nixtla(table, path)
+        layout, rows = "nixtla", _of_nixtla(table, source.delimiter, path)
     elif {"ticker", "date"} <= set(table):
-        layout, rows = "frame", _of_frame(table, path)
+        layout, rows = "frame", _of_frame(table, source.delimiter, path)
     else:
         raise ForecastError(
             f"{path} has the columns {first_few(table.columns, 8)}; expected ticker, date "
@@ -175,30 +176,40 @@ def _beside_naive(rows: pd.DataFrame, ours: pd.DataFrame, file: str) -> pd.DataF
 _JOIN = ["ticker", "cutoff", "date"]
 
 
-def _of_frame(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _of_frame(table: pd.DataFrame, delimiter: str, path: Path) -> pd.DataFrame:
     rows = table.rename(columns={name: "q0.5" for name in _POINTS if name in table})
-    if rows.columns.duplicated().any():
-        twice = rows.columns[rows.columns.duplicated()][0]
-        raise ForecastError(f"{path} has {twice} twice (a median is q0.5); drop one")
     rows.columns = [
         f"q{float(name[1:]):g}" if _QUANTILE.fullmatch(name) else name
         for name in map(str, rows.columns)
     ]
+    _require_once(rows.columns, path)
     quantiles = [name for name in map(str, rows.columns) if _QUANTILE.fullmatch(name)]
     if "model" not in rows:
         rows["model"] = path.stem
     if "cutoff" not in rows:
         rows["cutoff"] = None
     others = [name for name in ("mean", "volatility", *forecasts.STUDENT_T) if name in rows]
-    numbers = [*others, *sorted(quantiles, key=lambda name: float(name[1:]))]
-    return rows[KEYS].join(_numbered(rows[numbers], path))
+    used = [*others, *sorted(quantiles, key=lambda name: float(name[1:]))]
+    return rows[KEYS].join(_numbered(rows[used], delimiter, path))
 
 
-def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _require_once(names: pd.Index, path: Path) -> None:
+    if names.has_duplicates:
+        twice = names[names.duplicated()][0]
+        raise ForecastError(f"{path} has {twice} twice (a median is q0.5); drop one")
+
+
+def _of_nixtla(table: pd.DataFrame, delimiter: str, path: Path) -> pd.DataFrame:
+    _require_once(table.columns, path)
     taken: dict[str, dict[str, str]] = {}  # model: level: column
     for column in map(str, table.columns):
         band = _BAND.fullmatch(column)
         if band:
+            if not 0 < float(band["percent"]) < 100:
+                raise ForecastError(
+                    f"{path} has a column {column}: the level of an interval lies between 0 and 100, "
+                    "exclusive; correct its name, or drop it"
+                )
             half = (1 - float(band["percent"]) / 100) / 2
             level = half if band["side"] == "lo" else 1 - half
             taken.setdefault(band["model"], {})[f"q{round(level, 6):g}"] = column
@@ -217,7 +228,7 @@ def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             "the models of %s have different levels; they are compared on those that all have", path
         )
     used = [columns[level] for columns in taken.values() for level in sorted(shared)]
-    numbers = _numbered(table[used], path)
+    values = _numbered(table[used], delimiter, path)
     parts = [
         pd.DataFrame(
             {
@@ -225,7 +236,7 @@ def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
                 "model": model,
                 "cutoff": table.get("cutoff"),
                 "date": table["ds"],
-                **{level: numbers[columns[level]] for level in sorted(shared)},
+                **{level: values[columns[level]] for level in sorted(shared)},
             }
         )
         for model, columns in taken.items()
@@ -235,7 +246,10 @@ def _of_nixtla(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _require_something(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:
     if any(not 0 < level < 1 for level in levels):
-        raise ForecastError(f"{path}: quantile levels must lie between 0 and 1, exclusive")
+        raise ForecastError(
+            f"{path} has quantiles of the levels {first_few(levels)}: each lies between 0 and 1, exclusive; "
+            "correct their names, or drop them"
+        )
     sides = len(levels) > 1 and levels[0] < 0.5 < levels[-1]
     if not (sides or levels == (0.5,) or "mean" in rows or set(forecasts.STUDENT_T) <= set(rows)):
         raise ForecastError(
@@ -248,17 +262,19 @@ def _require_something(rows: pd.DataFrame, levels: tuple[float, ...], path: Path
 def _dated(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     rows = rows.copy()
     for name in ("cutoff", "date"):
-        parsed = pd.to_datetime(rows[name], errors="coerce", utc=True, format="mixed")
-        bad = parsed.isna() & (rows[name].notna() | (name == "date"))
+        days = dates.parse(rows[name], None, path).wall.dt.normalize()
+        missing = rows[name].isna() | rows[name].isin(numbers.MISSING)
+        bad = days.isna() & (~missing | (name == "date"))
         if bad.any():
             raise ForecastError(
                 f"{path}: expected dates in {name}, came {rows.loc[bad, name].iloc[0]!r} in row "
                 f"{_row(bad)}; write them as YYYY-MM-DD"
             )
-        rows[name] = parsed.dt.tz_localize(None).dt.normalize().astype("datetime64[us]")
+        rows[name] = days
     for name in ("ticker", "model"):
-        if rows[name].isna().any():
-            raise ForecastError(f"{path}: no {name} in row {_row(rows[name].isna())}; fill it in")
+        blank = rows[name].isna() | (rows[name].astype(str).str.strip() == "")
+        if blank.any():
+            raise ForecastError(f"{path}: no {name} in row {_row(blank)}; fill it in")
         rows[name] = rows[name].astype(str)
     if rows["cutoff"].isna().all():
         log.warning(
@@ -268,20 +284,20 @@ def _dated(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows
 
 
-def _numbered(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
-    found = {}
-    for name, came in columns.items():
-        numbers = pd.to_numeric(came, errors="coerce").astype(float)
-        wrong = ~numbers.between(-np.inf, np.inf, inclusive="neither")
+def _numbered(columns: pd.DataFrame, delimiter: str, path: Path) -> pd.DataFrame:
+    mark = numbers.decimal_mark(columns, columns[[]], delimiter, path)
+    parsed = numbers.parse(columns, mark)
+    values = pd.DataFrame({name: floats(cells) for name, cells in parsed.items()}, columns.index)
+    for name, cells in columns.items():
+        wrong = ~np.isfinite(values[name])
         if wrong.any():
-            value = came[wrong].iloc[0]
+            value = cells[wrong].iloc[0]
+            nothing = pd.isna(value) or value in numbers.MISSING
             raise ForecastError(
-                f"{path}: expected a number in {name}, came "
-                f"{'nothing' if pd.isna(value) else repr(str(value))} in row {_row(wrong)} "
-                f"({int(wrong.sum()):,} such rows); fill it in or drop the row"
+                f"{path}: expected a number in {name}, came {'nothing' if nothing else repr(str(value))} "
+                f"in row {_row(wrong)} ({int(wrong.sum()):,} such rows); fill it in or drop the row"
             )
-        found[name] = numbers
-    return pd.DataFrame(found, columns.index)
+    return values
 
 
 def _require_sound(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) -> None:

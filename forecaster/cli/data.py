@@ -46,6 +46,27 @@ def fetch(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Replace what is stored, whatever it is.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="The columns of a file without headings: date,open,high,low,close,volume.",
+            show_default=False,
+        ),
+    ] = None,
+    dates: Annotated[
+        str | None,
+        typer.Option(
+            help="day-first, month-first or year-first, for a file's dates such as 03/01/2017.",
+            show_default=False,
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            help="point or comma, for a file's numbers such as 1.021 that may be thousands.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=64, help="Requests to Yahoo in flight at once.")
     ] = 4,
@@ -70,15 +91,17 @@ def fetch(
     wanted = options.expanded(tickers)
 
     from forecaster.data import update
+    from forecaster.data.sources.tables import Format
     from forecaster.data.store import Store
 
     store, results = Store(options.folder(home)), list["FetchResult"]()
+    form = Format(columns, dates, decimal) if columns or dates or decimal else None
     with output.progress(quiet=quiet) as progress:
 
         def announce(words: str) -> None:
             progress(len(results), max(len(wanted), len(results), 1), words)
 
-        if source == "yahoo":
+        if source == "yahoo" and form is None:
             wanted = list(dict.fromkeys(it.upper() for it in wanted))
             wanted = wanted or update.tickers_from_yahoo(store)
             if not wanted:
@@ -97,7 +120,7 @@ def fetch(
             )
         else:
             outcomes = update.from_source(
-                store, source, wanted or None, start=first, end=last, refresh=refresh
+                store, source, wanted or None, start=first, end=last, refresh=refresh, form=form
             )
         for result in outcomes:
             results.append(result)

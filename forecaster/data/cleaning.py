@@ -115,10 +115,10 @@ def clean(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name in numbers:
         if frame[name].dtype == np.float64:
             continue
-        values = pd.to_numeric(frame[name], errors="coerce")
-        if (values.isna() & frame[name].notna()).any():
+        values = prices.floats(frame[name])
+        if (np.isnan(values) & frame[name].notna().to_numpy()).any():
             return frame, nothing
-        tidy[name] = values.to_numpy(dtype=float, na_value=np.nan)
+        tidy[name] = values
     if days.isna().any() or (frame["ticker"].astype("str").str.strip() == "").any():
         return frame, nothing
     parts, notes = [], []

@@ -21,6 +21,7 @@ an old one; 0 where there is none and null where it is not known.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
@@ -69,7 +70,7 @@ def check(frame: pd.DataFrame, *, actions: bool = False, today: date | None = No
         Naming the ticker, the date, the rule that failed and how many more rows fail it.
     """
     _check_columns(frame)
-    _check_tickers(frame["ticker"])
+    check_tickers(frame["ticker"])
     kept = [column for column in ACTIONS if actions and column in frame]
     tidy = pd.DataFrame(
         {
@@ -101,6 +102,20 @@ def dates(values: pd.Series) -> pd.Series:
         text = text.where(text.str.fullmatch(r"\d{4}([-/]?)\d{2}\1\d{2}"))
         stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", errors="coerce")
     return stamps.dt.normalize().astype("datetime64[us]")
+
+
+def floats(cells: pd.Series) -> np.ndarray:
+    """Return cells (n,) as float64: NaN where they are no numbers, infinite where too large for it."""
+    try:
+        return pd.to_numeric(cells, errors="coerce").to_numpy("float64", na_value=np.nan)
+    except OverflowError:  # integers of Python have no bound
+        return floats(cells.map(_bounded))
+
+
+def _bounded(cell: object) -> object:
+    if isinstance(cell, int) and abs(cell) > sys.float_info.max:
+        return np.inf if cell > 0 else -np.inf
+    return cell
 
 
 def between(frame: pd.DataFrame, start: date | None, end: date | None) -> pd.DataFrame:
@@ -216,7 +231,8 @@ def _check_columns(frame: pd.DataFrame) -> None:
         raise PricesError("the prices have no rows; at least one row a ticker is needed")
 
 
-def _check_tickers(tickers: pd.Series) -> None:
+def check_tickers(tickers: pd.Series) -> None:
+    """Raise a :class:`PricesError` at the first ticker (n,) that is no name of an instrument."""
     for ticker in tickers.unique().tolist():
         name: str = "" if pd.isna(ticker) else str(ticker)
         if not name.strip():
@@ -255,15 +271,15 @@ def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
         return np.full(len(frame), np.nan)
     if frame[column].dtype == np.float64:
         return frame[column].to_numpy(copy=True)
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    bad = (numbers.isna() & frame[column].notna()).to_numpy()
+    found = floats(frame[column])
+    bad = np.isnan(found) & frame[column].notna().to_numpy()
     if bad.any():
         row = frame.iloc[int(bad.argmax())]
         raise PricesError(
             f"{row['ticker']} {str(row['date'])[:10]}: {column} is {str(row[column])!r}"
             f"{_more(bad.sum())}; write numbers as 1234.56, and nothing where there is none"
         )
-    return numbers.to_numpy("float64", na_value=np.nan)
+    return found
 
 
 def _is_sorted(tidy: pd.DataFrame) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.pool import ThreadPool  # its threads do not keep a process that is to end
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import tenacity
@@ -32,6 +33,9 @@ from forecaster.errors import (
     StoreError,
     UnknownTickerError,
 )
+
+if TYPE_CHECKING:
+    from forecaster.data.sources.tables import Format
 
 log = logging.getLogger(__name__)
 
@@ -186,10 +190,11 @@ def from_source(
     start: date | None = None,
     end: date | None = None,
     refresh: bool = False,
+    form: "Format | None" = None,
 ) -> Iterator[FetchResult]:
     """Store the prices of a file or of the sample; yield each ticker as it is done."""
     findings: list[pd.DataFrame] = []
-    outcomes = loading.load(source, tickers, start=start, end=end, findings=findings)
+    outcomes = loading.load(source, tickers, start=start, end=end, findings=findings, form=form)
     cleaned = {table["ticker"].iloc[0]: table for table in findings}
     for ticker, outcome in outcomes:
         finding = cleaned.get(ticker, _nothing())

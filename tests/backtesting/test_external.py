@@ -180,7 +180,11 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog)
         (lambda t: t[["ticker", "cutoff", "date"]], "no forecast that can be scored"),
         (lambda t: t[["ticker", "cutoff", "date", "q0.9"]], "no forecast that can be scored"),
         (lambda t: t.rename(columns={"ticker": "name"}), "expected ticker, date and cutoff"),
-        (lambda t: t.assign(**{"q1.5": 0.0, "q.99": 0.5, "q0.999": 9.0})[::-1], "percent"),
+        (lambda t: t.assign(**{"q.99": 0.5, "q0.999": 9.0})[::-1], "percent"),
+        (lambda t: t.assign(**{"q1.5": 1.0}), "of the levels 0.1, 0.5, 0.9, 1.5: each lies between 0 and 1"),
+        (lambda t: t.assign(q0=-1.0), "of the levels 0.0, 0.1, 0.5, 0.9: each lies between"),
+        (lambda t: t.assign(**{"q0.50": 0.0}), "has q0.5 twice"),
+        (lambda t: t.assign(date=t["date"].dt.strftime("0%w/01/2018")), "cannot tell whether 0"),
         (
             lambda t: t.assign(**{name: 100 * t[name] for name in ("q0.1", "q0.5", "q0.9")}),
             "if they are percent, divide by 100",
@@ -209,6 +213,13 @@ def test_a_bad_cell_is_told_by_the_names_and_rows_of_the_file(score, har):
         score(crossed)
     with pytest.raises(ForecastError, match="number in Theta-hi-80, came nothing in row 5"):
         score(empty)
+
+
+@pytest.mark.parametrize("level", ["0", "100", "150"])
+def test_intervals_of_impossible_levels_are_refused(score, har, level):
+    table = nixtla(har).assign(**{f"AutoX-hi-{level}": 1e6})
+    with pytest.raises(ForecastError, match="the level of an interval lies between 0 and 100"):
+        score(table)
 
 
 def test_prices_of_a_penny_stock_are_not_taken_for_returns(world, tmp_path):

@@ -1,50 +1,52 @@
-"""Prices from a CSV or Parquet file, in the layouts that people have.
+"""Prices from a CSV or Parquet file, in the layouts and the languages that people have.
 
-- long: a row for each ticker and date, with a ticker column;
-- one ticker: the same without a ticker column; the ticker is the one asked for, or the file's name;
-- yfinance: a row for each date, two rows of column names (price and ticker, in either order);
-- closes: a row for each date, a column for each ticker.
+A file is read in steps, each with a module of its own: its bytes become text
+(:mod:`~forecaster.data.sources.encoding`), the text cells under headings
+(:mod:`~forecaster.data.sources.tables`), the headings fields (:mod:`~forecaster.data.sources.headings`,
+:mod:`~forecaster.data.sources.layout`), the cells numbers and dates
+(:mod:`~forecaster.data.sources.numbers`, :mod:`~forecaster.data.sources.dates`), and the rows of a
+ticker the sessions of its exchange (:mod:`~forecaster.data.sources.sessions`). What can be read in
+two ways is refused with the question that decides.
 
-The first two are taken as they are: a row without prices is for ``prices.check`` to refuse. In the
-last two it is padding, and is dropped.
+Rows without prices are taken as they are, for :func:`forecaster.data.prices.check` to refuse; in
+tables that have a column for each ticker they are padding, and are dropped.
 """
 
-import csv
+import logging
 import re
-import warnings
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
 from forecaster.data import prices
+from forecaster.data.sources import dates, layout, numbers, sessions, tables
+from forecaster.data.sources.layout import Columns
 from forecaster.data.sources.loading import Outcome
+from forecaster.data.sources.tables import Format, Table
 from forecaster.display import cell_texts
-from forecaster.errors import SourceError, UnknownTickerError, did_you_mean, first_few, one_line
+from forecaster.errors import (
+    ForecastError,
+    SourceError,
+    UnknownTickerError,
+    did_you_mean,
+    first_few,
+)
 
-# In the order of preference, in small letters and without blanks or punctuation. The last two names
-# of a date are those of an index that was saved without a name.
-_NAMES: Mapping[str, Sequence[str]] = {
-    "ticker": ("ticker", "symbol", "uniqueid", "name"),
-    "date": ("date", "datetime", "timestamp", "ds", "time", "index", ""),
-    "open": ("open",),
-    "high": ("high",),
-    "low": ("low",),
-    "close": ("close", "last", "price", "y"),
-    "adj_close": ("adjclose", "adjustedclose", "closeadj", "closeadjusted"),
-    "volume": ("volume", "vol"),
-    "dividends": ("dividends", "dividend"),
-    "splits": ("stocksplits", "splits"),
-}
-_FIELD = {name: field for field, names in _NAMES.items() for name in names}
+log = logging.getLogger(__name__)
+
+_PRICES = prices.COLUMNS[2:7]
 _EXTENSIONS = frozenset(
     {".csv", ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zip", ".zst", ".parquet", ".pq"}
 )
-# A ticker may be NA or NULL: only the cells of prices are read as missing.
-_TEXT = ("ticker", "date")
-_MISSING = ["", "-", "na", "NA", "n/a", "N/A", "#N/A", "nan", "NaN", "null", "NULL", "None"]
+_SLIPS = 3
+"""Dates that vendors repeat with another close by mistake are fewer."""
+_REPEATED = 0.05
+"""Such dates are a smaller share of all rows."""
+_NOTED = r"(?i)\d\s*(?:cash )?dividend|\d\s*(?:stock )?split"
+_DIVIDEND = re.compile(r"(?P<cash>[\d.,]+)\s*(?:cash )?dividends?", re.IGNORECASE)
+_SPLIT = re.compile(r"(?P<new>[\d.]+)\s*[:/]\s*(?P<old>[\d.]+)\s*(?:stock )?splits?", re.IGNORECASE)
 
 
 def load(
@@ -52,199 +54,200 @@ def load(
     tickers: Sequence[str] | None = None,
     start: date | None = None,
     end: date | None = None,
+    form: Format | None = None,
 ) -> list[Outcome]:
-    """The not yet checked prices of some tickers, or of all that a file has.
+    """Return the not yet checked prices of some tickers, or of all that a file has.
+
+    Parameters
+    ----------
+    path : the file.
+    tickers : those wanted; of a file without names of tickers, the one that it holds.
+    start, end : the first and the last date wanted.
+    form : what the file leaves open.
 
     Raises
     ------
     SourceError
-        There is no such file, or it is not a table of prices.
+        There is no such file, or it is not a table of prices, or it can be read in two ways.
+    UsageError
+        ``form`` does not fit the file.
     """
-    path = Path(path)
-    table = read_table(path)
-    if isinstance(table.columns, pd.MultiIndex):
-        frames = _split_wide(path, table, _two_levels(path, table.columns[1:]))
-    elif _is_long(table.columns):
-        frames = _split_long(path, table, tickers)
+    path, form = Path(path), form or Format()
+    table = tables.read(path)
+    columns = layout.assign(table, tickers, form)
+    rows = _read(table, columns, form)
+    if columns.is_wide:
+        histories = _by_column(rows, columns)
     else:
-        frames = _split_wide(path, table, [("close", ticker) for ticker in table.columns[1:]])
+        rows["ticker"] = _tickers(table, columns, tickers)
+        _require_one_row_a_day(table, columns, rows)
+        histories = {str(ticker): its for ticker, its in rows.groupby("ticker", sort=False)}
     return [
-        (ticker, prices.between(frames[ticker], start, end))
-        if ticker in frames
-        else (ticker, _unknown(path, ticker, list(frames)))
-        for ticker in dict.fromkeys(tickers or frames)
+        (ticker, _outcome(ticker, histories[ticker], start, end))
+        if ticker in histories
+        else (ticker, _unknown(path, ticker, list(histories)))
+        for ticker in dict.fromkeys(tickers or histories)
     ]
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The file's own table; its index counts the rows below the names, from 1."""
-    if not path.exists():
-        raise SourceError(
-            f"there is no file {path}; give the path of a CSV or Parquet file, yahoo or sample"
-        )
-    if not path.is_file():
-        raise SourceError(f"{path} is a folder; give the path of one CSV or Parquet file")
-    try:
-        table = _read(path)
-    except Exception as error:  # each parser and each compression has errors of its own
-        raise SourceError(
-            f"cannot read {path} as a CSV (in UTF-8) or Parquet table: {one_line(error)}; save it as one"
-        ) from error
-    if table.shape[1] < 2:
-        raise SourceError(
-            f"{path} is not a table: expected a column of dates and at least one of "
-            f"numbers, found {table.shape[1]}; give a CSV or Parquet file with both"
-        )
-    if table.empty:
-        raise SourceError(f"{path} has names of columns and no rows; give a file with rows")
-    table.index = pd.RangeIndex(1, len(table) + 1)
-    return table
+def _read(table: Table, columns: Columns, form: Format) -> pd.DataFrame:
+    """The numbers of a table, by field or, if it is wide, by place; and ``date``, ``wall``, ``instant``."""
+    cells = table.cells
+    pairs = [(place, name) for fields in columns.series.values() for name, place in fields.items()]
+    prices_at = [place for place, name in pairs if name in _PRICES]
+    others_at = [place for place, name in pairs if name not in _PRICES]
+    first = min(prices_at)
+    actions = _actions(cells[first]) if not columns.is_wide and columns.ticker is None else None
+    if actions is not None:
+        cells = cells.copy()
+        cells.loc[actions.index, first] = ""
+    if form.decimal:
+        mark = numbers.MARKS[form.decimal]
+    else:
+        mark = numbers.decimal_mark(cells[prices_at], cells[others_at], table.delimiter, table.path)
+    _say(table, columns, mark)
+    rows = numbers.parse(cells[prices_at + others_at], mark)
+    if not columns.is_wide:
+        rows = rows.rename(columns=dict(pairs))
+    written = _written(cells, columns)
+    stamps = dates.parse(written, form.dates, table.path)
+    rows = rows.assign(date=written, wall=stamps.wall, instant=stamps.instant)
+    return rows if actions is None else _with_actions(rows, actions)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        first_bytes = file.read(4)
-    if not first_bytes:
-        raise ValueError("it is empty, and holds no table")
-    return _read_parquet(path) if first_bytes == b"PAR1" else _read_csv(path)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
-    if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index()
-    if not isinstance(table.columns, pd.MultiIndex):
-        table.columns = table.columns.astype("str")
-    return table
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    # A separator that no text has gives whole lines, of any compression.
-    lines = pd.read_csv(
-        path,
-        sep="\x1f",
-        header=None,
-        nrows=3,
-        dtype="str",
-        quoting=csv.QUOTE_NONE,
-        encoding="utf-8-sig",
-    )[0].tolist()
-    delimiter = max(",;\t", key=lines[0].count)
-    cells = [
-        [cell.strip() for cell in row] for row in csv.reader(map(str, lines), delimiter=delimiter)
-    ]
-    # yfinance writes the names of prices, those of tickers, and the name of the index alone.
-    two_levels = len(cells) == 3 and _key(cells[2][0]) in ("date", "datetime")
-    two_levels &= not any(cells[-1][1:])
-    places = [str(place) for place in range(len(cells[0]))]
-    text = [p for p, name in zip(places, cells[0], strict=True) if _field(name) in _TEXT]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the names
-        table = pd.read_csv(
-            path,
-            sep=delimiter,
-            header=2 if two_levels else 0,
-            names=places,
-            index_col=False,
-            dtype=dict.fromkeys(["0", *text], "str"),
-            keep_default_na=False,
-            na_values={place: _MISSING for place in places if place not in text},
-            skipinitialspace=True,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
-    table.columns = (
-        pd.MultiIndex.from_arrays(cells[:2]) if two_levels else pd.Index(cells[0], dtype="str")
-    )
-    return table
-
-
-def _key(name: Hashable) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
-
-
-def _field(name: Hashable) -> str | None:
-    return _FIELD.get(_key(name))
-
-
-def _is_long(columns: pd.Index) -> bool:
-    """Whether columns are the fields of a price, rather than tickers, some of which are words.
-
-    LOW, OPEN and Y are tickers where all the names are in capitals and not all are known.
-    """
-    if any(_field(name) in ("ticker", "adj_close") or _key(name) == "close" for name in columns):
-        return True
-    others = [name for name in columns if _field(name) != "date"]
-    known = [name for name in others if _field(name)]
-    capitals = all(name == name.upper() for name in others)
-    return bool(known) and not (capitals and len(known) < len(others))
-
-
-def _split_long(
-    path: Path, table: pd.DataFrame, tickers: Sequence[str] | None
-) -> dict[str, pd.DataFrame]:
-    by_key = {_key(name): name for name in reversed(table.columns)}
-    found = {
-        field: next((by_key[name] for name in names if name in by_key), None)
-        for field, names in _NAMES.items()
+def _actions(cells: pd.Series) -> pd.DataFrame | None:
+    """The dividends and splits that a page tells in words, in rows of their own: ``0.71 Dividend``."""
+    if not pd.api.types.is_string_dtype(cells) or not (noted := cells.str.contains(_NOTED)).any():
+        return None
+    split = cells[noted].str.extract(_SPLIT).apply(pd.to_numeric, errors="coerce")
+    cash = cells[noted].str.extract(_DIVIDEND)["cash"].str.replace(",", ".")
+    numbers = {
+        "dividends": pd.to_numeric(cash, errors="coerce"),
+        "splits": split["new"] / split["old"],
     }
-    for wanted in (("date",), ("close", "adj_close")):
-        if not any(found[field] for field in wanted):
-            usual = ", ".join(name for field in wanted for name in _NAMES[field] if name)
-            raise SourceError(
-                f"{path} has no column of {wanted[0]}s: expected one named {usual}; "
-                f"found {first_few(table.columns, 10)}. Rename the column that holds it"
-            )
-    for name in filter(None, found.values()):
-        if (count := int((table.columns == name).sum())) > 1:
-            raise SourceError(f"{path} has {count} columns {name!r}; leave one of them")
-    frame = pd.DataFrame({field: table[name] for field, name in found.items() if name is not None})
-    if "ticker" not in frame:
-        if tickers and len(tickers) > 1:
-            raise SourceError(
-                f"{path} has no column of tickers, so it holds one ticker and {len(tickers)} were "
-                "asked for; name the one it holds"
-            )
-        ticker = tickers[0] if tickers else _stem(path)
-        return {ticker: frame.assign(ticker=ticker)}
-    frame["ticker"] = cell_texts(frame["ticker"].astype("str").fillna(""))
-    return {str(ticker): rows for ticker, rows in frame.groupby("ticker", sort=False)}
+    return pd.DataFrame(numbers).dropna(how="all")
 
 
-def _two_levels(path: Path, columns: pd.Index) -> list[tuple[str | None, str]]:
-    """The field and the ticker of each column, whichever comes first in the file."""
-    pairs = [(str(name[0]), str(name[1])) for name in columns]
-    if sum(_field(b) is not None for _, b in pairs) > sum(_field(a) is not None for a, _ in pairs):
-        pairs = [(b, a) for a, b in pairs]
-    if not any(_field(price) in ("close", "adj_close") for price, _ in pairs):
+def _with_actions(rows: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the actions of their days; a row of an action stays where its day has no other."""
+    days = rows.loc[actions.index, "wall"]
+    alone = days.index[~days.isin(rows["wall"].drop(actions.index))]
+    bars: pd.DataFrame = rows.drop(actions.index.difference(alone))
+    for name in prices.ACTIONS:
+        of_day = actions[name].groupby(days).sum()
+        bars[name] = bars["wall"].map(of_day).fillna(0.0)
+    return bars
+
+
+def _written(cells: pd.DataFrame, columns: Columns) -> pd.Series:
+    """The dates as the file has them, with the time of the day where that has a column of its own."""
+    days = cells[columns.date]
+    if columns.time is None:
+        return days
+    text = cells[columns.time].astype("str").str.removesuffix(".0")
+    digits = text.str.fullmatch(r"\d{1,6}")
+    padded = text.str.zfill(6).where(text.str.len() > 4, text.str.zfill(4) + "00")
+    text = text.where(~digits, padded.str.replace(r"(..)(..)(..)", r"\1:\2:\3", regex=True))
+    if not text.str.fullmatch(r"\d{1,2}:\d\d(:\d\d)?.*").all() or text.str.strip("0:").eq("").all():
+        return days
+    if pd.api.types.is_datetime64_any_dtype(days):
+        days = days.dt.strftime("%Y-%m-%d")
+    return days.astype("str") + " " + text
+
+
+def _by_column(rows: pd.DataFrame, columns: Columns) -> dict[str, pd.DataFrame]:
+    """The rows of each ticker of a wide table, without padding."""
+    histories = {}
+    for ticker, fields in columns.series.items():
+        own = pd.DataFrame({name: rows[place] for name, place in fields.items()}).dropna(how="all")
+        histories[ticker] = own.join(rows[["date", "wall", "instant"]]).assign(ticker=ticker)
+    return histories
+
+
+def _tickers(table: Table, columns: Columns, wanted: Sequence[str] | None) -> pd.Series | str:
+    """The ticker of each row (n,), or the one of a file that names none."""
+    if columns.ticker is not None:
+        cells = table.cells[columns.ticker]
+        if pd.api.types.is_float_dtype(cells):
+            cells = cells.convert_dtypes()  # 14593, not 14593.0
+        return cell_texts(cells.astype("str").fillna(""))
+    if wanted and len(wanted) > 1:
         raise SourceError(
-            f"{path} has two rows of names and none is close; "
-            f"found {first_few(dict.fromkeys(price for price, _ in pairs), 10)}"
+            f"{table.path} has no column of tickers, so it holds one ticker and {len(wanted)} were "
+            "asked for; name the one it holds"
         )
-    return [(_field(price), ticker) for price, ticker in pairs]
-
-
-def _split_wide(
-    path: Path, table: pd.DataFrame, pairs: Sequence[tuple[str | None, str]]
-) -> dict[str, pd.DataFrame]:
-    """A frame for each ticker; the first column is the date, ``pairs`` tell what the others are."""
-    (pair, count), *_ = Counter(pair for pair in pairs if pair[0]).most_common(1)
-    if count > 1:
-        raise SourceError(f"{path} has {count} columns {pair[0]} of {pair[1]!r}; leave one of them")
-    frames = {}
-    for ticker in dict.fromkeys(ticker for _, ticker in pairs):
-        places = {field: i for i, (field, name) in enumerate(pairs, 1) if name == ticker and field}
-        frame = pd.DataFrame({field: table.iloc[:, i] for field, i in places.items()})
-        frame = frame.dropna(how="all")
-        frames[ticker] = frame.assign(ticker=ticker, date=table.iloc[:, 0])
-    return frames
-
-
-def _stem(path: Path) -> str:
-    """The file's name without what tells its kind: 005930.KS of 005930.KS.csv.gz."""
-    while path.suffix.lower() in _EXTENSIONS:
+    path = table.path
+    while path.suffix.lower() in _EXTENSIONS:  # 005930.KS of 005930.KS.csv.gz
         path = path.with_suffix("")
-    return path.name
+    return wanted[0] if wanted else path.name
+
+
+def _require_one_row_a_day(table: Table, columns: Columns, rows: pd.DataFrame) -> None:
+    """Refuse rows of several instruments that no column tells apart.
+
+    Raises
+    ------
+    SourceError
+        Dates come again with another close; the message names the column that might tell.
+    """
+    keys = ["ticker", "wall"]
+    if not rows.duplicated(keys).any():
+        return
+    again = rows[rows["wall"].notna() & rows.duplicated(keys, keep=False)]
+    closes = again.groupby(keys)["close" if "close" in rows else "adj_close"]
+    differ = int((closes.nunique() > 1).sum())
+    if not differ:
+        return
+    telling = _telling_column(table, columns, rows[keys])
+    if differ < _SLIPS and (telling is None or columns.ticker is not None):
+        return  # slips of a vendor, for cleaning to name
+    if telling is None and differ < _REPEATED * len(rows):
+        return
+    raise SourceError(
+        f"{table.path}: {differ:,} dates come again with another close, so it holds several instruments"
+        + (
+            f", which its column {telling!r} probably names; rename that one to ticker"
+            if telling
+            else "; name them in a column ticker"
+        )
+    )
+
+
+def _telling_column(table: Table, columns: Columns, keys: pd.DataFrame) -> str | None:
+    """The heading of a column that tells the rows of each date apart, words rather than numbers."""
+    used = {columns.date, columns.time, columns.ticker, *columns.series[""].values()}
+    names = table.headings[-1] if table.headings else [f"{it + 1}" for it in table.places]
+    telling = {}
+    for place in set(table.places) - used:
+        text = table.cells[place].loc[keys.index].astype("str")
+        if 2 * text.nunique() <= len(text) and not keys.assign(text=text).duplicated().any():
+            telling[bool(text.map(numbers.looks_like).any()), place] = names[place]
+    return telling[min(telling)] if telling else None
+
+
+def _outcome(
+    ticker: str, rows: pd.DataFrame, start: date | None, end: date | None
+) -> pd.DataFrame | ForecastError:
+    try:
+        prices.check_tickers(rows["ticker"])
+        return prices.between(sessions.daily(ticker, rows), start, end)
+    except ForecastError as error:
+        return error
+
+
+def _say(table: Table, columns: Columns, mark: str) -> None:
+    """Log what the columns of a file are taken for."""
+    names = [" ".join(filter(None, rows)) for rows in zip(*table.headings, strict=True)]
+    names = names or [f"column {place + 1}" for place in table.places]
+    if columns.is_wide:
+        meaning = f"{len(columns.series)} tickers side by side"
+    else:
+        known = {"date": columns.date, "time": columns.time, "ticker": columns.ticker}
+        known |= columns.series[""]
+        meaning = ", ".join(
+            f"{it} {names[place]!r}" for it, place in known.items() if place is not None
+        )
+    log.info("%s: %s; decimal mark %r", table.path, meaning, mark)
 
 
 def _unknown(path: Path, ticker: str, known: Sequence[str]) -> UnknownTickerError:

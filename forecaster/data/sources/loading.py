@@ -3,11 +3,15 @@
 import logging
 from collections.abc import Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from forecaster.data import cleaning, prices
-from forecaster.errors import ForecastError, PricesError, SourceError
+from forecaster.errors import ForecastError, PricesError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from forecaster.data.sources.tables import Format
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,7 @@ def load(
     start: date | None = None,
     end: date | None = None,
     findings: list[pd.DataFrame] | None = None,
+    form: "Format | None" = None,
 ) -> list[Outcome]:
     """Loads the prices of some tickers, or of all that the source has.
 
@@ -36,6 +41,8 @@ def load(
     findings
         What :func:`forecaster.data.cleaning.clean` found is appended, a table for each ticker; without
         a list it is logged as a warning.
+    form
+        What a file leaves open: the meaning of its columns, the order of its dates, its decimal mark.
 
     Returns
     -------
@@ -48,11 +55,11 @@ def load(
     SourceError
         The source as a whole could not be read.
     UsageError
-        No tickers for a source that needs them.
+        No tickers for a source that needs them, or a ``form`` that does not fit.
     """
     return [
         (ticker, _checked(ticker, outcome, findings))
-        for ticker, outcome in _load(source, tickers, start, end)
+        for ticker, outcome in _load(source, tickers, start, end, form)
     ]
 
 
@@ -61,7 +68,12 @@ def _load(
     tickers: Sequence[str] | None,
     start: date | None,
     end: date | None,
+    form: "Format | None",
 ) -> list[Outcome]:
+    if form is not None and source in ("yahoo", "sample"):
+        raise UsageError(
+            f"`columns`, `dates` and `decimal` say how a file is to be read, and {source} is none"
+        )
     if source == "yahoo":
         from forecaster.data.sources import yahoo
 
@@ -72,7 +84,7 @@ def _load(
         return sample.load(tickers, start, end)
     from forecaster.data.sources import files
 
-    return files.load(source, tickers, start, end)
+    return files.load(source, tickers, start, end, form)
 
 
 def _checked(

@@ -229,11 +229,11 @@ def test_times_and_zones_become_the_date_of_the_place(write):
         (b"Date,Close\n", "no rows"),
         (b"PAR1 and then nothing", "cannot read"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "UTF-8"),
-        (b"date,close\n2018-01-02,1\n2018-01-03,1,2\n", "cannot read"),
+        (b"date,close\n2018-01-02,1\n2018-01-03,1,2\n", "3 cells in the row"),
         (b"ticker,date,open,high,low,volume\nA,2018-01-02,1,1,1,1\n", "no column of closes"),
         (b"date,A,A\n2018-01-02,1,2\n", "2 columns close of 'A'"),
         (b"date,close,close\n2018-01-02,1,2\n", "2 columns 'close'; leave one"),
-        (b"ticker,day,close\nA,2018-01-02,1\n", "no column of dates"),
+        (b"ticker,open,close\nA,1,1\n", "no column of dates"),
     ],
 )
 def test_what_is_no_table_of_prices_is_refused_in_one_line(tmp_path, content, words):
