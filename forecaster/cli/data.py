@@ -67,6 +67,14 @@ def fetch(
             show_default=False,
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Store prices as they came, without mending them; so do later fetches, until "
+            "--refresh.",
+        ),
+    ] = False,
     concurrency: Annotated[
         int, typer.Option(min=1, max=64, help="Requests to Yahoo in flight at once.")
     ] = 4,
@@ -114,13 +122,21 @@ def fetch(
                 start=first,
                 end=last,
                 refresh=refresh,
+                raw=raw,
                 concurrency=concurrency,
                 patience=patience,
                 announce=announce,
             )
         else:
             outcomes = update.from_source(
-                store, source, wanted or None, start=first, end=last, refresh=refresh, form=form
+                store,
+                source,
+                wanted or None,
+                start=first,
+                end=last,
+                refresh=refresh,
+                form=form,
+                raw=raw,
             )
         for result in outcomes:
             results.append(result)
@@ -141,7 +157,7 @@ _SHOWN = ["status", "rows", "new", "first", "last", "cleaned"]
 
 
 def _shown(one: "FetchResult") -> list[str]:
-    cleaned = int(one.cleaned["rows"].sum())
+    cleaned = int(one.findings["rows"].sum())
     known = [one.rows, one.new_rows, one.first and one.first.date(), one.last and one.last.date()]
     return [
         one.status,
@@ -167,8 +183,9 @@ def _document(one: "FetchResult") -> dict[str, Any]:
                 "last": str(row["last"].date()),
                 "rows": int(row["rows"]),
             }
-            for row in one.cleaned.to_dict("records")
+            for row in one.findings.to_dict("records")
         ],
+        "motion": one.motion,
         "reason": one.reason,
         "error": output.with_options(str(one.error)) if one.error else None,
         "kind": one.kind,
@@ -177,10 +194,12 @@ def _document(one: "FetchResult") -> dict[str, Any]:
 
 def _report(one: "FetchResult") -> None:
     """Say what was rejected or repaired of a ticker, why it was replaced, why it failed."""
-    from forecaster.data import cleaning
+    from forecaster.data import mends
 
-    if len(one.cleaned):
-        log.warning("%s: %s", one.ticker, cleaning.words(one.cleaned))
+    if len(one.findings):
+        log.warning("%s: %s", one.ticker, mends.words(one.findings))
+    if one.motion:
+        log.warning("%s: %s", one.ticker, one.motion)
     if one.reason:
         log.warning("%s: the stored history was replaced: %s", one.ticker, one.reason)
     if one.error:
@@ -247,6 +266,12 @@ def _listed(state: Any) -> dict[str, Any]:
 @app.command("check")
 def check(
     tickers: options.Tickers = None,
+    mends: Annotated[
+        bool,
+        typer.Option(
+            "--mends", help="List each value that cleaning changed, with what it was before."
+        ),
+    ] = False,
     home: options.Home = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -261,6 +286,9 @@ def check(
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(options.folder(home))
+    if mends:
+        _list_mends(store, options.stored(store, tickers), as_json=as_json)
+        return
     columns, now = (*prices.COLUMNS, *prices.ACTIONS), calendars.now()
     rows, failed = [], []
     for ticker in options.stored(store, tickers):
@@ -295,24 +323,61 @@ def check(
 
 def _explain(row: dict[str, Any]) -> None:
     """Say what a number in the table does not."""
+    from forecaster.data import units
+
+    ticker = row["ticker"]
     if row["calendar_is_guess"]:
         output.say(
-            f"{row['ticker']} has no known trading calendar: its sessions are guessed from the "
+            f"{ticker} has no known trading calendar: its sessions are guessed from the "
             "weekdays of its history, and holidays count as missing"
         )
     elif row["next_is_guess"]:
         output.say(
-            f"{row['ticker']} goes on where the holidays of its exchange are not announced: "
+            f"{ticker} goes on where the holidays of its exchange are not announced: "
             f"{row['next']} as its next session is a guess"
         )
     if row["leaps"]:
-        days = row["leap_dates"]
+        days = [
+            f"{day} ({move:+.0%})"
+            for day, move in zip(row["leap_dates"], row["leap_returns"], strict=True)
+        ]
         more = f" and {len(days) - 5} more" if len(days) > 5 else ""
-        output.say(f"{row['ticker']} leaps without a split on {', '.join(days[:5])}{more}")
-    if row["hundredths"]:
+        output.say(f"{ticker} leaps without a split on {', '.join(days[:5])}{more}")
+    if row["unadjusted"]:
         output.say(
-            f"{row['ticker']} is priced in {row['currency']}, a hundredth of the unit of currency"
+            f"{ticker} has {row['unadjusted']} dividends and no adjusted close of its own: its closes "
+            "are taken as adjusted for them"
         )
+    if row["motion"]:
+        output.say(f"{ticker}: {row['motion']}")
+    if row["currency"] in units.MINOR:
+        output.say(f"{ticker} is priced in {units.words(row['currency'])}")
+
+
+def _list_mends(store: Any, tickers: list[str], *, as_json: bool) -> None:
+    """Prints each value that cleaning changed, of every ticker in turn."""
+    rows, failed = [], []
+    for ticker in tickers:
+        try:
+            rows += store.mends(ticker).to_dict("records")
+        except ForecastError as error:
+            failed.append(str(error))
+    for row in rows:
+        row["date"] = f"{row['date']:%Y-%m-%d}"
+        row |= {it: None if row[it] != row[it] else row[it] for it in ("before", "after")}
+    if as_json:
+        output.dump(rows)
+    elif rows:
+        names = ["ticker", "date", "column", "before", "after", "rule"]
+        cells = [["–" if row[name] is None else _cell(row[name]) for name in names] for row in rows]
+        output.table(names, cells, left=3)
+    elif not failed:
+        output.note("nothing was mended")
+    _end(failed)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _end(failed: list[str]) -> None:

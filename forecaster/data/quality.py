@@ -1,28 +1,30 @@
-"""How sound stored prices are, ticker by ticker: what is missing, stale, frozen or leaps."""
+"""How sound stored prices are, ticker by ticker: what is missing, stale, frozen, motionless or leaps."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecaster.data import adjustment, calendars
-from forecaster.data.prices import log_returns
-
-LEAP = 0.5
-"""A log return beyond this without a split to explain it is worth a look."""
+from forecaster.data import adjustment, calendars, leaps, splits, units
+from forecaster.data.strays import FROZEN
 
 STALE = 5
 """Sessions behind the exchange after which a history counts as stale."""
 
-FROZEN = 5
-"""Sessions of one close in a row that count as frozen."""
+MONTHS, YEAR = 60, 250
+"""Sessions over which a price is asked whether it moves."""
 
-HUNDREDTHS = frozenset({"GBp", "GBX", "ZAc", "ZAC", "ILA"})
-"""What Yahoo calls pence, cents of the rand and agorot: prices are in a hundredth of the unit."""
+_MOTIONLESS = 0.9
+"""The share of sessions without a move from which a price counts as motionless."""
+_SHORTEST, _CHANCE = 10, 1e-4
+"""A price that stands still for that many sessions at least, and hardly by chance, is suspended."""
+_PEG, _WIDEST_PEG, _REVERTS = 0.003, 0.02, 5.0
+"""The span of a pegged price over a year; or a wider one of so few daily volatilities that the price
+must come back to a level."""
 
 
 def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -> dict[str, Any]:
-    """The state of one ticker's prices at an instant with a time zone.
+    """Return the state of one ticker's prices at an instant with a time zone.
 
     Parameters
     ----------
@@ -36,29 +38,30 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     finished sessions since the last row; ``next``, the session after the last row, and
     ``next_is_guess``, whether no calendar says so; ``calendar_is_guess``, whether all sessions are
     guessed from the history's weekdays; ``stale``, whether they are more than ``STALE``;
-    ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, log returns beyond
-    ``LEAP`` without a split, and ``leap_dates``, theirs; ``unapplied``, those on the day of a split,
-    which should leave none; ``unexplained``, steps of the adjusted close that no dividend makes;
-    ``no_range`` and ``no_volume``, shares of rows without high and low, or volume; ``gap``, the most
-    days between two rows; ``currency``, and ``hundredths``, whether it is a hundredth of a unit; and
-    ``score``, from 100 (sound) to 0: less a point for each percent of rows missing, frozen or extra,
-    5 a leap or unapplied split up to 50, 1 an unexplained adjustment up to 10, and 10 if stale.
+    ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, returns that stand out
+    of the ticker's own volatility (:func:`forecaster.data.leaps.leaps`) without a split,
+    ``leap_dates`` and ``leap_returns``, theirs; ``unapplied``, splits that the prices lack;
+    ``unexplained``, steps of the adjusted close that no dividend makes; ``unadjusted``, dividends of
+    a history whose adjusted close is its close; ``motion``, why a forecast of it would mean little,
+    if so (:func:`motion`); ``no_range`` and ``no_volume``, shares of rows without high and low, or
+    volume; ``gap``, the most days between two rows; ``currency``, and ``hundredths``, whether it is
+    a hundredth of a unit; and ``score``, from 100 (sound) to 0: less a point for each percent of
+    rows missing, frozen or extra, 5 a leap or unapplied split up to 50, 1 an unexplained adjustment
+    up to 10, and 10 if stale.
     """
     ticker, rows = str(frame["ticker"].iloc[0]), len(frame)
     frame = frame.reindex(columns=[*frame, *({"dividends", "splits"} - set(frame))])
     dates = pd.DatetimeIndex(frame["date"])
-    close, adj_close = frame["close"].to_numpy(), frame["adj_close"].to_numpy()
     expected = calendars.sessions_between(ticker, dates[0], dates[-1], dates)
     missing, extra = len(expected.difference(dates)), len(dates.difference(expected))
     due = calendars.last_finished(ticker, now, dates)
     behind = calendars.sessions_after(ticker, dates[-1], due, dates)
     following = calendars.next_session(ticker, dates[-1], dates)
-    frozen = _frozen(close)
-    moved, split = np.abs(log_returns(adj_close)) > LEAP, frame["splits"].to_numpy() > 0
-    leaps, unapplied = int((moved & ~split).sum()), int((moved & split).sum())
-    unexplained = adjustment.unexplained(close, adj_close, frame["dividends"].to_numpy())
+    frozen = _frozen(frame["close"].to_numpy())
+    moves = _moves(frame)
     lost = 100 * (missing / max(len(expected), 1) + (frozen + extra) / rows)
-    lost += min(5 * (leaps + unapplied), 50) + min(int(unexplained.sum()), 10)
+    lost += min(5 * (moves["leaps"] + moves["unapplied"]), 50) + min(moves["unexplained"], 10)
+    minor = units.MINOR.get(currency or "")
     return {
         "ticker": ticker,
         "first": f"{dates[0]:%Y-%m-%d}",
@@ -72,16 +75,73 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
         "calendar_is_guess": calendars.is_guessed(ticker, dates),
         "stale": behind > STALE,
         "frozen": frozen,
-        "leaps": leaps,
-        "leap_dates": [f"{day:%Y-%m-%d}" for day in dates[moved & ~split]],
-        "unapplied": unapplied,
-        "unexplained": int(unexplained.sum()),
+        **moves,
+        "motion": motion(frame),
         "no_range": float(frame[["high", "low"]].isna().any(axis=1).mean()),
         "no_volume": float(frame["volume"].isna().mean()),
         "gap": _longest_gap(dates),
         "currency": currency,
-        "hundredths": currency in HUNDREDTHS,
+        "hundredths": minor is not None and minor.ratio == 100,
         "score": round(max(100 - lost - (10 if behind > STALE else 0), 0.0), 1),
+    }
+
+
+def motion(frame: pd.DataFrame) -> str | None:
+    """Return why a price moves too little for a forecast of it to mean much; None if it does not.
+
+    Parameters
+    ----------
+    frame : ``date`` and ``adj_close`` of one ticker, in order; the last ``YEAR`` rows are enough.
+    """
+    price = frame["adj_close"].to_numpy(dtype=float)
+    still = np.diff(price) == 0
+    if len(still) < _SHORTEST:
+        return None
+    unmoved = len(still) - (int(np.flatnonzero(~still)[-1]) + 1 if (~still).any() else 0)
+    before = still[: len(still) - unmoved]
+    share = before.mean() if len(before) else 1.0
+    if unmoved >= _SHORTEST and (not len(before) or share**unmoved < _CHANCE):
+        since = pd.Timestamp(frame["date"].iloc[-1 - unmoved])
+        return (
+            f"the price has stood still for {unmoved:,} sessions, since {since:%Y-%m-%d} (suspended, "
+            "or filled forward): a forecast of it means nothing"
+        )
+    if still[-MONTHS:].mean() >= _MOTIONLESS:
+        moved = int((~still[-MONTHS:]).sum())
+        return (
+            f"the price has moved on {moved} of its last {len(still[-MONTHS:])} sessions: its "
+            "volatility, and with it the forecast, means little"
+        )
+    year = price[-YEAR:]
+    low, high = np.quantile(year, [0.05, 0.95])
+    span, usual = high / low - 1, float(np.std(leaps.returns(year)))
+    if len(year) >= MONTHS and (span < _PEG or span < min(_WIDEST_PEG, _REVERTS * usual)):
+        return (
+            f"the price has kept within {100 * span:.1g}% for {len(year)} sessions (pegged): its "
+            "intervals do not hold the risk that the peg breaks"
+        )
+    return None
+
+
+def _moves(frame: pd.DataFrame) -> dict[str, Any]:
+    """What the returns and the adjustments of a ticker's prices say."""
+    dates = pd.DatetimeIndex(frame["date"])
+    close, adj_close = frame["close"].to_numpy(), frame["adj_close"].to_numpy()
+    paid, ratio = frame["dividends"].to_numpy(), frame["splits"].to_numpy()
+    ratio = np.where(ratio > 0, ratio, 1.0)
+    with np.errstate(invalid="ignore"):
+        intraday = np.log(close / frame["open"].to_numpy())
+    lacking = splits.unapplied(adj_close, ratio, intraday)
+    lacking &= np.abs(np.log(ratio)) > splits.FINEST * leaps.volatility(adj_close)
+    leap = leaps.leaps(adj_close) & (ratio == 1)
+    own = not np.array_equal(close, adj_close)
+    return {
+        "leaps": int(leap.sum()),
+        "leap_dates": [f"{day:%Y-%m-%d}" for day in dates[leap]],
+        "leap_returns": [round(it, 4) for it in np.expm1(leaps.returns(adj_close)[leap]).tolist()],
+        "unapplied": int(lacking.sum()),
+        "unexplained": int(adjustment.unexplained(close, adj_close, paid).sum()) if own else 0,
+        "unadjusted": 0 if own else int((np.nan_to_num(paid[1:]) > 0).sum()),
     }
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster import atomic
-from forecaster.data import filenames, prices, splicing
+from forecaster.data import filenames, mends, prices, splicing
 from forecaster.data.filenames import filename, ticker_of
 from forecaster.errors import HistoryChangedError, StoreError, did_you_mean, first_few, one_line
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
 
+RECENT = 250
+"""Rows of a history that a write gives back, for a look at how it moves."""
+
 AHEAD = 64
 """Tickers that are read at once."""
 
 _METADATA = b"forecaster"
+_MENDS = b"forecaster.mends"
 _FORMAT = 2
 _SCHEMA = pa.schema(
     [("ticker", pa.string()), ("date", pa.timestamp("us"))]
@@ -49,6 +53,8 @@ class Saved:
     last: pd.Timestamp
     replaced: bool
     """Whether another history was stored, and gave way to this one."""
+    recent: pd.DataFrame = field(compare=False, repr=False)
+    """Dates and adjusted closes of the last ``RECENT`` rows."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class Store:
         refresh: bool = False,
         whole: bool = False,
         notes: Mapping[str, str] | None = None,
+        mended: pd.DataFrame | None = None,
     ) -> list[Saved]:
         """Adds prices to what is stored of their tickers.
 
@@ -105,6 +112,9 @@ class Store:
             These are the whole histories, as prices that cover all the stored dates always are.
         notes
             What the source says of the instruments, to be kept with it.
+        mended
+            What cleaning changed in the frame (:data:`forecaster.data.mends.MENDS`), to be kept
+            with it.
 
         Raises
         ------
@@ -118,8 +128,17 @@ class Store:
             written. The ticker is then stored as before.
         """
         groups = prices.check(frame, actions=True).groupby("ticker", sort=False)
+        record = mends.no_mends() if mended is None else mended
         return [
-            self._write(str(ticker), new, source, refresh, whole, dict(notes or {}))
+            self._write(
+                str(ticker),
+                new,
+                record[record["ticker"] == ticker],
+                source,
+                refresh,
+                whole,
+                dict(notes or {}),
+            )
             for ticker, new in groups
         ]
 
@@ -205,6 +224,25 @@ class Store:
                 notes=note.get("notes", {}),
             )
 
+    def mends(self, ticker: str) -> pd.DataFrame:
+        """Return what cleaning changed in the stored prices of a ticker, a row for each value.
+
+        Returns
+        -------
+        The columns of :data:`forecaster.data.mends.MENDS`; no rows where nothing was mended, or the
+        prices were stored by a version that kept no record.
+
+        Raises
+        ------
+        StoreError
+            The ticker is not stored, or its file is damaged.
+        """
+        self.require([ticker])
+        path = self._path(ticker)
+        with _explained(path):
+            letters = (pq.read_metadata(path).metadata or {}).get(_MENDS)
+            return mends.unpacked(letters, ticker) if letters else mends.no_mends()
+
     def require(self, wanted: Sequence[str]) -> None:
         """StoreError, with the nearest names, if a ticker is not stored or nothing is."""
         stored = self.tickers()
@@ -243,6 +281,7 @@ class Store:
         self,
         ticker: str,
         new: pd.DataFrame,
+        mended: pd.DataFrame,
         source: str,
         refresh: bool,
         whole: bool,
@@ -258,7 +297,9 @@ class Store:
                 known = old["date"]
                 merged, replaced = _joined(old, new, state.notes, notes, whole)
                 notes = {**state.notes, **notes}
-            self._put(path, ticker, merged, source, notes)
+                if not replaced:
+                    mended = mends.joined(self.mends(ticker), mended, new["date"])
+            self._put(path, ticker, merged, mended, source, notes)
         return Saved(
             ticker,
             rows=len(merged),
@@ -266,10 +307,17 @@ class Store:
             first=merged["date"].iloc[0],
             last=merged["date"].iloc[-1],
             replaced=replaced,
+            recent=merged[["date", "adj_close"]].tail(RECENT),
         )
 
     def _put(
-        self, path: Path, ticker: str, frame: pd.DataFrame, source: str, notes: dict[str, str]
+        self,
+        path: Path,
+        ticker: str,
+        frame: pd.DataFrame,
+        mended: pd.DataFrame,
+        source: str,
+        notes: dict[str, str],
     ) -> None:
         note = {
             "format": _FORMAT,
@@ -281,7 +329,10 @@ class Store:
         counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
         # One thread: to start a pool of them takes longer than ten columns do.
         table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
-        table = table.replace_schema_metadata({_METADATA: json.dumps(note)})
+        metadata: dict[bytes, bytes | str] = {_METADATA: json.dumps(note)}
+        if len(mended):
+            metadata[_MENDS] = mends.packed(mended)
+        table = table.replace_schema_metadata(metadata)
         with atomic.replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import tenacity
 
-from forecaster.data import calendars, cleaning
+from forecaster.data import calendars, cleaning, mends, quality
 from forecaster.data.exchanges import exchange, has_calendar
 from forecaster.data.sources import loading
 from forecaster.data.sources.yahoo import Answer, Gate, Yahoo
@@ -67,10 +67,6 @@ Announce = Callable[[str], None]
 """Takes what is waited for, in words; threads call it."""
 
 
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame(columns=cleaning.COLUMNS)
-
-
 def _unheard(words: str) -> None:
     pass
 
@@ -87,8 +83,10 @@ class FetchResult:
     new_rows: int = 0
     first: pd.Timestamp | None = None
     last: pd.Timestamp | None = None
-    cleaned: pd.DataFrame = field(default_factory=_nothing)
-    """The findings of :func:`forecaster.data.cleaning.clean`."""
+    findings: pd.DataFrame = field(default_factory=mends.no_findings)
+    """Those of :func:`forecaster.data.cleaning.clean`."""
+    motion: str | None = None
+    """Why a forecast of it would mean little, if so (:func:`forecaster.data.quality.motion`)."""
     reason: str | None = None
     """Why the stored history was replaced."""
     error: ForecastError | None = None
@@ -120,6 +118,7 @@ def from_yahoo(
     start: date | None = None,
     end: date | None = None,
     refresh: bool = False,
+    raw: bool = False,
     concurrency: int,
     patience: float,
     announce: Announce = _unheard,
@@ -134,6 +133,8 @@ def from_yahoo(
     start, end : the first and last date wanted; a stored ticker is asked for more than is missing
         only if ``start`` is earlier than it ever was.
     refresh : fetch the whole history from ``start`` to ``end``, and replace what is stored.
+    raw : leave prices as they come, but for what a prices frame cannot hold. A stored history that
+        was mended is fetched again; one that is raw stays so until it is refreshed.
     concurrency : the most requests in flight at once.
     patience : seconds for which one ticker in trouble is asked for again.
     announce : called with what is waited for.
@@ -147,6 +148,8 @@ def from_yahoo(
             yield FetchResult(ticker, "failed", error=error)
             continue
         due = request(ticker, state, start, end, now, history)
+        if raw and state and not state.notes.get("raw"):
+            due = _again(ticker, state)
         if due:
             requests.append(due)
         else:
@@ -154,7 +157,7 @@ def from_yahoo(
     if not requests:
         return
     announce("connect to Yahoo")
-    fetcher = _Fetcher(store, refresh, patience, announce)
+    fetcher = _Fetcher(store, refresh, raw, patience, announce)
     with ThreadPool(min(concurrency, len(requests))) as pool:
         try:
             yield from pool.imap_unordered(fetcher.fetch, requests)
@@ -191,21 +194,29 @@ def from_source(
     end: date | None = None,
     refresh: bool = False,
     form: "Format | None" = None,
+    raw: bool = False,
 ) -> Iterator[FetchResult]:
     """Store the prices of a file or of the sample; yield each ticker as it is done."""
-    findings: list[pd.DataFrame] = []
-    outcomes = loading.load(source, tickers, start=start, end=end, findings=findings, form=form)
-    cleaned = {table["ticker"].iloc[0]: table for table in findings}
+    each: list[cleaning.Cleaned] = []
+    outcomes = loading.load(source, tickers, start=start, end=end, cleaned=each, form=form, raw=raw)
+    cleaned = {str(it.frame["ticker"].iloc[0]): it for it in each}
     for ticker, outcome in outcomes:
-        finding = cleaned.get(ticker, _nothing())
+        if isinstance(outcome, ForecastError):
+            yield FetchResult(ticker, "failed", error=outcome)
+            continue
+        clean = cleaned[ticker]
         try:
-            if isinstance(outcome, ForecastError):
-                raise outcome
             stored = None if refresh else store.state(ticker)
-            (saved,) = store.write(outcome, source=source, refresh=refresh)
-            yield _done(saved, stored, finding)
+            (saved,) = store.write(
+                outcome,
+                source=source,
+                refresh=refresh,
+                notes={"raw": "yes"} if raw else {},
+                mended=clean.mends,
+            )
+            yield _done(saved, stored, clean.findings)
         except ForecastError as error:
-            yield FetchResult(ticker, "failed", cleaned=finding, error=error)
+            yield FetchResult(ticker, "failed", findings=clean.findings, error=error)
 
 
 def request(
@@ -244,13 +255,20 @@ def request(
     return PriceRequest(ticker, state, max(overlap, state.first).date(), end, False, beginning)
 
 
+def _again(ticker: str, state: TickerState) -> PriceRequest:
+    """The whole history, from the date that was asked for when it was first stored."""
+    asked = state.notes.get("start", f"{state.first:%Y-%m-%d}")
+    beginning = date.fromisoformat(asked) if asked else None
+    return PriceRequest(ticker, state, beginning, None, True, beginning)
+
+
 class _Fetcher:
     """What the threads of one fetch share."""
 
-    def __init__(self, store: Store, refresh: bool, patience: float, announce: Announce):
+    def __init__(self, store: Store, refresh: bool, raw: bool, patience: float, announce: Announce):
         self.gate = Gate()
         self._yahoo = Yahoo(self.gate, FIRST_WAIT)
-        self._store, self._refresh, self._announce = store, refresh, announce
+        self._store, self._refresh, self._raw, self._announce = store, refresh, raw, announce
         self._reached = self._offline = False
         self._lost = 0
         self._counting = threading.Lock()
@@ -283,16 +301,23 @@ class _Fetcher:
     def _stored(self, due: PriceRequest, reason: str | None = None) -> FetchResult:
         """Ask Yahoo and write what it gives to the store."""
         answer = self._answer(due)
-        frame, cleaned = loading.usable(due.ticker, answer.frame)
+        raw = self._raw or bool(due.stored and due.stored.notes.get("raw"))
+        clean = loading.usable(due.ticker, answer.frame, answer.notes, raw=raw)
         notes = answer.notes | {
             "start": str(due.beginning or ""),
-            "awaited": " ".join(_holes(due.ticker, frame)),
+            "awaited": " ".join(_holes(due.ticker, clean.frame)),
             "open": str(answer.open_session or ""),
+            "raw": "yes" if raw else "",
         }
         (saved,) = self._store.write(
-            frame, source="yahoo", notes=notes, refresh=self._refresh, whole=due.whole
+            clean.frame,
+            source="yahoo",
+            notes=notes,
+            mended=clean.mends,
+            refresh=self._refresh,
+            whole=due.whole,
         )
-        return _done(saved, due.stored, cleaned, reason)
+        return _done(saved, due.stored, clean.findings, reason)
 
     def _answer(self, due: PriceRequest) -> Answer:
         """The answer, after as many tries as it takes."""
@@ -349,7 +374,7 @@ def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:
 
 
 def _done(
-    saved: Saved, stored: TickerState | None, cleaned: pd.DataFrame, reason: str | None = None
+    saved: Saved, stored: TickerState | None, findings: pd.DataFrame, reason: str | None = None
 ) -> FetchResult:
     if stored is None:
         status = "new"
@@ -364,7 +389,8 @@ def _done(
         saved.new_rows,
         saved.first,
         saved.last,
-        cleaned=cleaned,
+        findings=findings,
+        motion=quality.motion(saved.recent),
         reason=reason,
     )
 

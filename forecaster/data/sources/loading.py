@@ -1,13 +1,13 @@
 """Where prices come from: ``yahoo``, the ``sample`` that comes with the program, or a file."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from forecaster.data import cleaning, prices
+from forecaster.data import cleaning, mends, prices
 from forecaster.errors import ForecastError, PricesError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def load(
     *,
     start: date | None = None,
     end: date | None = None,
-    findings: list[pd.DataFrame] | None = None,
+    cleaned: list[cleaning.Cleaned] | None = None,
     form: "Format | None" = None,
+    raw: bool = False,
 ) -> list[Outcome]:
     """Loads the prices of some tickers, or of all that the source has.
 
@@ -38,11 +39,13 @@ def load(
         What to load; Yahoo has too many to load them all.
     start, end
         The first and the last date wanted.
-    findings
-        What :func:`forecaster.data.cleaning.clean` found is appended, a table for each ticker; without
-        a list it is logged as a warning.
+    cleaned
+        What :func:`forecaster.data.cleaning.clean` gives is appended for each ticker; without a
+        list its findings are logged as a warning.
     form
         What a file leaves open: the meaning of its columns, the order of its dates, its decimal mark.
+    raw
+        Leave prices as they came, but for rows and values that a prices frame cannot hold.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def load(
         No tickers for a source that needs them, or a ``form`` that does not fit.
     """
     return [
-        (ticker, _checked(ticker, outcome, findings))
+        (ticker, _checked(ticker, outcome, cleaned, raw))
         for ticker, outcome in _load(source, tickers, start, end, form)
     ]
 
@@ -88,24 +91,40 @@ def _load(
 
 
 def _checked(
-    ticker: str, outcome: pd.DataFrame | ForecastError, findings: list[pd.DataFrame] | None
+    ticker: str,
+    outcome: pd.DataFrame | ForecastError,
+    cleaned: list[cleaning.Cleaned] | None,
+    raw: bool,
 ) -> pd.DataFrame | ForecastError:
     if isinstance(outcome, ForecastError):
         return outcome
     try:
-        frame, found = usable(ticker, outcome)
-        frame = prices.check(frame, actions=True)
+        clean = usable(ticker, outcome, raw=raw)
+        frame = prices.check(clean.frame, actions=True)
     except ForecastError as error:
         return error
-    if len(found) and findings is not None:
-        findings.append(found)
-    elif len(found):
-        log.warning("%s: %s", ticker, cleaning.words(found))
+    if cleaned is not None:
+        cleaned.append(clean)
+    elif len(clean.findings):
+        log.warning("%s: %s", ticker, mends.words(clean.findings))
     return frame
 
 
-def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What can be used of what a source gave of one ticker, not yet checked, and what was found.
+def usable(
+    ticker: str,
+    outcome: pd.DataFrame,
+    notes: Mapping[str, str] | None = None,
+    *,
+    raw: bool = False,
+) -> cleaning.Cleaned:
+    """Return what can be used of what a source gave of one ticker, not yet checked.
+
+    Parameters
+    ----------
+    notes
+        What the source says of the instrument: its currency and kind.
+    raw
+        As :func:`load` has it.
 
     Raises
     ------
@@ -116,10 +135,13 @@ def usable(ticker: str, outcome: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
         raise SourceError(
             f"{ticker}: the source has no prices between the dates asked; widen `start` and `end`"
         )
-    frame, found = cleaning.clean(outcome)
-    if frame.empty:
+    known = notes or {}
+    clean = cleaning.clean(
+        outcome, currency=known.get("currency"), instrument=known.get("instrument"), raw=raw
+    )
+    if clean.frame.empty:
         raise PricesError(
-            f"{ticker}: no row of the source can be used: {cleaning.words(found)}; "
+            f"{ticker}: no row of the source can be used: {mends.words(clean.findings)}; "
             "mend the source, or take another"
         )
-    return frame, found
+    return clean
