@@ -57,7 +57,7 @@ def measure(folder: Path) -> None:
     """Evaluates the forecasts of a folder, and prints what it cost."""
     prices, found = common.w2().prices, pd.read_parquet(folder / "forecasts.parquet")
     before, begin = _peak(), time.perf_counter()
-    evaluate.evaluate(found, features.realised_variance(prices), model="lstm")
+    evaluate(found, features.realised_variance(prices), model="lstm")
     seconds = time.perf_counter() - begin
     print(json.dumps({"rows": len(found), "seconds": seconds, "memory": _peak() - before}))
 

@@ -9,7 +9,6 @@ from forecaster.backtesting.spec import BacktestSpec
 from forecaster.dataset import features
 from forecaster.distributions import forecasts
 from forecaster.evaluation.evaluate import evaluate
-from forecaster.evaluation.experiment_log import Count
 from forecaster.model_selection.splits import Fold
 from forecaster.runs.run import RunSummary
 
@@ -38,9 +37,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     )
     prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluate(
-        found, features.realised_variance(prices), model=next(iter(models)), tried=Count(0, [])
-    )
+    said = evaluate(found, features.realised_variance(prices), model=next(iter(models)))
     run = RunSummary(
         format=1, name="lstm-2017", model="lstm", tickers=["AAPL"], first="1999-01-04",
         until="2017-12-29", prices_sha256="", created="", versions={},

@@ -49,7 +49,7 @@ def test_train_predict_and_backtest_pass_frames_and_say_the_same(sample, run, fo
     rows = found.forecasts[found.forecasts["model"] == "lstm"]
     assert list(rows) == forecasts.FORECAST_COLUMNS
     assert set(found.forecasts["model"]) == {"lstm", "ewma", "naive"}
-    assert "lstm" in found.verdict
+    assert "lstm" in found.verdict.text
     last = rows[rows["date"] == rows["date"].max()]
     said = api.predict(run, sample, as_of=last["cutoff"].iloc[0].date())
     assert list(said) == forecasts.FORECAST_COLUMNS

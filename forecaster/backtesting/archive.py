@@ -19,6 +19,7 @@ from forecaster.backtesting.provenance import Provenance
 from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, StoreError, one_line
+from forecaster.evaluation.verdict import Verdict
 
 TABLES = (
     *("scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
@@ -50,7 +51,7 @@ def write(backtest: Backtest, folder: Path) -> None:
     backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
     write_csv(backtest.scores, folder / "scores.csv")
     document = {
-        "verdict": backtest.verdict,
+        **backtest.verdict.document,
         "scores": records(backtest.scores),
         "significance": records(backtest.comparison),
     }
@@ -159,13 +160,13 @@ def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
 def _load(folder: Path) -> Backtest:
     frame, provenance = _read_forecasts(folder)
     try:
-        verdict = _read_json(folder / "scores.json")["verdict"]
+        verdict = Verdict.read(_read_json(folder / "scores.json"))
         others = (path.stem for path in (folder / "tables").glob("*.csv"))
         tables = {
             name: _read_table(folder / "tables" / f"{name}.csv")
             for name in dict.fromkeys((*TABLES, *others))
         }
-        return Backtest(frame, tables, str(verdict), provenance)
+        return Backtest(frame, tables, verdict, provenance)
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
 

@@ -21,7 +21,7 @@ from forecaster.errors import first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import evaluate
 from forecaster.evaluation.experiment_log import Experiment, others
-from forecaster.evaluation.strategy import YEAR
+from forecaster.evaluation.verdict import Verdict
 from forecaster.models.protocol import Progress, silent
 from forecaster.parallel import jobs
 from forecaster.runs.run import Run, versions
@@ -39,8 +39,8 @@ class Backtest:
     """All statistics by name; see :class:`forecaster.evaluation.evaluate.Evaluation`. And
     ``fallbacks``: model, until and ticker of the fits that did not converge, for which fixed
     parameters stand in."""
-    verdict: str
-    """One paragraph on the first model."""
+    verdict: Verdict
+    """On the first model."""
     provenance: Provenance
     """The request, the folds, the prices and the versions they come from."""
 
@@ -138,29 +138,23 @@ def evaluated(
         forecasts,
         made.variance,
         model=provenance.models[0],
-        tried=company,
+        company=company,
         cost_bp=made.spec.cost_bp,
     )
     return Backtest(
         forecasts=forecasts,
         tables=evaluation.tables | {"fallbacks": made.fallbacks},
         verdict=evaluation.verdict,
-        provenance=replace(provenance, tried=company.trials),
+        provenance=replace(provenance, tried=company.experiments),
     )
 
 
 def experiments(backtest: Backtest) -> list[Experiment]:
     """Return the experiment that each model was, with its Sharpe ratios, to be recorded."""
     table = backtest.tables["strategy"]
-    return [
-        replace(
-            experiment,
-            sharpes=(
-                table.loc[table["model"] == experiment.model, "sharpe"].dropna() / np.sqrt(YEAR)
-            ).tolist(),
-        )
-        for experiment in backtest.provenance.experiments()
-    ]
+    sharpes = (table["sharpe"] / np.sqrt(table["sessions_a_year"])).groupby(table["model"])
+    by_model = {model: its.dropna().tolist() for model, its in sharpes}
+    return [replace(it, sharpes=by_model[it.model]) for it in backtest.provenance.experiments()]
 
 
 def _warn_of_unscored(tickers: Sequence[str], forecasts: pd.DataFrame) -> None:

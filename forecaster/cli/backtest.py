@@ -230,7 +230,7 @@ def keep(done: "Backtest", folder: Path, home: Path) -> None:
         html.write(done, temporary)
     run, spec = done.provenance.run, done.provenance.spec
     if run and run["model"] == spec.models[0]:
-        verdict = bundle.RunVerdict(done.verdict, str(spec.start), str(spec.end))
+        verdict = bundle.RunVerdict(done.verdict.text, str(spec.start), str(spec.end))
         bundle.record_verdict(run, home, verdict)
 
 
@@ -255,7 +255,7 @@ def _document(done: "Backtest", folder: Path) -> dict[str, Any]:
         if name not in ("scores", "significance", "tickers")
     }
     return {
-        "verdict": done.verdict,
+        **done.verdict.document,
         "scores": archive.records(done.scores),
         "significance": archive.records(done.comparison),
         "tables": {name: archive.records(table) for name, table in tables.items()},

@@ -150,7 +150,7 @@ def _of_backtest(
         ticker = ticker or tickers[0]
     rows = _between(found[found["ticker"] == ticker] if ticker else found, first, last)
     if name == "forecast":
-        every = len(rows) if first else evaluation.YEAR
+        every = len(rows) if first else evaluation.SESSIONS
         return evaluation.forecast(rows, str(ticker), model, sessions=every)
     if name == "volatility":
         return evaluation.volatility(rows, str(ticker))

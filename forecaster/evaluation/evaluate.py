@@ -1,4 +1,4 @@
-"""Everything that is said of forecasts once their days have come: tables, and a verdict in words."""
+"""All statistics of forecasts whose outcomes are known: tables, and a verdict."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,10 @@ from forecaster.evaluation import (
     significance,
     skill,
     strategy,
+    value_at_risk,
 )
-from forecaster.evaluation.experiment_log import NONE, Count
-from forecaster.evaluation.verdict import verdict
+from forecaster.evaluation.experiment_log import NO_COMPANY, Company
+from forecaster.evaluation.verdict import Verdict, judge
 from forecaster.parallel import malloc
 
 COST_BP = 5.0
@@ -22,7 +23,7 @@ COST_BP = 5.0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the statistics say of models, on the rows that all of them have."""
+    """The statistics of models, on the rows that all of them have."""
 
     tables: dict[str, pd.DataFrame]
     """By name:
@@ -34,34 +35,35 @@ class Evaluation:
     tickers, confidence_set,                 also of :mod:`forecaster.evaluation.significance`
     superior_ability
     skill                                    :func:`forecaster.evaluation.skill.skill`
-    uniformity, coverage, value_at_risk      of :mod:`forecaster.evaluation.calibration`
+    uniformity, coverage                     of :mod:`forecaster.evaluation.calibration`
+    value_at_risk                            :func:`forecaster.evaluation.value_at_risk.value_at_risk`
     direction, information                   of :mod:`forecaster.evaluation.predictability`
     strategy                                 :func:`forecaster.evaluation.strategy.performance`
     =======================================  ===================================================
     """
-    verdict: str
-    """One paragraph on one of the models."""
+    verdict: Verdict
+    """On one of the models."""
 
 
 def evaluate(
-    found: pd.DataFrame,
+    frame: pd.DataFrame,
     variance: pd.DataFrame,
     *,
     model: str,
-    tried: Count = NONE,
+    company: Company = NO_COMPANY,
     cost_bp: float = COST_BP,
 ) -> Evaluation:
-    """Evaluates the models of a forecasts frame.
+    """Evaluate the models of a forecasts frame.
 
     Parameters
     ----------
-    found : the forecasts frame; rows whose return is not known are left out.
+    frame : the forecasts frame; rows whose return is not known are left out.
     variance : :func:`forecaster.dataset.features.realised_variance` of the days that came.
     model : whom the verdict is on.
-    tried : the other trials on these tickers and days.
+    company : the other experiments on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     """
-    shared = metrics.comparable(found)
+    shared = metrics.comparable(frame)
     losses = metrics.losses(shared, variance)
     relative = losses.assign(error=losses["error"] / losses["last_close"])
     comparison = pd.concat(
@@ -79,19 +81,17 @@ def evaluate(
         "skill": skill.skill(shared, losses),
     }
     del losses, relative  # what comes next is as large
-    strategies = len(strategy.RULES) * (tried.trials + shared["model"].nunique())
     of_forecasts = {
         "uniformity": calibration.uniformity(shared),
         "coverage": calibration.coverage(shared),
-        "value_at_risk": calibration.value_at_risk(shared),
-        "direction": predictability.direction(shared),
-        "information": predictability.information(shared),
+        "value_at_risk": value_at_risk.value_at_risk(shared),
+        "direction": predictability.sign_test(shared),
+        "information": predictability.information_coefficients(shared),
         "strategy": strategy.performance(
             strategy.daily(shared, cost_bp=cost_bp),
             cost_bp=cost_bp,
-            trials=strategies,
-            sharpes=tried.sharpes,
+            company=company,
         ),
     }
-    said = verdict(model, comparison, of_forecasts["direction"], of_forecasts["coverage"])
-    return Evaluation(of_losses | of_forecasts, said)
+    opinion = judge(model, comparison, of_forecasts["direction"], of_forecasts["coverage"])
+    return Evaluation(of_losses | of_forecasts, opinion)

@@ -45,14 +45,17 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many trials there were, and the Sharpe ratios recorded of them."""
+class Company:
+    """Other experiments, among whose strategies one may shine by luck."""
 
-    trials: int
-    sharpes: list[float]
+    experiments: int
+    sharpes: tuple[float, ...]
+    """Sharpe ratios a session that were recorded of them, in the order of the experiments."""
+    unknown: int
+    """Experiments without any."""
 
 
-NONE = Count(0, [])
+NO_COMPANY = Company(0, (), 0)
 
 
 def record(home: Path, trial: Experiment) -> None:
@@ -83,15 +86,15 @@ def read(home: Path) -> list[Experiment]:
         lines = (home / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    found = []
+    trials = []
     for line in lines:
         try:
             values = json.loads(line)
             values.pop("time")
-            found.append(Experiment(**values))
+            trials.append(Experiment(**values))
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
-    return found
+    return trials
 
 
 def recorded(home: Path, tickers: Sequence[str], start: date, end: date) -> list[Experiment]:
@@ -99,16 +102,17 @@ def recorded(home: Path, tickers: Sequence[str], start: date, end: date) -> list
 
     Trying the same thing again tells nobody more, so it is no new chance to be lucky.
     """
-    asked, seen = set(tickers), {}
+    wanted, seen = set(tickers), {}
     for trial in read(home):
         overlaps = trial.start <= end.isoformat() and trial.end >= start.isoformat()
-        if overlaps and asked & set(trial.tickers):
+        if overlaps and wanted & set(trial.tickers):
             seen[trial.key] = trial
     return list(seen.values())
 
 
-def others(tried: Sequence[Experiment], own: Sequence[Experiment]) -> Count:
-    """Those tried that are none of `own`, so that what is run again has the same company."""
+def others(tried: Sequence[Experiment], own: Sequence[Experiment]) -> Company:
+    """Return those tried that are none of `own`, so that a second time has the same company."""
     known = {trial.key for trial in own}
     rest = [trial for trial in tried if trial.key not in known]
-    return Count(len(rest), [sharpe for trial in rest for sharpe in trial.sharpes])
+    sharpes = tuple(sharpe for trial in rest for sharpe in trial.sharpes)
+    return Company(len(rest), sharpes, sum(not trial.sharpes for trial in rest))

@@ -7,6 +7,7 @@ otherwise.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from forecaster.distributions import forecasts, quantile_grid, student_t
 
@@ -24,7 +25,18 @@ _KEYS = ["ticker", "cutoff", "date"]
 ROWS_AT_ONCE = 100_000
 """Forecasts whose losses are computed at once, to bound the memory of what lies between."""
 
+MONTH = 21
+"""Sessions over which volatility is realised."""
+
 _Z95 = 1.959963984540054
+
+
+def realised_volatility(log_return: pd.Series) -> pd.Series:
+    r"""Return the volatility realised over the `MONTH` sessions that end with each: hindsight.
+
+    :math:`\sqrt{\frac{1}{21}\sum_{i=0}^{20} r_{t-i}^2}`, NaN for the first 20 sessions.
+    """
+    return (log_return**2).rolling(MONTH).mean() ** 0.5
 
 
 def qlike(x: np.ndarray, volatility: np.ndarray) -> np.ndarray:
@@ -53,6 +65,41 @@ def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     half = _Z95 * np.sqrt(share * (1 - share) / n + (_Z95 / (2 * n)) ** 2) / (1 + _Z95**2 / n)
     # Rounding can put an end on the wrong side of the share.
     return np.minimum(centre - half, share), np.maximum(centre + half, share)
+
+
+def design_effect(
+    hits: ArrayLike, n: ArrayLike, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Kish's design effect of each group's share of hits, and its degrees of freedom.
+
+    Rows over the effect are the independent ones that would tell as much. With a row a day the
+    effect is 1, known for certain (infinitely many degrees); where a variance cannot be had (one
+    day, or all rows alike) all the rows of a day count as one.
+
+    Parameters
+    ----------
+    hits, n : (days,)
+        Hits and rows of each day; a day has one row or more.
+    group : (days,)
+        Which group a day belongs to, from 0.
+
+    Returns
+    -------
+    effect, df : (groups,) each.
+    """
+    total, hit, days = totals(n, group), totals(hits, group), np.bincount(group)
+    surplus = np.asarray(hits) - np.asarray(n) * (hit / total)[group]
+    squares, binomial = totals(surplus**2, group), hit * (1 - hit / total)
+    spread = np.maximum(totals(surplus**4, group) - squares**2 / days, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect, df = np.maximum(squares / binomial, 1.0), 2 * squares**2 / spread
+    known = (binomial > 0) & (days > 1)
+    return np.where(known, effect, total / days), np.where(known & (total > days), df, np.inf)
+
+
+def totals(values: ArrayLike, group: np.ndarray) -> np.ndarray:
+    """Return the sum of the values of each group: (groups,) from (days,) and (days,)."""
+    return np.bincount(group, weights=np.asarray(values, dtype=float))
 
 
 def known(frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +256,7 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
     )
     groups = rows.groupby(group, sort=False)
     table = groups[[name for name in [*SCORES, "naive_percent"] if name in rows]].mean()
-    low, high = wilson(table["hit_rate"].to_numpy(), _effective_size(rows, group).to_numpy())
+    low, high = wilson(table["hit_rate"].to_numpy(), _effective_hits(rows, group, table.index))
     return table.assign(
         sessions=groups["date"].nunique(),
         rel_mae=table["mae_percent"] / table["naive_percent"],
@@ -218,21 +265,12 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
     )[SCORES].reset_index()
 
 
-def _effective_size(rows: pd.DataFrame, group: list[str]) -> pd.Series:
-    """Independent hits that would tell as much as those of each group, clustered by date.
-
-    n over the design effect: the variance of the hit rate with each date as one cluster (Kish
-    1965, Survey sampling) over the binomial p (1 - p) / n, at least 1. With one row a date it is
-    n. Where a variance cannot be had (one date, or all hits alike), the number of dates.
-    """
-    days = rows.groupby([*group, "date"], sort=False)["hit"].agg(["sum", "count"])
-    per_group = days.groupby(group, sort=False)
-    total = per_group.transform("sum")
-    surplus = days["sum"] - days["count"] * total["sum"] / total["count"]
-    cluster = surplus.pow(2).groupby(group, sort=False).sum()  # n² times the clustered variance
-    totals, dates = per_group.sum(), days["count"].gt(0).groupby(group, sort=False).sum()
-    n, share = totals["count"], totals["sum"] / totals["count"]
-    binomial = n * share * (1 - share)  # n² times the binomial variance
-    effect = (cluster / binomial).clip(lower=1)
-    known = (dates > 1) & (binomial > 0)
-    return (n / effect).where(known, dates)
+def _effective_hits(rows: pd.DataFrame, group: list[str], index: pd.Index) -> np.ndarray:
+    """Independent hits that would tell as much as those of each group, dates as clusters."""
+    hits = rows.dropna(subset="hit").groupby([*group, "date"], sort=False)["hit"]
+    days = hits.agg(["sum", "count"])
+    which = days.groupby(group, sort=False).ngroup().to_numpy()
+    effect, _ = design_effect(days["sum"], days["count"], which)
+    effective = totals(days["count"], which) / effect
+    first = days.reset_index("date").index.drop_duplicates()
+    return pd.Series(effective, first).reindex(index).to_numpy()

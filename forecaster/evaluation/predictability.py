@@ -4,15 +4,14 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics, significance
 
 MIN_TICKERS = 5
 """Fewer tickers on a day have no cross-section to speak of."""
 
 
-def direction(shared: pd.DataFrame) -> pd.DataFrame:
-    """Pesaran-Timmermann test that signs of the median are right more often than by chance.
+def sign_test(shared: pd.DataFrame) -> pd.DataFrame:
+    """Test after Pesaran and Timmermann whether signs of the median are right beyond chance.
 
     Parameters
     ----------
@@ -66,14 +65,23 @@ def direction(shared: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(pooled, columns=columns)], ignore_index=True)[columns]
 
 
-def information(shared: pd.DataFrame) -> pd.DataFrame:
-    """Information coefficients: does the forecast mean rank the tickers of a day?
+def information_coefficients(shared: pd.DataFrame) -> pd.DataFrame:
+    """Test whether the forecast mean ranks the tickers of a day.
 
+    Parameters
+    ----------
+    shared : the forecasts frame, of rows whose return is known.
+
+    Returns
+    -------
     A row for each model: days with at least `MIN_TICKERS` tickers, ic (mean over days of the
     correlation, across tickers, of the forecast mean and the log return), its statistic and
-    two-sided p_value with Newey-West errors (:func:`forecaster.evaluation.significance.diebold_mariano`), and
-    the same of rank_ic (Spearman's). NaN where forecasts do not differ between tickers. Grinold
-    and Kahn (1999), Active portfolio management.
+    two-sided p_value (:func:`forecaster.evaluation.significance.diebold_mariano`), and the same of
+    rank_ic (Spearman's). NaN where forecasts do not differ between tickers.
+
+    References
+    ----------
+    Grinold and Kahn (1999), Active portfolio management.
     """
     rows = []
     for model, its in shared.groupby("model", sort=False):
@@ -82,49 +90,37 @@ def information(shared: pd.DataFrame) -> pd.DataFrame:
             its.pivot(index="date", columns="ticker", values=name)
             for name in ("mean", "log_return")
         )
-        found = {"model": model, "days": len(mean)}
+        row: dict[str, object] = {"model": model, "days": len(mean)}
         for name, pair in (("ic", (mean, x)), ("rank_ic", (mean.rank(axis=1), x.rank(axis=1)))):
             daily = _correlation(*(it.to_numpy(float) for it in pair))
-            found |= _tested(name, daily[np.isfinite(daily)])
-        rows.append(found)
+            daily = daily[np.isfinite(daily)]
+            if len(daily) > 1:
+                test = significance.diebold_mariano(daily, np.zeros(len(daily)))
+                row[name] = test.difference
+                row[f"{name}_statistic"], row[f"{name}_p_value"] = test.statistic, test.p_value
+        rows.append(row)
     columns = [f"{name}{it}" for name in ("ic", "rank_ic") for it in ("", "_statistic", "_p_value")]
     return pd.DataFrame(rows, columns=["model", "days", *columns])
 
 
 def _pooled(model: object, rows: pd.DataFrame) -> dict[str, object]:
-    found: dict[str, object] = {
-        "ticker": metrics.POOLED,
-        "model": model,
-        "forecasts": len(rows),
-        "hit_rate": rows["hit"].mean(),
-        "expected": rows["hit"].mean() - rows["surplus"].mean(),
-    }
+    """The row of `sign_test` over all tickers."""
+    hit_rate, surplus = rows["hit"].mean(), rows["surplus"].mean()
+    row = {"ticker": metrics.POOLED, "model": model, "forecasts": len(rows), "hit_rate": hit_rate}
+    row["expected"] = hit_rate - surplus
     daily = rows.groupby("date")["surplus"].mean().to_numpy()
     if len(daily) > 1 and daily.any():
         test = significance.diebold_mariano(daily, np.zeros(len(daily)))
-        found["statistic"] = test.statistic
-        found["p_value"] = special.stdtr(test.sessions - 1, -test.statistic)
-    return found
+        row["statistic"] = test.statistic
+        row["p_value"] = special.stdtr(test.sessions - 1, -test.statistic)
+    return row
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Correlation of each row's known pairs: (days,) from (days, tickers); NaN if one is constant."""
     a, b = (it - np.nanmean(it, axis=1, keepdims=True) for it in (a, b))
+    sizes = np.sqrt(np.nansum(a**2, axis=1) * np.nansum(b**2, axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.nansum(a * b, axis=1) / np.sqrt(
-            np.nansum(a**2, axis=1) * np.nansum(b**2, axis=1)
-        )
+        correlation = np.nansum(a * b, axis=1) / sizes
     constant = (np.nanmax(np.abs(a), axis=1) < 1e-15) if len(a) else np.zeros(0, dtype=bool)
-    return np.where(constant, np.nan, found)
-
-
-def _tested(name: str, daily: np.ndarray) -> dict[str, float]:
-    try:
-        test = significance.diebold_mariano(daily, np.zeros(len(daily)))
-    except HistoryError:
-        return {}
-    return {
-        name: test.difference,
-        f"{name}_statistic": test.statistic,
-        f"{name}_p_value": test.p_value,
-    }
+    return np.where(constant, np.nan, correlation)

@@ -109,7 +109,8 @@ def by_day(
     happens to them on one day is one piece of evidence, not many. Raises UsageError for a model
     or metric that is not in the frame.
     """
-    return _daily_pair(_by_model(losses, metric), a, b)
+    daily = daily_pair(by_model(losses, metric), a, b).to_numpy()  # (sessions, 2)
+    return daily[:, 0], daily[:, 1]
 
 
 def compare(
@@ -128,9 +129,9 @@ def compare(
     pairs = [(m, b) for m in models for b in against if b != m and b in models]
     if not pairs:
         return pd.DataFrame(columns=_COLUMNS)
-    wide, rows = _by_model(losses, metric), []
+    wide, rows = by_model(losses, metric), []
     for model, baseline in pairs:
-        ours, theirs = _daily_pair(wide, model, baseline)
+        ours, theirs = daily_pair(wide, model, baseline).to_numpy().T
         if len(ours) < 2:
             continue
         test = asdict(diebold_mariano(ours, theirs))
@@ -155,8 +156,35 @@ def per_ticker(
         compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
         for ticker, rows in read.groupby("ticker", sort=False)
     ]
-    found = pd.concat(tables, ignore_index=True)
-    return corrected(found, ["model", "against"])[["ticker", *_COLUMNS, "q_value"]]
+    table = corrected(pd.concat(tables, ignore_index=True), ["model", "against"])
+    return table[["ticker", *_COLUMNS, "q_value"]]
+
+
+def ratio_interval(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95% interval of each ratio in a table of `compare`, (rows,) each.
+
+    The mean difference of a day, give or take its standard error times the 97.5% quantile of
+    Student's t, over the other model's mean. NaN where losses are equal, which have no error.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.abs(table["difference"] / table["statistic"])
+        other = table["difference"] / (table["ratio"] - 1)  # the other's mean loss
+        reach = np.abs(special.stdtrit(table["sessions"].astype(float) - 1, 0.975) * error / other)
+    return (table["ratio"] - reach).to_numpy(), (table["ratio"] + reach).to_numpy()
+
+
+def wins(tests: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return on how many tickers a model is better than each baseline, from `per_ticker`.
+
+    Indexed by against: tickers, better (a ratio below 1) and significant (of those, a q_value
+    below `LEVEL`).
+    """
+    rows = tests[tests["model"] == model]
+    better = rows["ratio"] < 1
+    rows = rows.assign(better=better, significant=better & (rows["q_value"] < LEVEL))
+    return rows.groupby("against", sort=False).agg(
+        tickers=("ticker", "size"), better=("better", "sum"), significant=("significant", "sum")
+    )
 
 
 def corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
@@ -186,12 +214,16 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
     from arch.bootstrap import MCS
 
     test = MCS(
-        daily.to_numpy(), LEVEL, block_size=block_length(daily), bootstrap="stationary",
-        reps=RESAMPLES, seed=seed,
-    )  # fmt: skip
+        daily.to_numpy(),
+        LEVEL,
+        reps=RESAMPLES,
+        block_size=block_length(daily),
+        bootstrap="stationary",
+        seed=seed,
+    )
     test.compute()
-    found = dict(zip(daily, test.pvalues["Pvalue"].sort_index(), strict=True))
-    p_values = np.array([found[twin[str(model)]] for model in every])
+    p_value = dict(zip(daily, test.pvalues["Pvalue"].sort_index(), strict=True))
+    p_values = np.array([p_value[twin[str(model)]] for model in every])
     return pd.DataFrame({"model": every.columns, "p_value": p_values, "included": p_values > LEVEL})
 
 
@@ -202,11 +234,24 @@ def superior_ability(
     metric: str = "crps",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Is any model better than a baseline, given how many were tried? One row a baseline.
+    """Test whether any model is better than a baseline, given how many were tried.
 
-    Hansen (2005), A test for superior predictive ability, Journal of Business & Economic
-    Statistics 23(4), by `arch.bootstrap.SPA` with the stationary bootstrap on daily mean losses:
-    benchmark, models (how many), and p_lower, p_consistent and p_upper of "none is better".
+    Returns
+    -------
+    A row for each baseline: benchmark, models (their number), and p_lower, p_consistent and p_upper
+    of "none is better".
+
+    Notes
+    -----
+    By `arch.bootstrap.SPA` with the stationary bootstrap on daily mean losses. Its statistic is the
+    largest mean difference, White's (2000, Econometrica 68(5)), whether or not it is asked to
+    studentise. Differences are therefore divided by the root of their long-run variance before, so
+    that the statistic is Hansen's, in which a poor model that varies much hides nothing.
+
+    References
+    ----------
+    Hansen (2005), A test for superior predictive ability, Journal of Business & Economic Statistics
+    23(4).
     """
     daily = _daily(losses, metric)
     twin, rows = _twins(daily), []
@@ -216,10 +261,16 @@ def superior_ability(
             continue
         from arch.bootstrap import SPA
 
+        gaps, block = daily[others].sub(daily[baseline], axis=0).to_numpy(), block_length(daily)
+        gaps = gaps / np.sqrt([_bootstrap_variance(gap, block) for gap in gaps.T])
         test = SPA(
-            daily[baseline].to_numpy(), daily[others].to_numpy(), bootstrap="stationary",
-            block_size=block_length(daily), reps=RESAMPLES, seed=seed,
-        )  # fmt: skip
+            np.zeros(len(gaps)),
+            gaps,
+            block_size=block,
+            reps=RESAMPLES,
+            bootstrap="stationary",
+            seed=seed,
+        )
         test.compute()
         values = {
             f"p_{name}": float(test.pvalues[name]) for name in ("lower", "consistent", "upper")
@@ -228,13 +279,27 @@ def superior_ability(
     return pd.DataFrame(rows, columns=["benchmark", "models", "p_lower", "p_consistent", "p_upper"])
 
 
+def _bootstrap_variance(values: np.ndarray, block: int) -> float:
+    """Variance of the root of n times a mean under the stationary bootstrap of a mean block.
+
+    The formula of Politis and Romano (1994), Journal of the American Statistical Association
+    89(428), lemma 1, that Hansen studentises with.
+    """
+    centred, n = values - values.mean(), len(values)
+    lags = np.arange(1, n)
+    covariances = np.correlate(centred, centred, "full")[n - 1 :] / n
+    stay = 1 - 1 / block
+    weights = (1 - lags / n) * stay**lags + lags / n * stay ** (n - lags)
+    return float(covariances[0] + 2 * weights @ covariances[1:])
+
+
 def _twins(daily: pd.DataFrame) -> dict[str, str]:
     """The first model with the same losses, but for rounding, of each: between them is no test."""
-    found: dict[str, str] = {}
+    twins: dict[str, str] = {}
     for model in daily:
-        same = (it for it in found if np.allclose(daily[it], daily[model], rtol=ROUNDING, atol=0))
-        found[str(model)] = next(same, str(model))
-    return found
+        same = (it for it in twins if np.allclose(daily[it], daily[model], rtol=ROUNDING, atol=0))
+        twins[str(model)] = next(same, str(model))
+    return twins
 
 
 def block_length(daily: pd.DataFrame) -> int:
@@ -256,10 +321,10 @@ def block_length(daily: pd.DataFrame) -> int:
 
 def _daily(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Mean losses of each date (sessions, models) over the rows that all models have."""
-    return _by_model(losses, metric).dropna().groupby(level="date").mean()[losses["model"].unique()]
+    return by_model(losses, metric).dropna().groupby(level="date").mean()[losses["model"].unique()]
 
 
-def _by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
+def by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the losses with a column for each model, a row for each date, ticker and cutoff."""
     if metric not in losses:
         raise UsageError(
@@ -269,15 +334,15 @@ def _by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
     return losses.pivot(index=["date", "ticker", "cutoff"], columns="model", values=metric)
 
 
-def _daily_pair(wide: pd.DataFrame, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+def daily_pair(wide: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """Return the daily means of two models (sessions, 2) over the rows that both have."""
     unknown = [name for name in (a, b) if name not in wide]
     if unknown:
         raise UsageError(
             f"expected a model that was scored, came {unknown[0]!r}; choose one of "
             f"{', '.join(wide.columns)}"
         )
-    daily = wide[[a, b]].dropna().groupby(level="date").mean().to_numpy()  # (dates, 2)
-    return daily[:, 0], daily[:, 1]
+    return wide[[a, b]].dropna().groupby(level="date").mean()
 
 
 def _long_run_variance(d: np.ndarray, lags: int) -> float:

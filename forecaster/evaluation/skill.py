@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.distributions import quantile_grid
+from forecaster.errors import HistoryError
 from forecaster.evaluation import significance
 from forecaster.evaluation.metrics import BASELINES, POOLED
 
@@ -69,13 +70,53 @@ def skill(
             kind = "difference" if metric in DIFFERENCES else "ratio"
             if level:
                 sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
-            found = _summary(sums[0], sums[1], kind)
-            names = [*tickers, POOLED][-found.shape[1] :]
-            table = pd.DataFrame(found.T, columns=["value", "low", "high"]).assign(
+            values = _summary(sums[0], sums[1], kind)
+            names = [*tickers, POOLED][-values.shape[1] :]
+            table = pd.DataFrame(values.T, columns=["value", "low", "high"]).assign(
                 ticker=names, model=model, against=baseline, metric=metric, kind=kind
             )
             tables.append(table[table["value"].notna()])
     return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
+    """Return the CRPS of a model less that of each baseline, summed day by day.
+
+    Parameters
+    ----------
+    losses : of `metrics.losses`.
+
+    Returns
+    -------
+    against, date, difference (of the daily means over the tickers that both forecast, as a log
+    return; below 0 favours the model), baseline (the daily mean of the baseline), total (the sum of
+    the differences so far) and share (the same over the sum of the baseline so far).
+
+    Raises
+    ------
+    HistoryError
+        No day has a known outcome and forecasts by both.
+    """
+    wide, tables = significance.by_model(losses, "crps").reindex(columns=[model, *against]), []
+    for name in against:
+        daily = significance.daily_pair(wide, model, name)
+        if daily.empty:
+            raise HistoryError(
+                f"expected days with known outcomes and forecasts by both {model} and {name}, "
+                "came none; backtest both over the same days"
+            )
+        table = pd.DataFrame({"difference": daily[model] - daily[name], "baseline": daily[name]})
+        total = table["difference"].cumsum()
+        table = table.assign(total=total, share=total / table["baseline"].cumsum(), against=name)
+        tables.append(table.reset_index())
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_year(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return against, year, difference and share of each year of the table of `running`."""
+    years = differences.groupby(["against", differences["date"].dt.year], sort=False)
+    sums = years[["difference", "baseline"]].sum().rename_axis(["against", "year"]).reset_index()
+    return sums.assign(share=sums["difference"] / sums["baseline"]).drop(columns="baseline")
 
 
 def _draws(losses: pd.DataFrame, sessions: int, resamples: int, seed: int) -> np.ndarray:
@@ -109,11 +150,11 @@ def _summary(
     """Value, low and high: (3, columns)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mine, other = (total / n for total, n in (ours, theirs))
-        found = mine - other if kind == "difference" else mine / other
-        found[~np.isfinite(found)] = np.nan
-    unknown = np.isnan(found).any(axis=0)
-    low, high = np.percentile(np.where(unknown, 0.0, found[1:]), [2.5, 97.5], axis=0)
-    return np.where(unknown, np.nan, np.stack([found[0], low, high]))
+        skills = mine - other if kind == "difference" else mine / other
+        skills[~np.isfinite(skills)] = np.nan
+    unknown = np.isnan(skills).any(axis=0)
+    low, high = np.percentile(np.where(unknown, 0.0, skills[1:]), [2.5, 97.5], axis=0)
+    return np.where(unknown, np.nan, np.stack([skills[0], low, high]))
 
 
 def _pinball(shared: pd.DataFrame, level: str) -> np.ndarray:

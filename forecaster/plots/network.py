@@ -1,7 +1,8 @@
 """A recurrent network as pictures: its training, its gates, its memory, and what moved its forecast.
 
-Each function returns a matplotlib Figure in the style of :mod:`forecaster.plots.style`; nothing is saved or
-shown. All but :func:`training` draw an :class:`forecaster.explain.explanation.Explanation`.
+Each function returns a matplotlib Figure in the style of :mod:`forecaster.plots.style`; nothing is
+saved or shown. All but :func:`training` draw an
+:class:`forecaster.explain.explanation.Explanation`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ WINDOW = 120
 
 MOST_FEATURES = 9
 LEAST_GRADIENT = 1e-12
-"""Smaller ones are below the foot of the axis: nothing, for all that a float32 training can tell."""
+"""The foot of the axis: less is nothing to a training in float32."""
 
 COLORS = {"lstm": PALETTE[0], "gru": PALETTE[2], "rnn": PALETTE[1]}
 
@@ -172,10 +173,8 @@ def _half_lives(axes: "Axes", explanation: Explanation) -> None:
     axes.set_title("memory of the units", fontsize=10)
     name, half_lives = explanation.run.model.name, explanation.activity.half_lives
     if name not in KEEPER:
-        axes.text(
-            *(0.5, 0.5, "a plain cell has no gate\nthat keeps a memory"),
-            ha="center", va="center", fontsize=9, transform=axes.transAxes,
-        )  # fmt: skip
+        words, place = "a plain cell has no gate\nthat keeps a memory", axes.transAxes
+        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=place)
         axes.set_axis_off()
         return
     shown = np.clip(half_lives, 0.1, 10_000)  # a gate that never closes forgets nothing
@@ -196,14 +195,11 @@ def _shocks(axes: "Axes", explanation: Explanation) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.plot(lags, 100 * memory.network, color=COLORS[name], linewidth=1.6, label=name)
     if memory.garch:
-        axes.plot(
-            *(lags, 100 * memory.garch_path),
-            color=INK, linewidth=1.2, label="gjr, same days",
-        )  # fmt: skip
-        axes.plot(
-            *(lags, 100 * memory.garch_expected),
-            color=INK, linewidth=1.2, linestyle=":", label="gjr, closed form",
-        )  # fmt: skip
+        for name, path, line in (
+            ("gjr, same days", memory.garch_path, "-"),
+            ("gjr, closed form", memory.garch_expected, ":"),
+        ):
+            axes.plot(lags, 100 * path, color=INK, linewidth=1.2, linestyle=line, label=name)
     axes.set_title(f"a fall of {SHOCK:g} volatilities, k sessions ago", fontsize=10)
     axes.set_xlabel("k (sessions)", fontsize=9)
     axes.set_ylabel("forecast wider by (%)", fontsize=9)

@@ -9,7 +9,7 @@ model keeps its colour in every figure of a frame.
 """
 
 from itertools import cycle, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 
@@ -32,7 +32,7 @@ def canvas(down: int = 1, across: int = 1, *, height: float = 4.5) -> "Figure":
 
 
 def sheet(height: float) -> "Figure":
-    """Return a figure without axes, of the shared width and so many inches high."""
+    """Return a figure without axes, of the shared width and a height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, height), dpi=150, layout="constrained")
@@ -51,7 +51,7 @@ def tidy(axes: "Axes") -> None:
 
 
 def dates(axes: "Axes") -> None:
-    """Mark the x axis with dates as short as they can be told apart."""
+    """Mark the x axis with dates, no longer than needed to tell them apart."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=10)
@@ -63,10 +63,8 @@ def dates(axes: "Axes") -> None:
 
 def legend(figure: "Figure", axes: "Axes", *, columns: int) -> None:
     """Put the legend of the axes below everything, where it hides no data."""
-    handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles,
-        labels,
+        *axes.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=columns,
         fontsize=8.5,
@@ -93,10 +91,17 @@ def annotate(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
         )
 
 
-def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each model's colour and line style, the same in every figure of a frame."""
+class Look(TypedDict):
+    """The colour and the line style of a model, as matplotlib names them."""
+
+    color: str
+    linestyle: str
+
+
+def looks(frame: pd.DataFrame) -> dict[str, Look]:
+    """Return the look of each model, the same in every figure of a frame."""
     styles = (
-        {"color": color, "linestyle": line} for line, color in product(("-", "--", ":"), PALETTE)
+        Look(color=color, linestyle=line) for line, color in product(("-", "--", ":"), PALETTE)
     )
     return dict(zip(frame["model"].unique(), cycle(styles), strict=False))
 

@@ -2,15 +2,15 @@
 
 Charts are made with Bokeh: its JavaScript (1.3 MB, a quarter of Plotly's) comes with its Python
 package, draws on a canvas, which stays quick with ten years of sessions, and can be pinched on a
-phone. What is drawn on the canvas a screen reader cannot see, so every chart has a text
-alternative and a table.
+phone. A screen reader cannot see what is drawn on the canvas, so every chart has a text alternative
+and a table.
 
 Colours of axes and text are CSS variables of ``page.css``, so that they follow the reader's light
 or dark scheme; ``page.js`` colours the glyphs tagged ``ink``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,8 @@ HEIGHT = 340
 
 
 @dataclass(frozen=True)
-class Key:
-    """A line of the key under a chart: shows and hides what it names."""
+class Entry:
+    """An entry of the key under a chart: a checkbox that shows and hides its glyphs."""
 
     label: str
     color: str
@@ -70,7 +70,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it says in words, and the same as a table."""
+    """A figure, its key, what it says in words, and the same as a table."""
 
     name: str
     title: str
@@ -78,135 +78,150 @@ class Chart:
     alternative: str
     caption: str
     figure: "figure"
-    keys: list[Key] = field(default_factory=list)
-    table: str = ""
+    key: Sequence[Entry]
+    table: str
     """HTML"""
 
     @property
     def html(self) -> str:
         """The figure with an empty place, which ``page.js`` fills."""
-        keys = "".join(key.html for key in self.keys)
+        key = "".join(entry.html for entry in self.key)
         return (
             f'<figure class="chart" id="{self.name}"><h3>{self.title}</h3>\n'
-            + (f'<div class="keys" role="group" aria-label="Shown">{keys}</div>\n' if keys else "")
+            + (f'<div class="keys" role="group" aria-label="Shown">{key}</div>\n' if key else "")
             + f'<div class="canvas" id="chart-{self.name}" role="group" '
             f'aria-label="Chart: {escape(self.alternative)}"></div>\n'
             f"<figcaption>{escape(self.caption)}</figcaption>\n{self.table}</figure>"
         )
 
 
-def canvas(y_label: str, *, dates: bool = True, height: int = HEIGHT, **options: Any) -> "figure":
-    """Return an empty figure; along dates only they are zoomed, and the height follows what is seen."""
-    from bokeh.models import (
-        BoxZoomTool,
-        PanTool,
-        ResetTool,
-        SaveTool,
-        WheelZoomTool,
-        ZoomInTool,
-        ZoomOutTool,
-    )
-    from bokeh.plotting import figure
+class Canvas:
+    """A Bokeh figure that is being drawn, and its key.
 
-    along: Any = "width" if dates else "both"
-    pan = PanTool(dimensions=along)
-    # With Ctrl, because a page must scroll; a trackpad's pinch is the same to a browser.
-    wheel = WheelZoomTool(dimensions=along, modifiers={"ctrl": True})
-    tools = [pan, BoxZoomTool(dimensions=along), wheel]
-    tools += [kind(dimensions=along) for kind in (ZoomInTool, ZoomOutTool)]
-    drawn = figure(
-        height=height,
-        sizing_mode="stretch_width",
-        x_axis_type="datetime" if dates else "linear",
-        y_axis_label=y_label,
-        tools=[*tools, ResetTool(), SaveTool()],
-        active_drag=pan,
-        active_scroll=wheel,
-        toolbar_location="above",
-        window_axis="x" if dates else "none",
-        lod_threshold=None,
-        outline_line_color=None,
-        min_border_right=12,
-        **options,
-    )
-    drawn.toolbar.logo = None
-    drawn.axis.axis_line_color = None
-    drawn.axis.minor_tick_line_color = None
-    drawn.axis.major_label_text_font_size = "12px"
-    drawn.axis.axis_label_text_font_size = "12px"
-    drawn.axis.axis_label_text_font_style = "normal"
-    return drawn
-
-
-def line(
-    drawn: "figure", name: str, color: str, *, dash: str = "solid", width: float = 1.5, **data: Any
-) -> "Renderer":
-    """Draw a line; a color ``INK`` follows the page."""
-    tags = [INK] * (color == INK)
-    return drawn.line(
-        line_color=style.INK if color == INK else color, line_dash=dash, line_width=width,
-        name=name, tags=tags, **data,
-    )  # fmt: skip
-
-
-def dots(drawn: "figure", name: str, color: str, *, size: float = 5, **data: Any) -> "Renderer":
-    """Draw filled marks, circles if no ``marker`` is named."""
-    shade = style.INK if color == INK else color
-    return drawn.scatter(
-        fill_color=shade,
-        line_color=shade,
-        size=size,
-        name=name,
-        tags=[INK] * (color == INK),
-        **data,
-    )
-
-
-def level(drawn: "figure", at: float, *, across: bool = True) -> None:
-    """Draw a line, across or upright, at a value that means something, such as zero."""
-    from bokeh.models import Span
-
-    along: Any = "width" if across else "height"
-    drawn.add_layout(Span(location=at, dimension=along, line_dash="dashed", line_width=1))
-
-
-def hover(
-    drawn: "figure",
-    on: Sequence["Renderer"],
-    told: Sequence[tuple[str, str]],
-    *,
-    along: bool = True,
-) -> None:
-    """Tell the values under the pointer: of its date if ``along``, else of what it touches.
-
-    A field is ``@name{format}``: ``%F`` for the column ``date``, else a number's; ``%.6g`` for
-    prices, whose size nobody knows beforehand.
+    Along dates, only they are zoomed, and the height follows what is in view.
     """
-    from bokeh.models import HoverTool
 
-    printf = {
-        "@" + part.partition("{")[0]: "printf"
-        for _, text in told
-        for part in text.split("@")[1:]
-        if "{%" in part and not part.startswith("date")
-    }
-    drawn.add_tools(
-        HoverTool(
-            renderers=list(on),
-            tooltips=list(told),
-            formatters={"@date": "datetime"} | printf,
-            mode="vline" if along else "mouse",
-            point_policy="snap_to_data",
-            line_policy="nearest",
+    def __init__(self, y_label: str, *, dates: bool = True, height: int = HEIGHT, **options: Any):
+        """Make an empty figure; `options` are those of ``bokeh.plotting.figure``."""
+        from bokeh.models import (
+            BoxZoomTool,
+            PanTool,
+            ResetTool,
+            SaveTool,
+            WheelZoomTool,
+            ZoomInTool,
+            ZoomOutTool,
         )
-    )
+        from bokeh.plotting import figure
+
+        along: Any = "width" if dates else "both"
+        pan = PanTool(dimensions=along)
+        # With Ctrl, because a page must scroll; a trackpad's pinch is the same to a browser.
+        wheel = WheelZoomTool(dimensions=along, modifiers={"ctrl": True})
+        tools = [pan, BoxZoomTool(dimensions=along), wheel]
+        tools += [kind(dimensions=along) for kind in (ZoomInTool, ZoomOutTool)]
+        self.figure = figure(
+            height=height,
+            sizing_mode="stretch_width",
+            x_axis_type="datetime" if dates else "linear",
+            y_axis_label=y_label,
+            tools=[*tools, ResetTool(), SaveTool()],
+            active_drag=pan,
+            active_scroll=wheel,
+            toolbar_location="above",
+            window_axis="x" if dates else "none",
+            lod_threshold=None,
+            outline_line_color=None,
+            min_border_right=12,
+            **options,
+        )
+        self.key: list[Entry] = []
+        self.figure.toolbar.logo = None
+        self.figure.axis.axis_line_color = None
+        self.figure.axis.minor_tick_line_color = None
+        self.figure.axis.major_label_text_font_size = "12px"
+        self.figure.axis.axis_label_text_font_size = "12px"
+        self.figure.axis.axis_label_text_font_style = "normal"
+
+    def line(
+        self, name: str, color: str, *, dash: str = "solid", width: float = 1.5, **data: Any
+    ) -> "Renderer":
+        """Draw a line; a color ``INK`` follows the page."""
+        shade = style.INK if color == INK else color
+        look = {"line_color": shade, "line_dash": dash, "line_width": width}
+        return self.figure.line(name=name, tags=[INK] * (color == INK), **look, **data)
+
+    def dots(self, name: str, color: str, *, size: float = 5, **data: Any) -> "Renderer":
+        """Draw filled marks, circles if no ``marker`` is named."""
+        shade = style.INK if color == INK else color
+        look = {"fill_color": shade, "line_color": shade, "size": size}
+        return self.figure.scatter(name=name, tags=[INK] * (color == INK), **look, **data)
+
+    def bars(self, name: str, color: str, **data: Any) -> "Renderer":
+        """Draw thin bars, across."""
+        look = {"fill_color": color, "line_color": color, "fill_alpha": 0.7, "line_alpha": 0.7}
+        return self.figure.hbar(name=name, height=0.08, **look, **data)
+
+    def level(self, at: float, *, across: bool = True) -> None:
+        """Draw a line, across or upright, at a value that means something, such as zero."""
+        from bokeh.models import Span
+
+        along: Any = "width" if across else "height"
+        span = Span(location=at, dimension=along, line_dash="dashed", line_width=1)
+        self.figure.add_layout(span)
+
+    def add_entry(
+        self, label: str, color: str, shape: str, *glyphs: "Renderer", opacity: float = 0.5
+    ) -> None:
+        """Add glyphs to the key."""
+        self.key.append(Entry(label, color, shape, glyphs, opacity))
+
+    def hover(
+        self,
+        on: Sequence["Renderer"],
+        fields: Sequence[tuple[str, str]],
+        *,
+        along: bool = True,
+    ) -> None:
+        """Show values under the pointer: of its date if ``along``, else of what it touches.
+
+        A field is ``@name{format}``: ``%F`` for the column ``date``, else a number's; ``%.6g`` for
+        prices, whose size nobody knows beforehand.
+        """
+        from bokeh.models import HoverTool
+
+        printf = {
+            "@" + part.partition("{")[0]: "printf"
+            for _, text in fields
+            for part in text.split("@")[1:]
+            if "{%" in part and not part.startswith("date")
+        }
+        self.figure.add_tools(
+            HoverTool(
+                renderers=list(on),
+                tooltips=list(fields),
+                formatters={"@date": "datetime"} | printf,
+                mode="vline" if along else "mouse",
+                point_policy="snap_to_data",
+                line_policy="nearest",
+            )
+        )
+
+    def chart(
+        self, name: str, title: str, *, alternative: str, caption: str, table: str = ""
+    ) -> Chart:
+        """Return what was drawn as a chart; title and table are HTML."""
+        return Chart(name, title, alternative, caption, self.figure, self.key, table)
 
 
 def source(**columns: Any) -> "ColumnDataSource":
-    """Return columns of one length, for glyphs."""
+    """Return columns of one length, for glyphs: words as lists, numbers as arrays."""
     from bokeh.models import ColumnDataSource
 
-    return ColumnDataSource(columns)
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    return ColumnDataSource(
+        {name: it if it.dtype.kind in "fiub" else it.tolist() for name, it in arrays.items()}
+    )
 
 
 def milliseconds(dates: Any) -> np.ndarray:
@@ -214,6 +229,6 @@ def milliseconds(dates: Any) -> np.ndarray:
     return np.asarray(dates).astype("datetime64[ms]").astype(float)
 
 
-def dash(look: dict[str, Any]) -> str:
+def dash(look: style.Look) -> str:
     """Return the line style of a look as Bokeh names it."""
     return DASHES[look["linestyle"]]

@@ -49,18 +49,18 @@ def page(backtest: Backtest) -> str:
     ------
     HistoryError : no outcome is known yet.
     """
-    provenance, found = backtest.provenance, backtest.tables
+    provenance, statistics = backtest.provenance, backtest.tables
     model = provenance.models[0]
     frame = forecasts.next_day(backtest.forecasts)
-    packed = _json(sessions.packed(frame, found))  # first, as it takes much memory meanwhile
+    packed = _json(sessions.packed(frame, statistics))  # first, as it takes much memory meanwhile
     shared = metrics.comparable(frame)
     looks = style.looks(frame)
     losses = metrics.losses(shared)[["ticker", "model", "cutoff", "date", "crps"]]
     of_ticker = sessions.of_ticker(frame)
     of_all = [
-        *of_skill(losses, found, looks),
-        *of_calibration(shared, found, looks),
-        *of_strategy(shared[shared["model"] == model], found["strategy"]),
+        *of_skill(losses, statistics, looks),
+        *of_calibration(shared, statistics, looks),
+        *of_strategy(shared[shared["model"] == model], statistics["strategy"]),
     ]
     library, script = _library(), _file("page.js")
     return Template(_file("page.html")).substitute(
@@ -70,7 +70,7 @@ def page(backtest: Backtest) -> str:
         first=f"{frame['date'].min():%Y-%m-%d}",
         last=f"{frame['date'].max():%Y-%m-%d}",
         prices_to=escape(provenance.prices.last),
-        verdict=escape(backtest.verdict),
+        verdict=escape(backtest.verdict.text),
         scores=tables.pooled(backtest.scores),
         against=tables.against(losses, model),
         meanings=definitions(tables.MEANINGS),
@@ -78,8 +78,8 @@ def page(backtest: Backtest) -> str:
         sessions="\n".join(chart.html for chart in of_ticker),
         charts="\n".join(chart.html for chart in of_all),
         tests=tables.tests(backtest.comparison),
-        statistics="\n".join(tables.statistics(found)),
-        origin=tables.origin(provenance, found["fallbacks"]),
+        statistics="\n".join(tables.statistics(statistics)),
+        origin=tables.origin(provenance, statistics["fallbacks"]),
         figures=_json(_figures([*of_ticker, *of_all])),
         packed=packed,
         library=library,
@@ -99,8 +99,8 @@ def _figures(drawn: list[charts.Chart]) -> dict[str, Any]:
     # Bokeh counts its models from the start of the process; the same backtest gives the same page.
     numbers: dict[str, str] = {}
 
-    def renumbered(found: re.Match[str]) -> str:
-        return numbers.setdefault(found[0], f"p{len(numbers)}")
+    def renumbered(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"p{len(numbers)}")
 
     doc = json.loads(re.sub(r'(?<="id": ")p\d+(?=")', renumbered, text))
     return {"roots": {chart.name: numbers[chart.figure.id] for chart in drawn}, "doc": doc}

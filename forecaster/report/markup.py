@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
+import pandas as pd
+
 from forecaster.display import number, printable
 
 
@@ -26,6 +28,13 @@ def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) ->
         f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{body}</tbody>\n</table></div>"
     )
+
+
+def pivoted(caption: str, corner: str, wide: pd.DataFrame, spec: str) -> str:
+    """Return a table of numbers, rows named by the index and columns by the frame's."""
+    columns = [texts(wide[name], spec) for name in wide]
+    rows = zip(map(str, wide.index), *columns, strict=True)
+    return table(caption, [corner, *map(str, wide.columns)], rows)
 
 
 def folded(summary: str, content: str) -> str:

@@ -4,6 +4,7 @@ The figures are empty: the page holds the numbers of every ticker packed (:mod:`
 ``page.js`` fills in those of the one that is picked.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,28 +12,38 @@ import pandas as pd
 
 from forecaster.distributions import forecasts
 from forecaster.evaluation import metrics
+from forecaster.evaluation.value_at_risk import breached
 from forecaster.plots import style
-from forecaster.plots.evaluation import MONTH
 from forecaster.report import charts, packing
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
 
-BANDS = (0.95, 0.8, 0.5)
+BANDS = {0.95: (0.16, 0.2), 0.8: (0.2, 0.4), 0.5: (0.3, 0.65)}
+"""Opacities of each band and of its swatch in the key: the narrower bands lie on the wider."""
+
 FINE = 1e-6
 """Unit of returns and closes: five digits of a price are right."""
 COARSE = 200
 """Units of a forecast in a ticker's typical volatility: finer than a screen shows."""
-COLUMNS = [
+
+PACKED = [
     *["date", "level", "log_return", "breach", "realised", "median"],
     *(f"{part}_{round(100 * band)}" for band in BANDS for part in ("below", "skew")),
     *["risk_95", "risk_99"],
 ]
 """What is packed of a ticker; the volatilities of all models follow."""
 
+DRAWN = [
+    *["date", "median", "actual"],
+    *(f"{end}_{round(100 * band)}" for band in BANDS for end in ("low", "high")),
+    *["percent", "size", "realised", "risk_95", "risk_99", "breach_95", "breach_99"],
+]
+"""What ``page.js`` makes of it; the volatilities of all models follow."""
 
-def packed(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """The sessions of every ticker of the first model: columns, and per ticker what `pack` gives.
+
+def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the first model's sessions of every ticker, packed by :func:`.packing.pack`.
 
     ==============  ===========================================================================
     date            days since 1970
@@ -40,7 +51,7 @@ def packed(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, An
                     constant, so it packs well
     log_return      what happened
     breach          1 if it was below the 95% value at risk, 2 if below the 99%, else 0
-    realised        volatility over the 21 sessions that end that day, hindsight
+    realised        :func:`forecaster.evaluation.metrics.realised_volatility`, hindsight
     median          quantile 0.5
     below_95        the median less the lower end of the 95% interval, and so on
     skew_95         how much further from the median its upper end is, 0 for a Student-t
@@ -53,166 +64,120 @@ def packed(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, An
     models = list(frame["model"].unique())
     wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
     notes = _notes(tables, models[0])
-    found = {}
+    tickers = {}
     for ticker, rows in frame[frame["model"] == models[0]].groupby("ticker", sort=False):
         rows = rows.sort_values("date")
         volatility = wide.loc[ticker].reindex(rows["date"])[models].to_numpy()
-        found[str(ticker)] = {
-            "note": notes.get(str(ticker), ""),
-            **packing.pack(_columns(rows, volatility)),
-        }
-    names = [*COLUMNS, *(f"volatility_{i}" for i in range(len(models)))]
-    return {"columns": names, "models": models, "tickers": found}
+        numbers = packing.pack(_columns(rows, volatility))
+        tickers[str(ticker)] = {"note": notes.get(str(ticker), ""), **numbers}
+    names = [*PACKED, *(f"volatility_{i}" for i in range(len(models)))]
+    return {"columns": names, "models": models, "tickers": tickers}
 
 
 def of_ticker(frame: pd.DataFrame) -> list[charts.Chart]:
-    """Price with bands, volatility and value at risk, on one span of dates."""
+    """Return price with bands, volatility and value at risk, on one span of dates."""
     from bokeh.models import ColumnDataSource, Range1d
 
-    models = list(frame["model"].unique())
+    looks = style.looks(frame)
     source = ColumnDataSource(name="sessions")
-    for name in _names(models):
+    for name in [*DRAWN, *(f"volatility_{i}" for i in range(len(looks)))]:
         source.add([], name)
     span = Range1d(0, 1, name="span")
-    return [_price(source, span, models[0]), _volatility(source, span, frame), _risk(source, span)]
-
-
-def _names(models: list[str]) -> list[str]:
-    """The columns that ``page.js`` makes of those packed."""
-    ends = [f"{end}_{round(100 * band)}" for band in BANDS for end in ("low", "high")]
-    return [
-        *["date", "median", "actual", *ends],
-        *["percent", "size", "realised", "risk_95", "risk_99", "breach_95", "breach_99"],
-        *(f"volatility_{i}" for i in range(len(models))),
-    ]
+    model = next(iter(looks))
+    return [_price(source, span, model), _volatility(source, span, looks), _risk(source, span)]
 
 
 def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
-    drawn = charts.canvas("price (currency of the ticker)", x_range=span, height=400)
-    drawn.yaxis.formatter.use_scientific = False
-    keys = []
-    for band, alpha in zip(BANDS, (0.16, 0.2, 0.3), strict=True):
+    canvas = charts.Canvas("price (currency of the ticker)", x_range=span, height=400)
+    canvas.figure.yaxis.formatter.use_scientific = False
+    for band, (alpha, opacity) in BANDS.items():
         percent = round(100 * band)
-        area = drawn.varea(
-            x="date", y1=f"low_{percent}", y2=f"high_{percent}", source=source,
-            fill_color=charts.BLUE, fill_alpha=alpha, name=f"band_{percent}",
-        )  # fmt: skip
-        # The narrower bands lie on the wider.
-        shade = {95: 0.2, 80: 0.4, 50: 0.65}[percent]
-        keys.append(charts.Key(f"{percent}% band", charts.BLUE, "band", [area], shade))
-    median = charts.line(drawn, "median", charts.BLUE, x="date", y="median", source=source)
-    actual = charts.dots(drawn, "actual", charts.INK, size=4, x="date", y="actual", source=source)
-    keys += [
-        charts.Key("median forecast", charts.BLUE, "solid", [median]),
-        charts.Key("actual close", charts.INK, "circle", [actual]),
-    ]
-    ends = [
-        (f"{percent}%", f"@low_{percent}{{%.6g}} to @high_{percent}{{%.6g}}")
-        for percent in (50, 80, 95)
-    ]
-    told = [charts.DATE, ("Median", "@median{%.6g}"), *ends]
-    charts.hover(drawn, [median], [*told, ("Actual", "@actual{%.6g}")])
-    return charts.Chart(
+        ends = {"x": "date", "y1": f"low_{percent}", "y2": f"high_{percent}", "source": source}
+        fill = {"fill_color": charts.BLUE, "fill_alpha": alpha}
+        area = canvas.figure.varea(name=f"band_{percent}", **fill, **ends)
+        canvas.add_entry(f"{percent}% band", charts.BLUE, "band", area, opacity=opacity)
+    median = canvas.line("median", charts.BLUE, x="date", y="median", source=source)
+    actual = canvas.dots("actual", charts.INK, size=4, x="date", y="actual", source=source)
+    canvas.add_entry("median forecast", charts.BLUE, "solid", median)
+    canvas.add_entry("actual close", charts.INK, "circle", actual)
+    bands = [(f"{it}%", f"@low_{it}{{%.6g}} to @high_{it}{{%.6g}}") for it in (50, 80, 95)]
+    fields = [charts.DATE, ("Median", "@median{%.6g}"), *bands, ("Actual", "@actual{%.6g}")]
+    canvas.hover([median], fields)
+    return canvas.chart(
         "price",
         "Price of <span data-ticker></span> and its forecasts",
-        f"the price of the ticker picked above, and the bands that {model} forecast for it a day "
-        "before. The table below has the sessions in view.",
-        f"Each day as {model} forecast it at the close before. The median follows the price one day "
-        "late, as in every honest next-day forecast: judge the width of the bands.",
-        drawn,
-        keys,
+        alternative=f"the price of the ticker picked above, and the bands that {model} forecast "
+        "for it a day before. The table below has the sessions in view.",
+        caption=f"Each day as {model} forecast it at the close before. The median follows the "
+        "price one day late, as in every honest next-day forecast: judge the width of the bands.",
     )
 
 
-def _volatility(source: "ColumnDataSource", span: Any, frame: pd.DataFrame) -> charts.Chart:
-    drawn = charts.canvas("volatility (% a day)", x_range=span)
-    looks = style.looks(frame)
-    size = charts.dots(
-        drawn, "size", style.GREY, size=3, alpha=0.6, x="date", y="size", source=source
-    )
+def _volatility(
+    source: "ColumnDataSource", span: Any, looks: Mapping[str, style.Look]
+) -> charts.Chart:
+    canvas = charts.Canvas("volatility (% a day)", x_range=span)
+    size = canvas.dots("size", style.GREY, size=3, alpha=0.6, x="date", y="size", source=source)
     # The largest returns would squeeze the volatilities into the foot.
-    size.visible, drawn.y_range.only_visible = False, True
-    realised = charts.line(drawn, "realised", charts.INK, x="date", y="realised", source=source)
-    lines: list[Any] = []
-    keys: list[charts.Key] = []
+    size.visible, canvas.figure.y_range.only_visible = False, True
+    realised = canvas.line("realised", charts.INK, x="date", y="realised", source=source)
+    lines = {}
     # The first model last, over the others.
     for i, (model, look) in reversed(list(enumerate(looks.items()))):
-        dash = charts.DASHES[look["linestyle"]]
-        column = f"volatility_{i}"
-        lines.insert(
-            0,
-            charts.line(
-                drawn, column, look["color"], dash=dash, width=2.0 if i == 0 else 1.2,
-                x="date", y=column, source=source,
-            ),
-        )  # fmt: skip
-        keys.insert(0, charts.Key(model, look["color"], dash, lines[:1]))
-    keys += [
-        charts.Key(
-            f"realised, {MONTH} sessions to that day (hindsight)", charts.INK, "solid", [realised]
-        ),
-        charts.Key("|log return|", style.GREY, "circle", [size]),
-    ]
-    forecast = [
-        (model, f"@volatility_{i}{{%.3g}}%") for i, model in enumerate(frame["model"].unique())
-    ]
-    told = [
+        name, dash, width = f"volatility_{i}", charts.dash(look), 2.0 if i == 0 else 1.2
+        data = {"x": "date", "y": name, "source": source}
+        lines[model] = canvas.line(name, look["color"], dash=dash, width=width, **data)
+    for model, look in looks.items():
+        canvas.add_entry(model, look["color"], charts.dash(look), lines[model])
+    label = f"realised, {metrics.MONTH} sessions to that day (hindsight)"
+    canvas.add_entry(label, charts.INK, "solid", realised)
+    canvas.add_entry("|log return|", style.GREY, "circle", size)
+    fields = [
         charts.DATE,
-        *forecast,
+        *((model, f"@volatility_{i}{{%.3g}}%") for i, model in enumerate(looks)),
         ("Realised", "@realised{%.3g}%"),
         ("|Log return|", "@size{%.3g}%"),
     ]
-    charts.hover(drawn, lines[:1], told)
-    return charts.Chart(
+    canvas.hover([lines[next(iter(looks))]], fields)
+    return canvas.chart(
         "volatility",
         "Volatility of <span data-ticker></span>, predicted and realised",
-        "the volatility of the ticker picked above as each model predicted it and as it was realised. "
-        "The table below has the sessions in view.",
-        "The realised volatility contains the day forecast, so it is hindsight: no forecast could know it.",
-        drawn,
-        keys,
+        alternative="the volatility of the ticker picked above as each model predicted it and as "
+        "it was realised. The table below has the sessions in view.",
+        caption="The realised volatility contains the day forecast, so it is hindsight: no "
+        "forecast could know it.",
     )
 
 
 def _risk(source: "ColumnDataSource", span: Any) -> charts.Chart:
-    drawn = charts.canvas("log return (%)", x_range=span)
-    charts.level(drawn, 0)
-    data: dict[str, Any] = {"x": "date", "source": source}
-    returns = charts.dots(drawn, "percent", style.GREY, size=3, y="percent", **data)
-    orange = style.PALETTE[5]
-    lines = [
-        charts.line(drawn, "risk_95", charts.BLUE, y="risk_95", **data),
-        charts.line(drawn, "risk_99", charts.BLUE, dash="dashed", y="risk_99", **data),
-    ]
-    breaches = [
-        charts.dots(drawn, "breach_95", orange, size=8, marker="diamond", y="breach_95", **data),
-        charts.dots(
-            drawn, "breach_99", charts.VERMILION, size=9, marker="triangle", y="breach_99", **data
-        ),
-    ]
-    keys = [
-        charts.Key("log return", style.GREY, "circle", [returns]),
-        charts.Key("95% value at risk", charts.BLUE, "solid", lines[:1]),
-        charts.Key("99% value at risk", charts.BLUE, "dashed", lines[1:]),
-        charts.Key("below the 95%", orange, "diamond", breaches[:1]),
-        charts.Key("below the 99%", charts.VERMILION, "triangle", breaches[1:]),
-    ]
-    told = [
+    canvas = charts.Canvas("log return (%)", x_range=span)
+    canvas.level(0)
+    orange, red = style.PALETTE[5], charts.VERMILION
+    data = {"x": "date", "source": source}
+    returns = canvas.dots("percent", style.GREY, size=3, y="percent", **data)
+    canvas.add_entry("log return", style.GREY, "circle", returns)
+    line = canvas.line("risk_95", charts.BLUE, y="risk_95", **data)
+    canvas.add_entry("95% value at risk", charts.BLUE, "solid", line)
+    far = canvas.line("risk_99", charts.BLUE, dash="dashed", y="risk_99", **data)
+    canvas.add_entry("99% value at risk", charts.BLUE, "dashed", far)
+    dots = canvas.dots("breach_95", orange, size=8, marker="diamond", y="breach_95", **data)
+    canvas.add_entry("below the 95%", orange, "diamond", dots)
+    dots = canvas.dots("breach_99", red, size=9, marker="triangle", y="breach_99", **data)
+    canvas.add_entry("below the 99%", red, "triangle", dots)
+    fields = [
         charts.DATE,
         ("Log return", "@percent{%.3g}%"),
         ("95% value at risk", "@risk_95{%.3g}%"),
         ("99% value at risk", "@risk_99{%.3g}%"),
     ]
-    charts.hover(drawn, lines[:1], told)
-    return charts.Chart(
+    canvas.hover([line], fields)
+    return canvas.chart(
         "risk",
         "Value at risk of <span data-ticker></span> and its breaches",
-        "returns of the ticker picked above, the value at risk forecast for each day, and the days "
-        "that fell below it. The table below has the sessions in view.",
-        "One day in twenty should fall below the 95% value at risk, one in a hundred below the 99%, "
-        "and breaches should not come in clusters.",
-        drawn,
-        keys,
+        alternative="returns of the ticker picked above, the value at risk forecast for each day, "
+        "and the days that fell below it. The table below has the sessions in view.",
+        caption="One day in twenty should fall below the 95% value at risk, one in a hundred below "
+        "the 99%, and breaches should not come in clusters.",
     )
 
 
@@ -222,48 +187,40 @@ def _columns(rows: pd.DataFrame, volatility: np.ndarray) -> list[tuple[np.ndarra
     returns, median = rows["log_return"].to_numpy(), rows["q0.5"].to_numpy()
     passed = np.nan_to_num(np.rint(returns / FINE) * FINE)  # as they come back, so no error adds up
     level = np.log(rows["last_close"].to_numpy()) - np.cumsum(passed) + passed
-    risks = [rows[name].to_numpy() for name in ("q0.05", "q0.01")]
-    breach = sum((returns < quantile).astype(float) for quantile in risks)
-    realised = (rows["log_return"] ** 2).rolling(MONTH).mean().to_numpy() ** 0.5
     columns = [
         (rows["date"].to_numpy().astype("datetime64[D]").astype(float), 1.0),
         (level, FINE),
         (returns, FINE),
-        (np.asarray(breach), 1.0),
-        (realised, coarse),
+        (breached(rows, 0.95) + breached(rows, 0.99).astype(float), 1.0),
+        (metrics.realised_volatility(rows["log_return"]).to_numpy(), coarse),
         (median, coarse),
     ]
     for band in BANDS:
         low, high = forecasts.interval(rows, band)
         columns += [(median - low, coarse), (high + low - 2 * median, coarse)]
-    columns += [(median - risk, coarse) for risk in risks]
+    columns += [(median - rows[name].to_numpy(), coarse) for name in ("q0.05", "q0.01")]
     return columns + [(its, coarse) for its in volatility.T]
 
 
-def _notes(tables: dict[str, pd.DataFrame], model: str) -> dict[str, str]:
+def _notes(tables: Mapping[str, pd.DataFrame], model: str) -> dict[str, str]:
     """How the intervals and the value at risk of each ticker held, in words."""
-    held = _whole(tables["coverage"], model).pivot(
-        index="ticker", columns="nominal", values="share"
-    )
-    risk = _whole(tables["value_at_risk"], model)
-    told = {
-        (
-            row["ticker"],
-            row["level"],
-        ): f"{row['breaches']:.0f} were below the {row['level']:.0%} value at "
-        f"risk, where {row['expected']:.0f} are expected"
-        for row in risk.to_dict("records")
+    risk = {
+        (row["ticker"], row["level"]): f"{row['breaches']:.0f} were below the {row['level']:.0%} "
+        f"value at risk, where {row['expected']:.0f} are expected"
+        for row in _whole(tables["value_at_risk"], model).to_dict("records")
     }
+    held = _whole(tables["coverage"], model)
+    held = held.pivot(index="ticker", columns="nominal", values="share")
     return {
         str(
             ticker
-        ): f"{model} on {ticker}: the 80% interval held {shares[0.8]:.1%} of the returns, the "
-        f"95% {shares[0.95]:.1%}; {told[ticker, 0.95]}; {told[ticker, 0.99]}."
+        ): f"{model} on {ticker}: the 80% interval held {shares[0.8]:.1%} of the returns, "
+        f"the 95% {shares[0.95]:.1%}; {risk[ticker, 0.95]}; {risk[ticker, 0.99]}."
         for ticker, shares in held.iterrows()
     }
 
 
 def _whole(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """The rows of each ticker of a model, over all its sessions."""
-    kept = (table["model"] == model) & (table["split"] == "all")
-    return table[kept & (table["ticker"] != metrics.POOLED)]
+    mine = (table["model"] == model) & (table["split"] == "all")
+    return table[mine & (table["ticker"] != metrics.POOLED)]

@@ -1,16 +1,16 @@
 """The tables of the page: scores, tests, all statistics, and where the numbers come from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from forecaster.backtesting.provenance import Provenance
 from forecaster.evaluation import metrics, significance
 from forecaster.evaluation.significance import LEVEL
-from forecaster.report.markup import chance, definitions, folded, table, texts
+from forecaster.report.markup import chance, definitions, folded, pivoted, table, texts
 
 _SCORES = {
     "sessions": ("Sessions", ",d"),
@@ -39,73 +39,39 @@ MEANINGS = {
     "every forecast.",
 }
 
-_STATISTICS: dict[str, tuple[str, dict[str, str]]] = {
+_STATISTICS = {
     "skill": (
         "Skill against each baseline, with 95% stationary-bootstrap intervals (ratios of means; "
         "differences are in nats)",
-        {
-            **dict.fromkeys(["model", "against", "metric", "kind"], ""),
-            **dict.fromkeys(["value", "low", "high"], ".4f"),
-        },
+        "model against metric kind value:.4f low:.4f high:.4f",
     ),
     "confidence_set": (
         "Model confidence set: which models may be the best by CRPS",
-        {"model": "", "p_value": ".3f", "included": ""},
+        "model p_value:.3f included",
     ),
     "superior_ability": (
         "Superior predictive ability: the chance of so good a best model if none were better",
-        {
-            "benchmark": "",
-            "models": ".0f",
-            "p_lower": ".3f",
-            "p_consistent": ".3f",
-            "p_upper": ".3f",
-        },
+        "benchmark models:.0f p_lower:.3f p_consistent:.3f p_upper:.3f",
     ),
     "coverage": (
         "Coverage of the intervals, whole, by volatility known at the cutoff, and by year",
-        {
-            **dict.fromkeys(["model", "split", "part"], ""),
-            **dict.fromkeys(["nominal", "share", "low", "high"], ".1%"),
-            "p_value": ".3f",
-        },
+        "model split part nominal:.1% share:.1% low:.1% high:.1% p_value:.3f",
     ),
     "value_at_risk": (
         "Value at risk: breaches, and the tests of Kupiec (unconditional) and Christoffersen "
         "(independence, conditional); shortfall is what was forecast, loss what came",
-        {
-            **dict.fromkeys(["model", "split", "part"], ""),
-            "level": ".0%",
-            **dict.fromkeys(["breaches", "expected"], ".0f"),
-            **dict.fromkeys(["unconditional_p", "independence_p", "conditional_p"], ".3f"),
-            **dict.fromkeys(["shortfall", "loss"], ".2%"),
-            "shortfall_p": ".3f",
-        },
+        "model split part level:.0% breaches:.0f expected:.0f unconditional_p:.3f "
+        "independence_p:.3f conditional_p:.3f shortfall:.2% loss:.2% shortfall_p:.3f",
     ),
     "direction": (
         "Signs of the median, tested after Pesaran and Timmermann",
-        {
-            "model": "",
-            "forecasts": ",.0f",
-            "hit_rate": ".1%",
-            "expected": ".1%",
-            "statistic": "+.2f",
-            "p_value": ".3f",
-        },
+        "model forecasts:,.0f hit_rate:.1% expected:.1% statistic:+.2f p_value:.3f",
     ),
     "strategy": (
         "What plain rules on P(rise) would have earned, net of costs; the deflated Sharpe ratio (dsr) "
         "counts every trial",
-        {
-            **dict.fromkeys(["model", "rule"], ""),
-            "cost_bp": ".1f",
-            **dict.fromkeys(["annual_return", "annual_volatility"], "+.1%"),
-            **dict.fromkeys(["sharpe", "sharpe_low", "sharpe_high"], "+.2f"),
-            **dict.fromkeys(["psr", "dsr"], ".3f"),
-            "trials": ".0f",
-            "max_drawdown": ".1%",
-            "turnover": ".1%",
-        },
+        "model rule cost_bp:.1f annual_return:+.1% annual_volatility:+.1% sharpe:+.2f "
+        "sharpe_low:+.2f sharpe_high:+.2f psr:.3f dsr:.3f trials:.0f max_drawdown:.1% turnover:.1%",
     ),
 }
 """Statistics that the page shows: captions, columns and their formats."""
@@ -120,62 +86,43 @@ def pooled(scores: pd.DataFrame) -> str:
     ends = zip(texts(rows["hit_low"], ".1%"), texts(rows["hit_high"], ".1%"), strict=True)
     columns["Its 95% interval"] = [f"{low} to {high}" if low != "–" else "–" for low, high in ends]
     caption = "Every ticker and session that all models forecast"
-    return table(caption, ["Model", *columns], zip(rows.index, *columns.values(), strict=True))
+    return table(caption, ["Model", *columns], _rows(rows.index, columns))
 
 
 def against(losses: pd.DataFrame, model: str) -> str:
-    """Return the CRPS of a model against that of every other, with intervals and tests.
-
-    The interval is that of the Diebold-Mariano test: the mean difference of a day, give or take its
-    standard error times the 97.5% quantile of Student's t, over the other model's mean.
-    """
+    """Return the CRPS of a model against that of every other, with intervals and tests."""
     others = [it for it in losses["model"].unique() if it != model]
     rows = significance.compare(losses, against=others)
     rows = rows[rows["model"] == model]
-    with np.errstate(divide="ignore", invalid="ignore"):  # equal losses have no error
-        error = np.abs(rows["difference"] / rows["statistic"])
-        other = rows["difference"] / (rows["ratio"] - 1)  # the other's mean loss
-        reach = np.abs(special.stdtrit(rows["sessions"].astype(float) - 1, 0.975) * error / other)
+    ends = zip(*significance.ratio_interval(rows), strict=True)
     columns = {
         "Ratio of CRPS": texts(rows["ratio"], ".4f"),
-        "95% interval": [
-            f"{low:.4f} to {high:.4f}" if low == low else "–"
-            for low, high in zip(rows["ratio"] - reach, rows["ratio"] + reach, strict=True)
-        ],
-        "p": [chance(p) for p in rows["p_value"]],
-        "Sessions": texts(rows["sessions"], ",d"),
-        f"At\u00a0{LEVEL:.0%}": _sides(rows),
+        "95% interval": [f"{low:.4f} to {high:.4f}" if low == low else "–" for low, high in ends],
+        **_test_columns(rows),
     }
     caption = f"{model} against every other model, by the daily CRPS: below 1, {model} is better"
-    return table(
-        caption, ["Against", *columns], zip(rows["against"], *columns.values(), strict=True)
-    )
+    return table(caption, ["Against", *columns], _rows(rows["against"], columns))
 
 
 def tests(comparison: pd.DataFrame) -> str:
     """Return the tests of every model against the baselines."""
     rows = comparison[comparison["metric"] == "crps"]
     columns = {
-        "Against": rows["against"],
+        "Against": rows["against"].tolist(),
         "Difference\u00a0%": texts(100 * rows["difference"], "+.5f"),
         "Ratio": texts(rows["ratio"], ".4f"),
         "Statistic": texts(rows["statistic"], "+.2f"),
-        "p": [chance(p) for p in rows["p_value"]],
-        "Sessions": texts(rows["sessions"], ",d"),
-        f"At\u00a0{LEVEL:.0%}": _sides(rows),
+        **_test_columns(rows),
     }
     caption = "Diebold–Mariano tests of the daily CRPS, every model against the baselines"
-    return table(caption, ["Model", *columns], zip(rows["model"], *columns.values(), strict=True))
+    return table(caption, ["Model", *columns], _rows(rows["model"], columns))
 
 
 def tickers(scores: pd.DataFrame) -> str:
     """Return the CRPS of every ticker and model."""
     rows = scores[scores["ticker"] != metrics.POOLED]
-    wide = rows.pivot(index="ticker", columns="model", values="crps")
-    columns = {model: texts(wide[model], ".4f") for model in rows["model"].unique()}
-    shown = table(
-        "CRPS\u00a0%", ["Ticker", *columns], zip(wide.index, *columns.values(), strict=True)
-    )
+    wide = rows.pivot(index="ticker", columns="model", values="crps")[rows["model"].unique()]
+    shown = pivoted("CRPS\u00a0%", "Ticker", wide, ".4f")
     return folded(f"CRPS of each of {len(wide)} tickers", shown)
 
 
@@ -187,18 +134,29 @@ def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             rows = rows[rows["ticker"] == metrics.POOLED]
         if not len(rows):
             continue
+        pairs = [column.partition(":")[::2] for column in columns.split()]
         cells = [
-            rows[column].astype(str) if spec == "" else texts(rows[column].astype(float), spec)
-            for column, spec in columns.items()
+            texts(rows[column].astype(float), spec) if spec else rows[column].astype(str)
+            for column, spec in pairs
         ]
-        titles = [column.replace("_", " ").replace("p value", "p\u00a0value") for column in columns]
+        titles = [name.replace("_", " ").replace("p value", "p\u00a0value") for name, _ in pairs]
         yield folded(caption, table(caption, titles, zip(*cells, strict=True)))
 
 
-def _sides(rows: pd.DataFrame) -> np.ndarray:
-    """Say what a test found at the level."""
+def _test_columns(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Return what tests found, at the level too."""
     sides = np.where(rows["difference"] < 0, "better", "worse")
-    return np.where(rows["p_value"] < LEVEL, sides, "not told apart")
+    sides = np.where(rows["p_value"] < LEVEL, sides, "not told apart")
+    return {
+        "p": [chance(p) for p in rows["p_value"]],
+        "Sessions": texts(rows["sessions"], ",d"),
+        f"At\u00a0{LEVEL:.0%}": list(sides),
+    }
+
+
+def _rows(names: Iterable[Any], columns: Mapping[str, Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield the rows of a table whose columns are given."""
+    return zip(map(str, names), *columns.values(), strict=True)
 
 
 def origin(provenance: Provenance, fallbacks: pd.DataFrame) -> str:

@@ -77,7 +77,7 @@ def test_all_models_are_scored_on_the_same_days(yearly):
 
 
 def test_the_verdict_is_on_the_first_model(yearly):
-    assert "LSTM" in yearly[0].verdict.upper()
+    assert "LSTM" in yearly[0].verdict.text.upper()
     assert set(yearly[0].comparison["against"]) == {"naive", "gjr"}
 
 
@@ -207,7 +207,7 @@ def test_write(yearly, world, tmp_path):
     )
     assert len(pd.read_csv(tmp_path / "scores.csv")) == len(found.scores)
     scores, config = strict(tmp_path / "scores.json"), strict(tmp_path / "config.json")
-    assert scores["verdict"] == found.verdict
+    assert scores["verdict"] == found.verdict.text
     assert len(scores["scores"]) == len(found.scores)
     assert len(scores["significance"]) == len(found.comparison)
     pooled = [row for row in scores["scores"] if row["mae"] is None]

@@ -73,7 +73,7 @@ def test_a_whole_frame_is_scored_as_a_backtest_scores_it(score, har, ours):
     )
     np.testing.assert_array_equal(told(found, "mine")["log_return"], expected["log_return"])
     assert set(found.tables["scores"]["model"]) == {"mine", *MODELS}
-    assert "mine" in found.verdict
+    assert "mine" in found.verdict.text
     assert found.provenance.file.name == "mine.csv"
 
 
@@ -131,7 +131,7 @@ def test_a_point_has_the_spread_of_naive(score, har):
     """So zero, which is naive's own point, is worth what naive is."""
     found = score(har[["ticker", "cutoff", "date"]].assign(point=0.0))
     assert crps(found, "mine") == crps(found, "naive")
-    assert "No better than naive" in found.verdict
+    assert "No better than naive" in found.verdict.text
 
 
 def test_a_student_t_without_quantiles(score, har):
@@ -246,12 +246,12 @@ def test_a_median_made_up_from_symmetric_quantiles_has_no_sign(score, har):
     found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], models=["naive"])
     assert (told(found, "mine")["q0.5"] == 0).all()
     assert (told(found, "naive")["q0.5"] == 0).all()
-    assert "its median never changes its sign" in found.verdict
+    assert "its median never changes its sign" in found.verdict.text
 
 
 def test_one_day_can_be_scored_though_little_can_be_said(score, har):
     found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1], models=["naive"])
-    assert "Nothing can be said of mine" in found.verdict
+    assert "Nothing can be said of mine" in found.verdict.text
 
 
 def test_another_file_of_the_same_name_is_another_trial(score, har):

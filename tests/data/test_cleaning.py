@@ -530,7 +530,7 @@ def test_spells_that_recur_or_are_not_traded_are_of_another_instrument(sound):
     untraded = sound.copy()
     for first, last in ((50, 60), (100, 180)):
         untraded.loc[first:last, "volume"] = 0
-    table, findings = cleaned(untraded)
+    _, findings = cleaned(untraded)
     assert rules(findings) == {("another instrument", "rejected"): 92}
     assert findings["rows"].tolist() == [11, 81]
     sound.loc[220:225, BARS] *= 4.4

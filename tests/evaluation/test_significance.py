@@ -208,6 +208,27 @@ def test_each_ticker_is_tested_alone():
     assert (table["q_value"] >= table["p_value"]).all()
 
 
+def test_the_interval_of_a_ratio_is_that_of_the_test():
+    rng = np.random.default_rng(3)
+    a, b = 1 + rng.random((2, 60))
+    table = significance.compare(losses(lstm=a, naive=b), against=["naive", "lstm"])
+    (low, _), (high, _) = significance.ratio_interval(table)
+    test = significance.diebold_mariano(a, b)
+    error = test.difference / test.statistic
+    reach = stats.t.ppf(0.975, 59) * abs(error) / b.mean()
+    assert (low, high) == pytest.approx((a.mean() / b.mean() - reach, a.mean() / b.mean() + reach))
+    same = significance.compare(losses(lstm=a, naive=a), against=["naive"])
+    assert np.isnan(significance.ratio_interval(same)).all()
+
+
+def test_wins_are_counted_ticker_by_ticker():
+    rows = [("T0", 0.9, 0.01), ("T1", 0.8, 0.2), ("T2", 1.1, 0.01)]
+    table = pd.DataFrame(rows, columns=["ticker", "ratio", "q_value"])
+    table = table.assign(model="lstm", against="gjr")
+    row = significance.wins(pd.concat([table, table.assign(model="gru")]), "lstm").loc["gjr"]
+    assert row.to_dict() == {"tickers": 3, "better": 2, "significant": 1}
+
+
 def test_the_confidence_set_leaves_out_the_model_that_is_worse():
     rng = np.random.default_rng(5)
     common = rng.random(400)
@@ -231,6 +252,48 @@ def test_superior_ability_is_of_models_better_than_the_baseline():
     assert table.loc["naive", "p_consistent"] < 0.01
     turned = frame.assign(model=frame["model"].map({"lstm": "naive", "naive": "lstm"}))
     assert significance.superior_ability(turned)["p_consistent"].item() > 0.5
+
+
+def test_superior_ability_is_hansens_by_a_second_route():
+    from arch.bootstrap import StationaryBootstrap
+
+    rng = np.random.default_rng(9)
+    series = {"naive": 2 + rng.random(200), "lstm": 1.97 + rng.random(200)}
+    series["gjr"] = 2.05 + 3 * rng.random(200)
+    row = significance.superior_ability(losses(**series), against=["naive"], seed=4).iloc[0]
+    gaps = np.column_stack([series["naive"] - series[name] for name in ("lstm", "gjr")])
+    block = significance.block_length(pd.DataFrame({name: series[name] for name in series}))
+    n, p = len(gaps), 1 / block
+    variance = []
+    for gap in gaps.T - gaps.mean(axis=0)[:, None]:
+        total = gap @ gap / n
+        for lag in range(1, n):
+            weight = (n - lag) / n * (1 - p) ** lag + lag / n * (1 - p) ** (n - lag)
+            total += 2 * weight * (gap[lag:] @ gap[:-lag]) / n
+        variance.append(total)
+    scaled = gaps / np.sqrt(variance)
+    means = scaled.mean(axis=0)
+    bound = -np.sqrt(2 * np.log(np.log(n)) / n)
+    centres = {
+        "lower": np.maximum(means, 0),
+        "consistent": np.where(means >= bound, means, 0),
+        "upper": means,
+    }
+    drawn = StationaryBootstrap(block, scaled, seed=4).bootstrap(significance.RESAMPLES)
+    resampled = np.array([data[0].mean(axis=0) for data, _ in drawn])
+    for name, centre in centres.items():
+        beyond = (resampled - centre).max(axis=1) > means.max()
+        assert row[f"p_{name}"] == pytest.approx(beyond.mean(), abs=0.002)
+
+
+def test_a_wild_model_that_is_poor_does_not_hide_one_that_is_better():
+    rng = np.random.default_rng(10)
+    common = rng.random(500)
+    good = common + 0.05 * rng.standard_normal(500)
+    wild = common + 0.5 + 3 * rng.standard_normal(500)
+    frame = losses(naive=common + 0.01 + 0.05 * rng.standard_normal(500), lstm=good, gjr=wild)
+    row = significance.superior_ability(frame, against=["naive"]).iloc[0]
+    assert row["p_upper"] < 0.05  # by White's statistic it is above one half
 
 
 def panel(seed, worse=0.0, *, days=150, tickers=4):

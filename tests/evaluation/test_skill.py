@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from forecaster.distributions import forecasts, quantile_grid
+from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics, skill
 from forecaster.evaluation.metrics import POOLED
 
@@ -66,3 +67,35 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 def test_alone_there_is_nothing_to_compare():
     found = frame({"lstm": 0.01})
     assert skill.skill(found, metrics.losses(found), resamples=10).empty
+
+
+def crps(model, ticker, values, start="2018-12-28"):
+    dates = pd.bdate_range(start, periods=len(values) + 1)
+    rows = {"cutoff": dates[:-1], "date": dates[1:], "crps": values}
+    return pd.DataFrame({"model": model, "ticker": ticker, **rows})
+
+
+def test_the_running_sum_is_of_the_daily_means_that_both_forecast():
+    losses = pd.concat(
+        [
+            crps("lstm", "A", [1.0, 2.0, 3.0]),
+            crps("lstm", "B", [3.0, 9.0]),
+            crps("gjr", "A", [2.0, 4.0, 2.0]),
+            crps("gjr", "B", [4.0]),
+        ]
+    )
+    table = skill.running(losses, "lstm", ["gjr"])
+    # Friday 2018-12-28 is the first cutoff, so the first date is Monday 2018-12-31.
+    assert table["difference"].tolist() == [-1.0, -2.0, 1.0]
+    assert table["baseline"].tolist() == [3.0, 4.0, 2.0]
+    assert table["total"].tolist() == [-1.0, -3.0, -2.0]
+    np.testing.assert_allclose(table["share"], [-1 / 3, -3 / 7, -2 / 9])
+    years = skill.by_year(table).set_index("year")
+    assert years["difference"].to_dict() == {2018: -1.0, 2019: -1.0}
+    np.testing.assert_allclose(years["share"], [-1 / 3, -1 / 6])
+
+
+def test_a_running_sum_needs_days_that_both_forecast():
+    losses = pd.concat([crps("lstm", "A", [1.0]), crps("gjr", "A", [1.0], start="2019-02-01")])
+    with pytest.raises(HistoryError, match="both lstm and gjr"):
+        skill.running(losses, "lstm", ["gjr"])

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from forecaster.evaluation.metrics import POOLED
-from forecaster.evaluation.verdict import claims_of, verdict
+from forecaster.evaluation.verdict import Verdict, claims_of, judge
 
 
 def comparison(*rows):
@@ -47,7 +49,7 @@ def test_a_good_volatility_and_no_direction():
         ("error", "naive", 0.0001, 0.7),
         ("error", "gjr", -0.5, 1e-9),
     )
-    words = verdict("lstm", table, direction(), KEPT)
+    words = judge("lstm", table, direction(), KEPT).text
     assert words.startswith("lstm beat naive and GJR-GARCH: the CRPS of lstm is 4.10% lower than")
     assert "(p < 0.001)" in words
     assert "over 1,509 sessions. Volatility: supported (QLIKE 0.1000 lower" in words
@@ -71,7 +73,7 @@ def test_a_good_volatility_and_no_direction():
 def test_the_headline(rows, headline):
     names = ("naive", "gjr")
     table = comparison(*(("crps", name, *row) for name, row in zip(names, rows, strict=True)))
-    words = verdict("lstm", table, direction(), KEPT)
+    words = judge("lstm", table, direction(), KEPT).text
     assert words.startswith(headline)
     assert ("No evidence of a use" in words) == ("no better than GJR" not in headline)
     assert ("naive or GJR-GARCH would not" in words) == headline.startswith(("No better", "Worse"))
@@ -84,7 +86,7 @@ def test_a_volatility_that_a_baseline_does_better_is_not_recommended():
         ("qlike", "naive", 0.001, 1e-9),
         ("qlike", "gjr", -0.07, 1e-9),
     )
-    words = verdict("lstm", table, direction(), KEPT)
+    words = judge("lstm", table, direction(), KEPT).text
     assert (
         "Volatility: better than one baseline and worse than another (QLIKE 0.0010 higher" in words
     )
@@ -93,16 +95,35 @@ def test_a_volatility_that_a_baseline_does_better_is_not_recommended():
 
 def test_a_median_that_never_changes_its_sign_is_said_to():
     table = comparison(("crps", "naive", -0.04, 1e-9))
-    words = verdict("lstm", table, direction(statistic=np.nan, p_value=np.nan), KEPT)
+    words = judge("lstm", table, direction(statistic=np.nan, p_value=np.nan), KEPT).text
     assert "Direction: its median never changes its sign, so there is nothing to test." in words
 
 
 def test_an_interval_that_fails_in_a_crisis_shows():
     table = comparison(("crps", "naive", -0.04, 1e-9))
-    words = verdict("lstm", table, direction(), coverage(all=(0.80, 0.95), high=(0.74, 0.90)))
+    words = judge("lstm", table, direction(), coverage(all=(0.80, 0.95), high=(0.74, 0.90))).text
     assert "80% held 74.0% in the most volatile third, too narrow" in words
     assert "its intervals" not in words
 
 
 def test_without_a_baseline_nothing_can_be_said():
-    assert "Nothing can be said of lstm" in verdict("lstm", comparison(), direction(), KEPT)
+    assert "Nothing can be said of lstm" in judge("lstm", comparison(), direction(), KEPT).text
+
+
+def test_a_verdict_is_data_that_can_be_read_again():
+    table = comparison(("crps", "naive", -0.04, 1e-9), ("qlike", "naive", -0.1, 0.3))
+    verdict = judge("lstm", table, direction(), KEPT)
+    assert verdict.uses == ("distribution",)
+    assert [(it.subject, it.against, it.is_supported) for it in verdict.claims] == [
+        ("distribution", "naive", True),
+        ("volatility", "naive", False),
+        ("direction", "chance", False),
+    ]
+    assert [(it.nominal, it.part, it.is_kept) for it in verdict.intervals] == [
+        *[(0.8, "all", True), (0.8, "high", True), (0.95, "all", True), (0.95, "high", True)]
+    ]
+    document = json.loads(json.dumps(verdict.document, allow_nan=False))
+    assert document["verdict"] == str(verdict)
+    assert Verdict.read(document | {"scores": []}) == verdict
+    # A version before kept the words alone.
+    assert Verdict.read({"verdict": "We won."}) == Verdict("We won.")

@@ -252,7 +252,7 @@ def test_the_page_says_things_in_order(written):
         "Backtest of lstm: next-day forecasts, 2018-01-03 to 2018-03-27",
         "The prices end on 2019-05-17",
         "history, not advice",
-        backtest.verdict,
+        backtest.verdict.text,
         "Inside 95%",
         "lstm against every other model",
         "CRPS of each of 2 tickers",
@@ -361,7 +361,7 @@ def test_a_model_alone_is_reported_without_ratios_tests_or_run(tmp_path):
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not [title for title in page.tables[0][0] if "/" in title]
     assert len(page.tables[1]) == 1
-    assert backtest.verdict in page.said
+    assert backtest.verdict.text in page.said
     assert "every model was fitted fold by fold" in page.said
 
 

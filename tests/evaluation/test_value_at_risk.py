@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+from repetitions import pooled, rejected, simulated, single, uniform
+from scipy import stats
+
+from forecaster.evaluation import calibration, value_at_risk
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "least", "most"),
+    [
+        (255, 0.01, 1, 6),
+        (510, 0.01, 2, 10),
+        (1000, 0.01, 5, 16),
+        (255, 0.05, 7, 20),
+        (510, 0.05, 17, 35),
+        (1000, 0.05, 38, 64),
+    ],
+)
+def test_kupiec_accepts_what_his_table_does(n, level, least, most):
+    # Non-rejection regions at 5%: Kupiec (1995), as in Jorion (2006), Value at risk, table 6-2.
+    # At 255 and 1% the table has N < 7 and no lower end; the ratio of no breach, 5.13, rejects.
+    breaches = np.arange(n + 1)
+    accepted = breaches[value_at_risk.kupiec(breaches, n, level) < stats.chi2.ppf(0.95, 1)]
+    assert accepted.max() == most
+    assert accepted.min() == least
+
+
+def test_kupiec_is_the_ratio_of_binomial_likelihoods():
+    for breaches, n in ((0, 250), (3, 250), (20, 1000), (250, 250)):
+        ratio = stats.binom.logpmf(breaches, n, breaches / n) - stats.binom.logpmf(
+            breaches, n, 0.01
+        )
+        assert value_at_risk.kupiec(breaches, n, 0.01) == pytest.approx(2 * ratio)
+
+
+def test_christoffersen_is_the_g_test_of_the_transitions():
+    for n00, n01, n10, n11 in ((900, 40, 40, 20), (950, 25, 25, 0), (30, 30, 30, 30)):
+        table = [[n00, n01], [n10, n11]]
+        g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").statistic
+        assert value_at_risk.christoffersen(n00, n01, n10, n11) == pytest.approx(g, abs=1e-9)
+    assert value_at_risk.christoffersen(249, 0, 0, 0) == 0
+
+
+def test_breaches_by_hand():
+    # Below q0.05 = 0.05 four times of twelve: a pair in a row, two alone; one below q0.01 = 0.01.
+    x = [0.5, 0.04, 0.03, 0.5, 0.5, 0.02, 0.5, 0.5, 0.5, 0.5, 0.005, 0.5]
+    table = single(value_at_risk.value_at_risk(uniform(x))).set_index("level")
+    row = table.loc[0.95]
+    assert (row["breaches"], row["share"]) == (4, 4 / 12)
+    assert row["expected"] == pytest.approx(0.6)
+    unconditional = value_at_risk.kupiec(4, 12, 0.05)
+    independence = value_at_risk.christoffersen(n00=4, n01=3, n10=3, n11=1)
+    assert row["unconditional_p"] == pytest.approx(stats.chi2.sf(unconditional, 1))
+    assert row["independence_p"] == pytest.approx(stats.chi2.sf(independence, 1))
+    assert row["conditional_p"] == pytest.approx(stats.chi2.sf(unconditional + independence, 2))
+    assert row["loss"] == pytest.approx(-(0.04 + 0.03 + 0.02 + 0.005) / 4)
+    assert table.loc[0.99, "breaches"] == 1
+    assert np.isnan(table.loc[0.99, "shortfall_p"])  # of one breach nothing can be said
+
+
+def test_breaches_over_all_tickers_by_hand():
+    # Of two tickers, breaches of q0.05: both on one day, one on two others; twelve days.
+    first, second = np.full(12, 0.5), np.full(12, 0.5)
+    first[[2, 5]], second[[2, 9]] = 0.01, 0.01
+    frame = pd.concat([uniform(first), uniform(second).assign(ticker="T1")], ignore_index=True)
+    row = pooled(value_at_risk.value_at_risk(frame)).set_index("level").loc[0.95]
+    surplus = np.array([2, 1, 1] + [0] * 9) - 4 / 12
+    squares, fourths = (surplus**2).sum(), (surplus**4).sum()
+    effect = squares / (4 * (1 - 4 / 24))
+    df = 2 * squares**2 / (fourths - squares**2 / 12)
+    assert effect > 1
+    ratio = value_at_risk.kupiec(4, 24, 0.05) / effect
+    assert row["unconditional_p"] == pytest.approx(stats.f.sf(ratio, 1, df))
+    inside = pooled(calibration.coverage(frame)).set_index("nominal").loc[0.9]
+    z = (20 / 24 - 0.9) / np.sqrt(0.9 * 0.1 * effect / 24)
+    assert inside["p_value"] == pytest.approx(2 * stats.t.sf(abs(z), df))
+    # Where a bound is the promise, the test of that promise has p = 5%.
+    low = inside["low"]
+    z = (20 / 24 - low) / np.sqrt(low * (1 - low) * effect / 24)
+    assert 2 * stats.t.sf(z, df) == pytest.approx(0.05)
+
+
+def test_right_values_at_risk_are_called_right(right):
+    table = value_at_risk.value_at_risk(right)
+    rows, each = pooled(table), single(table)
+    for level in (0.95, 0.99):
+        assert rejected(rows, "unconditional_p", level=level) <= 0.10
+        assert rejected(rows, "independence_p", level=level) <= 0.10
+        assert rejected(rows, "conditional_p", level=level) <= 0.10
+        assert rejected(rows, "shortfall_p", level=level) <= 0.06
+        assert rejected(each, "unconditional_p", level=level) <= 0.08
+        assert rejected(each, "independence_p", level=level) <= 0.08
+    assert rejected(each, "unconditional_p", level=0.95) >= 0.03
+    assert rejected(pooled(table), "unconditional_p", level=0.95) >= 0.01
+
+
+def test_losses_beyond_the_forecast_shortfall_are_found():
+    # The value at risk is right, the losses beyond it are half as large again as they should be.
+    frame = simulated(models=30, tickers=6, sessions=400, seed=6)
+    beyond = frame["log_return"] < frame["q0.05"]
+    worse = frame["q0.05"] + 1.5 * (frame["log_return"] - frame["q0.05"])
+    frame["log_return"] = frame["log_return"].where(~beyond, worse)
+    table = pooled(value_at_risk.value_at_risk(frame))
+    assert rejected(table, "shortfall_p", level=0.95) > 0.6
+    assert rejected(table, "unconditional_p", level=0.95) < 0.2
+
+
+def test_breaches_in_a_row_are_found():
+    # Volatility comes in spells that the forecasts know nothing of, though their level is right.
+    frame = simulated(models=30, tickers=3, sessions=600, shared=0.2, seed=7)
+    spells = np.where(np.arange(600) // 30 % 4 == 0, 2.2, 0.6)
+    frame["log_return"] *= np.tile(spells, 90)
+    level = pooled(value_at_risk.value_at_risk(frame))
+    assert rejected(level, "independence_p", level=0.95) > 0.8
+    each = single(value_at_risk.value_at_risk(frame))
+    assert rejected(each, "independence_p", level=0.95) > 0.5
