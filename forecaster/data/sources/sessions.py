@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecaster.data import calendars
+from forecaster.data import calendars, exchanges
 from forecaster.errors import PricesError
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,8 @@ def _days(ticker: str, wall: pd.Series, instant: pd.Series) -> pd.Series:
         return days
     timed = bool((wall.dropna() != known).any())
     instant = instant.where(instant.notna() | (not timed), wall)
-    if calendars.exchange(ticker) != _NEW_YORK:
+    exchange_name = exchanges.exchange(ticker)
+    if exchange_name != _NEW_YORK and exchanges.has_calendar(exchange_name):
         candidates = {"a day early": days + _DAY, "a day late": days - _DAY}
         if timed and (exchange := _exchange(ticker, known.min(), known.max())):
             local = instant.dt.tz_localize("UTC").dt.tz_convert(exchange.zone).dt.tz_localize(None)
@@ -129,14 +130,12 @@ def _days(ticker: str, wall: pd.Series, instant: pd.Series) -> pd.Series:
             return days
         _warn(ticker, "a day early")
         return next_day
-    if sundays <= _STRAY or fridays > _STRAY:
-        return days
+    if sundays <= _STRAY or fridays > _STRAY or exchange_name != _NEW_YORK:
+        return days  # the week of an exchange without a calendar is its own
     if _keeps_new_yorks_holidays(known + _DAY):
         _warn(ticker, "a day early")
         shifted: pd.Series = days + _DAY
         return shifted
-    if "." in ticker or "^" in ticker:
-        return days
     raise PricesError(
         f"{ticker}: its dates are on Sundays and never on Fridays: they are a day early, or of an exchange "
         "that trades on Sundays; name the ticker with the suffix of its exchange, such as BHP.AX or 2222.SR"
@@ -183,7 +182,7 @@ def _exchange(ticker: str, first: pd.Timestamp, last: pd.Timestamp) -> _Exchange
     """The hours of a ticker's exchange from a date to another; None where they are not known."""
     from exchange_calendars import get_calendar
 
-    name = calendars.exchange(ticker)
+    name = exchanges.exchange(ticker)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -274,7 +273,7 @@ def _sessions(ticker: str, rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     step = _step(wall)
     around_the_clock = wall.dt.hour.nunique() >= _ALL_HOURS
     exchange = None
-    if calendars.exchange(ticker) != _NEW_YORK or (
+    if exchanges.exchange(ticker) != _NEW_YORK or (
         _LISTED.fullmatch(ticker) and not around_the_clock
     ):
         exchange = _exchange(ticker, wall.min().normalize(), wall.max().normalize())

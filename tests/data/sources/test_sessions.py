@@ -76,9 +76,9 @@ def test_sundays_without_fridays_are_asked_for_where_the_exchange_is_not_known(r
     assert "name the ticker with the suffix of its exchange" in line
 
 
-@pytest.mark.parametrize("ticker", ["2222.SR", "BTC-USD", "coins"])
+@pytest.mark.parametrize("ticker", ["2222.SR", "COMI.CA", "BTC-USD", "coins"])
 def test_days_on_which_others_rest_are_left_alone(read, caplog, ticker):
-    frame = bars("BTC-USD" if ticker == "coins" else ticker, 60)
+    frame = bars({"coins": "BTC-USD", "COMI.CA": "2222.SR"}.get(ticker, ticker), 60)
     assert_bars(read(frame.to_csv(index=False), f"{ticker}.csv")[ticker], frame)
     assert not caplog.text
 
