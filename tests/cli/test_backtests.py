@@ -48,7 +48,7 @@ def test_a_second_backtest_of_the_same_models_leaves_the_first(forecast, home):
 def test_a_backtest_is_shown_as_when_it_ended(forecast, home):
     shown = forecast("backtests", "show", "naive-ewma", "--home", home).out
     folder = home / "backtests" / "naive-ewma"
-    assert archive.load(folder).verdict.split()[0] in shown
+    assert archive.load(folder).verdict.text.split()[0] in shown
     assert "Forecasts of 2018-08-01 to" in shown
     document = forecast("backtests", "show", folder, "--home", home, "--json").json
     assert document["folder"] == str(folder)

@@ -226,7 +226,7 @@ SOUND = answer(Chart(history(), dividends={date(2024, 3, 11): 0.25}))
 def accepted(body, status=200):
     """Whether an answer gives prices; it may be refused, and nothing else."""
     try:
-        frame, _ = loading.usable("ACME", read(body, status=status).frame)
+        frame = loading.usable("ACME", read(body, status=status).frame).frame
         frame = prices.check(frame, actions=True)
     except ForecastError:
         return False
