@@ -15,6 +15,8 @@ the adjusted close?": a dividend of 0.08 after a close of 24.96 multiplies all e
 1 - 0.08 / 24.96 = 0.9968.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from forecaster.data import leaps
@@ -34,6 +36,9 @@ _TOO_LARGE = (100.0, 1000.0)
 
 _STRAY = 0.1
 """Log return: what an adjusted close may move beyond its close and dividend, at the least."""
+
+EXCURSION = 20
+"""Sessions: closes that leave the adjusted ones and are back within these are at fault themselves."""
 
 _ALIKE = 1e-3
 """How far the adjustments on two sides of a hole may be apart, when dividends are accounted for."""
@@ -111,9 +116,8 @@ def fair_dividends(close: np.ndarray, dividends: np.ndarray, volatility: float) 
     for at in np.flatnonzero(wrong):
         smaller = [dividends[at] / times for times in _TOO_LARGE]
         likely = [it for it in smaller if it / close[at - 1] < 1 - np.exp(-limit)]
-        if len(others):
-            likely.sort(key=lambda it: abs(np.log(it / np.median(others))))
-        fair[at] = likely[0] if likely and move[at] > -np.log(2) else np.nan
+        alike = [it for it in likely if len(others) and 0.5 < it / np.median(others) < 2]
+        fair[at] = (alike or likely or [np.nan])[0] if move[at] > -np.log(2) else np.nan
     return fair
 
 
@@ -186,6 +190,25 @@ def without_stray_steps(
     mended = adj_close * np.exp(np.append(later[1:], 0.0))
     excess = mended[-1] / close[-1]
     return mended / (excess if excess > 2 else 1.0), stray
+
+
+def calm_closes(close: np.ndarray, adj_close: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return closes (n,) that do not leap and come back where adjusted closes stay, and which did.
+
+    The closes from the leap to its return, ``EXCURSION`` sessions at the most, are made from the
+    adjusted closes by the adjustment before the leap.
+    """
+    level = np.log(close / adj_close)
+    step = np.diff(level, prepend=level[:1])
+    leap = np.abs(step) > _STRAY
+    leap &= np.abs(leaps.returns(close)) > np.abs(leaps.returns(adj_close))
+    wrong, calm = np.zeros(len(close), dtype=bool), close.copy()
+    for begin, end in pairwise(np.flatnonzero(leap).tolist()):
+        undone = abs(step[begin] + step[end]) < _STRAY / 5
+        if undone and not wrong[begin - 1] and end - begin <= EXCURSION:
+            wrong[begin:end] = True
+            calm[begin:end] = adj_close[begin:end] * np.exp(level[begin - 1])
+    return calm, wrong
 
 
 def evidence(close: np.ndarray, dividends: np.ndarray, intraday: np.ndarray) -> float:

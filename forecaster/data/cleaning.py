@@ -176,8 +176,6 @@ def _reject_unusable_closes(draft: Draft) -> None:
 
 
 def _reject_strays(draft: Draft) -> None:
-    if draft.adjusted:
-        mending.mend_lone_spikes(draft)
     draft.reject(strays.spikes(draft.values(draft.basis), draft.intraday()), "spike")
     rule = "another instrument"
     draft.reject(strays.spells(draft.values(draft.basis), draft.values("volume")), rule)

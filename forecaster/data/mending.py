@@ -5,9 +5,8 @@ judged column by column in :mod:`splits`, :mod:`units` and :mod:`adjustment` of 
 """
 
 import numpy as np
-import pandas as pd
 
-from forecaster.data import adjustment, leaps, splits, strays, units
+from forecaster.data import adjustment, leaps, splits, units
 from forecaster.data.draft import Draft
 
 RANGE = ("open", "high", "low")
@@ -100,7 +99,7 @@ def mend_dividends(draft: Draft) -> None:
 
 
 def rebuild_adjusted(draft: Draft) -> None:
-    """Make adjusted closes that cannot be, and take out the steps that they make alone."""
+    """Make adjusted closes that cannot be, and take out what one of the two columns does alone."""
     rule = "adjusted close rebuilt"
     close, adj_close = draft.values("close"), draft.values("adj_close")
     paid = draft.values("dividends")
@@ -111,6 +110,10 @@ def rebuild_adjusted(draft: Draft) -> None:
         rule, usual = "adjusted close leaps alone", leaps.volatility(close)
         calm, stray = adjustment.without_stray_steps(close, made, paid, usual)
         draft.mend("adj_close", calm, rule)
+        draft.note(stray, rule)
+        rule = "close leaps alone"
+        calm, stray = adjustment.calm_closes(close, calm)
+        draft.mend("close", calm, rule)
         draft.note(stray, rule)
 
 
@@ -128,17 +131,6 @@ def apply_dividends(draft: Draft) -> None:
     draft.add_adjusted()
     draft.mend("adj_close", adjustment.adjusted(close, paid), "dividends applied")
     draft.note(cash, "dividends applied")
-
-
-def mend_lone_spikes(draft: Draft) -> None:
-    """Make closes that spike where adjusted closes do not from these."""
-    rule, intraday = "spike in one column", draft.intraday()
-    close, adj_close = draft.values("close"), draft.values("adj_close")
-    alone = strays.spikes(close, intraday) & ~strays.spikes(adj_close, intraday)
-    if alone.any():
-        level = pd.Series(np.where(alone, np.nan, close / adj_close)).ffill().to_numpy()
-        draft.mend("close", np.where(alone, adj_close * level, close), rule)
-        draft.note(alone, rule)
 
 
 def _put_on_footing(

@@ -89,6 +89,12 @@ RULES: Mapping[str, Rule] = {
         "The step is taken out of all earlier adjusted closes",
         "close 50 → 51, adj_close 10 → 51: earlier ones × 5",
     ),
+    "close leaps alone": Rule(
+        "repaired",
+        "The close leaps by 10% beside the adjusted close, and is back within 20 sessions",
+        "The closes between are made from the adjusted closes",
+        "close 50, 150, 51 and adj_close 48, 49, 49: close 51",
+    ),
     "no adjusted close": Rule(
         "rejected",
         "An adjusted close is missing or not usable, and cannot be made",
@@ -107,12 +113,6 @@ RULES: Mapping[str, Rule] = {
         "The same, and its closes do not clearly fall by the dividends",
         "Closes are taken as adjusted already, as those of yfinance's auto_adjust are",
         "Close 76.35, dividend 0.50, no Adj Close",
-    ),
-    "spike in one column": Rule(
-        "repaired",
-        "A spike (see below) of the close or the adjusted close alone",
-        "The price is made from the other column",
-        "close 50, 150, 51 and adj_close 48, 49, 49: close 51",
     ),
     "spike": Rule(
         "rejected",
