@@ -59,8 +59,9 @@ class Draft:
         """Return the log returns (n,) from open to close; NaN where unknown."""
         opens = self.values("open")
         opens[~(np.isfinite(opens) & (opens > 0))] = np.nan
-        moves: np.ndarray = np.log(self.values(self.close) / opens)
-        return moves
+        with np.errstate(over="ignore"):  # of a price near zero, which is rejected later
+            moves: np.ndarray = np.log(self.values(self.close) / opens)
+        return np.where(np.isfinite(moves), moves, np.nan)
 
     def note(self, rows: np.ndarray, rule: str) -> None:
         """Add a finding for each run of neighbouring ``rows``, (n,) booleans."""

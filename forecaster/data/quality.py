@@ -39,7 +39,7 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     ``next_is_guess``, whether no calendar says so; ``calendar_is_guess``, whether all sessions are
     guessed from the history's weekdays; ``stale``, whether they are more than ``STALE``;
     ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, returns that stand out
-    of the ticker's own volatility (:func:`forecaster.data.leaps.leaps`) without a split,
+    of the ticker's own volatility (:func:`forecaster.data.leaps.leaps`) and no split explains,
     ``leap_dates`` and ``leap_returns``, theirs; ``unapplied``, splits that the prices lack;
     ``unexplained``, steps of the adjusted close that no dividend makes; ``unadjusted``, dividends of
     a history whose adjusted close is its close; ``motion``, why a forecast of it would mean little,
@@ -133,7 +133,7 @@ def _moves(frame: pd.DataFrame) -> dict[str, Any]:
         intraday = np.log(close / frame["open"].to_numpy())
     lacking = splits.unapplied(adj_close, ratio, intraday)
     lacking &= np.abs(np.log(ratio)) > splits.FINEST * leaps.volatility(adj_close)
-    leap = leaps.leaps(adj_close) & (ratio == 1)
+    leap = leaps.leaps(adj_close) & ~lacking  # a split that is applied leaves no leap
     own = not np.array_equal(close, adj_close)
     return {
         "leaps": int(leap.sum()),

@@ -55,8 +55,12 @@ def test_leaps_and_frozen_bars_are_counted(sound):
     assert checked(leap)["leaps"] == 1
     assert checked(leap)["score"] == 95
     assert checked(leap)["leap_dates"] == [f"{sound['date'][100]:%Y-%m-%d}"]
-    split = leap.assign(splits=np.where(leap.index == 100, 3.0, 0.0))
+    # A split of 3:1 that is not applied leaves a fall to a third; one applied twice leaves a leap.
+    split = sound.assign(splits=np.where(sound.index == 100, 3.0, 0.0))
+    twice = split.assign(adj_close=leap["adj_close"])
+    split.loc[100:, "adj_close"] /= 3
     assert (checked(split)["leaps"], checked(split)["unapplied"]) == (0, 1)
+    assert (checked(twice)["leaps"], checked(twice)["unapplied"]) == (1, 0)
     # A return that the dividend makes up for is none.
     paid = sound.assign(dividends=np.where(sound.index == 100, 0.5 * sound["close"][99], 0.0))
     paid.loc[100:, "close"] /= 2

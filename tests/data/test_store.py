@@ -132,9 +132,10 @@ def test_more_of_the_same_history_joins_it(tmp_path):
     store = Store(tmp_path)
     store.write(history("AAPL", "2018-01-01", "2018-03-01"), source="yahoo")
     later = history("AAPL", "2018-02-26", "2018-03-09", factor=1 + 5e-6)
-    assert store.write(later, source="yahoo") == [
-        Saved("AAPL", 50, 6, pd.Timestamp("2018-01-01"), pd.Timestamp("2018-03-09"), False)
-    ]
+    (saved,) = store.write(later, source="yahoo")
+    first, last = pd.Timestamp("2018-01-01"), pd.Timestamp("2018-03-09")
+    assert saved == Saved("AAPL", 50, 6, first, last, False, later)
+    assert saved.recent["date"].iloc[-1] == last
     # The new values win where they differ by rounding.
     assert store.read()["close"].tolist()[-10:] == later["close"].tolist()
     earlier = history("AAPL", "2017-12-01", "2018-01-05")

@@ -124,6 +124,7 @@ def test_a_new_ticker_is_stored_with_what_yahoo_says_of_it(yahoo, fetch, stored,
         "first": str(prices["date"].iloc[0].date()),
         "last": str(prices["date"].iloc[-1].date()),
         "cleaned": [],
+        "motion": None,
         "reason": None,
         "error": None,
         "kind": None,
@@ -372,8 +373,8 @@ def test_nothing_that_cannot_be_is_stored_and_all_of_it_is_told(yahoo, fetch, st
     rules = {(it["rule"], it["first"]) for it in outcome.rows["ACME"]["cleaned"]}
     assert rules >= {
         ("no close", days[10]),
-        ("close not finite", days[20]),
-        ("close not finite", days[25]),
+        ("adjusted close rebuilt", days[20]),
+        ("adjusted close rebuilt", days[25]),
         ("volume not usable", days[30]),
         ("close not positive", days[40]),
         ("duplicated", days[50]),
@@ -381,7 +382,7 @@ def test_nothing_that_cannot_be_is_stored_and_all_of_it_is_told(yahoo, fetch, st
     assert "warning: ACME: " in outcome.err
     kept = stored("ACME")
     assert kept["date"].is_monotonic_increasing
-    assert len(kept) == 56
+    assert len(kept) == 58
     assert kept["volume"].isna().sum() == 1
 
 

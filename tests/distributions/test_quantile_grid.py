@@ -125,7 +125,7 @@ def test_moments_equal_integrals_over_the_density(grid):
         return integral(lambda x: x**power * np.exp(quantile_grid.log_density(x, grid)), edges)
 
     mean, volatility = quantile_grid.moments(grid)
-    assert moment(0) == pytest.approx(1, abs=1e-8)
+    assert moment(0) == pytest.approx(1, abs=1e-6)  # of the integration
     assert mean == pytest.approx(moment(1), rel=1e-6, abs=1e-8)
     assert volatility**2 + mean**2 == pytest.approx(moment(2), rel=1e-5)
 

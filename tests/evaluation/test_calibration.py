@@ -229,7 +229,7 @@ def test_coverage_by_thirds_is_of_what_all_models_forecast():
 
 
 def test_the_least_expected_come_first():
-    table = calibration.surprises(uniform([0.5, 0.99, 0.02, 0.3]), 3)
-    assert table["log_return"].tolist() == [0.99, 0.02, 0.3]
-    np.testing.assert_allclose(table["days"], [50, 25, 1 / 0.6])
-    np.testing.assert_allclose(table["expected"], [0.08, 0.16, 2.4])
+    table = calibration.surprises(uniform([0.5, 0.99, 0.025, 0.3]), 3)
+    assert table["log_return"].tolist() == [0.99, 0.025, 0.3]
+    np.testing.assert_allclose(table["days"], [50, 20, 1 / 0.6])
+    np.testing.assert_allclose(table["expected"], [0.08, 0.2, 2.4])
