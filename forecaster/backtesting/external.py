@@ -364,7 +364,7 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
             "%d rows are not of the session after their cutoff, and left out: only next-session "
             "forecasts are scored", later,
         )  # fmt: skip
-    placed = pd.concat(parts, ignore_index=True)
+    placed: pd.DataFrame = pd.concat(parts, ignore_index=True)
     if placed.empty:
         raise ForecastError(
             "no row is a forecast of the session after its cutoff on a stored day; fetch the prices "

@@ -476,7 +476,8 @@ def shuffled(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def _recent(frame: pd.DataFrame) -> pd.DataFrame:
     since = frame["date"].max() - pd.DateOffset(years=YEARS)
-    return frame[frame["date"] > since].reset_index(drop=True)
+    recent: pd.DataFrame = frame[frame["date"] > since].reset_index(drop=True)
+    return recent
 
 
 def _cutoffs(frame: pd.DataFrame, folds: Sequence[Fold]) -> list[np.datetime64]:
@@ -517,7 +518,7 @@ def _run(model: Model, frame: pd.DataFrame, until: np.datetime64) -> Run:
 
 
 def _date(day: np.datetime64) -> date:
-    return day.astype(date)
+    return date.fromisoformat(str(day.astype("datetime64[D]")))
 
 
 def _differing(one: pd.DataFrame, other: pd.DataFrame) -> int:

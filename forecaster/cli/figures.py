@@ -48,7 +48,7 @@ def can_show() -> bool:
     ):
         return False
     import matplotlib.pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry
+    from matplotlib.backends import BackendFilter, backend_registry  # type: ignore[attr-defined]
 
     return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
 

@@ -196,7 +196,7 @@ def progress(*, quiet: bool) -> Iterator["Progress"]:
             bar.stop()
 
 
-class _Handler(logging.StreamHandler):
+class _Handler(logging.StreamHandler[IO[str]]):
     """Writes log records broken between words where the stream is a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -101,7 +101,8 @@ def dates(values: pd.Series) -> pd.Series:
         text = text.str.replace(r"[T ]\d{1,2}:\d{2}.*$", "", regex=True)
         text = text.where(text.str.fullmatch(r"\d{4}([-/]?)\d{2}\1\d{2}"))
         stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", errors="coerce")
-    return stamps.dt.normalize().astype("datetime64[us]")
+    days: pd.Series = stamps.dt.normalize().astype("datetime64[us]")
+    return days
 
 
 def floats(cells: pd.Series) -> np.ndarray:

@@ -138,7 +138,7 @@ def _volatility(shocks: np.ndarray, usual: np.ndarray) -> np.ndarray:
     for t in range(len(shocks) - 1):  # each session needs the one before
         news = (ALPHA + GAMMA * (shocks[t] < 0)) * shocks[t] ** 2
         variance[t + 1] = omega + (news + BETA) * variance[t]
-    return np.sqrt(variance)
+    return np.asarray(np.sqrt(variance))
 
 
 def _bars(

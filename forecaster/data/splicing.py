@@ -62,7 +62,7 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 def covers(new: pd.DataFrame, old: pd.DataFrame) -> bool:
     """Whether new prices reach from the first stored date to the last, or further."""
     first, last = (frame["date"].iloc[[0, -1]].tolist() for frame in (new, old))
-    return first[0] <= last[0] and first[1] >= last[1]
+    return bool(first[0] <= last[0] and first[1] >= last[1])
 
 
 def require_as_long(old: pd.DataFrame, new: pd.DataFrame) -> None:

@@ -175,9 +175,10 @@ class Store:
 
             # In large pieces, which go back to the system as soon as they are converted; no name
             # may hold them until then.
-            return pa.concat_tables(
+            frame: pd.DataFrame = pa.concat_tables(
                 [joined(wanted[i : i + AHEAD]) for i in range(0, len(wanted), AHEAD)]
             ).to_pandas(split_blocks=True, self_destruct=True)
+            return frame
 
     def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
         """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
@@ -389,7 +390,7 @@ def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
     """The store's own note in a file, or ValueError where the file is not the store's."""
     if not metadata or _METADATA not in metadata:
         raise ValueError("it was not written by this program")
-    note = json.loads(metadata[_METADATA])
+    note: dict[str, Any] = json.loads(metadata[_METADATA])
     if note["format"] not in (1, _FORMAT):
         raise ValueError(f"its format is {note['format']}, and {_FORMAT} was expected")
     if note["ticker"] != ticker:

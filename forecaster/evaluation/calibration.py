@@ -201,7 +201,7 @@ def surprises(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def _bins(values: np.ndarray) -> np.ndarray:
     """Which of `BINS` each PIT lies in."""
-    return np.minimum((BINS * values).astype(int), BINS - 1)
+    return np.asarray(np.minimum((BINS * values).astype(int), BINS - 1))
 
 
 def _coverage(part: clusters.Slice, nominal: float) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def load(
 def _frame(ticker: str) -> pd.DataFrame:
     from arch.data import nasdaq, sp500
 
-    frame = (sp500 if ticker == "^GSPC" else nasdaq).load().reset_index()
+    frame: pd.DataFrame = (sp500 if ticker == "^GSPC" else nasdaq).load().reset_index()
     frame.columns = [str(name).lower().replace(" ", "_") for name in frame.columns]
     return frame.assign(ticker=ticker)
 
