@@ -107,5 +107,5 @@ def looks(frame: pd.DataFrame) -> dict[str, Look]:
 
 
 def plain(text: str) -> str:
-    """Return a printable text whose dollar signs are not read as mathematics."""
-    return printable(text).replace("$", r"\$")
+    """Return a printable text whose dollar signs are not read as mathematics; lines stay lines."""
+    return "\n".join(map(printable, text.split("\n"))).replace("$", r"\$")
