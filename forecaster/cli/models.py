@@ -160,6 +160,7 @@ def predict(
     _mark_guesses(rows, histories)
     if as_of is None:
         _warn_of_stale(rows, histories)
+    _warn_of_motionless(store, rows)
     if as_json:
         cutoff = max((row["cutoff"] for row in rows), default=None)
         output.dump(
@@ -293,6 +294,25 @@ def _recent_dates(store: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     tickers = [row["ticker"] for row in rows]
     frame = store.read(tickers, columns=["ticker", "date"], start=start)
     return {str(ticker): dates for ticker, dates in frame.groupby("ticker")["date"]}
+
+
+def _warn_of_motionless(store: Any, rows: list[dict[str, Any]]) -> None:
+    """Warn of forecasts of prices that hardly move, whose intervals mean little."""
+    import logging
+
+    import pandas as pd
+
+    from forecaster.data import quality
+
+    cutoffs = {row["ticker"]: pd.Timestamp(row["cutoff"]) for row in rows}
+    if not cutoffs:
+        return
+    start = (min(cutoffs.values()) - pd.Timedelta(days=2 * quality.YEAR)).date()
+    frame = store.read(list(cutoffs), columns=["ticker", "date", "adj_close"], start=start)
+    for ticker, history in frame.groupby("ticker"):
+        motion = quality.motion(history[history["date"] <= cutoffs[str(ticker)]])
+        if motion:
+            logging.getLogger(__name__).warning("%s: %s", ticker, motion)
 
 
 def _mark_guesses(rows: list[dict[str, Any]], histories: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 import sys
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forecaster import leftovers
 from forecaster.data import filenames
 from forecaster.errors import UsageError
 
@@ -22,12 +24,18 @@ MODELS = (
 
 
 def folder(home: Path | None) -> Path:
-    """The home folder."""
+    """Return the home folder, without what killed commands left there or in the temporary folder."""
     if home is not None:
-        return home
+        return _swept(home)
     from platformdirs import user_data_path
 
-    return user_data_path("forecaster", appauthor=False)
+    return _swept(user_data_path("forecaster", appauthor=False))
+
+
+@cache
+def _swept(home: Path) -> Path:
+    leftovers.sweep(home)
+    return home
 
 
 def complete_tickers(context: typer.Context, incomplete: str) -> list[str]:
