@@ -5,7 +5,6 @@ A run keeps its configuration as JSON; ``forecast train`` takes a TOML file of t
 
 import dataclasses
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,9 @@ _RANGES = {
 """Least and most of the settings that may be zero."""
 
 _EXPECTED = {int: "a whole number", float: "a number", str: "text in quotes"}
+
+COST_BP = 5.0
+"""Cost of buying or selling, in basis points a side."""
 
 HEADS = ("student", "normal")
 GROUPS = ("range", "volume", "calendar", "market")
@@ -125,6 +127,8 @@ def read(path: Path) -> dict[str, Any]:
     UsageError
         The file is missing or is not TOML.
     """
+    import tomllib  # not for those who only want the defaults
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,6 +137,21 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not TOML ({error}); expected lines such as `units = 32`"
         ) from error
+
+
+def configured(
+    file: Path | None, base: RecurrentConfig | None = None, **typed: int | None
+) -> RecurrentConfig:
+    """Return a configuration with the settings of a TOML file, and then those typed, replaced.
+
+    Raises
+    ------
+    UsageError
+        As :func:`read` and :func:`replaced`.
+    """
+    values = read(file) if file else {}
+    values |= {name: value for name, value in typed.items() if value is not None}
+    return replaced(base or RecurrentConfig(), values)
 
 
 def to_toml(values: dict[str, Any]) -> str:

@@ -30,13 +30,12 @@ from forecaster.backtesting.backtest import Backtest, evaluated
 from forecaster.backtesting.provenance import ForecastFile
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.config import RecurrentConfig
+from forecaster.config import COST_BP, RecurrentConfig
 from forecaster.data.prices import floats
 from forecaster.data.sources import dates, numbers, tables
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation import metrics
-from forecaster.evaluation.evaluate import COST_BP
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.models.protocol import Progress, silent
 

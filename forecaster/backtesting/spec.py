@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from typing import Any
 
-from forecaster.config import RecurrentConfig, replaced
+from forecaster.config import COST_BP, RecurrentConfig, replaced
 from forecaster.errors import UsageError
-from forecaster.evaluation.evaluate import COST_BP
 from forecaster.models.registry import create
 
 

@@ -20,11 +20,14 @@ from forecaster.cli import (
     backtests,
     data,
     explain,
-    models,
+    fetch,
     output,
     plot,
+    predict,
     report,
+    runs,
     score,
+    train,
     tune,
 )
 from forecaster.errors import ForecastError
@@ -41,11 +44,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("fetch")(data.fetch)
+app.command("fetch")(fetch.fetch)
 app.add_typer(data.app, name="data")
-app.command("train")(models.train)
+app.command("train")(train.train)
 app.command("tune")(tune.tune)
-app.command("predict")(models.predict)
+app.command("predict")(predict.predict)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
@@ -53,7 +56,7 @@ app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
-app.command("runs")(models.runs)
+app.command("runs")(runs.runs)
 
 
 def _version(asked: bool) -> None:

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forecaster.cli import backtest as backtest_command
-from forecaster.cli import options, output, unfinished
+from forecaster.cli import options, output, results, unfinished
 from forecaster.errors import StoreError, did_you_mean
 
 app = typer.Typer(
@@ -18,9 +17,11 @@ app = typer.Typer(
 
 def complete_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of backtests that a word may become."""
-    from forecaster.backtesting import archive
+    from forecaster import atomic  # not the archive, which is slow to load
 
-    names = archive.stored(options.folder(context.params.get("home")))
+    home = context.params.get("home") or options.home_folder()
+    names = [folder.name for folder in atomic.folders(home / "backtests")]
+    names += [f"scores/{folder.name}" for folder in atomic.folders(home / "scores")]
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -35,8 +36,9 @@ Name = Annotated[
 
 
 @app.command("list")
-def list_(
-    home: options.Home = None,
+def listing(
+    *,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -48,7 +50,7 @@ def list_(
     from forecaster.backtesting import archive
 
     output.start(quiet=quiet, verbose=verbose)
-    rows = [_row(name, it) for name, it in archive.stored(options.folder(home)).items()]
+    rows = [_row(name, it) for name, it in archive.stored(home).items()]
     rows.sort(key=lambda row: row["written"] or "", reverse=True)
     if as_json:
         output.dump(rows)
@@ -75,8 +77,9 @@ def list_(
 @app.command()
 def show(
     name: Name,
-    open_: Annotated[bool, typer.Option("--open", help="Show the plots.")] = False,
-    home: options.Home = None,
+    *,
+    open_: options.OpenPlots = False,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -88,8 +91,8 @@ def show(
     from forecaster.backtesting import archive
 
     output.start(quiet=quiet, verbose=verbose)
-    folder = _folder(options.folder(home), name)
-    backtest_command.tell(archive.load(folder), folder, as_json=as_json, open_=open_)
+    folder = _folder(home, name)
+    results.tell(archive.load(folder), folder, as_json=as_json, open_=open_)
 
 
 @app.command()
@@ -102,7 +105,8 @@ def remove(
             autocompletion=complete_names,
         ),
     ],
-    home: options.Home = None,
+    *,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -114,7 +118,7 @@ def remove(
     from forecaster.backtesting import archive
 
     output.start(quiet=quiet, verbose=verbose)
-    folders = [_folder(options.folder(home), name) for name in names]
+    folders = [_folder(home, name) for name in names]
     for folder in folders:
         archive.remove(folder)
     if as_json:

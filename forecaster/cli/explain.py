@@ -1,14 +1,13 @@
 """``forecast explain``."""
 
-from datetime import datetime
+import datetime
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output
-from forecaster.cli import models as model_commands
+from forecaster.cli import figures, options, output, ticker_lists
 from forecaster.display import number
 from forecaster.errors import BundleError, UsageError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN_FEATURES = 12
 FEW = 5
-"""Tickers that are named."""
+"""Tickers that a command is shown with."""
 SHOWN_LAGS = (1, 2, 3, 5, 10, 21, 42, 63, 120)
 
 
@@ -31,30 +30,19 @@ def explain(
             help="Whose forecast.", show_default=False, autocompletion=options.complete_tickers
         ),
     ],
+    *,
     date: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=options.DAY,
-            metavar="YYYY-MM-DD",
-            help="Last date the forecast may use; by default the last stored.",
-            show_default=False,
-        ),
+        datetime.date | None,
+        options.day("Last date the forecast may use; by default the last stored."),
     ] = None,
     run: Annotated[
-        str | None,
-        typer.Option(
-            "--run",
-            help="Name of a run of lstm, gru or rnn; by default the latest.",
-            show_default=False,
-            autocompletion=options.complete_runs,
-        ),
+        str | None, options.run("Name of a run of lstm, gru or rnn; by default the latest.")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Draw the figure to this PNG, SVG or PDF.", show_default=False),
+        Path | None, options.optional("Draw the figure to this PNG, SVG or PDF.")
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the figure in a window.")] = False,
-    home: options.Home = None,
+    open_: Annotated[bool, options.flag("Show the figure in a window.", "--open")] = False,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -65,39 +53,40 @@ def explain(
 
     Example: forecast explain ^GSPC --date 2018-12-31 --out explanation.png
     """
+    from forecaster.data.store import Store
     from forecaster.explain import explanation
     from forecaster.runs import bundle
 
     output.start(quiet=quiet, verbose=verbose)
     if out is not None:
         figures.check(out)
-    place = options.folder(home)
-    trained = _run(place, run)
+    trained = _run(home, run)
     explanation.recurrent(trained)  # says so at once if it is none
     if ticker.startswith("@"):
         raise UsageError(f"expected one ticker, got the list {ticker}")
-    frame, (asked,) = model_commands.prices_for(trained, place, [ticker])
+    store = Store(home)
+    (stored,) = ticker_lists.stored(store, [ticker])
     with output.progress(quiet=quiet) as progress:
-        found = explanation.of(
+        explained = explanation.of(
             trained,
-            frame,
-            ticker=asked,
-            as_of=options.day(date),
-            others=bundle.readable(place),
+            store.read(ticker_lists.with_universe(trained, store, [stored])),
+            ticker=stored,
+            as_of=date,
+            others=bundle.readable(home),
             progress=progress,
         )
     if out is not None:
         from forecaster.plots import network
 
-        figures.save(network.overview(found), out)
+        figures.save(network.overview(explained), out)
     if as_json:
-        output.dump(explanation.document(found) | {"figure": str(out) if out else None})
+        output.dump(explanation.document(explained) | {"figure": str(out) if out else None})
     else:
-        _print(found)
+        _print(explained)
         if out is not None:
             output.say(f"Figure: {out}")
     if open_:
-        _show(found)
+        _show(explained)
 
 
 def _run(home: Path, name: str | None) -> "Run":
@@ -107,11 +96,11 @@ def _run(home: Path, name: str | None) -> "Run":
 
     if name is not None:
         return bundle.load(home, name)
-    there = bundle.readable(home)
-    found = next((run for run in there if run.model.name in CELLS), None)
-    if found:
-        return found
-    if not there:
+    readable = bundle.readable(home)
+    latest = next((run for run in readable if run.model.name in CELLS), None)
+    if latest:
+        return latest
+    if not readable:
         return bundle.load(home)  # which says that there is none, or what is wrong with it
     raise BundleError(
         f"there is no run of {', '.join(CELLS)} in {home / 'runs'}, whose insides could be explained; "
@@ -119,33 +108,33 @@ def _run(home: Path, name: str | None) -> "Run":
     )
 
 
-def _show(found: "Explanation") -> None:
+def _show(explained: "Explanation") -> None:
     if figures.can_show():
         from forecaster.plots import network
 
-        figures.show([("explain", network.overview(found))])
+        figures.show([("explain", network.overview(explained))])
     else:
         output.note("no display here to open a window on; --out FILE.png draws it")
 
 
-def _print(found: "Explanation") -> None:
-    row, attribution = found.forecast.iloc[0], found.attribution
-    volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], found.ewma))
+def _print(explained: "Explanation") -> None:
+    row, attribution = explained.forecast.iloc[0], explained.attribution
+    volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], explained.ewma))
     output.say(
-        f"{row['ticker']}: run {found.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
+        f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
         f"volatility of {volatility} for {row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
-        f"times {row['volatility'] / found.ewma:.3f}. The latter is the network's part; it would be "
+        f"times {row['volatility'] / explained.ewma:.3f}. The latter is the network's part; it would be "
         f"{exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made by these "
         "features (in logarithms, which add up):"
     )
-    _print_features(found)
-    _print_lags(found)
-    for text in (_units(found), _compared(found), _checked(found)):
+    _print_features(explained)
+    _print_lags(explained)
+    for text in (_units(explained), _compared(explained), _checked(explained)):
         output.say(text)
 
 
-def _print_features(found: "Explanation") -> None:
-    attribution, worth = found.attribution, found.importance
+def _print_features(explained: "Explanation") -> None:
+    attribution, worth = explained.attribution, explained.importance
     effects = attribution.by_feature
     ranked = sorted(range(len(effects)), key=lambda i: -abs(effects[i]))
     shown, rest = ranked[:SHOWN_FEATURES], ranked[SHOWN_FEATURES:]
@@ -172,12 +161,12 @@ def _print_features(found: "Explanation") -> None:
     output.table(["feature", "today", "calm", "moved volatility", "CRPS if shuffled"], rows)
 
 
-def _print_lags(found: "Explanation") -> None:
-    memory, name = found.memory, found.run.model.name
+def _print_lags(explained: "Explanation") -> None:
+    memory, name = explained.memory, explained.run.model.name
     columns = {f"shock: {name}": memory.network}
     if memory.garch:
         columns |= {"gjr": memory.garch_path, "gjr expected": memory.garch_expected}
-    gradients = {f"gradient: {cell}": sizes for cell, sizes in found.gradients.items()}
+    gradients = {f"gradient: {cell}": sizes for cell, sizes in explained.gradients.items()}
     output.table(
         ["lag", *columns, *gradients],
         [
@@ -197,13 +186,13 @@ def _cell(values: "np.ndarray", lag: int, form: str) -> str:
     return format(values[lag - 1], form) if known else "–"
 
 
-def _units(found: "Explanation") -> str:
+def _units(explained: "Explanation") -> str:
     """How long the units remember."""
     import numpy as np
 
     from forecaster.explain.explanation import KEEPER, SHOCK, recurrent
 
-    model, name = recurrent(found.run), found.run.model.name
+    model, name = recurrent(explained.run), explained.run.model.name
     legend = (
         "today and calm: in standard deviations from the training's mean. "
         f"shock: how much wider the forecast is for a fall of {SHOCK:g} volatilities so many sessions "
@@ -213,26 +202,26 @@ def _units(found: "Explanation") -> str:
     )
     if name not in KEEPER:
         return f"{legend} A plain cell has no gate that keeps a memory, so no half-lives."
-    low, middle, high = np.quantile(found.activity.half_lives, [0, 0.5, 1])
+    low, middle, high = np.quantile(explained.activity.half_lives, [0, 0.5, 1])
     which = "" if len(model.networks) == 1 else f" of the first of {len(model.networks)} networks"
     return (
-        f"{legend} The {len(found.activity.half_lives)} units{which} have half-lives of {low:.1f} to "
+        f"{legend} The {len(explained.activity.half_lives)} units{which} have half-lives of {low:.1f} to "
         f"{high:.1f} sessions, half of them below {middle:.1f}: ln 0.5 / ln of the mean {KEEPER[name]}."
     )
 
 
-def _compared(found: "Explanation") -> str:
+def _compared(explained: "Explanation") -> str:
     """Which runs the gradients are of, and how to get those that are missing."""
     from forecaster.models.recurrent.training import CELLS
 
-    runs = ", ".join(f"{cell} of run {run}" for cell, run in found.compared.items())
-    missing = [cell for cell in CELLS if cell not in found.compared]
+    runs = ", ".join(f"{cell} of run {run}" for cell, run in explained.compared.items())
+    missing = [cell for cell in CELLS if cell not in explained.compared]
     if not missing:
         return f"Gradients: {runs}."
-    few = len(found.run.tickers) <= FEW
-    words = " ".join(["forecast train", *(found.run.tickers if few else ())])
+    few = len(explained.run.tickers) <= FEW
+    words = " ".join(["forecast train", *(explained.run.tickers if few else ())])
     commands = " and ".join(
-        f"`{words} --model {cell} --until {found.run.until}`" for cell in missing
+        f"`{words} --model {cell} --until {explained.run.until}`" for cell in missing
     )
     return (
         f"Gradients: {runs}. No {' or '.join(missing)} was trained alike, on the same prices and with the "
@@ -240,23 +229,23 @@ def _compared(found: "Explanation") -> str:
     )
 
 
-def _checked(found: "Explanation") -> str:
+def _checked(explained: "Explanation") -> str:
     """What taking away the features and lags called important cost, and the others."""
     from forecaster.explain.attribution import MIN_SCORED
 
-    table, scored = found.ablation, found.scored
+    table, scored = explained.ablation, explained.scored
     if table is None:
         return (
             f"Importance in CRPS needs {MIN_SCORED} sessions after the training span whose outcome was "
             f"known, and there are {len(scored)}."
         )
     costs = table.set_index(["caller", "called"])["crps"].round(4) + 0.0  # no -0.00%
-    said = "; ".join(
+    drops = "; ".join(
         f"{caller}: {costs[caller, 'most']:+.2%} for the most important, "
         f"{costs[caller, 'least']:+.2%} for the least"
         for caller in table["caller"].unique()
     )
     return (
         f"CRPS over {len(scored):,} sessions, {scored[0]} to {scored[-1]}. Checked by taking away what "
-        f"was called important: {said}."
+        f"was called important: {drops}."
     )

@@ -1,11 +1,15 @@
-"""Figures to files and windows."""
+"""Figures to files and windows, and pages in the system's viewer."""
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
+from forecaster.cli import output
 from forecaster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +19,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check(path: Path) -> None:
-    """UsageError if the name of a file does not say a format that figures are written in."""
+    """Raise a UsageError if the name of a file ends in no format that figures are written in."""
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"--out must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {path}"
@@ -23,7 +27,7 @@ def check(path: Path) -> None:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes a figure in place of the file, in the format that its name says.
+    """Write a figure in place of the file, in the format that its name ends in.
 
     No date is written into it and identifiers are not random, so that the same figure drawn again differs
     by the rounding of its layout at the most.
@@ -42,22 +46,31 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def can_show() -> bool:
-    """Whether there is a display here, and a toolkit of matplotlib's that opens windows on it."""
+    """Return whether there is a display, and a toolkit of matplotlib that opens windows on it."""
     if sys.platform not in ("darwin", "win32") and not any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     ):
         return False
     import matplotlib.pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry  # type: ignore[attr-defined]
+    from matplotlib.backends.registry import BackendFilter, backend_registry
 
-    return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    toolkits: Callable[[BackendFilter], list[str]] = backend_registry.list_builtin
+    return plt.get_backend().lower() in toolkits(BackendFilter.INTERACTIVE)
 
 
 def show(figures: Iterable[tuple[str, "Figure"]]) -> None:
-    """Opens a window for each named figure, and waits until they are closed."""
+    """Open a window for each named figure, and wait until they are closed."""
     import matplotlib.pyplot as plt
 
     for name, figure in figures:
         figure.set_label(name)
         plt.figure(figure)
     plt.show()
+
+
+def show_page(file: Path) -> None:
+    """Show a page in the system's viewer; where there is none, say where it is."""
+    if sys.platform in ("darwin", "win32") or shutil.which("xdg-open"):
+        typer.launch(str(file))
+    else:
+        output.note(f"no display and no viewer here; open {file}")

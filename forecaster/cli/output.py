@@ -10,9 +10,11 @@ import logging
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
+
+import typer
 
 from forecaster.display import printable
 
@@ -86,6 +88,15 @@ def note(text: str) -> None:
 def error(message: object) -> None:
     """Print what went wrong on stderr: a line, which a terminal sees broken between words."""
     note(f"error: {' '.join(with_options(str(message)).split())}")
+
+
+def end(errors: Iterable[object]) -> None:
+    """Print what went wrong, and exit with 1 if anything did."""
+    failures = list(errors)
+    for failure in failures:
+        error(failure)
+    if failures:
+        raise typer.Exit(1)
 
 
 def with_options(message: str) -> str:

@@ -1,17 +1,19 @@
 """``forecast plot``."""
 
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output
-from forecaster.cli import models as model_commands
-from forecaster.errors import HistoryError, UsageError, did_you_mean
+from forecaster.cli import figures, options, output, ticker_lists
+from forecaster.errors import HistoryError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+    from forecaster.models.protocol import Progress
 
 OF_BACKTEST = ("forecast", "volatility", "calibration", "skill")
 OF_RUN = ("gates", "training")
@@ -40,41 +42,27 @@ def plot(
             autocompletion=options.complete_tickers,
         ),
     ] = None,
+    *,
     start: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=options.DAY,
-            metavar="YYYY-MM-DD",
-            help="First date drawn; by default a year before the last, or all for the statistics.",
-            show_default=False,
+        date | None,
+        options.day(
+            "First date drawn; by default a year before the last, or all for the statistics."
         ),
     ] = None,
-    end: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=options.DAY, metavar="YYYY-MM-DD", help="Last date drawn.", show_default=False
-        ),
-    ] = None,
+    end: Annotated[date | None, options.day("Last date drawn.")] = None,
     backtest: Annotated[
         Path | None,
-        typer.Option(
-            "--backtest",
-            help="Folder of a backtest; by default the latest in the home folder.",
-            show_default=False,
-        ),
+        options.optional("Folder of a backtest; by default the latest in the home folder."),
     ] = None,
-    run: options.RunName = None,
+    run: options.Run = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="File to draw to: .png, .svg or .pdf; by default NAME.png here.",
-            show_default=False,
-        ),
+        options.optional("File to draw to: .png, .svg or .pdf; by default NAME.png here."),
     ] = None,
     open_: Annotated[
-        bool, typer.Option("--open", help="Show a window; no file unless --out names one.")
+        bool, options.flag("Show a window; no file unless --out names one.", "--open")
     ] = False,
-    home: options.Home = None,
+    home: options.Home,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -83,7 +71,7 @@ def plot(
     Example: forecast plot volatility ^GSPC --start 2018-01-01 --out volatility.svg
     """
     output.start(quiet=quiet, verbose=verbose)
-    options.in_order(options.day(start), options.day(end))
+    options.check_order(start, end)
     _check(name, ticker, backtest, run, start)
     if out is not None:
         figures.check(out)
@@ -91,12 +79,11 @@ def plot(
         out = Path(f"{name}.png")
     if open_ and not figures.can_show():
         raise UsageError("there is no display here to --open a window on; --out FILE draws to one")
-    place, first, last = options.folder(home), options.day(start), options.day(end)
     if name in OF_BACKTEST:
-        figure = _of_backtest(name, ticker, backtest, place, first, last)
+        figure = _of_backtest(name, ticker, backtest or _latest(home), start, end)
     else:
         with output.progress(quiet=quiet) as progress:
-            figure = _of_run(name, ticker, run, place, last, progress)
+            figure = _of_run(name, ticker, run, home, end, progress)
     if out is not None:
         figures.save(figure, out)
         output.say(str(out))
@@ -105,9 +92,9 @@ def plot(
 
 
 def _check(
-    name: str, ticker: str | None, backtest: Path | None, run: str | None, start: datetime | None
+    name: str, ticker: str | None, backtest: Path | None, run: str | None, start: date | None
 ) -> None:
-    """UsageError for words that do not go together."""
+    """Raise a UsageError for words that do not go together."""
     known = (*OF_BACKTEST, *OF_RUN)
     if name not in known:
         raise UsageError(
@@ -128,29 +115,27 @@ def _check(
 def _of_backtest(
     name: str,
     ticker: str | None,
-    folder: Path | None,
-    home: Path,
-    first: date | None,
-    last: date | None,
+    folder: Path,
+    start: date | None,
+    end: date | None,
 ) -> "Figure":
     from forecaster.backtesting import archive
     from forecaster.plots import evaluation
 
-    folder = folder or archive.latest(home)
-    found, provenance = archive.read_forecasts(folder)
-    model, tickers = provenance.models[0], sorted(found["ticker"].unique())
+    frame, provenance = archive.read_forecasts(folder)
+    model, tickers = provenance.models[0], sorted(frame["ticker"].unique())
     if ticker is not None and ticker.upper() in tickers and ticker not in tickers:
         ticker = ticker.upper()
     if ticker is not None and ticker not in tickers:
         raise HistoryError(
             f"{ticker} is not in the backtest {folder}; {did_you_mean(ticker, tickers)}"
-            f"it has {', '.join(tickers[:8])}{', …' if len(tickers) > 8 else ''}"
+            f"it has {first_few(tickers)}"
         )
     if name in OF_TICKER:
         ticker = ticker or tickers[0]
-    rows = _between(found[found["ticker"] == ticker] if ticker else found, first, last)
+    rows = _between(frame[frame["ticker"] == ticker] if ticker else frame, start, end)
     if name == "forecast":
-        every = len(rows) if first else evaluation.SESSIONS
+        every = len(rows) if start else evaluation.SESSIONS
         return evaluation.forecast(rows, str(ticker), model, sessions=every)
     if name == "volatility":
         return evaluation.volatility(rows, str(ticker))
@@ -159,24 +144,34 @@ def _of_backtest(
     return evaluation.skill(rows, model, evaluation.baselines(rows, model))
 
 
-def _between(rows: Any, first: date | None, last: date | None) -> Any:
+def _latest(home: Path) -> Path:
+    from forecaster.backtesting import archive
+
+    return archive.latest(home)
+
+
+def _between(rows: "pd.DataFrame", start: date | None, end: date | None) -> "pd.DataFrame":
     import pandas as pd
 
-    begin, end = rows["date"].min(), rows["date"].max()
-    kept = rows[
-        rows["date"].between(pd.Timestamp(first or begin.date()), pd.Timestamp(last or end.date()))
-    ]
-    if kept.empty:
+    first, last = rows["date"].min(), rows["date"].max()
+    drawn = rows[rows["date"].between(pd.Timestamp(start or first), pd.Timestamp(end or last))]
+    if drawn.empty:
         raise HistoryError(
-            f"expected dates of the backtest, which forecasts {begin:%Y-%m-%d} to {end:%Y-%m-%d}; "
-            f"came {first or 'the first'} to {last or 'the last'}"
+            f"expected dates of the backtest, which forecasts {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
+            f"got {start or 'the first'} to {end or 'the last'}"
         )
-    return kept
+    return drawn
 
 
 def _of_run(
-    name: str, ticker: str | None, run: str | None, home: Path, last: date | None, progress: Any
+    name: str,
+    ticker: str | None,
+    run: str | None,
+    home: Path,
+    as_of: date | None,
+    progress: "Progress",
 ) -> "Figure":
+    from forecaster.data.store import Store
     from forecaster.explain import explanation
     from forecaster.models.recurrent.training import CELLS
     from forecaster.plots import network
@@ -187,6 +182,8 @@ def _of_run(
     model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
         return network.training(model.training)
-    frame, asked = model_commands.prices_for(trained, home, [ticker] if ticker else None)
-    explained = explanation.of(trained, frame, ticker=asked[0], as_of=last, progress=progress)
+    store = Store(home)
+    stored = ticker_lists.stored(store, [ticker] if ticker else None)
+    frame = store.read(ticker_lists.with_universe(trained, store, stored))
+    explained = explanation.of(trained, frame, ticker=stored[0], as_of=as_of, progress=progress)
     return network.gates(explained)

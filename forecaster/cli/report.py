@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forecaster.cli import backtest as backtest_command
-from forecaster.cli import options, output
+from forecaster.cli import figures, options, output
 from forecaster.errors import StoreError
 
 
@@ -20,12 +19,12 @@ def report(
             show_default=False,
         ),
     ] = None,
+    *,
     out: Annotated[
-        Path | None,
-        typer.Option(help="The file to write; by default report.html in DIR.", show_default=False),
+        Path | None, options.optional("The file to write; by default report.html in DIR.")
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the report in a browser.")] = False,
-    home: options.Home = None,
+    open_: Annotated[bool, options.flag("Show the report in a browser.", "--open")] = False,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -39,7 +38,7 @@ def report(
     from forecaster.report import html
 
     output.start(quiet=quiet, verbose=verbose)
-    place = folder or archive.latest(options.folder(home))
+    place = folder or archive.latest(home)
     file = out or place / "report.html"
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")
@@ -57,4 +56,4 @@ def report(
     else:
         output.say(f"{done.verdict}\nReport: {file}")
     if open_:
-        backtest_command.show_file(file)
+        figures.show_page(file)

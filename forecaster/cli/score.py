@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import typer
 
-from forecaster.cli import backtest as backtest_command
-from forecaster.cli import options, output
+from forecaster.cli import options, output, results
+from forecaster.config import listed
 from forecaster.errors import UsageError
 
 
@@ -16,6 +16,7 @@ def score(
         Path,
         typer.Argument(help="CSV or Parquet file of forecasts, ours or Nixtla's layout."),
     ],
+    *,
     models: Annotated[
         str,
         typer.Option(
@@ -25,19 +26,12 @@ def score(
     ] = "naive,gjr",
     values: Annotated[
         str | None,
-        typer.Option(
-            help="What the numbers are: returns (log, as fractions) or prices.", show_default=False
-        ),
+        options.optional("What the numbers are: returns (log, as fractions) or prices."),
     ] = None,
-    cost: options.Cost = 5.0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the results; by default one in the home folder.", show_default=False
-        ),
-    ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the plots.")] = False,
-    home: options.Home = None,
+    cost: options.Cost = options.COST,
+    out: options.ResultsFolder = None,
+    open_: options.OpenPlots = False,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -52,30 +46,29 @@ def score(
     from forecaster.evaluation import experiment_log
 
     output.start(quiet=quiet, verbose=verbose)
-    names = tuple(name.strip() for name in models.split(",") if name.strip())
+    names = tuple(listed(models))
     BacktestSpec(names).check()
     if values not in (None, *external.VALUES):
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
     forecasts = external.read(file)
-    place = options.folder(home)
     if out is not None:
         archive.check_replaceable(out)
-    store = Store(place)
+    store = Store(home)
     named = sorted(forecasts.rows["ticker"].unique())
-    asked = sorted(set(named) & set(store.tickers()))
-    if not asked:
+    stored = sorted(set(named) & set(store.tickers()))
+    if not stored:
         store.require(named)
     dates = forecasts.rows["date"].dt.date
     with output.progress(quiet=quiet) as progress:
         done = external.score(
             forecasts,
-            store.read(asked),
+            store.read(stored),
             models=names,
             values=values,
             cost_bp=cost,
-            earlier=experiment_log.recorded(place, asked, dates.min(), dates.max()),
+            earlier=experiment_log.recorded(home, stored, dates.min(), dates.max()),
             progress=progress,
         )
-        folder = out or archive.new_folder(place / "scores", quote(file.stem, safe=" "))
-        backtest_command.keep(done, folder, place)
-    backtest_command.tell(done, folder, as_json=as_json, open_=open_)
+        folder = out or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
+        results.keep(done, folder, home)
+    results.tell(done, folder, as_json=as_json, open_=open_)

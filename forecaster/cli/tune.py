@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecaster.cli import models, options, output
+from forecaster.cli import options, output, ticker_lists
 from forecaster.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ SHOWN = 10
 
 def tune(
     tickers: options.Tickers = None,
+    *,
     model: Annotated[
         str,
         typer.Option(
@@ -26,7 +27,7 @@ def tune(
             ],
         ),
     ] = "lstm",
-    until: models.Until = None,
+    until: options.Until = None,
     trials: Annotated[
         int,
         typer.Option(
@@ -36,39 +37,31 @@ def tune(
     ] = 30,
     study: Annotated[
         str | None,
-        typer.Option(help="Name of the study; by default MODEL-DATE.", show_default=False),
+        options.optional("Name of the study; by default MODEL-DATE."),
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(
+        options.optional(
+            "Database of studies, such as postgresql://user@host/name; by default studies.db in the "
+            "home folder. Several machines may work at one study.",
             metavar="URL",
-            help="Database of studies, such as postgresql://user@host/name; by default studies.db "
-            "in the home folder. Several machines may work at one study.",
-            show_default=False,
         ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            help="TOML file of settings to hold, which are then not searched.", show_default=False
-        ),
+        options.optional("TOML file of settings to hold, which are then not searched."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search and of the networks.")] = 0,
     save: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the best settings to this file, which train --config takes.",
-            show_default=False,
+        options.optional(
+            "Write the best settings to this file, which train --config takes.", metavar="FILE"
         ),
     ] = None,
     engine: options.Engine = "local",
     address: options.Address = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Trials at once; by default one.", show_default=False),
-    ] = None,
-    home: options.Home = None,
+    jobs: Annotated[int | None, options.optional("Trials at once; by default one.", min=1)] = None,
+    home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -84,15 +77,15 @@ def tune(
     from forecaster.parallel.jobs import Engine
 
     output.start(quiet=quiet, verbose=verbose)
-    folder, workers = options.folder(home), Engine(engine, address, jobs)
+    workers = Engine(engine, address, jobs)
     if save is not None:
         _check_replaceable(save)
     held = read(config) if config else {}
-    store = Store(folder)
+    store = Store(home)
     objective = search.Objective.of(
-        store.each(options.stored(store, tickers)),
+        store.each(ticker_lists.stored(store, tickers)),
         model=model,
-        until=options.day(until),
+        until=until,
         held=held,
         seed=seed,
     )
@@ -100,7 +93,7 @@ def tune(
         with output.progress(quiet=quiet) as progress:
             result = search.run(
                 objective,
-                home=folder,
+                home=home,
                 trials=trials,
                 study=study,
                 storage=storage,

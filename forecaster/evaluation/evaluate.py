@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from forecaster.config import COST_BP
 from forecaster.evaluation import (
     calibration,
     metrics,
@@ -16,9 +17,6 @@ from forecaster.evaluation import (
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
 from forecaster.evaluation.verdict import Verdict, judge
 from forecaster.parallel import malloc
-
-COST_BP = 5.0
-"""What buying or selling costs, in basis points a side."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """The forecasting models by name, imported on demand."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from forecaster.config import RecurrentConfig
 from forecaster.errors import UsageError, did_you_mean
-from forecaster.models.protocol import Model
+
+if TYPE_CHECKING:
+    from forecaster.models.protocol import Model
 
 REGISTRY = {
     "lstm": "forecaster.models.recurrent.model",
@@ -22,7 +25,7 @@ REGISTRY = {
 """Each name, and the module whose ``create(name, config)`` returns the model."""
 
 
-def create(name: str, config: RecurrentConfig | None = None) -> Model:
+def create(name: str, config: RecurrentConfig | None = None) -> "Model":
     """Return an unfitted model by its registered name.
 
     Raises

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.cli import options
 from forecaster.cli.app import main
 from forecaster.data.store import Store
 from forecaster.models.registry import REGISTRY
@@ -624,10 +623,6 @@ def test_predict_needs_no_tensorflow(home):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "^GSPC" in done.stdout
-
-
-def test_models_are_named_as_they_are_registered():
-    assert sorted(options.MODELS) == sorted(REGISTRY)
 
 
 @pytest.mark.parametrize(

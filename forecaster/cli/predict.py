@@ -1,0 +1,215 @@
+"""``forecast predict``."""
+
+import logging
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from forecaster.cli import options, output, ticker_lists
+from forecaster.display import number, price
+from forecaster.errors import first_few
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.data.store import Store
+    from forecaster.runs.run import Run
+
+RECENT = 60
+"""Sessions whose closes a sparkline shows."""
+
+RECENT_DAYS = 200
+"""Days before a forecast whose sessions tell the weekdays of an unknown exchange."""
+
+
+def predict(
+    tickers: options.Tickers = None,
+    *,
+    run: options.Run = None,
+    as_of: Annotated[date | None, options.day("Last date to use.")] = None,
+    calibrate: Annotated[
+        bool,
+        options.flag(
+            "Recalibrate the intervals from the run's misses since it was trained.", "--calibrate"
+        ),
+    ] = False,
+    csv: Annotated[
+        Path | None, options.optional("Also write the forecasts frame to this file.")
+    ] = None,
+    home: options.Home,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Forecast the next session.
+
+    Example: forecast predict AAPL --json
+    """
+    from forecaster import atomic, display
+    from forecaster.data.store import Store
+    from forecaster.distributions import forecasts
+    from forecaster.runs import bundle, forecasting
+
+    output.start(quiet=quiet, verbose=verbose)
+    trained, store = bundle.load(home, run), Store(home)
+    stored = ticker_lists.stored(store, tickers)
+    frame, failures = forecasting.predict_each(
+        trained,
+        store.each(ticker_lists.with_universe(trained, store, stored)),
+        tickers=stored,
+        as_of=as_of,
+        calibrate=calibrate,
+    )
+    if csv is not None:
+        with atomic.replacing(csv) as temporary:
+            display.write_csv(frame, temporary)
+    rows = forecasts.summary(frame)
+    verdict = bundle.last_verdict(trained, home)
+    histories = _recent_dates(store, rows)
+    _mark_guesses(rows, histories)
+    if as_of is None:
+        _warn_of_stale(rows, histories)
+    _warn_of_motionless(store, rows)
+    if as_json:
+        output.dump(
+            {
+                "run": trained.name,
+                "as_of": max((row["cutoff"] for row in rows), default=None),
+                "verdict": asdict(verdict) if verdict else None,
+                "forecasts": rows,
+            }
+        )
+    elif rows:
+        _print(trained, rows, _recent(store, rows))
+        output.say(
+            f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})"
+            if verdict
+            else "It has no backtest yet: `forecast backtest` says what it is worth."
+        )
+    output.end(failures.values())
+
+
+def _recent_dates(store: "Store", rows: list[dict[str, Any]]) -> "dict[str, pd.Series]":
+    """Return the last stored dates of each ticker that is forecast."""
+    import pandas as pd
+
+    if not rows:
+        return {}
+    cutoff = min(pd.Timestamp(row["cutoff"]) for row in rows)
+    start = (cutoff - pd.Timedelta(days=RECENT_DAYS)).date()
+    tickers = [row["ticker"] for row in rows]
+    frame = store.read(tickers, columns=["ticker", "date"], start=start)
+    return {str(ticker): dates for ticker, dates in frame.groupby("ticker")["date"]}
+
+
+def _warn_of_motionless(store: Any, rows: list[dict[str, Any]]) -> None:
+    """Warn of forecasts of prices that hardly move, whose intervals mean little."""
+    import logging
+
+    import pandas as pd
+
+    from forecaster.data import quality
+
+    cutoffs = {row["ticker"]: pd.Timestamp(row["cutoff"]) for row in rows}
+    if not cutoffs:
+        return
+    start = (min(cutoffs.values()) - pd.Timedelta(days=2 * quality.YEAR)).date()
+    frame = store.read(list(cutoffs), columns=["ticker", "date", "adj_close"], start=start)
+    for ticker, history in frame.groupby("ticker"):
+        motion = quality.motion(history[history["date"] <= cutoffs[str(ticker)]])
+        if motion:
+            logging.getLogger(__name__).warning("%s: %s", ticker, motion)
+
+
+def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Mark the forecasts whose date no calendar knows, and warn of them."""
+    import pandas as pd
+
+    from forecaster.data import calendars
+
+    guesses: dict[bool, list[str]] = {}
+    for row in rows:
+        ticker, cutoff = row["ticker"], pd.Timestamp(row["cutoff"])
+        dates = histories[ticker]
+        known = (dates == pd.Timestamp(row["date"])).any()
+        certain = known or calendars.next_session(ticker, cutoff, dates).certain
+        row["date_is_guess"] = not certain
+        if row["date_is_guess"]:
+            weekdays = calendars.is_guessed(ticker, dates)
+            guesses.setdefault(weekdays, []).append(f"{ticker} on {row['date']}")
+    for weekdays, dated in guesses.items():
+        logging.getLogger("forecaster").warning(
+            "%s: the date is a guess, as %s",
+            first_few(dated),
+            "no trading calendar of the exchange is known; the weekdays of the history decide"
+            if weekdays
+            else "the holidays of the exchange are not announced so far ahead",
+        )
+
+
+def _warn_of_stale(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Warn once of the tickers that end on the same day."""
+    import pandas as pd
+
+    from forecaster.data import calendars
+
+    stale: dict[tuple[str, str, int], list[str]] = {}
+    for row in rows:
+        ticker, dates = row["ticker"], histories[row["ticker"]]
+        due = calendars.last_finished(ticker, calendars.now(), dates)
+        behind = calendars.sessions_after(ticker, pd.Timestamp(row["cutoff"]), due, dates)
+        if behind > 0:
+            key = row["cutoff"], str(due.date()), behind
+            stale.setdefault(key, []).append(row["ticker"])
+    for (cutoff, last, behind), tickers in stale.items():
+        logging.getLogger("forecaster").warning(
+            "%s: the last stored session is %s, %s behind the exchange's last finished one, %s; "
+            "this is not a forecast of the session to come. `forecast fetch %s` brings it up to date",
+            first_few(tickers),
+            cutoff,
+            f"{behind:,} session{'s' if behind > 1 else ''}",
+            last,
+            " ".join(tickers[:5]) + (" …" if len(tickers) > 5 else ""),
+        )
+
+
+def _print(trained: "Run", rows: list[dict[str, Any]], recent: dict[str, list[float]]) -> None:
+    output.table(
+        [
+            *("ticker", "last close", "of", "forecast of", "median", "80% interval"),
+            *("95% interval", "volatility", "P(rise)", "95% VaR", f"last {RECENT} sessions"),
+        ],
+        [
+            [
+                row["ticker"],
+                price(row["last_close"]),
+                row["cutoff"],
+                row["date"] + ("?" if row["date_is_guess"] else ""),
+                price(row["median"], beside=row["last_close"]),
+                *(
+                    " – ".join(price(end, beside=row["last_close"]) for end in ends)
+                    for ends in row["intervals"].values()
+                ),
+                f"{number(row['volatility'], '.2%', digits=2)}/day",
+                f"{row['p_up']:.1%}",
+                number(row["var_95"], ".2%", digits=2),
+                output.sparkline(recent[row["ticker"]]),
+            ]
+            for row in rows
+        ],
+    )
+    output.say(
+        f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}. "
+        "The day's mean return is close to unpredictable: read the intervals, not the median."
+    )
+
+
+def _recent(store: "Store", rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Return the closes of the last sessions up to each forecast's cutoff, by ticker."""
+    cutoffs = {row["ticker"]: row["cutoff"] for row in rows}
+    frame = store.read(list(cutoffs), columns=("ticker", "date", "close"))
+    return {
+        str(ticker): its.loc[its["date"] <= cutoffs[str(ticker)], "close"].tail(RECENT).tolist()
+        for ticker, its in frame.groupby("ticker")
+    }

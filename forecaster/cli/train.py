@@ -1,0 +1,86 @@
+"""``forecast train``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from forecaster.cli import options, output, ticker_lists
+from forecaster.config import RecurrentConfig
+
+if TYPE_CHECKING:
+    from forecaster.evaluation.experiment_log import Experiment
+    from forecaster.runs.run import Run
+
+
+def train(
+    tickers: options.Tickers = None,
+    *,
+    run: Annotated[str | None, options.optional("Name of the run; by default MODEL-DATE.")] = None,
+    model: options.Model = "lstm",
+    until: options.Until = None,
+    seeds: Annotated[
+        int | None,
+        options.optional(
+            f"Networks to train and average; {RecurrentConfig.seeds} by default.", min=1
+        ),
+    ] = None,
+    epochs: options.Epochs = None,
+    max_windows: Annotated[
+        int | None,
+        options.optional(
+            "The most training windows in an epoch, drawn at random; all by default.", min=0
+        ),
+    ] = None,
+    config: options.Config = None,
+    resume: Annotated[
+        bool, options.flag("Go on with an interrupted training of this run.", "--resume")
+    ] = False,
+    home: options.Home,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Fit a model on stored prices and keep it as a run.
+
+    Example: forecast train --until 2023-12-29
+    """
+    from forecaster.config import configured
+    from forecaster.data.store import Store
+    from forecaster.evaluation import experiment_log
+    from forecaster.models.registry import create
+    from forecaster.runs import bundle, training
+    from forecaster.runs.run import checked_name
+
+    output.start(quiet=quiet, verbose=verbose)
+    settings = configured(config, seeds=seeds, epochs=epochs, max_windows=max_windows)
+    if run is not None:
+        checked_name(run)
+    create(model, settings)  # raises at once if there is no such model
+    store = Store(home)
+    stored = ticker_lists.stored(store, tickers)
+    with output.progress(quiet=quiet) as progress:
+        trained = training.train(
+            store.each(stored),
+            model=model,
+            name=run,
+            until=until,
+            config=settings,
+            progress=progress,
+            home=home,
+            resume=resume,
+        )
+        folder = bundle.save(trained, home)
+        experiment_log.record(home, _experiment(trained))
+    if as_json:
+        output.dump(trained.summary | {"folder": str(folder)})
+        return
+    output.say(
+        f"run {trained.name}: {model} on {ticker_lists.count(trained.tickers)}, "
+        f"{trained.first} to {trained.until}\nin {folder}"
+    )
+
+
+def _experiment(trained: "Run") -> "Experiment":
+    from forecaster.evaluation.experiment_log import Experiment
+
+    settings = {"config": trained.settings, "prices_sha256": trained.prices_sha256}
+    dates = str(trained.first), str(trained.until)
+    return Experiment("train", trained.model.name, list(trained.tickers), *dates, settings)
