@@ -14,13 +14,13 @@ REGISTRY = {
     "gru": "forecaster.models.recurrent.model",
     "rnn": "forecaster.models.recurrent.model",
     "trees": "forecaster.models.boosting",
-    "naive": "forecaster.models.random_walk",
-    "drift": "forecaster.models.random_walk",
-    "ewma": "forecaster.models.random_walk",
-    "garch": "forecaster.models.garch",
     "gjr": "forecaster.models.garch",
     "egarch": "forecaster.models.egarch",
+    "garch": "forecaster.models.garch",
     "har": "forecaster.models.har",
+    "ewma": "forecaster.models.random_walk",
+    "drift": "forecaster.models.random_walk",
+    "naive": "forecaster.models.random_walk",
 }
 """Each name, and the module whose ``create(name, config)`` returns the model."""
 
