@@ -57,6 +57,18 @@ def test_a_leap_is_measured_in_the_ticker_s_own_volatility(sound, volatility, le
     assert row["leap_returns"] == [pytest.approx(0.61)] * leaps
 
 
+def test_a_price_is_frozen_only_while_nobody_trades(sound):
+    still = sound.copy()
+    still.loc[10:15, "close"] = 50.0
+    traded = still.assign(volume=1000.0)
+    assert checked(traded)["frozen"] == 0
+    halted = traded.assign(volume=traded["volume"].where(~traded.index.isin(range(11, 16)), 0.0))
+    assert checked(halted)["frozen"] == 6
+    fund = still.assign(volume=0.0, close=still["close"].round(0))  # it has no volume to miss
+    assert checked(fund)["frozen"] == 0
+    assert quality.check(still.assign(volume=0.0), NOW, instrument="MUTUALFUND")["score"] == 100
+
+
 def test_leaps_and_frozen_bars_are_counted(sound):
     still = sound.copy()
     still.loc[10:15, "close"] = 50.0
