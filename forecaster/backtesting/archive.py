@@ -16,6 +16,7 @@ import pandas as pd
 from forecaster import atomic
 from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
+from forecaster.data import filenames
 from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, StoreError, one_line
@@ -99,7 +100,7 @@ def latest(home: Path) -> Path:
     if not written:
         raise StoreError(
             f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
-            "or name its folder"
+            f"or name its folder{filenames.first_fetch(home)}"
         )
     return max(written, key=lambda folder: written[folder])
 

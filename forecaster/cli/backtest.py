@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import options, output, results, ticker_lists, unfinished
+from forecaster.cli import holdout, options, output, results, ticker_lists, unfinished
 from forecaster.config import listed
-from forecaster.errors import UsageError
+from forecaster.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
     from forecaster.backtesting.backtest import Backtest
     from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.data.store import Store
     from forecaster.evaluation.experiment_log import Experiment
     from forecaster.models.protocol import Progress
     from forecaster.parallel.jobs import Engine
@@ -129,8 +130,27 @@ def _request(
     spec.check()
     trained = _trained(home, run, spec.models, refit)
     stored = tuple(ticker_lists.stored(Store(home), tickers))
+    if trained:
+        _require_unseen(trained, Store(home), stored, tickers)
     return unfinished.Request(
         home.resolve(), trained.name if trained else None, replace(spec, tickers=stored)
+    )
+
+
+def _require_unseen(
+    trained: "Run", store: "Store", stored: Sequence[str], words: list[str] | None
+) -> None:
+    """Raise HistoryError, with what to do, if a run has seen all that is stored."""
+    last = max(state.last.date() for it in stored if (state := store.state(it)))
+    if trained.until < last:
+        return
+    model, home = trained.model.name, store.folder.parent
+    day = holdout.until(trained.first, trained.until)
+    learning = holdout.training(holdout.universe(trained, store.tickers()), model, home, day)
+    raise HistoryError(
+        f"run {trained.name} was trained on sessions up to {trained.until}, so nothing is left to "
+        f"backtest up to {last}; hold some back: `{learning}`, then "
+        f"`{holdout.backtesting(words, model, home)}`"
     )
 
 

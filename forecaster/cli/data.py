@@ -262,7 +262,7 @@ def remove(
 
     output.start(quiet=quiet, verbose=verbose)
     store = Store(home)
-    named = ticker_lists.stored(store, tickers)
+    named = ticker_lists.named(store, tickers)
     store.remove(named)
     if not quiet:
         output.note(f"removed {', '.join(named)}")

@@ -17,6 +17,9 @@ from forecaster.errors import UsageError
 from forecaster.models.registry import REGISTRY
 
 MODELS = tuple(REGISTRY)
+DEFAULT_MODEL = "lstm"
+"""The model that is trained, and the first that is backtested, if none is named."""
+
 COST = BacktestSpec.cost_bp
 """Default of :data:`Cost`."""
 

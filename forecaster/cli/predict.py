@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.display import number, price
 from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
@@ -99,12 +99,39 @@ def predict(
         )
     elif rows:
         _print(trained, rows, _recent(store, rows), with_age=as_of is None)
-        output.say(
-            f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})"
-            if verdict
-            else "It has no backtest yet: `forecast backtest` says what it is worth."
-        )
+        if verdict:
+            output.say(f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})")
+        else:
+            last = max(dates.iloc[-1].date() for dates in histories.values())
+            words = holdout.universe(trained, store.tickers())
+            output.say(_without_backtest(trained, words, home, last, named=run is not None))
     output.end(failed)
+
+
+def _without_backtest(
+    trained: "Run", words: list[str], home: Path, last: date, *, named: bool
+) -> str:
+    """Return how to learn what a run is worth, and which runs were backtested if none was named."""
+    from forecaster.runs import bundle
+
+    model = trained.model.name
+    if trained.until < last:
+        tested = holdout.backtesting(words, model, home, run=trained.name)
+        text = f"It has no backtest yet: `{tested}` says what it is worth."
+    else:
+        day = holdout.until(trained.first, trained.until)
+        text = (
+            "It has no backtest yet, and has seen all that is stored. What such a model is worth: "
+            f"`{holdout.training(words, model, home, day)}`, then "
+            f"`{holdout.backtesting(words, model, home)}`."
+        )
+    others = [] if named else [it for it in bundle.names(home) if bundle.is_backtested(home, it)]
+    if others:
+        text += (
+            f" Backtested {'was' if len(others) == 1 else 'were'} {first_few(others)}: "
+            "--run NAME forecasts with one."
+        )
+    return text
 
 
 def _recent_dates(store: "Store", rows: list[dict[str, Any]]) -> "dict[str, pd.Series]":

@@ -33,10 +33,16 @@ def expanded(words: list[str] | None) -> list[str]:
 
 def stored(store: "Store", words: list[str] | None) -> list[str]:
     """Return the stored tickers typed, in upper case if only that is stored; all if none were."""
+    tickers = named(store, words)
+    store.require(tickers)
+    return tickers or store.tickers()
+
+
+def named(store: "Store", words: list[str] | None) -> list[str]:
+    """Return the tickers typed, each once, in upper case if only that is stored."""
     known = store.tickers()
     tickers = [t.upper() if t not in known and t.upper() in known else t for t in expanded(words)]
-    store.require(tickers)
-    return list(dict.fromkeys(tickers)) or known
+    return list(dict.fromkeys(tickers))
 
 
 def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:

@@ -1,11 +1,14 @@
 """``forecast train``."""
 
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.config import RecurrentConfig
 
 if TYPE_CHECKING:
+    from forecaster.data.store import Store
     from forecaster.evaluation.experiment_log import Experiment
     from forecaster.runs.run import Run
 
@@ -14,7 +17,7 @@ def train(
     tickers: options.Tickers = None,
     *,
     run: Annotated[str | None, options.optional("Name of the run; by default MODEL-DATE.")] = None,
-    model: options.Model = "lstm",
+    model: options.Model = options.DEFAULT_MODEL,
     until: options.Until = None,
     seeds: Annotated[
         int | None,
@@ -75,6 +78,31 @@ def train(
     output.say(
         f"run {trained.name}: {model} on {ticker_lists.count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
+    )
+    networks = {"seeds": seeds, "epochs": epochs, "max-windows": max_windows, "config": config}
+    chosen = [f"--{name}={value}" for name, value in networks.items() if value is not None]
+    output.say(_next(trained, tickers, home, _last(store, stored), chosen))
+
+
+def _last(store: "Store", tickers: list[str]) -> date:
+    """Return the last session that is stored of some tickers."""
+    return max(state.last.date() for it in tickers if (state := store.state(it)))
+
+
+def _next(
+    trained: "Run", words: list[str] | None, home: Path, last: date, settings: list[str]
+) -> str:
+    """Return how to learn what a run is worth."""
+    model = trained.model.name
+    if trained.until < last:
+        tested = holdout.backtesting(words, model, home, run=trained.name)
+        return f"What it is worth on the sessions after {trained.until}: {tested}"
+    day = holdout.until(trained.first, trained.until)
+    return (
+        "It has seen all that is stored, so there is nothing to backtest it on. What such a model is "
+        "worth is seen on years that it has not:\n"
+        f"  {holdout.training(words, model, home, day, *settings)}\n"
+        f"  {holdout.backtesting(words, model, home)}"
     )
 
 

@@ -35,3 +35,10 @@ def tickers(folder: Path) -> list[str]:
         return []
     names = [path.name for path in folder.iterdir() if path.name[0] != "."]
     return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
+
+
+def first_fetch(home: Path) -> str:
+    """Return what a message on a home without prices adds; nothing where some are stored."""
+    if tickers(home / "prices"):
+        return ""
+    return ", but `forecast fetch` comes first: no prices are stored there"

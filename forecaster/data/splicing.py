@@ -24,6 +24,26 @@ FEW, SHARE = 5, 0.05
 """A whole history may lack this many of the stored sessions, or this share of them."""
 
 
+def joined(
+    old: pd.DataFrame,
+    new: pd.DataFrame,
+    old_notes: Mapping[str, str],
+    new_notes: Mapping[str, str],
+    whole: bool,
+) -> tuple[pd.DataFrame, bool]:
+    """Return old and new prices of a ticker as one history, and whether the old ones gave way."""
+    if whole:
+        require_as_long(old, new)
+    try:
+        require_one_currency(new["ticker"].iloc[0], old_notes, new_notes)
+        return merge(old, new), False
+    except HistoryChangedError:
+        if not whole and not covers(new, old):
+            raise
+    require_as_long(old, new)
+    return new, True
+
+
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """One history of one ticker from stored and new prices.
 

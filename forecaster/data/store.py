@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from forecaster import atomic
 from forecaster.data import checksum, filenames, mends, prices, splicing
 from forecaster.data.filenames import filename, ticker_of
-from forecaster.errors import HistoryChangedError, StoreError, did_you_mean, first_few, one_line
+from forecaster.errors import StoreError, did_you_mean, first_few, one_line
 
 # Arrow's own allocator keeps 30 MB for a next time that a short command never has.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -259,14 +259,14 @@ class Store:
         if not missing:
             return
         raise StoreError(
-            f"not stored: {first_few(missing)}; {did_you_mean(missing, stored)}stored are "
-            f"{first_few(stored)}. "
-            f"Get more with: forecast fetch {' '.join(missing[:5])}"
+            f"{_not_stored(missing, stored)}. Get more with: forecast fetch {' '.join(missing[:5])}"
         )
 
     def remove(self, tickers: Sequence[str]) -> None:
         """Removes what is stored of some tickers; StoreError, and nothing removed, if one is not."""
-        self.require(tickers)
+        stored = self.tickers()
+        if missing := [ticker for ticker in tickers if ticker not in stored]:
+            raise StoreError(_not_stored(missing, stored))
         for ticker in tickers:
             path = self._path(ticker)
             with atomic.locked(path):
@@ -298,7 +298,7 @@ class Store:
             if state:
                 old = prices.check(self._table(ticker, _SCHEMA.names).to_pandas(), actions=True)
                 known = old["date"]
-                merged, replaced = _joined(old, new, state.notes, notes, whole)
+                merged, replaced = splicing.joined(old, new, state.notes, notes, whole)
                 notes = {**state.notes, **notes}
                 if not replaced:
                     mended = mends.joined(self.mends(ticker), mended, new["date"])
@@ -358,24 +358,11 @@ class Store:
             return table.cast(schema, safe=False)
 
 
-def _joined(
-    old: pd.DataFrame,
-    new: pd.DataFrame,
-    old_notes: Mapping[str, str],
-    new_notes: Mapping[str, str],
-    whole: bool,
-) -> tuple[pd.DataFrame, bool]:
-    """Old and new prices of a ticker as one history, and whether the old ones gave way."""
-    if whole:
-        splicing.require_as_long(old, new)
-    try:
-        splicing.require_one_currency(new["ticker"].iloc[0], old_notes, new_notes)
-        return splicing.merge(old, new), False
-    except HistoryChangedError:
-        if not whole and not splicing.covers(new, old):
-            raise
-    splicing.require_as_long(old, new)
-    return new, True
+def _not_stored(missing: Sequence[str], stored: Sequence[str]) -> str:
+    return (
+        f"not stored: {first_few(missing)}; {did_you_mean(missing, stored)}stored are "
+        f"{first_few(stored) or 'none'}"
+    )
 
 
 def _between(table: pa.Table, start: date | None, end: date | None) -> pa.Table:

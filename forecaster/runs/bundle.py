@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from forecaster import atomic
+from forecaster.data import filenames
 from forecaster.errors import BundleError, ForecastError, did_you_mean, one_line
 from forecaster.models.protocol import ModelState
 from forecaster.models.registry import REGISTRY, create
@@ -88,6 +89,14 @@ def last_verdict(run: Run, home: Path) -> RunVerdict | None:
         return None
 
 
+def is_backtested(home: Path, name: str) -> bool:
+    """Return whether there is a sound run of that name, and a verdict that belongs to it."""
+    try:
+        return last_verdict(read(home / "runs" / name), home) is not None
+    except BundleError:
+        return False
+
+
 def load(home: Path, name: str | None = None) -> Run:
     """Return the run of that name, or the one trained last.
 
@@ -100,7 +109,10 @@ def load(home: Path, name: str | None = None) -> Run:
     if name is None:
         latest = next(iter(readable(home)), None)
         if latest is None and not stored:
-            raise BundleError(f"there is no run in {home / 'runs'} yet; `forecast train` makes one")
+            raise BundleError(
+                f"there is no run in {home / 'runs'} yet; `forecast train` makes one"
+                f"{filenames.first_fetch(home)}"
+            )
         return latest or read(home / "runs" / stored[0])  # which says what is wrong with it
     if checked_name(name) not in stored:
         there = f"there are {', '.join(stored)}" if stored else "there are none yet"

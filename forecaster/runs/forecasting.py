@@ -107,6 +107,12 @@ def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | No
             f"{SESSIONS_TO_FORECAST}; its first is {history.dates[0]}"
         )
     if history.next_dates[known - 1] <= np.datetime64(run.until):
+        if known == len(history.dates):
+            return (
+                f"{history.ticker} ends at {history.dates[known - 1]}, and run {run.name} was trained on "
+                f"sessions up to {run.until}: nothing of it is left to forecast. If it still trades, "
+                f"`forecast fetch {history.ticker}` gets the rest"
+            )
         return (
             f"run {run.name} was trained on sessions up to {run.until}, so it cannot forecast "
             f"{history.ticker} from {history.dates[known - 1]} without having seen what came; "

@@ -1,9 +1,11 @@
 """Train a run, from the start or from where an interrupted training stopped."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,10 @@ from forecaster.errors import BundleError, HistoryError
 from forecaster.identity import Identity
 from forecaster.models.protocol import NO_CHECKPOINT, Checkpoint, ModelState, Progress, silent
 from forecaster.models.registry import create
-from forecaster.runs.bundle import read_bytes
+from forecaster.runs import bundle
 from forecaster.runs.run import Run, checked_name, checkpoint_path, versions
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -40,7 +44,8 @@ def train(
     ----------
     frames : the prices frame, or one for each ticker.
     model : a registered name.
-    name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``.
+    name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``, and a
+        number if a run of that name in ``home`` was backtested.
     until : the last date to learn from; by default the last there is.
     home : where to keep the state of the training after every epoch; by default it is not kept.
     resume : go on from the state that an interrupted training of the run left in ``home``.
@@ -48,13 +53,16 @@ def train(
     Raises
     ------
     BundleError
-        There is nothing to resume, or it was the training of something else.
+        There is nothing to resume, or it was the training of something else. Or the run of that name
+        in ``home`` was backtested, and its verdict would be gone.
     HistoryError
         ``until`` is not within the prices, or there are too few sessions before it.
     UsageError
         There is no such model, or the name cannot be that of a folder.
     """
     fitted = create(model, config)
+    if name is not None and home is not None:
+        _require_replaceable(checked_name(name), home)
     span = prices.Reading(frames, until)
     panel = Panel.of(span)
     if until is not None and not span.begin <= until <= span.end:
@@ -62,7 +70,7 @@ def train(
             f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
         )
     run = Run(
-        name=checked_name(name or f"{model}-{span.last}"),
+        name=checked_name(name or _unused(f"{model}-{span.last}", home)),
         model=fitted,
         tickers=span.tickers,
         first=span.first,
@@ -77,6 +85,25 @@ def train(
         checkpoint = FileCheckpoint(path, _identity(run, config), resume=resume)
     fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
+
+
+def _require_replaceable(name: str, home: Path) -> None:
+    """Raise BundleError if a run has a verdict, which would be gone with it."""
+    if bundle.is_backtested(home, name):
+        raise BundleError(
+            f"run {name} was backtested, and another of its name would take its place and leave it "
+            f"without its verdict; choose another `run`, or remove {home / 'runs' / name}"
+        )
+
+
+def _unused(name: str, home: Path | None) -> str:
+    """Return a name, with a number if the run that has it was backtested."""
+    if home is None or not bundle.is_backtested(home, name):
+        return name
+    numbered = (f"{name}-{i}" for i in count(2))
+    new = next(it for it in numbered if not bundle.is_backtested(home, it))
+    log.warning("run %s was backtested, and stays as it is: this one is %s", name, new)
+    return new
 
 
 class FileCheckpoint(Checkpoint):
@@ -106,7 +133,7 @@ class FileCheckpoint(Checkpoint):
                 "leave out `resume` to start one"
             )
         try:
-            arrays = safetensors.load(read_bytes(self._path))
+            arrays = safetensors.load(bundle.read_bytes(self._path))
             with safe_open(self._path, "numpy") as file:
                 document = json.loads(file.metadata()["json"])
             differing = self._identity.changes(document["identity"])
