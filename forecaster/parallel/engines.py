@@ -173,6 +173,13 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
     """The workers of a Dask cluster; each gets what is shared from the scheduler or from another."""
     from distributed import Client, LocalCluster
     from joblib import parallel_config
+    from joblib._dask import DaskDistributedBackend
+
+    class Workers(DaskDistributedBackend):
+        """As joblib's own, which does the work in this process while there is one worker."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))
 
     engine._require_reachable()
     for name in ("distributed", "distributed.client"):  # what matters is raised
@@ -188,7 +195,7 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             cluster = stack.enter_context(local)
         client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
         scatter = {} if shared is None else {"scatter": [shared]}
-        stack.enter_context(parallel_config("dask", client=client, n_jobs=engine.jobs, **scatter))
+        stack.enter_context(parallel_config(Workers(client=client, **scatter), n_jobs=engine.jobs))
         # All at once, so that workers that join later find work; or as many as may be at work.
         yield _parallel(engine.jobs or "all"), shared
 
