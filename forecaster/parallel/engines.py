@@ -137,15 +137,24 @@ def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
         n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered",
         initializer=_follow, initargs=(os.getpid(),),
     )  # fmt: skip
+
+    def started(pieces: Any) -> Any:
+        with _deaf():
+            return parallel(pieces)
+
     if shared is None:
-        yield parallel, None
+        yield started, None
         return
     with temporary_folder() as folder:
-        yield parallel, Mapped.of(shared, folder / "shared")
+        yield started, Mapped.of(shared, folder / "shared")
 
 
 def _follow(parent: int) -> None:
-    """Has a process end when its parent was killed, which it would else wait for for minutes."""
+    """Leave interrupts to the parent, and end the process once the parent was killed.
+
+    A worker would else print a traceback of its own, or wait for minutes for one that is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
