@@ -22,6 +22,8 @@ from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import Engine
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 PATIENCE = 300
 """Seconds that a loaded machine may take for anything."""

@@ -188,6 +188,7 @@ def test_groups_together_are_all_the_features(world, until, tiny):
     assert alone.features == list(features.CLOSE)
 
 
+@pytest.mark.slow
 def test_several_devices_train_as_one_does(world, until, tiny, tmp_path):
     world.to_parquet(tmp_path / "world.parquet")
     config = dataclasses.replace(tiny, learning_rate=0.02)
