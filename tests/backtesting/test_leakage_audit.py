@@ -293,7 +293,8 @@ def test_the_lag_test_in_numbers():
     found = leakage_audit.lag(medians(-lagged(returns), returns))
     assert found.number == pytest.approx(np.sqrt(2), rel=0.03)
     assert (
-        "the median moves 100% of what returns do, 100% of it explained by the last five" in found.words
+        "the median moves 100% of what returns do, 100% of it explained by the last five"
+        in found.words
     )
     assert leakage_audit.lag(medians(0.0, returns)).number == pytest.approx(1)
 
