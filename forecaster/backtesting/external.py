@@ -30,12 +30,11 @@ from forecaster.backtesting.backtest import Backtest, evaluated
 from forecaster.backtesting.provenance import ForecastFile
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.config import COST_BP, RecurrentConfig
+from forecaster.config import COST_BP, REFERENCES, RecurrentConfig
 from forecaster.data.prices import floats
 from forecaster.data.sources import dates, numbers, tables
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
-from forecaster.evaluation import metrics
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.models.protocol import Progress, silent
 
@@ -105,7 +104,7 @@ def score(
     external: ExternalForecasts,
     frame: pd.DataFrame,
     *,
-    models: Sequence[str] = metrics.BASELINES,
+    models: Sequence[str] = REFERENCES,
     values: str | None = None,
     cost_bp: float = COST_BP,
     earlier: Sequence[Experiment] = (),
