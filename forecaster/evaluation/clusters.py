@@ -31,7 +31,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy import signal, special
+from scipy import special
 
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
@@ -172,6 +172,8 @@ def slices(rows: pd.DataFrame, splits: Sequence[str] = SPLITS) -> Iterator[Slice
 
 def _thirds(frame: pd.DataFrame) -> np.ndarray:
     """Which third by volatility each row lies in, from 0; -1 where nothing came before: (rows,)."""
+    from scipy.signal import lfilter  # takes a second to import
+
     series = frame.groupby(["ticker", "model"], sort=False).ngroup().to_numpy()
     order = np.lexsort((frame["date"].to_numpy(), series))
     squares = frame["log_return"].to_numpy()[order] ** 2
@@ -180,8 +182,7 @@ def _thirds(frame: pd.DataFrame) -> np.ndarray:
     for begin, end in pairwise(groups):
         # Once more with ones, as the weights of a short past do not sum to one.
         sums, weights = (
-            signal.lfilter([1.0], [1.0, -DECAY], its)
-            for its in (squares[begin:end], np.ones(end - begin))
+            lfilter([1.0], [1.0, -DECAY], its) for its in (squares[begin:end], np.ones(end - begin))
         )
         before[begin + 1 : end] = (sums / weights)[:-1]
     rank = pd.Series(before).groupby(series[order]).rank(pct=True).fillna(0).to_numpy()

@@ -97,12 +97,9 @@ class Tail:
 
     @property
     def text(self) -> str:
-        """The share of breaches, and what is wrong with them."""
+        """The share of breaches, and what is wrong with it."""
         words = f"{self.share:.1%}{_PARTS[self.part]}"
-        words += ", too often" * self.is_thin + ", too seldom" * self.is_fat
-        if self.is_short:
-            words += f", and its losses are {self.excess:.0%} beyond the expected shortfall"
-        return words
+        return words + ", too often" * self.is_thin + ", too seldom" * self.is_fat
 
     @property
     def _surplus(self) -> float:

@@ -163,6 +163,8 @@ def _evidence(claims: Sequence[Claim], subject: str) -> str:
         words = "supported"
     elif all(claim.is_significant for claim in claims):
         words = "too small to use"
+    elif any(claim.is_supported for claim in hardest(claims)):
+        words = "supported in part"
     else:
         words = "no evidence of skill"
     effects = listed(claim.text for claim in hardest(claims))
@@ -173,12 +175,17 @@ def _lower_tail(tails: Sequence[Tail], pits: Sequence[Pit]) -> str:
     """The breaches of the value at risk over all sessions and where they are amiss, and the PIT."""
     if not tails:
         return "not known"
-    breaches = []
+    words = []
     for level in sorted({it.level for it in tails}):
         its = [it for it in tails if it.level == level]
-        shown = [it.text for it in its if it.part == "all" or not it.is_kept]
-        breaches.append(f"VaR {level:.0%} breached on {listed(shown)}")
-    return "; ".join([*breaches, *(it.text for it in pits if not it.is_kept)])
+        whole = [it.text for it in its if it.part == "all"]
+        parts = [it.text for it in its if it.part != "all" and (it.is_thin or it.is_fat)]
+        if whole or parts:
+            words.append(f"VaR {level:.0%} breached on {listed([*whole, *parts])}")
+    excesses = [it.excess for it in tails if it.is_short and it.excess is not None]
+    if excesses:
+        words.append(f"losses then up to {max(excesses):.0%} beyond the expected shortfall")
+    return "; ".join([*words, *[it.text for it in pits if not it.is_kept][:1]])
 
 
 def _seeds(model: str, table: pd.DataFrame) -> list[tuple[str, str]]:
