@@ -12,7 +12,7 @@ demo: .venv/forecaster
 	$(BIN)/forecast fetch --source sample
 	$(BIN)/forecast train --until 2012-12-31 $(TRAIN)
 	@mkdir -p $(DEMO)
-	$(BIN)/forecast backtest --models lstm,gjr,garch,ewma,naive --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
+	$(BIN)/forecast backtest --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
 	$(BIN)/forecast predict
 	@cat $(DEMO)/scores.txt
 

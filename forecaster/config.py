@@ -23,6 +23,9 @@ _EXPECTED = {int: "a whole number", float: "a number", str: "text in quotes"}
 COST_BP = 5.0
 """Cost of buying or selling, in basis points a side."""
 
+REFERENCES = ("gjr", "egarch", "garch", "har", "average", "ewma", "drift", "naive")
+"""Models that every forecast stands beside by default."""
+
 HEADS = ("student", "normal")
 GROUPS = ("range", "volume", "calendar", "market")
 

@@ -20,10 +20,9 @@ from forecaster.backtesting.forecast_files import KEYS, ForecastTable
 from forecaster.backtesting.provenance import ForecastFile
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.config import COST_BP, RecurrentConfig
+from forecaster.config import COST_BP, REFERENCES, RecurrentConfig
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
-from forecaster.evaluation import metrics
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.models.protocol import Progress, silent
 
@@ -43,7 +42,7 @@ def score(
     external: ForecastTable,
     frame: pd.DataFrame,
     *,
-    models: Sequence[str] = metrics.BASELINES,
+    models: Sequence[str] = REFERENCES,
     values: str | None = None,
     cost_bp: float = COST_BP,
     earlier: Sequence[Experiment] = (),

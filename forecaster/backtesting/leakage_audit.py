@@ -390,7 +390,7 @@ def seed_luck(
         for m, name in zip([model, *fitted], names, strict=True)
     ]
     losses = metrics.common(metrics.losses(forecasts.concat(tables)))
-    crps = losses.groupby("model")["crps_quantiles"].mean()
+    crps = losses.groupby("model")["crps"].mean()
     ours = crps[names[:seeds]].to_numpy()
     gain, worst = 100 * (ours / crps["gjr"] - 1), 100 * (ours.max() / crps["naive"] - 1)
     passed = bool(worst < 100 * NAIVE_LIMIT)
@@ -477,7 +477,7 @@ def _gap(table: pd.DataFrame, beside: pd.DataFrame) -> tuple[float, float]:
     Both CRPS are of the quantiles, which every model has.
     """
     losses = metrics.losses(forecasts.concat([table, beside]))
-    a, b = by_day(losses, table["model"].iloc[0], "beside", "crps_quantiles")
+    a, b = by_day(losses, table["model"].iloc[0], "beside", "crps")
     return float(a.mean() / b.mean() - 1), _p_lower(a, b)
 
 

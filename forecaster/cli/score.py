@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from forecaster.cli import options, output, results
-from forecaster.config import listed
+from forecaster.config import REFERENCES, listed
 from forecaster.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def score(
             help="Models to compare with, separated by commas; naive must be among them.",
             autocompletion=options.complete_models,
         ),
-    ] = "naive,gjr",
+    ] = ",".join(REFERENCES),
     values: Annotated[
         str | None,
         options.optional("What the numbers are: returns (log, as fractions) or prices."),
@@ -46,6 +46,8 @@ def score(
     verbose: options.Verbose = False,
 ) -> None:
     """Referee anybody's forecasts: score a file against stored prices, beside our baselines.
+
+    Exit code 1 if they are too good to be forecasts.
 
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
@@ -88,3 +90,4 @@ def score(
         folder = out or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
         results.keep(done, folder, home)
     results.tell(done, folder, as_json=as_json, open_=open_)
+    results.end(done)

@@ -33,10 +33,10 @@ def har(ours):
 def score(world, tmp_path):
     """A function from a table to what the referee says of it, by way of a CSV file."""
 
-    def scored(table, **options):
+    def scored(table, models=MODELS, **options):
         path = tmp_path / "mine.csv"
         table.to_csv(path, index=False)
-        return external.score(forecast_files.read(path), world, **options)
+        return external.score(forecast_files.read(path), world, models=models, **options)
 
     return scored
 

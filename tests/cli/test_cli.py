@@ -785,7 +785,7 @@ def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forec
 
 @pytest.mark.slow
 def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
-    out = ["--out", tmp_path / "mine", "--home", home, "--quiet", "--json"]
+    out = ["--out", tmp_path / "mine", "--home", home, "--quiet", "--json", "--models", "naive,gjr"]
     words = ["--models", "ewma", "--start", "2006-11-01", "--out", tmp_path / "bt"]
     forecast("backtest", *words, "--home", home, "--quiet")
     table = pd.read_parquet(tmp_path / "bt" / "forecasts.parquet")

@@ -109,10 +109,7 @@ def test_quantiles_too_narrow_by_a_fifth_learn_their_coverage():
     assert errors(frame)[[2, 3]].min() > 0.025
     learnt = frame["date"] > frame["date"].iloc[2000]
     assert errors(made, learnt)[LEVELS != 0.5].max() < 0.01
-    assert (
-        metrics.losses(made)["crps_quantiles"].mean()
-        < metrics.losses(frame)["crps_quantiles"].mean()
-    )
+    assert metrics.losses(made)["crps"].mean() < metrics.losses(frame)["crps"].mean()
 
 
 @settings(max_examples=20)
@@ -137,7 +134,7 @@ def test_what_is_calibrated_is_hardly_changed():
     frame = frame[frame["model"] == "gjr"]
     made = recalibration.recalibrate(frame)
     before, after = (metrics.losses(it) for it in (frame, made))
-    assert abs(after["crps_quantiles"].mean() / before["crps_quantiles"].mean() - 1) < 0.002
+    assert abs(after["crps"].mean() / before["crps"].mean() - 1) < 0.002
     moves = np.abs((made["volatility"] / frame["volatility"]).to_numpy() - 1)
     assert np.median(moves) < 0.03
     for percent in (80, 90, 95):

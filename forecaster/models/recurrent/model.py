@@ -9,6 +9,7 @@ Keras on TensorFlow trains it; forecasts need neither, but :mod:`forecaster.mode
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -254,6 +255,14 @@ class Recurrent(Model):
         # A matrix product may round a row differently for another number of rows.
         total: np.ndarray = np.einsum("tnu,nuk->tk", states, kernel) + bias  # (rows, OUTPUTS)
         return total.astype(float) / len(self.networks)
+
+    def alone(self) -> list["Recurrent"]:
+        """Return a model of each network, if there are several."""
+        several = self.networks if len(self.networks) > 1 else []
+        models = [copy(self) for _ in several]
+        for model, network in zip(models, several, strict=True):
+            model.networks = [network]
+        return models
 
     def state(self) -> ModelState:
         """Return scaler and weights; the first axis of the weights is the seed."""
