@@ -189,7 +189,7 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
         """As joblib's own, which does the work in this process while there is one worker."""
 
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
     engine._require_reachable()
     for name in ("distributed", "distributed.client"):  # what matters is raised as an exception
