@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.distributions import forecasts, quantile_grid
-from forecaster.distributions.forecasts import QUANTILES, STUDENT_T
+from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
 from forecaster.evaluation import metrics
 
 DF = 5.0
@@ -43,7 +43,7 @@ def simulated(
 
 
 def blind(frame):
-    return frame.assign(**dict.fromkeys(STUDENT_T, np.nan))
+    return frame.assign(**dict.fromkeys(PARAMETERS, np.nan))
 
 
 def pooled(table, split="all"):

@@ -248,7 +248,7 @@ def completed(rows: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:
     keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close", "log_return")}
     given = _what_is_given(external)
     if given == "density":
-        shape = {name: rows[name].to_numpy() for name in forecasts.STUDENT_T}
+        shape = {it: rows[it].to_numpy() for it in forecasts.PARAMETERS if it in external.rows}
         return forecasts.from_student_t(**keys, **shape)
     if given == "quantiles":
         quantiles = rows[[f"q{level:g}" for level in external.levels]].to_numpy()

@@ -25,7 +25,14 @@ log = logging.getLogger(__name__)
 PROPHET_INTERVAL = 0.8
 """The interval of Prophet, where nothing else was set when the forecast was made."""
 
-_EXACT = {"mean": "mean", "mu": "mean", "location": "location", "scale": "scale", "df": "df"}
+_EXACT = {
+    "mean": "mean",
+    "mu": "mean",
+    "location": "location",
+    "scale": "scale",
+    "df": "df",
+    "skew": "skew",
+}
 _VOLATILITY = ("volatility", "vol", "sigma", "std", "stdev", "sd", "conditionalvolatility")
 _POINTS = (
     "point", "median", "prediction", "predictions", "predicted", "pred", "forecast", "yhat", "ypred",

@@ -95,7 +95,7 @@ def read(
 
 def _is_ours(name: str) -> bool:
     """Return whether a column is called as in the forecasts frame."""
-    exact = name in ("mean", "volatility", "point", "median", *forecasts.STUDENT_T)
+    exact = name in ("mean", "volatility", "point", "median", *forecasts.PARAMETERS)
     return exact or bool(re.fullmatch(r"q\d*\.?\d+", name))
 
 

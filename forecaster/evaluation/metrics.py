@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from forecaster.distributions import forecasts, quantile_grid, student_t
+from forecaster.distributions import forecasts, quantile_grid, skewed_t
 
 POOLED = "(all)"  # not "ALL", which is the ticker of Allstate
 COVERAGES = (80, 90, 95)
@@ -169,9 +169,9 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
 
 def _losses(frame: pd.DataFrame) -> pd.DataFrame:
     """The losses of some rows."""
-    x, last_close, median, volatility, location, scale, df = (
+    x, last_close, median, volatility, *parameters = (
         frame[column].to_numpy()
-        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.STUDENT_T]
+        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.PARAMETERS]
     )
     quantiles = frame[forecasts.QUANTILES].to_numpy()  # (rows, 23)
     side = np.sign(x) * np.sign(median)
@@ -181,7 +181,7 @@ def _losses(frame: pd.DataFrame) -> pd.DataFrame:
     }
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
         crps=quantile_grid.crps(x, quantiles),
-        log_score=student_t.log_density(x, location, scale, df),
+        log_score=skewed_t.log_density(x, *parameters),
         qlike=qlike(x, volatility),
         error=last_close * np.abs(np.exp(median) - np.exp(x)),
         naive_error=last_close * np.abs(np.expm1(x)),

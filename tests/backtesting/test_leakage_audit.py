@@ -214,7 +214,7 @@ class KnowsTheWorld(RandomWalk):
         super().__init__("ewma")
 
     def forecast(self, panel, first, last):
-        frame = super().forecast(panel, first, last).drop(columns=forecasts.STUDENT_T)
+        frame = super().forecast(panel, first, last).drop(columns=forecasts.PARAMETERS)
         truth = simulation.world().truth
         columns = ["ticker", "model", "cutoff", "date", "last_close", "log_return"]
         known = frame[columns].merge(truth, on=["ticker", "date"])
@@ -316,7 +316,7 @@ def test_who_claims_little_or_is_right_passes_the_lag_test():
 
 def test_the_lag_test_needs_no_student_and_no_outcome(world):
     frame = medians(-lagged(independent()), independent())
-    frame[forecasts.STUDENT_T] = np.nan
+    frame[forecasts.PARAMETERS] = np.nan
     frame.loc[frame.index[-1], "log_return"] = np.nan
     assert not leakage_audit.lag(frame).passed
 

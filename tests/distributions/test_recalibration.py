@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from forecaster.distributions import forecasts, quantile_grid, recalibration
-from forecaster.distributions.forecasts import QUANTILES, STUDENT_T
+from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
 from forecaster.evaluation import metrics
 
 DF = 5.0
@@ -61,7 +61,7 @@ def test_two_outcomes_by_hand():
     width = (made["q0.95"] - made["q0.05"]) / (frame["q0.95"] - frame["q0.05"])
     np.testing.assert_allclose(made["volatility"], 0.02 * width, rtol=1e-12)
     np.testing.assert_array_equal(made["mean"], frame["mean"])
-    assert made[STUDENT_T].isna().all(axis=None)
+    assert made[PARAMETERS].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("day", [1, 50, 200])

@@ -27,7 +27,7 @@ def frame(model="lstm", ticker="AAPL", log_return=(0.01, -0.02, 0.0, 0.03), **ch
 
 
 def blind(made):
-    return made.assign(location=np.nan, scale=np.nan, df=np.nan)
+    return made.assign(location=np.nan, scale=np.nan, df=np.nan, skew=np.nan)
 
 
 def row(table, ticker, model):
@@ -39,7 +39,7 @@ def test_crps_is_that_of_the_quantiles_with_a_density_or_without():
     crps = metrics.losses(made)["crps"]
     quantiles = made[forecasts.QUANTILES].to_numpy()
     np.testing.assert_array_equal(crps, quantile_grid.crps(made["log_return"], quantiles))
-    made.loc[1:2, forecasts.STUDENT_T] = np.nan
+    made.loc[1:2, forecasts.PARAMETERS] = np.nan
     losses = metrics.losses(made)
     np.testing.assert_array_equal(losses["crps"], crps)
     assert list(losses["log_score"].isna()) == [False, True, True, False]
