@@ -162,7 +162,7 @@ def _done(
     if out is not None:
         archive.check_replaceable(out)
     folder = out or archive.new_folder(home / "backtests", "-".join(spec.models))
-    with atomic.claimed(folder, "backtest"), unfinished.kept(folder):
+    with atomic.claimed(folder, "backtest"), unfinished.resumable(folder):
         if not resume:
             unfinished.begin(folder, request)
         done = backtest.run(

@@ -105,7 +105,8 @@ def check(
             state = store.state(ticker)
             frame = store.read([ticker], columns=columns)
             notes = state.notes if state else {}
-            rows.append(quality.check(frame, now, notes.get("currency")))
+            kind = notes.get("instrument")
+            rows.append(quality.check(frame, now, notes.get("currency"), kind))
         except ForecastError as error:
             failed.append(error)
     if as_json:

@@ -54,7 +54,7 @@ def explain(
     Example: forecast explain ^GSPC --date 2018-12-31 --out explanation.png
     """
     from forecaster.data.store import Store
-    from forecaster.explain import explanation
+    from forecaster.explain import document, explanation
     from forecaster.runs import bundle
 
     output.start(quiet=quiet, verbose=verbose)
@@ -80,7 +80,7 @@ def explain(
 
         figures.save(network.overview(explained), out)
     if as_json:
-        output.dump(explanation.document(explained) | {"figure": str(out) if out else None})
+        output.dump(document.of(explained) | {"figure": str(out) if out else None})
     else:
         _print(explained)
         if out is not None:

@@ -131,6 +131,15 @@ ResultsFolder = Annotated[
 ]
 OpenPlots = Annotated[bool, flag("Show the plots.", "--open")]
 
+Dates = Annotated[
+    str | None,
+    optional("day-first, month-first or year-first, for a file's dates such as 03/01/2017."),
+]
+Decimal = Annotated[
+    str | None,
+    optional("point or comma, for a file's numbers such as 1.021 that may be thousands."),
+]
+
 Engine = Annotated[
     str,
     typer.Option(

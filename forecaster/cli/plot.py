@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from forecaster.models.protocol import Progress
-
 OF_BACKTEST = ("forecast", "volatility", "calibration", "skill")
 OF_RUN = ("gates", "training")
 OF_TICKER = ("forecast", "volatility", "gates")
@@ -82,8 +80,7 @@ def plot(
     if name in OF_BACKTEST:
         figure = _of_backtest(name, ticker, backtest or _latest(home), start, end)
     else:
-        with output.progress(quiet=quiet) as progress:
-            figure = _of_run(name, ticker, run, home, end, progress)
+        figure = _of_run(name, ticker, run, home, end)
     if out is not None:
         figures.save(figure, out)
         output.say(str(out))
@@ -169,7 +166,6 @@ def _of_run(
     run: str | None,
     home: Path,
     as_of: date | None,
-    progress: "Progress",
 ) -> "Figure":
     from forecaster.data.store import Store
     from forecaster.explain import explanation
@@ -185,5 +181,4 @@ def _of_run(
     store = Store(home)
     stored = ticker_lists.stored(store, [ticker] if ticker else None)
     frame = store.read(ticker_lists.with_universe(trained, store, stored))
-    explained = explanation.of(trained, frame, ticker=stored[0], as_of=as_of, progress=progress)
-    return network.gates(explained)
+    return network.gates(explanation.read(trained, frame, ticker=stored[0], as_of=as_of))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from forecaster.cli import options, output, ticker_lists
 from forecaster.display import number, price
-from forecaster.errors import first_few
+from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,14 @@ def predict(
             "Recalibrate the intervals from the run's misses since it was trained.", "--calibrate"
         ),
     ] = False,
+    max_age: Annotated[
+        int | None,
+        options.optional(
+            "The most finished sessions that prices may lack; with older ones it fails.",
+            min=0,
+            metavar="SESSIONS",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, options.optional("Also write the forecasts frame to this file.")
     ] = None,
@@ -52,6 +60,8 @@ def predict(
     from forecaster.runs import bundle, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
+    if max_age is not None and as_of is not None:
+        raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
     trained, store = bundle.load(home, run), Store(home)
     stored = ticker_lists.stored(store, tickers)
     frame, failures = forecasting.predict_each(
@@ -61,16 +71,23 @@ def predict(
         as_of=as_of,
         calibrate=calibrate,
     )
+    rows = forecasts.summary(frame)
+    histories = _recent_dates(store, rows)
+    _count_sessions_behind(rows, histories)
+    failed: list[ForecastError] = list(failures.values())
+    if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
+        failed.append(_too_old(old, max_age))
+        rows = [row for row in rows if row not in old]
+        frame = frame[frame["ticker"].isin([row["ticker"] for row in rows])]
+    _add_currencies(store, rows)
+    _mark_guesses(rows, histories)
     if csv is not None:
         with atomic.replacing(csv) as temporary:
             display.write_csv(frame, temporary)
-    rows = forecasts.summary(frame)
-    verdict = bundle.last_verdict(trained, home)
-    histories = _recent_dates(store, rows)
-    _mark_guesses(rows, histories)
     if as_of is None:
-        _warn_of_stale(rows, histories)
+        _warn_of_stale(rows)
     _warn_of_motionless(store, rows)
+    verdict = bundle.last_verdict(trained, home)
     if as_json:
         output.dump(
             {
@@ -81,13 +98,13 @@ def predict(
             }
         )
     elif rows:
-        _print(trained, rows, _recent(store, rows))
+        _print(trained, rows, _recent(store, rows), with_age=as_of is None)
         output.say(
             f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})"
             if verdict
             else "It has no backtest yet: `forecast backtest` says what it is worth."
         )
-    output.end(failures.values())
+    output.end(failed)
 
 
 def _recent_dates(store: "Store", rows: list[dict[str, Any]]) -> "dict[str, pd.Series]":
@@ -148,43 +165,87 @@ def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]")
         )
 
 
-def _warn_of_stale(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
-    """Warn once of the tickers that end on the same day."""
+def _count_sessions_behind(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Add the last finished session of each ticker's exchange, and how many came since the cutoff."""
     import pandas as pd
 
     from forecaster.data import calendars
 
-    stale: dict[tuple[str, str, int], list[str]] = {}
+    now = calendars.now()
     for row in rows:
         ticker, dates = row["ticker"], histories[row["ticker"]]
-        due = calendars.last_finished(ticker, calendars.now(), dates)
-        behind = calendars.sessions_after(ticker, pd.Timestamp(row["cutoff"]), due, dates)
-        if behind > 0:
-            key = row["cutoff"], str(due.date()), behind
+        due = calendars.last_finished(ticker, now, dates)
+        row["last_finished"] = str(due.date())
+        row["sessions_behind"] = calendars.sessions_after(
+            ticker, pd.Timestamp(row["cutoff"]), due, dates
+        )
+
+
+def _too_old(rows: list[dict[str, Any]], max_age: int) -> HistoryError:
+    """Return the error that prices lack more sessions than they may."""
+    tickers, ages = [row["ticker"] for row in rows], [row["sessions_behind"] for row in rows]
+    least, most = f"{min(ages):,}", f"{max(ages):,}"
+    return HistoryError(
+        f"{first_few(tickers)}: the stored prices are {least if least == most else f'{least} to {most}'} "
+        f"sessions behind, and --max-age allows {max_age:,}; {_fetching(tickers)}"
+    )
+
+
+def _fetching(tickers: list[str]) -> str:
+    shown = " ".join(tickers[:5]) + (" …" if len(tickers) > 5 else "")
+    return f"`forecast fetch {shown}` brings {'it' if len(tickers) == 1 else 'them'} up to date"
+
+
+def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
+    """Warn once of the tickers that end on the same day."""
+    stale: dict[tuple[str, str, int], list[str]] = {}
+    for row in rows:
+        if behind := row["sessions_behind"]:
+            key = row["cutoff"], row["last_finished"], behind
             stale.setdefault(key, []).append(row["ticker"])
     for (cutoff, last, behind), tickers in stale.items():
         logging.getLogger("forecaster").warning(
             "%s: the last stored session is %s, %s behind the exchange's last finished one, %s; "
-            "this is not a forecast of the session to come. `forecast fetch %s` brings it up to date",
+            "this is not a forecast of the session to come. %s",
             first_few(tickers),
             cutoff,
             f"{behind:,} session{'s' if behind > 1 else ''}",
             last,
-            " ".join(tickers[:5]) + (" …" if len(tickers) > 5 else ""),
+            _fetching(tickers),
         )
 
 
-def _print(trained: "Run", rows: list[dict[str, Any]], recent: dict[str, list[float]]) -> None:
+def _add_currencies(store: "Store", rows: list[dict[str, Any]]) -> None:
+    """Add what the prices of each ticker are in, where its source said so."""
+    for row in rows:
+        state = store.state(row["ticker"])
+        row["currency"] = state.notes.get("currency") if state else None
+
+
+def _print(
+    trained: "Run",
+    rows: list[dict[str, Any]],
+    recent: dict[str, list[float]],
+    *,
+    with_age: bool,
+) -> None:
+    from forecaster.data import units
+
+    with_currency = any(row["currency"] for row in rows)
+    with_age = with_age and any(row["sessions_behind"] for row in rows)
     output.table(
         [
-            *("ticker", "last close", "of", "forecast of", "median", "80% interval"),
-            *("95% interval", "volatility", "P(rise)", "95% VaR", f"last {RECENT} sessions"),
+            *("ticker", "last close", *["in"] * with_currency, "of", *["behind"] * with_age),
+            *("forecast of", "median", "80% interval", "95% interval", "volatility"),
+            *("P(rise)", "95% VaR", f"last {RECENT} sessions"),
         ],
         [
             [
                 row["ticker"],
                 price(row["last_close"]),
+                *[units.short(row["currency"])] * with_currency,
                 row["cutoff"],
+                *[f"{row['sessions_behind']:,}"] * with_age,
                 row["date"] + ("?" if row["date_is_guess"] else ""),
                 price(row["median"], beside=row["last_close"]),
                 *(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.data import adjustment, calendars, leaps, splits, units
+from forecaster.data import adjustment, calendars, leaps, splits, strays, units
 from forecaster.data.strays import FROZEN
 
 STALE = 5
@@ -23,13 +23,19 @@ _PEG, _WIDEST_PEG, _REVERTS = 0.003, 0.02, 5.0
 must come back to a level."""
 
 
-def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -> dict[str, Any]:
+def check(
+    frame: pd.DataFrame,
+    now: pd.Timestamp,
+    currency: str | None = None,
+    instrument: str | None = None,
+) -> dict[str, Any]:
     """Return the state of one ticker's prices at an instant with a time zone.
 
     Parameters
     ----------
     frame : a prices frame of one ticker, with ``dividends`` and ``splits`` where known.
     currency : what its prices are in, where known.
+    instrument : what Yahoo calls its kind, where known.
 
     Returns
     -------
@@ -38,9 +44,9 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     finished sessions since the last row; ``next``, the session after the last row, and
     ``next_is_guess``, whether no calendar says so; ``calendar_is_guess``, whether all sessions are
     guessed from the history's weekdays; ``stale``, whether they are more than ``STALE``;
-    ``frozen``, rows in a run of ``FROZEN`` or more of one close; ``leaps``, returns that stand out
-    of the ticker's own volatility (:func:`forecaster.data.leaps.leaps`) and no split explains,
-    ``leap_dates`` and ``leap_returns``, theirs; ``unapplied``, splits that the prices lack;
+    ``frozen``, rows in a run of ``FROZEN`` or more of one close without trade; ``leaps``, returns
+    that stand out of the ticker's own volatility (:func:`forecaster.data.leaps.leaps`) and no split
+    explains, ``leap_dates`` and ``leap_returns``, theirs; ``unapplied``, splits that the prices lack;
     ``unexplained``, steps of the adjusted close that no dividend makes; ``unadjusted``, dividends of
     a history whose adjusted close is its close; ``motion``, why a forecast of it would mean little,
     if so (:func:`motion`); ``no_range`` and ``no_volume``, shares of rows without high and low, or
@@ -57,7 +63,7 @@ def check(frame: pd.DataFrame, now: pd.Timestamp, currency: str | None = None) -
     due = calendars.last_finished(ticker, now, dates)
     behind = calendars.sessions_after(ticker, dates[-1], due, dates)
     following = calendars.next_session(ticker, dates[-1], dates)
-    frozen = _frozen(frame["close"].to_numpy())
+    frozen = _frozen(frame["close"].to_numpy(), frame["volume"].to_numpy(), instrument)
     moves = _moves(frame)
     lost = 100 * (missing / max(len(expected), 1) + (frozen + extra) / rows)
     lost += min(5 * (moves["leaps"] + moves["unapplied"]), 50) + min(moves["unexplained"], 10)
@@ -145,9 +151,14 @@ def _moves(frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _frozen(close: np.ndarray) -> int:
-    runs = np.split(close, np.flatnonzero(np.diff(close) != 0) + 1)
-    return sum(len(run) for run in runs if len(run) >= FROZEN)
+def _frozen(close: np.ndarray, volume: np.ndarray, instrument: str | None) -> int:
+    """Count the rows of runs of one close; where volume is known, of runs that nobody traded at."""
+    known = ~np.isnan(volume)
+    if known.any() and not strays.is_counted(close, volume, instrument):
+        return 0  # a fund's value of two decimals stands still for a week
+    begins = np.flatnonzero((np.diff(close) != 0) | (volume[1:] > 0)) + 1
+    lengths = np.diff([0, *begins, len(close)])
+    return int(lengths[lengths >= FROZEN].sum())
 
 
 def _longest_gap(dates: pd.DatetimeIndex) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster import atomic
-from forecaster.data import filenames, mends, prices, splicing
+from forecaster.data import checksum, filenames, mends, prices, splicing
 from forecaster.data.filenames import filename, ticker_of
 from forecaster.errors import HistoryChangedError, StoreError, did_you_mean, first_few, one_line
 
@@ -30,7 +30,10 @@ AHEAD = 64
 
 _METADATA = b"forecaster"
 _MENDS = b"forecaster.mends"
-_FORMAT = 2
+_CHECKSUM = b"forecaster.checksum"
+_FORMAT = 3
+_UNSEALED_FORMATS = (1, 2)
+"""Those of files without a checksum."""
 _SCHEMA = pa.schema(
     [("ticker", pa.string()), ("date", pa.timestamp("us"))]
     + [(column, pa.float64()) for column in prices.COLUMNS[2:-1]]
@@ -209,9 +212,8 @@ class Store:
         path = self._path(ticker)
         if not path.exists():
             return None
-        with _explained(path):
-            footer = pq.read_metadata(path)
-            note = _note(footer.metadata, ticker)
+        with _opened(path, ticker) as (file, note):
+            footer = file.metadata
             column = prices.COLUMNS.index("date")
             return TickerState(
                 ticker,
@@ -240,8 +242,8 @@ class Store:
         """
         self.require([ticker])
         path = self._path(ticker)
-        with _explained(path):
-            letters = (pq.read_metadata(path).metadata or {}).get(_MENDS)
+        with _opened(path, ticker) as (file, _):
+            letters = file.metadata.metadata.get(_MENDS)
             return mends.unpacked(letters, ticker) if letters else mends.no_mends()
 
     def require(self, wanted: Sequence[str]) -> None:
@@ -333,9 +335,11 @@ class Store:
         metadata: dict[bytes, bytes | str] = {_METADATA: json.dumps(note)}
         if len(mended):
             metadata[_MENDS] = mends.packed(mended)
-        table = table.replace_schema_metadata(metadata)
+        metadata[_CHECKSUM] = checksum.UNSEALED
+        content = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd")
         with atomic.replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            temporary.write_bytes(checksum.sealed(content.getvalue().to_pybytes()))
 
     def _table(
         self,
@@ -344,12 +348,7 @@ class Store:
         start: date | None = None,
         end: date | None = None,
     ) -> pa.Table:
-        path = self._path(ticker)
-        with (
-            _explained(path),
-            pq.ParquetFile(path, page_checksum_verification=True) as file,
-        ):
-            note = _note(file.metadata.metadata, ticker)
+        with _opened(self._path(ticker), ticker) as (file, note):
             table = file.read(columns=[*columns, "date"], use_threads=False)
             if note["format"] == 1:  # it had no actions
                 for name in set(columns) - set(table.column_names):
@@ -386,12 +385,26 @@ def _between(table: pa.Table, start: date | None, end: date | None) -> pa.Table:
     return table.slice(first, max(0, after - first))
 
 
+@contextmanager
+def _opened(path: Path, ticker: str) -> Iterator[tuple[pq.ParquetFile, dict[str, Any]]]:
+    """Gives a stored file whose every byte is the one that was written, and the store's note in it."""
+    with _explained(path):
+        content = path.read_bytes()
+        sealed = checksum.is_sealed(content)
+        # Files of earlier versions have the checksums of Parquet alone.
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            note = _note(file.metadata.metadata, ticker)
+            if not sealed and note["format"] not in _UNSEALED_FORMATS:
+                raise ValueError("its checksum is gone")
+            yield file, note
+
+
 def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
     """The store's own note in a file, or ValueError where the file is not the store's."""
     if not metadata or _METADATA not in metadata:
         raise ValueError("it was not written by this program")
     note: dict[str, Any] = json.loads(metadata[_METADATA])
-    if note["format"] not in (1, _FORMAT):
+    if note["format"] not in (*_UNSEALED_FORMATS, _FORMAT):
         raise ValueError(f"its format is {note['format']}, and {_FORMAT} was expected")
     if note["ticker"] != ticker:
         raise ValueError(f"it holds {note['ticker']}, and its name is that of {ticker}")

@@ -96,15 +96,15 @@ def frozen(close: np.ndarray, volume: np.ndarray, instrument: str | None) -> np.
         volume, and where a price moves on days of no volume, nobody counts it.
     """
     still: np.ndarray = (np.diff(close, prepend=np.nan) == 0) & (volume == 0)
-    if not _is_counted(close, volume, instrument):
+    if not is_counted(close, volume, instrument):
         return np.zeros(len(close), dtype=bool)
     start = np.maximum.accumulate(np.where(still, 0, np.arange(len(close))))
     still &= np.arange(len(close)) - start >= FROZEN - 1
     return still
 
 
-def _is_counted(close: np.ndarray, volume: np.ndarray, instrument: str | None) -> bool:
-    """Whether a volume of zero means that nothing was traded."""
+def is_counted(close: np.ndarray, volume: np.ndarray, instrument: str | None) -> bool:
+    """Return whether a volume of zero means that nothing was traded."""
     if instrument in _WITHOUT_VOLUME or not len(volume):
         return False
     if (volume > 0).mean() >= _TRADED:

@@ -13,8 +13,8 @@ import functools
 import threading
 import warnings
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -238,20 +238,40 @@ def _with_special_days(name: str, closes: pd.Series, zone: ZoneInfo) -> pd.Serie
 # ---- the package
 
 
-def _package_calendar(name: str) -> Any:
-    """A calendar of ``exchange_calendars`` for all the years that it knows."""
+def _package_calendar(
+    name: str, start: pd.Timestamp = _PACKAGE_FIRST, end: pd.Timestamp = LAST
+) -> Any:
+    """A calendar of ``exchange_calendars`` for the years that it knows of those between two days."""
     from exchange_calendars import get_calendar
 
     _repair_package()
     # What the package does in ways that pandas will give up is the package's to mend.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _holidays_between(start, end):
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return get_calendar(name, start=_PACKAGE_FIRST, end=LAST)
+            return get_calendar(name, start=start, end=end)
         except ValueError:  # it knows fewer years
             bounds = get_calendar(name)
-            start, end = bounds.bound_min() or _PACKAGE_FIRST, bounds.bound_max() or LAST
-            return get_calendar(name, start=max(start, _PACKAGE_FIRST), end=min(end, LAST))
+            first, last = bounds.bound_min() or start, bounds.bound_max() or end
+            return get_calendar(name, start=max(first, start), end=min(last, end))
+
+
+@contextmanager
+def _holidays_between(start: pd.Timestamp, end: pd.Timestamp) -> Iterator[None]:
+    """Have pandas make holidays for some years only, where it makes those from 1970 to 2200.
+
+    That is most of the work of a calendar. A holiday may be kept in the year before or after its own.
+    """
+    from pandas.tseries.holiday import AbstractHolidayCalendar as Holidays
+
+    before = Holidays.start_date, Holidays.end_date
+    year = pd.DateOffset(years=2)
+    Holidays.start_date = max(before[0], start - year)
+    Holidays.end_date = min(before[1], end + year)
+    try:
+        yield
+    finally:
+        Holidays.start_date, Holidays.end_date = before
 
 
 def _package_closes(calendar: Any) -> pd.Series:

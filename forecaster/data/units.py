@@ -62,6 +62,12 @@ def words(currency: str | None) -> str:
     return f"{currency} ({minor.name}, {minor.ratio:,} to the {minor.currency})"
 
 
+def short(currency: str | None) -> str:
+    """Return a currency for a narrow column: ``USD``, ``GBp (pence)``, ``–`` where unknown."""
+    minor = MINOR.get(currency or "")
+    return f"{currency} ({minor.name})" if minor else currency or "–"
+
+
 def factors(price: np.ndarray, beside: np.ndarray, currency: str | None, ticker: str) -> np.ndarray:
     """Return what brings each price (n,) of a column to one unit: (n,) factors, 1 where it is right.
 

@@ -8,9 +8,8 @@ the first network's; everything else is of the average, which is what forecasts.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,15 +96,21 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """The parts of the explanation of one forecast."""
+class Reading:
+    """A forecast, and the cell on its way to it."""
 
     run: Run
     forecast: pd.DataFrame
     """One row of the forecasts frame: that of ``predict``"""
+    activity: Activity
+
+
+@dataclass(frozen=True)
+class Explanation(Reading):
+    """The parts of the explanation of one forecast."""
+
     ewma: float
     """The EWMA volatility at the cutoff, a fraction a day"""
-    activity: Activity
     memory: Memory
     gradients: dict[str, Floats]
     """By cell, (sessions,): the size of the gradient of the log of the forecast volatility by a session's
@@ -119,6 +124,16 @@ class Explanation:
     """See :func:`forecaster.explain.attribution.importance`; None if too few sessions are scored"""
     ablation: pd.DataFrame | None
     """See :func:`forecaster.explain.attribution.ablation`; None if too few sessions are scored"""
+
+
+def read(run: Run, frame: pd.DataFrame, *, ticker: str, as_of: date | None = None) -> Reading:
+    """Return the forecast of :func:`of` and the gates and states before it, without what moved it.
+
+    Parameters and errors are those of :func:`of`.
+    """
+    model = recurrent(run)
+    forecast, _, history = _forecast(run, frame, ticker, as_of)
+    return Reading(run, forecast, activity(model, history, len(history.dates) - 1))
 
 
 def of(
@@ -148,10 +163,7 @@ def of(
         The run's model is not a recurrent network.
     """
     model = recurrent(run)
-    forecast = forecasting.predict(run, frame, tickers=[ticker], as_of=as_of)
-    cutoff = forecast["cutoff"].iloc[0]
-    known = frame[frame["date"] <= cutoff]
-    (history,) = forecasting.panel_of(run, known, [ticker]).histories
+    forecast, known, history = _forecast(run, frame, ticker, as_of)
     session = len(history.dates) - 1
     compared = {run.model.name: run} | alike(run, others)
     attributed = attribution.attribute(model, history, session)
@@ -174,6 +186,16 @@ def of(
         importance=attribution.importance(model, history, scored) if enough else None,
         ablation=attribution.ablation(model, history, scored, attributed) if enough else None,
     )
+
+
+def _forecast(
+    run: Run, frame: pd.DataFrame, ticker: str, as_of: date | None
+) -> tuple[pd.DataFrame, pd.DataFrame, History]:
+    """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's history in them."""
+    forecast = forecasting.predict(run, frame, tickers=[ticker], as_of=as_of)
+    known = frame[frame["date"] <= forecast["cutoff"].iloc[0]]
+    (history,) = forecasting.panel_of(run, known, [ticker]).histories
+    return forecast, known, history
 
 
 def recurrent(run: Run) -> Recurrent:
@@ -330,70 +352,3 @@ def gjr_response(run: Run, history: History) -> tuple[GarchParameters | None, Fl
     quiet = (PERCENT * volatility) ** 2 - faded * (fitted.news(returns) - none)
     bad = quiet + faded * (fitted.news(-SHOCK * before) - none)
     return fitted, np.append(np.sqrt(bad / quiet) - 1, np.full(LAGS - len(lags), np.nan))
-
-
-def document(explanation: Explanation) -> dict[str, Any]:
-    """Return the explanation for JSON, without the gates of each session; null where unknown.
-
-    Volatilities are fractions a day; ``effect`` is in log volatility; ``crps`` is a rise as a share.
-    """
-    row, attributed = explanation.forecast.iloc[0], explanation.attribution
-    table = explanation.importance
-    permuted = {} if table is None else table.set_index("feature").to_dict("index")
-    memory, activity = explanation.memory, explanation.activity
-    return {
-        "run": explanation.run.name,
-        "model": explanation.run.model.name,
-        "networks": len(recurrent(explanation.run).networks),
-        "ticker": row["ticker"],
-        "cutoff": f"{row['cutoff']:%Y-%m-%d}",
-        "date": f"{row['date']:%Y-%m-%d}",
-        "volatility": float(row["volatility"]),
-        "ewma_volatility": explanation.ewma,
-        "calm": {
-            "volatility": explanation.ewma
-            * float(np.exp(attributed.calm_log_ratio - attributed.unit)),
-            "ewma_volatility": explanation.ewma * float(np.exp(-attributed.unit)),
-        },
-        "sessions_read": len(activity.dates),
-        "units": {
-            "half_life": _numbers(activity.half_lives),
-            "mean": {
-                name: _numbers(values.mean(axis=0)) for name, values in activity.gates.items()
-            },
-        },
-        "features": [
-            {
-                "feature": name,
-                "value": float(attributed.inputs[-1, i]),
-                "calm": float(attributed.baseline[i]),
-                "effect": float(attributed.by_feature[i]),
-                "crps": permuted.get(name, {}).get("crps"),
-                "crps_error": permuted.get(name, {}).get("error"),
-            }
-            for i, name in enumerate(attributed.features)
-        ],
-        "not_attributed": attributed.missing,
-        "lags": {
-            "effect": _numbers(attributed.by_lag[:LAGS]),
-            "shock": {
-                "network": _numbers(memory.network),
-                "gjr_same_days": _numbers(memory.garch_path),
-                "gjr_closed_form": _numbers(memory.garch_expected),
-            },
-            "gradient": {
-                name: _numbers(sizes[:LAGS]) for name, sizes in explanation.gradients.items()
-            },
-        },
-        "gjr": None if memory.garch is None else asdict(memory.garch),
-        "compared": explanation.compared,
-        "scored": len(explanation.scored),
-        "ablation": None
-        if explanation.ablation is None
-        else explanation.ablation.to_dict("records"),
-    }
-
-
-def _numbers(values: np.ndarray) -> list[float | None]:
-    """Return numbers for JSON, null for those that are NaN or infinite."""
-    return [float(value) if np.isfinite(value) else None for value in values]

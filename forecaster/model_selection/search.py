@@ -289,26 +289,24 @@ def run(
     space = objective.space
     url = storage or optuna_storage.url_of(home)
     with optuna_storage.one_line_errors(url):
-        opened = optuna_storage.open_study(url, name, objective.identity)
-        if "company" not in opened.user_attrs:
+        study = optuna_storage.open_study(url, name, objective.identity)
+        if "company" not in study.user_attrs:
             progress(0, trials, f"{' and '.join(REFERENCE_MODELS)} on the same folds")
-            optuna_storage.set_attribute(opened, "company", _reference(objective))
-        if not any(
-            it.params == objective.defaults for it in optuna_storage.finished_trials(opened)
-        ):
-            opened.enqueue_trial(objective.defaults)
-        while (done := len(optuna_storage.finished_trials(opened))) < trials:
+            optuna_storage.set_attribute(study, "company", _reference(objective))
+        if not any(it.params == objective.defaults for it in optuna_storage.finished_trials(study)):
+            study.enqueue_trial(objective.defaults)
+        while (done := len(optuna_storage.finished_trials(study))) < trials:
             batch = [
-                optuna_storage.next_trial(opened, space, objective.base.seed)
+                optuna_storage.next_trial(study, space, objective.base.seed)
                 for _ in range(min(engine.jobs or 1, trials - done))
             ]
             try:
-                for news in _run_batch(opened, batch, objective, engine, home):
-                    progress(*_progress_of(opened, trials, news))
+                for news in _run_batch(study, batch, objective, engine, home):
+                    progress(*_progress_of(study, trials, news))
             except BaseException:
-                optuna_storage.abandon(opened, batch)
+                optuna_storage.abandon(study, batch)
                 raise
-        return _result(opened, objective)
+        return _result(study, objective)
 
 
 def _reference(objective: Objective) -> dict[str, float]:

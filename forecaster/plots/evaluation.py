@@ -16,7 +16,7 @@ from forecaster.errors import ForecastError, HistoryError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.calibration import coverage, coverage_by_thirds, histogram, reliability
 from forecaster.evaluation.skill import running
-from forecaster.plots import style
+from forecaster.plots import outliers, style
 from forecaster.plots.style import GREY, INK, PALE, PALETTE, Look
 
 if TYPE_CHECKING:
@@ -195,7 +195,8 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
         if name not in there:
             _rows(frame, model=name)  # which says what there is
     rows = rows if there == set(names) else rows[rows["model"].isin(names)]
-    totals = running(metrics.losses(rows), model, names[1:])
+    losses = metrics.losses(rows)
+    totals = running(losses, model, names[1:])
     figure = style.canvas()
     (axes,) = figure.axes
     axes.axhline(0, color=GREY, linewidth=1)
@@ -214,7 +215,11 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     axes.set_ylabel(style.plain(f"cumulative CRPS difference\n{unit}"))
     tickers = rows["ticker"].nunique()
     of = "1 ticker" if tickers == 1 else f"mean of {tickers} tickers"
-    axes.set_title(style.plain(f"{model} against its baselines · {of}, {_span(rows)}"))
+    title = f"{model} against its baselines · {of}, {_span(rows)}"
+    mine = losses[losses["model"] == model]
+    if dominant := outliers.dominance(mine.groupby("ticker")["crps"].sum()):
+        title += f"\n{dominant}: see its prices"
+    axes.set_title(style.plain(title))
     style.dates(axes)
     return figure
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecaster.explain.attribution import LAGS
-from forecaster.explain.explanation import KEEPER, SHOCK, Explanation
+from forecaster.explain.explanation import KEEPER, SHOCK, Explanation, Reading
 from forecaster.plots.style import (
     GREY,
     INK,
@@ -54,14 +54,14 @@ def overview(explanation: Explanation) -> "Figure":
     return figure
 
 
-def gates(explanation: Explanation, *, sessions: int = WINDOW) -> "Figure":
+def gates(reading: Reading, *, sessions: int = WINDOW) -> "Figure":
     """Draw the returns that the network read above its gates and states, session by session.
 
     A row of a heat map is a unit of the first network, the one with the longest memory on top.
     """
     figure = sheet(6.2)
-    _gates(figure, explanation, sessions)
-    figure.suptitle(_title(explanation), fontsize=12)
+    _gates(figure, reading, sessions)
+    figure.suptitle(_title(reading), fontsize=12)
     return figure
 
 
@@ -117,16 +117,16 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
     return figure
 
 
-def _title(explanation: Explanation) -> str:
-    row = explanation.forecast.iloc[0]
+def _title(reading: Reading) -> str:
+    row = reading.forecast.iloc[0]
     return plain(
-        f"{row['ticker']} · the {explanation.run.model.name} of run {explanation.run.name} "
+        f"{row['ticker']} · the {reading.run.model.name} of run {reading.run.name} "
         f"before {row['date']:%Y-%m-%d}"
     )
 
 
-def _gates(figure: "FigureBase", explanation: Explanation, sessions: int = WINDOW) -> None:
-    activity = explanation.activity
+def _gates(figure: "FigureBase", reading: Reading, sessions: int = WINDOW) -> None:
+    activity = reading.activity
     order = activity.order
     dates, returns = activity.dates[-sessions:], 100 * activity.log_returns[-sessions:]
     names = list(activity.gates)
@@ -163,7 +163,7 @@ def _gates(figure: "FigureBase", explanation: Explanation, sessions: int = WINDO
         maps[-1].get_xticklabels()[:: len(places) - 1], ("left", "right"), strict=True
     ):
         label.set_horizontalalignment(side)  # within the axes, whose room the colour bars share
-    has_order = explanation.run.model.name in KEEPER
+    has_order = reading.run.model.name in KEEPER
     maps[-1].set_xlabel(
         "session" + " (each row is a unit; long memories on top)" * has_order, fontsize=9
     )

@@ -170,6 +170,33 @@ class Canvas:
         span = Span(location=at, dimension=along, line_dash="dashed", line_width=1)
         self.figure.add_layout(span)
 
+    def clip(
+        self, low: float, high: float, values: np.ndarray, rows: np.ndarray, unit: str
+    ) -> None:
+        """Show only from one value to another across, and write at the edges what is cut off.
+
+        Parameters
+        ----------
+        values, rows : of the marks, across and upright.
+        unit : of the values, ``%``.
+        """
+        from bokeh.models import Range1d
+
+        margin = 0.05 * (high - low)
+        self.figure.x_range = Range1d(low - margin, high + margin)
+        for at, align, beyond in ((low, "left", values < low), (high, "right", values > high)):
+            words = [f"◂ {it:+,.0f}{unit}" if at == low else f"{it:+,.0f}{unit} ▸" for it in values]
+            self.figure.text(
+                x=np.full(int(beyond.sum()), at),
+                y=rows[beyond],
+                text=[word for word, cut in zip(words, beyond, strict=True) if cut],
+                text_align=align,
+                text_baseline="middle",
+                text_font_size="11px",
+                text_color=style.INK,
+                tags=[INK],
+            )
+
     def add_entry(
         self, label: str, color: str, shape: str, *glyphs: "Renderer", opacity: float = 0.5
     ) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from forecaster.errors import first_few
 from forecaster.evaluation import metrics, significance, skill, strategy
+from forecaster.plots import outliers
 from forecaster.plots.style import Look
 from forecaster.report import charts
 from forecaster.report.markup import folded, pivoted, table, texts
@@ -126,18 +128,36 @@ def _tickers(
     )
     sure = " and ".join(f"{it} against {name}" for name, it in counts["significant"].items())
     cells = list(zip(map(str, order), *columns, strict=True))[::-1]
+    clipped = _clip(canvas, [wide[name].reindex(order) for name in baselines])
     return canvas.chart(
         "tickers",
         "Skill ticker by ticker",
         alternative=f"a dot for each ticker with its interval, left of 0 where {model} is better; "
         f"{model} is {wins}.",
         caption=f"{model} is {wins}; surely so on {sure} (q-value below 5%, corrected for the "
-        "number of tickers). Left of 0 is better, best on top; bars are 95% bootstrap intervals.",
+        "number of tickers). Left of 0 is better, best on top; bars are 95% bootstrap intervals."
+        + clipped,
         table=folded(
             "The same as a table",
             table("CRPS over that of the baseline, less 1", ["Ticker", *titles], cells),
         ),
     )
+
+
+def _clip(canvas: charts.Canvas, compared: Sequence[pd.DataFrame]) -> str:
+    """Cut off the tickers that would squash the others, and return a sentence that names them."""
+    rows = np.arange(len(compared[0]), dtype=float)
+    together = pd.concat([its.assign(row=rows) for its in compared])
+    inside = outliers.inside(together["value"].to_numpy())
+    if inside.all():
+        return ""
+    shown = together[inside]
+    reach = np.ptp(shown["value"])  # an interval may be as wide again as all the dots together
+    low = max(shown["low"].min(), shown["value"].min() - reach)
+    high = min(shown["high"].max(), shown["value"].max() + reach)
+    canvas.clip(low, high, together["value"].to_numpy(), together["row"].to_numpy(), "%")
+    names = first_few(list(dict.fromkeys(together.index[~inside])))
+    return f" Out of the picture, and worth a look at the prices: {names}."
 
 
 def _ticker_canvas(names: Sequence[str]) -> charts.Canvas:

@@ -173,7 +173,7 @@
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
     for (const view of figures) {
       for (const renderer of view.model.renderers.filter(({ glyph }) => glyph.tags.includes("ink"))) {
-        for (const part of ["line_color", "fill_color"]) {
+        for (const part of ["line_color", "fill_color", "text_color"]) {
           if (part in renderer.glyph.properties) renderer.glyph[part] = { value: ink };
         }
         // Bokeh would take the color up a moment later, which is too late for paper.

@@ -10,6 +10,7 @@ import pandas as pd
 from forecaster.backtesting.provenance import Provenance
 from forecaster.evaluation import metrics, significance
 from forecaster.evaluation.significance import LEVEL
+from forecaster.plots import outliers
 from forecaster.report.markup import chance, definitions, folded, pivoted, table, texts
 
 _SCORES = {
@@ -90,6 +91,10 @@ def pooled(scores: pd.DataFrame) -> str:
     ends = zip(texts(rows["hit_low"], ".1%"), texts(rows["hit_high"], ".1%"), strict=True)
     columns["Its 95% interval"] = [f"{low} to {high}" if low != "–" else "–" for low, high in ends]
     caption = "Every ticker and session that all models forecast"
+    of_each = scores[scores["ticker"] != metrics.POOLED]
+    mine = of_each[of_each["model"] == of_each["model"].iloc[0]].set_index("ticker")
+    if dominant := outliers.dominance(mine["crps"] * mine["sessions"]):
+        caption += f". {dominant}: see its prices"
     return table(caption, ["Model", *columns], _rows(rows.index, columns))
 
 

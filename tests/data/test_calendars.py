@@ -119,8 +119,9 @@ def digest(lines):
 
 @pytest.mark.parametrize("row", record())
 def test_every_calendar_is_the_one_that_pandas_2_makes(row):
-    closes = trading_days._package_closes(trading_days._package_calendar(row["calendar"]))
-    closes = closes["1990-01-01":"2026-12-31"]
+    years = DAY("1990-01-01"), DAY("2026-12-31")  # to make more would take longer
+    calendar = trading_days._package_calendar(row["calendar"], *years)
+    closes = trading_days._package_closes(calendar)[slice(*years)]
     if row["calendar"] == "XMOS":
         # Moscow's extra Sunday ends a week of holidays; under pandas 2 the package steps over it.
         closes = closes.drop(DAY("2009-01-11"))

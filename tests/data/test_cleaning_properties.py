@@ -223,7 +223,7 @@ def between(frame, dates):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(SEEDS)
 def test_a_clean_history_passes_unchanged_bit_for_bit(kind, seed):
     world = World(kind, seed)
@@ -234,7 +234,7 @@ def test_a_clean_history_passes_unchanged_bit_for_bit(kind, seed):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda it: it.__name__)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.sampled_from(KINDS), SEEDS)
 def test_a_fault_is_mended_to_the_truth_or_refused(fault, kind, seed):
     world = World("pence" if "pounds" in fault.__name__ else kind, seed)

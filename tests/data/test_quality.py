@@ -46,6 +46,29 @@ def test_a_stale_tail_costs_ten_points(sound):
     assert row["score"] == 90
 
 
+@pytest.mark.parametrize(("volatility", "leaps"), [(0.01, 1), (0.02, 1), (0.03, 0)])
+def test_a_leap_is_measured_in_the_ticker_s_own_volatility(sound, volatility, leaps):
+    """A return of 61%, as of a bad adjustment, is the one of a decade for a share but not for a coin."""
+    moves = volatility * np.random.default_rng(1).standard_normal(len(sound))
+    moves[100] = np.log(1.61)
+    close = 50 * np.exp(np.cumsum(moves))
+    row = checked(sound.assign(close=close, adj_close=close))
+    assert row["leaps"] == leaps
+    assert row["leap_returns"] == [pytest.approx(0.61)] * leaps
+
+
+def test_a_price_is_frozen_only_while_nobody_trades(sound):
+    still = sound.copy()
+    still.loc[10:15, "close"] = 50.0
+    traded = still.assign(volume=1000.0)
+    assert checked(traded)["frozen"] == 0
+    halted = traded.assign(volume=traded["volume"].where(~traded.index.isin(range(11, 16)), 0.0))
+    assert checked(halted)["frozen"] == 6
+    fund = still.assign(volume=0.0, close=still["close"].round(0))  # it has no volume to miss
+    assert checked(fund)["frozen"] == 0
+    assert quality.check(still.assign(volume=0.0), NOW, instrument="MUTUALFUND")["score"] == 100
+
+
 def test_leaps_and_frozen_bars_are_counted(sound):
     still = sound.copy()
     still.loc[10:15, "close"] = 50.0

@@ -55,7 +55,7 @@ def test_a_stored_file_is_ordinary_parquet_with_a_note(tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(path), frame.astype({"volume": "int64"}))
     note = json.loads(pq.read_metadata(path).metadata[b"forecaster"])
     assert note.keys() == {"format", "ticker", "source", "fetched_at", "notes"}
-    assert (note["format"], note["ticker"], note["source"]) == (2, "AAPL", "yahoo")
+    assert (note["format"], note["ticker"], note["source"]) == (3, "AAPL", "yahoo")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", note["fetched_at"])
     assert note["notes"] == {"currency": "USD"}
 
@@ -252,6 +252,35 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path):
         assert "fetch AAPL again with `refresh`" in text
     assert store.write(good, source="yahoo", refresh=True)[0].rows == len(good)
     pd.testing.assert_frame_equal(store.read(), good)
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
+    store = Store(tmp_path)
+    store.write(history("AAPL", "2018-01-01", "2018-06-29"), source="yahoo")
+    path = store.folder / "AAPL.parquet"
+    whole = path.read_bytes()
+    spread = np.linspace(0, len(whole) - 1, 200).astype(int)
+    seal = range(whole.rindex(b"forecaster.crc32:"), whole.rindex(b"forecaster.crc32:") + 25)
+    version = whole.rindex(b'{"format": 3')
+    for number, at in enumerate((*spread, *seal, *range(version, version + 12))):
+        flipped = bytes([whole[at] ^ 1 << number % 8])
+        path.write_bytes(whole[:at] + flipped + whole[at + 1 :])
+        for read in (store.read, lambda: store.state("AAPL"), lambda: store.mends("AAPL")):
+            assert "cannot read" in failure(read)
+    path.write_bytes(whole)
+    assert store.state("AAPL").rows == len(store.read())
+
+
+def test_files_of_the_second_format_are_read_without_a_checksum_of_the_whole(tmp_path):
+    store, good = Store(tmp_path), history("AAPL", "2018-01-01", "2018-01-12")
+    store.write(good, source="yahoo")
+    path = store.folder / "AAPL.parquet"
+    table = pq.read_table(path)
+    note = json.loads(table.schema.metadata[b"forecaster"]) | {"format": 2}
+    table = table.replace_schema_metadata({b"forecaster": json.dumps(note)})
+    pq.write_table(table, path, write_page_checksum=True)
+    pd.testing.assert_frame_equal(store.read(), good)
+    assert store.mends("AAPL").empty
 
 
 def test_a_file_of_another_program_or_another_ticker_is_refused(tmp_path):

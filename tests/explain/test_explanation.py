@@ -46,6 +46,15 @@ def test_the_forecast_is_that_of_predict(lstm, trained, world, day):
     assert lstm.ewma * np.exp(lstm.attribution.log_ratio) == pytest.approx(volatility, rel=1e-5)
 
 
+def test_a_reading_is_the_part_of_it_that_needs_no_gradient(lstm, trained, world, day, monkeypatch):
+    for name in ("attribute", "importance", "ablation", "differentiate"):
+        monkeypatch.delattr(attribution, name)
+    reading = explanation.read(trained("lstm"), world, ticker="AAA", as_of=day)
+    pd.testing.assert_frame_equal(reading.forecast, lstm.forecast)
+    for name, values in lstm.activity.gates.items():
+        np.testing.assert_array_equal(values, reading.activity.gates[name])
+
+
 def test_nothing_is_read_of_what_came_after(lstm, explained, world, day, rewritten):
     other = explained("lstm", rewritten(world, day))
     for name, values in lstm.activity.gates.items():

@@ -17,8 +17,8 @@ from forecaster.backtesting import archive
 from forecaster.distributions import forecasts
 from forecaster.errors import StoreError
 from forecaster.evaluation import calibration, metrics, significance
-from forecaster.plots import evaluation
-from forecaster.report import html
+from forecaster.plots import evaluation, style
+from forecaster.report import comparison, html, tables
 from forecaster.report.packing import MISSING, pack
 
 VOID = {"meta", "img", "input"}
@@ -383,3 +383,29 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
             (tmp_path / damage).unlink()
     with pytest.raises(StoreError, match="holds no backtest, or a damaged one"):
         archive.load(tmp_path)
+
+
+def test_a_ticker_out_of_all_proportion_is_named_and_leaves_the_scale_to_the_others():
+    names = [f"T{i}" for i in range(8)]
+    backtest = simulated(names, {"lstm": 0.009, "naive": 0.016})
+    losses, looks = metrics.losses(backtest.forecasts), style.looks(backtest.forecasts)
+
+    def tickers(skill):
+        return list(comparison.of_skill(losses, backtest.tables | {"skill": skill}, looks))[1]
+
+    skill, scores = backtest.tables["skill"].copy(), backtest.scores.copy()
+    rows = (skill["metric"] == "crps") & (skill["model"] == "lstm") & skill["ticker"].isin(names)
+    assert "Out of the picture" not in tickers(skill).caption
+    skill.loc[rows & (skill["ticker"] == "T3"), ["value", "low", "high"]] = [3.5, 2.0, 9.0]
+    chart = tickers(skill)
+    assert chart.caption.endswith(" Out of the picture, and worth a look at the prices: T3.")
+    # The picture ends where the others do; the number of the one is written at its edge.
+    others = 100 * (skill.loc[rows & (skill["ticker"] != "T3"), ["low", "high"]] - 1)
+    assert chart.figure.x_range.start < others["low"].min()
+    assert others["high"].max() < chart.figure.x_range.end < 50
+    written = [it.data_source.data["text"] for it in chart.figure.renderers if it.glyph.tags]
+    assert [list(it) for it in written] == [[], ["+250% ▸"]]
+    assert "+250.00" in chart.table
+    assert "alone makes" not in tables.pooled(scores)
+    scores.loc[scores["ticker"] == "T3", "crps"] *= 20
+    assert re.search(r"T3 alone makes 7\d% of the CRPS of 8 tickers", tables.pooled(scores))

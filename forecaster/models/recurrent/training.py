@@ -255,8 +255,9 @@ class Graph:
             if config.head == "normal":  # its bias must not decay back below the bound
                 self.optimizer.exclude_from_weight_decay([self.model.layers[-1].bias])
             self.optimizer.build(self.model.trainable_variables)
-        self._step = tf.function(self._stepped, reduce_retracing=True)
-        self._outputs = tf.function(self.model, reduce_retracing=True)
+        # AutoGraph would find nothing to convert here, and a killed process leaves its files behind.
+        self._step = tf.function(self._stepped, autograph=False, reduce_retracing=True)
+        self._outputs = tf.function(self.model, autograph=False, reduce_retracing=True)
 
     def train(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return the loss of a step on (batch, window, features) inputs and (batch, window) targets."""
