@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from forecaster import leftovers
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import filenames
@@ -30,6 +29,8 @@ def home_folder() -> Path:
 
 def swept(home: Path) -> Path:
     """Return a home folder, without what killed commands left there or in the temporary folder."""
+    from forecaster import leftovers  # its modules cost every start of a command
+
     leftovers.sweep(home)
     return home
 
