@@ -53,13 +53,12 @@ def main() -> None:
 def measured(frame: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
     """Scores of each model; the parts by volatility are those of the original forecasts."""
     losses = metrics.losses(frame)
-    means = losses.groupby("model", sort=False)[["crps_quantiles", "qlike"]].mean()
-    table = means.rename(columns={"crps_quantiles": "crps"})
+    table = losses.groupby("model", sort=False)[["crps", "qlike"]].mean()
     table["crps"] *= 100
     same_parts = frame.assign(volatility=original["volatility"])
     known = losses.assign(rank=_rank(original))
     high = known[known["rank"] > 2 / 3]
-    table["crps_high"] = 100 * high.groupby("model")["crps_quantiles"].mean()
+    table["crps_high"] = 100 * high.groupby("model")["crps"].mean()
     found = calibration.coverage(same_parts)
     found = found[found["ticker"] == metrics.POOLED]
     for part, suffix in (("all", ""), ("high", "_high")):

@@ -18,7 +18,7 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster.distributions import forecasts, quantile_grid, student_t
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.evaluation import metrics
 
 PEERS = (
@@ -131,8 +131,8 @@ def scores(found: pd.DataFrame) -> dict[str, float]:
 
 def crps_student(found: pd.DataFrame) -> np.ndarray:
     """Of Student-t forecasts: (rows,)."""
-    columns = ["log_return", "location", "scale", "df"]
-    return student_t.crps(*(found[name].to_numpy() for name in columns))
+    columns = ["log_return", *forecasts.PARAMETERS]
+    return skewed_t.crps(*(found[name].to_numpy() for name in columns))
 
 
 def crps_laplace(found: pd.DataFrame) -> np.ndarray:

@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecaster.config import REFERENCES
 from forecaster.errors import HistoryError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def train(
 
 def backtest(
     prices: "pd.DataFrame",
-    models: Sequence[str] = ("lstm", "gjr", "naive"),
+    models: Sequence[str] = ("lstm", *REFERENCES),
     *,
     run: "Run | None" = None,
     tickers: Sequence[str] | None = None,

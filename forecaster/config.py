@@ -23,7 +23,10 @@ _EXPECTED = {int: "a whole number", float: "a number", str: "text in quotes"}
 COST_BP = 5.0
 """Cost of buying or selling, in basis points a side."""
 
-HEADS = ("student", "normal")
+REFERENCES = ("gjr", "egarch", "garch", "har", "average", "ewma", "drift", "naive")
+"""Models that every forecast stands beside by default."""
+
+HEADS = ("skewed", "student", "normal")
 GROUPS = ("range", "volume", "calendar", "market")
 
 
@@ -53,9 +56,9 @@ class RecurrentConfig:
     weight_decay: float = 0.01
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
-    head: str = "student"
-    """``student`` learns the degrees of freedom; ``normal`` holds them at their upper bound, 200,
-    where a Student-t is a normal to the eye."""
+    head: str = "skewed"
+    """``skewed`` learns the degrees of freedom, and a skew at the end; ``student`` has no skew;
+    ``normal`` holds these at their upper bound, 200, where a Student-t is a normal to a hair."""
     groups: str = ",".join(GROUPS)
     """Groups of features that are read beside those of the closes; see :mod:`forecaster.dataset.features`."""
     clip: float = 5.0
@@ -86,7 +89,9 @@ class RecurrentConfig:
                 f"got {self.max_windows}"
             )
         if self.head not in HEADS:
-            raise UsageError(f"head must be {' or '.join(HEADS)}, got {self.head!r}")
+            raise UsageError(
+                f"head must be {', '.join(HEADS[:-1])} or {HEADS[-1]}, got {self.head!r}"
+            )
         if not set(listed(self.groups)) <= set(GROUPS):
             raise UsageError(
                 f"groups must be some of {','.join(GROUPS)}, or empty, got {self.groups!r}"

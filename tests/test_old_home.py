@@ -83,9 +83,13 @@ def test_a_run_is_backtested_again_to_the_same_forecasts(forecast, home, tmp_pat
     succeed(forecast("backtest", *words, "--out", tmp_path / "new", "--home", home))
     old, _ = archive.read_forecasts(home / BACKTEST)
     new, provenance = archive.read_forecasts(tmp_path / "new")
-    pd.testing.assert_frame_equal(new, old, rtol=1e-6)
-    # The old backtest was the same experiment, so only the two trials of the study are others.
-    assert provenance.tried == 2
+    fitted = old["model"] == "gjr"
+    pd.testing.assert_frame_equal(new[~fitted], old[~fitted], rtol=1e-6)
+    # Where an optimiser stops depends on how a processor rounds.
+    pd.testing.assert_frame_equal(new[fitted], old[fitted], atol=1e-6, rtol=1e-4)
+    # The two trials of the study, and the old backtest of three models: the settings of a network
+    # that was not trained there had no skewed head.
+    assert provenance.tried == 5
 
 
 def test_a_backtest_is_drawn_and_reported(forecast, home, tmp_path):

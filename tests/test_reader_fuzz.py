@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from bars import bars
 
-from forecaster.backtesting import external
+from forecaster.backtesting import forecast_files
 from forecaster.data import prices
 from forecaster.data.sources import files, loading
 from forecaster.errors import ForecastError
@@ -202,12 +202,12 @@ def require_sound(frame):
 def checked_forecasts(path, case):
     """The error of a file of forecasts; without one it holds forecasts, each number of which is one."""
     try:
-        rows = external.read(path).rows
+        rows = forecast_files.read(path).rows
     except ForecastError as refusal:
         return str(refusal)
     assert rows["date"].notna().all()
     assert (rows["cutoff"].isna() | (rows["cutoff"] < rows["date"])).all()
-    assert np.isfinite(rows.drop(columns=external.KEYS).to_numpy(float)).all()
+    assert np.isfinite(rows.drop(columns=forecast_files.KEYS).to_numpy(float)).all()
     return ""
 
 

@@ -38,7 +38,7 @@ class Backtest:
     tables: dict[str, pd.DataFrame]
     """All statistics by name; see :class:`forecaster.evaluation.evaluate.Evaluation`. And
     ``fallbacks``: model, until and ticker of the fits that did not converge, for which fixed
-    parameters stand in."""
+    parameters stand in. And ``seeds``, of :class:`.walk_forward.WalkForwardForecasts`."""
     verdict: Verdict
     """On the first model."""
     provenance: Provenance
@@ -138,6 +138,7 @@ def evaluated(
         forecasts,
         made.variance,
         model=provenance.models[0],
+        seeds=made.seeds,
         company=company,
         cost_bp=made.spec.cost_bp,
     )

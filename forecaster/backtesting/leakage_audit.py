@@ -1,11 +1,11 @@
-"""Audits: is a model honest, on these prices?
+"""The leakage audit: does a model look ahead, on these prices?
 
-A model that sees the future, or that dresses up yesterday's price, has splendid scores. Each check
-puts it where such a model must give itself away: a past with another future, prices in which
-nothing can be foretold, a market whose truth is known. Passing proves honesty, not skill.
+A model that sees the future, or repeats yesterday's price, has splendid scores. Each check creates a
+situation in which such a model gives itself away: the same past with another future, prices in which
+nothing can be predicted, a market whose true distribution is known. Passing proves honesty, not skill.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import count, product
@@ -15,11 +15,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.backtesting import backtest
+from forecaster.backtesting.alternative_histories import rewritten, shuffled
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
 from forecaster.data.exchanges import exchange
-from forecaster.data.publication import public_dates
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, student_t
 from forecaster.errors import HistoryError
@@ -32,7 +32,7 @@ from forecaster.runs import forecasting
 from forecaster.runs.run import Run, versions
 
 YEARS = 8
-"""So many last years are audited: enough to catch a leak, and soon done."""
+"""The last years of the prices that are audited: enough to catch a leak, and quick."""
 
 TRAINED = 0.75
 """Share of the sessions that models are fitted on; the others are forecast."""
@@ -41,36 +41,36 @@ STEPS = 7
 """Of an audit's progress."""
 
 LEAST_SESSIONS = 400
-"""With fewer there is nothing to fit GJR-GARCH, the company of every score, on."""
+"""GJR-GARCH, the baseline, needs this many to be fitted."""
 
 QUICK_EPOCHS = 5
-"""The most epochs of a fit whose skill is not the question: a leak shows in the first."""
+"""The most epochs of a fit whose skill does not matter: a leak shows in the first."""
 
 CHANCE = 0.01
-"""A difference is one if an honest model shows it as seldom as this."""
+"""Significance level: an honest model fails a check this rarely."""
 
 NEGLIGIBLE = 0.002
-"""A CRPS lower by this share is no sign of a leak: a Student-t is only nearly the truth."""
+"""A CRPS lower by no more than this share is no sign of a leak: a Student-t only approximates the truth."""
 
 CLAIM = 0.25
-"""A median that moves at least this much of what the returns do claims to know where they go."""
+"""A median whose moves are this large relative to the returns claims to know their direction."""
 
 COVERAGE_LIMIT = 0.03
-"""How far a coverage may be from what an interval promises, where the truth is known."""
+"""How far coverage may be from its nominal value in the simulated market."""
 
 TRUTH_LIMIT, WINDOW_LIMIT = 0.015, 0.06
-"""How far a CRPS may be above the truth's; the second is for widths of a year's window, which are
-not meant to follow the volatility."""
+"""How far the CRPS may be above that of the true distribution; the second bound is for models whose
+width is that of a year's window, which do not follow the volatility."""
 
 WINDOWED = ("naive", "drift")
 
 NAIVE_LIMIT = 0.02
-"""How far the CRPS of any one seed may be above naive's."""
+"""How far the CRPS of any seed may be above that of naive."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     passed: bool
@@ -89,7 +89,7 @@ def audit(
     make: Callable[[RecurrentConfig], Model] | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
-    """Every check of a model on a prices frame, of which the last ``YEARS`` years are used.
+    """Run every check of a model on the last ``YEARS`` years of a prices frame.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def audit(
     model : a registered name.
     config : settings of a recurrent model.
     seeds : how many trainings from different seeds are compared.
-    make : gives an unfitted model that is audited in place of the registered one of that name.
+    make : returns an unfitted model to audit in place of the registered one of that name.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def audit(
 
     until = folds[0].until
     trained = _fitted(seeded(0), Panel.of(frame), until, step("fit"))
-    found = [
+    checks = [
         forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts")),
         fit_look_ahead(quick, frame, folds, step("look-ahead of fits")),
         shuffled_returns(quick, frame, folds, step("shuffled returns")),
@@ -144,13 +144,13 @@ def audit(
         seed_luck(trained, seeded, seeds, frame, folds, step("seeds")),
     ]
     progress(STEPS, STEPS, "audited")
-    return found
+    return checks
 
 
 def forecast_look_ahead(
     model: Model, frame: pd.DataFrame, folds: Sequence[Fold], progress: Progress = silent
 ) -> Check:
-    """Whether forecasts stay the same, bit for bit, when all prices after their cutoff are others.
+    """Check that forecasts stay the same, bit for bit, when all prices after their cutoff are rewritten.
 
     The fitted model forecasts every session of the folds; the future is rewritten after cutoffs
     beside each refit and halfway. The future of a ticker begins at the instant its own exchange
@@ -185,10 +185,10 @@ def fit_look_ahead(
     folds: Sequence[Fold],
     progress: Progress = silent,
 ) -> Check:
-    """Whether a fit stays the same, bit for bit, when all prices after its cutoff are others.
+    """Check that a fit stays the same, bit for bit, when all prices after its cutoff are rewritten.
 
     Two models are fitted until the first refit, and two until the last: one on the prices, one on
-    prices with another future. Both forecast the same sessions.
+    rewritten prices. Both forecast the same sessions.
     """
     compared = changed = 0
     for fold in dict.fromkeys([folds[0], folds[-1]]):
@@ -212,7 +212,7 @@ def shuffled_returns(
     folds: Sequence[Fold],
     progress: Progress = silent,
 ) -> Check:
-    """Whether a model fitted on returns in random order is no better than a distribution that rests.
+    """Check that a model fitted on returns in random order does not beat a constant distribution.
 
     In prices of :func:`shuffled` sessions no return says anything about the next. The Student-t of
     a ticker's training part is then as good as any forecast can be, but for its shape: a lower CRPS
@@ -228,10 +228,10 @@ def shuffled_returns(
         for h in panel.histories
         if len(r := h.log_returns[1 : h.count_until(folds[0].until)]) >= SESSIONS_TO_FORECAST
     }
-    found = _forecasts(model, frame, folds)
-    found = found[found["ticker"].isin(list(shapes))]
-    resting = np.array([shapes[ticker] for ticker in found["ticker"]]).T  # (3, rows)
-    gap, p_value = _gap(found, _beside(found, *resting))
+    ours = _forecasts(model, frame, folds)
+    ours = ours[ours["ticker"].isin(list(shapes))]
+    constant = np.array([shapes[ticker] for ticker in ours["ticker"]]).T  # (3, rows)
+    gap, p_value = _gap(ours, _beside(ours, *constant))
     passed = gap > -NEGLIGIBLE or p_value >= CHANCE
     words = "CRPS above a constant Student-t's on sessions in random order: " + (
         "no skill where none can be" if passed else "skill where none can be, so it leaks"
@@ -240,15 +240,14 @@ def shuffled_returns(
 
 
 def lag(frame: pd.DataFrame) -> Check:
-    """Whether the medians of a forecasts frame are old prices in disguise.
+    """Check that the medians of a forecasts frame are not old prices in disguise.
 
     "Tomorrow's price is yesterday's", a moving average and a network that was taught price levels
     look good when drawn over the prices, because prices move little in a day. As a forecast of the
-    return each claims that what happened will be undone: the medians are as large as the returns,
-    are told by past returns, and are further from the truth than "tomorrow is today", which claims
-    nothing. The check fails where the root mean square of the medians is above ``CLAIM`` of that of
-    the returns, and their error above naive's with a one-sided p-value of the Diebold-Mariano test
-    below ``CHANCE``.
+    return each predicts that the last moves will be reversed: the medians are as large as the returns,
+    past returns explain them, and their error is larger than that of "tomorrow is today". The check
+    fails where the root mean square of the medians is above ``CLAIM`` of that of the returns, and
+    their error is above naive's with a one-sided p-value of the Diebold-Mariano test below ``CHANCE``.
     """
     rows = frame[frame["log_return"].notna()].sort_values(["ticker", "cutoff"])
     ticker = rows["ticker"]
@@ -256,7 +255,7 @@ def lag(frame: pd.DataFrame) -> Check:
     median, moved = rows["q0.5"] / typical, rows["log_return"] / typical
     size = float(np.sqrt(np.mean(median**2) / np.mean(moved**2)))
     past = np.column_stack([moved.groupby(ticker).shift(k) for k in range(1, 6)])  # (rows, 5)
-    told = _explained(median.to_numpy(), past)
+    explained = _explained(median.to_numpy(), past)
     losses = metrics.losses(rows)
     errors = losses[["error", "naive_error"]].div(losses["last_close"], axis=0)
     daily = errors.groupby(losses["date"]).mean()  # (dates, 2)
@@ -267,14 +266,14 @@ def lag(frame: pd.DataFrame) -> Check:
         f"error over that of 'tomorrow is today'; the median moves {size:.0%} of what returns do"
     )
     if not passed:
-        words += f", {told:.0%} of it told by the last five: old prices in disguise"
+        words += f", {explained:.0%} of it explained by the last five: old prices in disguise"
     elif size > CLAIM:
         words += ", and is right often enough"
     return Check("lag", passed, ratio, "relMAE", words)
 
 
 def simulated(make: Callable[[], Model], progress: Progress = silent) -> list[Check]:
-    """Coverage and CRPS in a market made by :mod:`forecaster.data.simulation`, where the truth is known.
+    """Check coverage and CRPS in a market of :mod:`forecaster.data.simulation`, whose truth is known.
 
     The model is fitted on three quarters of it. The coverages of the 80, 90 and 95% intervals may
     miss by ``COVERAGE_LIMIT``, the CRPS may be above the truth's by ``TRUTH_LIMIT``. It may not be
@@ -284,14 +283,14 @@ def simulated(make: Callable[[], Model], progress: Progress = silent) -> list[Ch
     world = simulation.world()
     panel = Panel.of(world.prices)
     until, last = panel.sessions[int(TRAINED * len(panel.sessions))], panel.sessions[-2]
-    found, naive = (
+    ours, naive = (
         _fitted(model, panel, until, progress).forecast(panel, until, last)
         for model in (make(), create("naive"))
     )
-    truth = found[["ticker", "date"]].merge(world.truth, on=["ticker", "date"], how="left")
-    beside = _beside(found, *(truth[name].to_numpy() for name in forecasts.STUDENT_T))
+    truth = ours[["ticker", "date"]].merge(world.truth, on=["ticker", "date"], how="left")
+    beside = _beside(ours, *(truth[name].to_numpy() for name in forecasts.STUDENT_T))
 
-    inside = metrics.losses(found)[[f"inside_{percent}" for percent in metrics.COVERAGES]].mean()
+    inside = metrics.losses(ours)[[f"inside_{percent}" for percent in metrics.COVERAGES]].mean()
     missed = inside - np.array(metrics.COVERAGES) / 100
     covered = bool(missed.abs().max() <= COVERAGE_LIMIT)
     listed = ", ".join(
@@ -307,20 +306,20 @@ def simulated(make: Callable[[], Model], progress: Progress = silent) -> list[Ch
         + ("as promised" if covered else "not what is promised"),
     )
 
-    gap, p_value = _gap(found, beside)
+    gap, p_value = _gap(ours, beside)
     naive_gap, _ = _gap(naive, beside)
-    limit = WINDOW_LIMIT if found["model"].iloc[0] in WINDOWED else TRUTH_LIMIT
+    limit = WINDOW_LIMIT if ours["model"].iloc[0] in WINDOWED else TRUTH_LIMIT
     leaks = gap < -NEGLIGIBLE and p_value < CHANCE
     if leaks:
-        said = "better than the truth, so it peeks"
+        words = "better than the truth, so it peeks"
     else:
-        said = f"{'within' if gap <= limit else 'not within'} {limit:.1%}"
+        words = f"{'within' if gap <= limit else 'not within'} {limit:.1%}"
     crps = Check(
         "simulated CRPS",
         not leaks and gap <= limit,
         100 * gap,
         "%",
-        f"CRPS above the true distribution's in that market (naive {100 * naive_gap:.2f}%): {said}",
+        f"CRPS above the true distribution's in that market (naive {100 * naive_gap:.2f}%): {words}",
     )
     return [coverage, crps]
 
@@ -332,11 +331,11 @@ def parity(
     folds: Sequence[Fold],
     progress: Progress = silent,
 ) -> Check:
-    """Whether the backtest and ``predict`` say the same, bit for bit.
+    """Check that the backtest and ``predict`` agree bit for bit.
 
-    At cutoffs beside each refit and halfway, the row of a backtest is compared with what
-    ``predict`` says as of that day, and with what it would have said that evening: the model
-    restored into ``again``, and no later price stored.
+    At cutoffs beside each refit and halfway, the row of a backtest is compared with the output of
+    ``predict`` as of that day, and with what it would have been that evening: from the model
+    restored into ``again``, with no later price stored.
     """
     run = _run(model, frame, folds[0].until)
     restored = _run(again, frame, folds[0].until)
@@ -376,22 +375,22 @@ def seed_luck(
     folds: Sequence[Fold],
     progress: Progress = silent,
 ) -> Check:
-    """The CRPS of trainings from several seeds, over that of GJR-GARCH and naive.
+    """Compare the CRPS of trainings from several seeds with that of GJR-GARCH and naive.
 
-    ``model`` is fitted, and stands for the first of the seeds. A spread is information, not a
-    fault: the check fails only if one of the seeds is ``NAIVE_LIMIT`` or more worse than naive, so
-    that a good score of another was luck.
+    ``model`` is fitted, from the first of the seeds. A spread alone is no fault: the check fails only
+    if the CRPS of a seed is ``NAIVE_LIMIT`` or more above naive's, so that a good score of another
+    was luck.
     """
     panel, until = Panel.of(frame), folds[0].until
     others = [seeded(number) for number in range(1, seeds)]
     fitted = [_fitted(m, panel, until, progress) for m in (*others, create("gjr"), create("naive"))]
     names = [*(f"seed {number}" for number in range(seeds)), "gjr", "naive"]
-    found = [
+    tables = [
         _forecasts(m, frame, folds).assign(model=name)
         for m, name in zip([model, *fitted], names, strict=True)
     ]
-    losses = metrics.common(metrics.losses(forecasts.concat(found)))
-    crps = losses.groupby("model")["crps_quantiles"].mean()
+    losses = metrics.common(metrics.losses(forecasts.concat(tables)))
+    crps = losses.groupby("model")["crps"].mean()
     ours = crps[names[:seeds]].to_numpy()
     gain, worst = 100 * (ours / crps["gjr"] - 1), 100 * (ours.max() / crps["naive"] - 1)
     passed = bool(worst < 100 * NAIVE_LIMIT)
@@ -405,73 +404,6 @@ def seed_luck(
         words += f", the same for {seeds} seeds"
     words += f"; {abs(worst):.2f}% {'above' if worst > 0 else 'below'} naive's at worst"
     return Check("seeds", passed, float(gain.mean()), "%", words)
-
-
-def rewritten(
-    frame: pd.DataFrame,
-    after: np.datetime64,
-    *,
-    observers: Collection[str] | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the prices frame with everything that closes later made up anew: another, valid history.
-
-    From its last known session on each ticker goes its own random way, with other bars, dividends
-    and volumes on the same dates. What is null stays null.
-
-    Parameters
-    ----------
-    frame : the prices frame.
-    after : the date whose close is the present.
-    observers : the exchanges that have closed by then; by default all of the frame's.
-    """
-    rng = np.random.default_rng(seed)
-    observers = observers or set(map(exchange, frame["ticker"].unique()))
-    public = frame["date"].to_numpy().astype("datetime64[D]")
-    for ticker, rows in frame.groupby("ticker", sort=False).indices.items():
-        public[rows] = public_dates(public[rows], exchange(str(ticker)), observers)
-    later = frame[public > after]
-    step = pd.DataFrame(
-        rng.standard_normal((len(later), 6)) * [0.03, 0.002, 0.01, 0.01, 0.01, 0.5],
-        index=later.index,
-        columns=["move", "dividend", "open", "high", "low", "volume"],
-    )
-    way = step[["move", "dividend"]].groupby(later["ticker"]).cumsum()
-    close = later["close"] * np.exp(way["move"])
-    open_ = close * np.exp(step["open"])
-    others = {
-        "open": open_,
-        "high": np.maximum(open_, close) * np.exp(step["high"].abs()),
-        "low": np.minimum(open_, close) * np.exp(-step["low"].abs()),
-        "close": close,
-        "adj_close": later["adj_close"] * np.exp(way["move"] + way["dividend"]),
-        "volume": later["volume"] * np.exp(step["volume"]),
-    }
-    future = later.assign(
-        **{name: values.where(later[name].notna()) for name, values in others.items()}
-    )
-    return prices.check(pd.concat([frame.drop(later.index), future]))
-
-
-def shuffled(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """The prices frame with each ticker's sessions drawn from its own, at random and with replacement.
-
-    A session is taken whole: its return, the shape of its bar and its volume. So they are
-    independent of all others, and of one distribution. The dates stay.
-    """
-    rng = np.random.default_rng(seed)
-    position = pd.Series(np.arange(len(frame)), frame.index).groupby(frame["ticker"])
-    first, last = (position.transform(end).to_numpy() for end in ("min", "max"))
-    drawn = first + 1 + (rng.random(len(frame)) * (last - first)).astype(int)
-    opening = np.arange(len(frame)) == first  # its return is not known, and it stays where it is
-    session = frame.iloc[np.where(opening, first, drawn)].reset_index(drop=True)
-    returns = np.log(frame["adj_close"]).diff().to_numpy()[drawn.clip(max=len(frame) - 1)]
-    moves = pd.Series(np.where(opening, 0.0, returns)).groupby(session["ticker"]).cumsum()
-    close = frame["adj_close"].to_numpy()[first] * np.exp(moves)
-    bar = session[["open", "high", "low"]].mul(close / session["close"], axis=0)
-    return prices.check(
-        session.assign(date=frame["date"].to_numpy(), close=close, adj_close=close, **bar)
-    )
 
 
 def _recent(frame: pd.DataFrame) -> pd.DataFrame:
@@ -494,13 +426,13 @@ def _fitted(model: Model, panel: Panel, until: np.datetime64, progress: Progress
 
 
 def _forecasts(model: Model, frame: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
-    found = model.forecast(Panel.of(frame), folds[0].first, folds[-1].last)
-    if found.empty:
+    table = model.forecast(Panel.of(frame), folds[0].first, folds[-1].last)
+    if table.empty:
         raise HistoryError(
             f"{model.name} has no forecast from {folds[0].first} to {folds[-1].last}, so there is "
             "nothing to audit; fetch earlier prices"
         )
-    return found
+    return table
 
 
 def _run(model: Model, frame: pd.DataFrame, until: np.datetime64) -> Run:
@@ -522,7 +454,7 @@ def _date(day: np.datetime64) -> date:
 
 
 def _differing(one: pd.DataFrame, other: pd.DataFrame) -> int:
-    """How many forecasts of two frames are not the same to the last bit."""
+    """The number of forecasts that differ between two frames in any bit."""
     one, other = (f.set_index(forecasts.KEYS).sort_index() for f in (one, other))
     if not one.index.equals(other.index):
         return max(len(one), len(other))
@@ -539,13 +471,13 @@ def _beside(
     return forecasts.from_student_t(model="beside", location=location, scale=scale, df=df, **own)
 
 
-def _gap(found: pd.DataFrame, beside: pd.DataFrame) -> tuple[float, float]:
-    """By which share the CRPS lies above another's, and the p-value of its being lower.
+def _gap(table: pd.DataFrame, beside: pd.DataFrame) -> tuple[float, float]:
+    """Relative excess of the CRPS over another's, and the one-sided p-value of it being lower.
 
-    Both are of the quantiles, because that is what every model has.
+    Both CRPS are of the quantiles, which every model has.
     """
-    losses = metrics.losses(forecasts.concat([found, beside]))
-    a, b = by_day(losses, found["model"].iloc[0], "beside", "crps_quantiles")
+    losses = metrics.losses(forecasts.concat([table, beside]))
+    a, b = by_day(losses, table["model"].iloc[0], "beside", "crps")
     return float(a.mean() / b.mean() - 1), _p_lower(a, b)
 
 
@@ -556,7 +488,7 @@ def _p_lower(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _explained(values: np.ndarray, by: np.ndarray) -> float:
-    """R² of a linear regression with a constant, where all is known; 0 of values that rest."""
+    """R² of a linear regression with a constant on rows without nulls; 0 for constant values."""
     known = np.isfinite(by).all(axis=1)
     y, x = values[known], np.column_stack([np.ones(known.sum()), by[known]])
     spread = ((y - y.mean()) ** 2).sum()

@@ -26,11 +26,12 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import HistoryError, ResumeError, StoreError, UsageError
 from forecaster.identity import Identity
 from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
+from forecaster.models import average
 from forecaster.models.protocol import Model, Progress, silent
 from forecaster.models.registry import create
 from forecaster.parallel import jobs, malloc
@@ -43,7 +44,7 @@ CHUNK = 50
 DEFAULT_YEARS = 3
 """Last years that are forecast without a start and without a run, or half of a short history."""
 
-_IDENTITY, _FALLBACKS = "walk.json", "fallbacks"
+_IDENTITY, _FALLBACKS, _SEEDS = "walk.json", "fallbacks", "seeds"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class WalkForwardForecasts:
     folds: list[Fold]
     fallbacks: pd.DataFrame
     """model, until, ticker of each fit that did not converge"""
+    seeds: pd.DataFrame
+    """model, seed, crps (mean, in percent) and ratio (to the average) of each network alone, where
+    several are averaged"""
     variance: pd.DataFrame
     """:func:`forecaster.dataset.features.realised_variance` of the sessions forecast"""
     prices: PriceSpan
@@ -139,7 +143,8 @@ def forecast_history(
     start, end = (pd.Timestamp(day).date() for day in (first, last))
     spec = replace(spec, tickers=tuple(tickers), start=start, end=end)
     folds = list(walk_forward_folds(sessions, start=first, end=last, refit=spec.refit))
-    parts = _parts(spec.models, folds, len(tickers), trained)
+    averages = _averages(spec.models, trained)
+    parts = _parts([it for it in spec.models if it not in averages], folds, len(tickers), trained)
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(temporary_folder())
@@ -150,14 +155,15 @@ def forecast_history(
         del bars, inputs  # forecasts take their place in memory
         malloc.return_freed()
         made = {paths[at]: part for at, part in enumerate(parts) if at not in unfitted}
-        forecast, fallbacks = _gathered(made)
+        forecast, fallbacks, seeds = _gathered(made)
+        forecast = _with_averages(forecast, spec.models, averages)
         malloc.return_freed()
     # Where calendars differ, a ticker's next session may lie beyond the end.
     inside = forecast["date"].between(pd.Timestamp(first), pd.Timestamp(last))
     forecast = forecast if inside.all() else forecast[inside]
     _require_all(forecast, spec.models)
     span = PriceSpan(str(reading.first), str(reading.last), reading.digest)
-    return WalkForwardForecasts(forecast, spec, folds, fallbacks, variance, span)
+    return WalkForwardForecasts(forecast, spec, folds, fallbacks, seeds, variance, span)
 
 
 def _identity(spec: BacktestSpec, trained: Run | None, digest: str) -> Identity:
@@ -170,6 +176,24 @@ def _identity(spec: BacktestSpec, trained: Run | None, digest: str) -> Identity:
         prices=digest,
         versions=versions(),
     )
+
+
+def _averages(models: Sequence[str], trained: Run | None) -> tuple[str, ...]:
+    """Return the models that are averages of what others of the backtest forecast anyway."""
+    own = set(models) - ({trained.model.name} if trained else set())
+    return (average.NAME,) if own.issuperset((average.NAME, *average.MEMBERS)) else ()
+
+
+def _with_averages(
+    forecast: pd.DataFrame, models: Sequence[str], averages: Sequence[str]
+) -> pd.DataFrame:
+    """Return the forecasts with those of the averages in their place."""
+    if not averages:
+        return forecast
+    frames = {str(name): rows for name, rows in forecast.groupby("model", sort=False)}
+    if all(name in frames for name in average.MEMBERS):
+        frames[average.NAME] = average.average([frames[name] for name in average.MEMBERS])
+    return forecasts.concat(frames[name] for name in models if name in frames)
 
 
 def _parts(
@@ -290,26 +314,50 @@ def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
             return error
     forecast = model.forecast(own, part.fold.first, part.fold.last)
     mine = set(own.tickers)
-    forecast.attrs = {_FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine]}
+    forecast.attrs = {
+        _FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine],
+        _SEEDS: [_crps(it.forecast(own, part.fold.first, part.fold.last)) for it in model.alone()],
+    }
     return forecast
 
 
-def _gathered(parts: dict[Path, Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the forecasts of all parts, in their order, and what did not converge."""
+def _crps(forecast: pd.DataFrame) -> tuple[float, int]:
+    """Return the sum of the CRPS where the outcome is known, and the number of rows."""
+    rows = forecast[forecast["log_return"].notna()]
+    values = quantile_grid.crps(rows["log_return"], rows[forecasts.QUANTILES])
+    return float(values.sum()), len(rows)
+
+
+def _gathered(parts: dict[Path, Part]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the forecasts of all parts, in their order, what did not converge, and the seeds."""
     missing = [path for path in parts if not path.exists()]
     if missing:
         raise StoreError(
             f"{len(missing)} of {len(parts)} finished parts are no longer in {missing[0].parent}; "
             "somebody removed them"
         )
-    frames, fallbacks = [], []
+    frames, fallbacks, seeds = [], [], []
     for path, part in parts.items():
         frame = pd.read_parquet(path)
         until = str(part.fold.until)
         fallbacks += [(part.model, until, ticker) for ticker in frame.attrs.pop(_FALLBACKS)]
+        alone = frame.attrs.pop(_SEEDS, [])  # an earlier version kept none
+        if alone:
+            alone = [_crps(frame), *alone]
+        seeds += [(part.model, seed, *sums) for seed, sums in enumerate(alone, start=-1)]
         frames.append(frame)
     table = pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])
-    return forecasts.concat(frames), table
+    return forecasts.concat(frames), table, _of_seeds(seeds)
+
+
+def _of_seeds(sums: Sequence[tuple[str, int, float, int]]) -> pd.DataFrame:
+    """Return the table of the seeds from the sums of each part, in which -1 is their average."""
+    table = pd.DataFrame(sums, columns=["model", "seed", "crps", "rows"])
+    table = table.groupby(["model", "seed"], sort=False).sum().reset_index()
+    table["crps"] = 100 * table["crps"] / table.pop("rows")
+    together = table[table["seed"] < 0].set_index("model")["crps"]
+    table = table[table["seed"] >= 0].reset_index(drop=True)
+    return table.assign(ratio=table["crps"] / table["model"].map(together))
 
 
 def _span(

@@ -59,8 +59,8 @@ app.command("audit")(audit.audit)
 app.command("runs")(runs.runs)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         output.say(__version__)
         raise typer.Exit
 

@@ -1,14 +1,17 @@
 """``forecast audit``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forecaster.cli import options, output, ticker_lists
 from forecaster.errors import HistoryError, UsageError
 
+if TYPE_CHECKING:
+    from forecaster.backtesting import leakage_audit
+
 MOST_TICKERS = 10
-"""Audited where none is named: a leak shows in one."""
+"""Audited where no ticker is named: one is enough to show a leak."""
 
 
 def audit(
@@ -79,27 +82,27 @@ def audit(
     if as_json:
         output.dump(archive.records(pd.DataFrame([asdict(check) for check in checks])))
     else:
-        output.table(
-            ["check", "result", "number", "what it means"],
-            [
-                [
-                    check.name,
-                    "passed" if check.passed else "FAILED",
-                    f"{check.number:.4g} {check.unit}",
-                    check.words,
-                ]
-                for check in checks
-            ],
-            left=4,
-            prose=True,
-        )
-        output.say(
-            f"{name} passed {passed} of {len(checks)} checks: "
-            + (
-                "an honest model, which is not yet a good one"
-                if passed == len(checks)
-                else "do not believe its scores"
-            )
-        )
+        _print(checks)
+        honest = "an honest model, which is not yet a good one"
+        meaning = honest if passed == len(checks) else "do not believe its scores"
+        output.say(f"{name} passed {passed} of {len(checks)} checks: {meaning}")
     if passed < len(checks):
         raise typer.Exit(1)
+
+
+def _print(checks: "list[leakage_audit.Check]") -> None:
+    """Print a row for each check."""
+    output.table(
+        ["check", "result", "number", "what it means"],
+        [
+            [
+                check.name,
+                "passed" if check.passed else "FAILED",
+                f"{check.number:.4g} {check.unit}",
+                check.words,
+            ]
+            for check in checks
+        ],
+        left=4,
+        prose=True,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forecaster.cli import holdout, options, output, results, ticker_lists, unfinished
-from forecaster.config import listed
+from forecaster.config import REFERENCES, listed
 from forecaster.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def backtest(
             help="Models, separated by commas; the verdict is on the first.",
             autocompletion=options.complete_models,
         ),
-    ] = "lstm,gjr,garch,ewma,naive",
+    ] = ",".join(("lstm", *REFERENCES)),
     start: Annotated[
         date | None,
         options.day("First date forecast; by default the first after the run's training span."),
@@ -84,6 +84,8 @@ def backtest(
 ) -> None:
     """Run models through history and compare them on the same days.
 
+    Exit code 1 if the first model is too good to be a forecast.
+
     Example: forecast backtest --models lstm,gjr,naive --start 2013-01-01
     """
     from forecaster.parallel.jobs import Engine
@@ -100,6 +102,7 @@ def backtest(
     with output.progress(quiet=quiet) as progress:
         done, folder = _done(request, out, worker, resume=resume is not None, progress=progress)
     results.tell(done, folder, as_json=as_json, open_=open_)
+    results.end(done)
 
 
 def _request(
@@ -179,7 +182,7 @@ def _done(
     if out is not None:
         archive.check_replaceable(out)
     folder = out or archive.new_folder(home / "backtests", "-".join(spec.models))
-    with atomic.claimed(folder, "backtest"), unfinished.kept(folder):
+    with atomic.claimed(folder, "backtest"), unfinished.resumable(folder):
         if not resume:
             unfinished.begin(folder, request)
         done = backtest.run(

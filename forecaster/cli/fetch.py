@@ -42,18 +42,8 @@ def fetch(
             "The columns of a file without headings: date,open,high,low,close,volume."
         ),
     ] = None,
-    dates: Annotated[
-        str | None,
-        options.optional(
-            "day-first, month-first or year-first, for a file's dates such as 03/01/2017."
-        ),
-    ] = None,
-    decimal: Annotated[
-        str | None,
-        options.optional(
-            "point or comma, for a file's numbers such as 1.021 that may be thousands."
-        ),
-    ] = None,
+    dates: options.Dates = None,
+    decimal: options.Decimal = None,
     raw: Annotated[
         bool,
         options.flag(

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from forecaster import leftovers
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import filenames
@@ -33,6 +32,8 @@ def home_folder() -> Path:
 
 def swept(home: Path) -> Path:
     """Return a home folder, without what killed commands left there or in the temporary folder."""
+    from forecaster import leftovers  # its modules cost every start of a command
+
     leftovers.sweep(home)
     return home
 
@@ -133,6 +134,15 @@ ResultsFolder = Annotated[
     Path | None, optional("Folder of the results; by default one in the home folder.")
 ]
 OpenPlots = Annotated[bool, flag("Show the plots.", "--open")]
+
+Dates = Annotated[
+    str | None,
+    optional("day-first, month-first or year-first, for a file's dates such as 03/01/2017."),
+]
+Decimal = Annotated[
+    str | None,
+    optional("point or comma, for a file's numbers such as 1.021 that may be thousands."),
+]
 
 Engine = Annotated[
     str,

@@ -56,6 +56,13 @@ def tell(done: "Backtest", folder: Path, *, as_json: bool, open_: bool) -> None:
         _show(done, folder)
 
 
+def end(done: "Backtest") -> None:
+    """Exit with 1 if the verdict is that nobody can forecast so well."""
+    if done.verdict.alarm:
+        model = done.provenance.models[0]
+        output.end([f"{model} is too good to be a forecast: look for look-ahead"])
+
+
 def _document(done: "Backtest", folder: Path) -> dict[str, Any]:
     """Return all statistics over all tickers, for JSON; the folder has those of each ticker."""
     from forecaster.backtesting import archive

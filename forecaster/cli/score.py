@@ -7,14 +7,14 @@ from urllib.parse import quote
 import typer
 
 from forecaster.cli import options, output, results
-from forecaster.config import listed
+from forecaster.config import REFERENCES, listed
 from forecaster.errors import UsageError
 
 
 def score(
     file: Annotated[
         Path,
-        typer.Argument(help="CSV or Parquet file of forecasts, ours or Nixtla's layout."),
+        typer.Argument(help="CSV or Parquet file of forecasts, in any usual layout."),
     ],
     *,
     models: Annotated[
@@ -23,11 +23,20 @@ def score(
             help="Models to compare with, separated by commas; naive must be among them.",
             autocompletion=options.complete_models,
         ),
-    ] = "naive,gjr",
+    ] = ",".join(REFERENCES),
     values: Annotated[
         str | None,
         options.optional("What the numbers are: returns (log, as fractions) or prices."),
     ] = None,
+    ticker: Annotated[
+        str | None, options.optional("The ticker of a file of one series that does not name it.")
+    ] = None,
+    interval: Annotated[
+        float | None,
+        options.optional("Coverage of a file's bands without a level, such as 0.95.", min=0, max=1),
+    ] = None,
+    dates: options.Dates = None,
+    decimal: options.Decimal = None,
     cost: options.Cost = options.COST,
     out: options.ResultsFolder = None,
     open_: options.OpenPlots = False,
@@ -38,10 +47,13 @@ def score(
 ) -> None:
     """Referee anybody's forecasts: score a file against stored prices, beside our baselines.
 
+    Exit code 1 if they are too good to be forecasts.
+
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
-    from forecaster.backtesting import archive, external
+    from forecaster.backtesting import archive, external, forecast_files
     from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.data.sources.tables import Format
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
 
@@ -50,15 +62,21 @@ def score(
     BacktestSpec(names).check()
     if values not in (None, *external.VALUES):
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
-    forecasts = external.read(file)
+    store = Store(home)
+    forecasts = forecast_files.read(
+        file,
+        stored=store.tickers(),
+        ticker=ticker,
+        interval=interval,
+        form=Format(dates=dates, decimal=decimal),
+    )
     if out is not None:
         archive.check_replaceable(out)
-    store = Store(home)
     named = sorted(forecasts.rows["ticker"].unique())
     stored = sorted(set(named) & set(store.tickers()))
     if not stored:
         store.require(named)
-    dates = forecasts.rows["date"].dt.date
+    days = forecasts.rows["date"].dt.date
     with output.progress(quiet=quiet) as progress:
         done = external.score(
             forecasts,
@@ -66,9 +84,10 @@ def score(
             models=names,
             values=values,
             cost_bp=cost,
-            earlier=experiment_log.recorded(home, stored, dates.min(), dates.max()),
+            earlier=experiment_log.recorded(home, stored, days.min(), days.max()),
             progress=progress,
         )
         folder = out or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
         results.keep(done, folder, home)
     results.tell(done, folder, as_json=as_json, open_=open_)
+    results.end(done)

@@ -1,4 +1,4 @@
-"""What a backtest that was interrupted leaves in its folder, and how it goes on.
+"""What an interrupted backtest leaves in its folder, and how to resume it.
 
 ``DIR/unfinished/`` holds the command and the parts that are finished. Results that were in the
 folder before stay until those of the new backtest take the place of the whole folder.
@@ -86,7 +86,7 @@ def read_request(folder: Path) -> Request:
 
 
 @contextmanager
-def kept(folder: Path) -> Iterator[None]:
+def resumable(folder: Path) -> Iterator[None]:
     """Say how to go on if something fails and parts are finished; leave nothing if none are."""
     try:
         yield

@@ -57,8 +57,8 @@ def next_session(ticker: str, date: Date, history: Dates | None = None) -> NextS
             f"{ticker}: no trading calendar reaches beyond {day:%Y-%m-%d}; "
             f"expected a date before {LAST:%Y-%m-%d}"
         )
-    found = sessions[after]
-    return NextSession(found, bool(known.since <= day and found <= known.until))
+    session = sessions[after]
+    return NextSession(session, bool(known.since <= day and session <= known.until))
 
 
 def last_finished(ticker: str, now: pd.Timestamp, history: Dates | None = None) -> pd.Timestamp:

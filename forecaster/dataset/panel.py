@@ -113,7 +113,7 @@ class History(Past):
 
 
 class StudentT(NamedTuple):
-    """Student-t distributions of the next session's log return, one for each session.
+    """Two-piece Student-t distributions of the next session's log return, one for each session.
 
     Location and scale are fractions. Each is (sessions,), or one number for all.
     """
@@ -121,6 +121,7 @@ class StudentT(NamedTuple):
     location: np.ndarray | float
     scale: np.ndarray | float
     df: np.ndarray | float
+    skew: np.ndarray | float = 0.0
 
 
 Quantiles = np.ndarray
@@ -156,9 +157,10 @@ def forecasts_of(model: str, parts: Sequence[TickerForecasts]) -> pd.DataFrame:
         "log_return": joined("next_returns"),
     }
     if isinstance(parts[0].distribution, StudentT):
-        full = [np.broadcast_arrays(*part.distribution, part.index)[:3] for part in parts]
-        location, scale, df = (np.concatenate(column) for column in zip(*full, strict=True))
-        return forecasts.from_student_t(location=location, scale=scale, df=df, **rows)
+        full = [np.broadcast_arrays(*part.distribution, part.index)[:-1] for part in parts]
+        columns = (np.concatenate(column) for column in zip(*full, strict=True))
+        parameters = dict(zip(forecasts.PARAMETERS, columns, strict=True))
+        return forecasts.from_student_t(**parameters, **rows)
     quantiles = np.concatenate([part.distribution for part in parts])
     return forecasts.from_quantiles(quantiles=quantiles, **rows)
 

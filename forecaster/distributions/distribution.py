@@ -10,7 +10,8 @@ class Distribution(Protocol):
     """A family of distributions: a module with these functions.
 
     Functions take the family's parameters as arrays that broadcast, one entry a distribution:
-    (location, scale, df) in :mod:`~forecaster.distributions.student_t`, the quantiles (..., 23) in
+    (location, scale, df) in :mod:`~forecaster.distributions.student_t`, with a skew after them in
+    :mod:`~forecaster.distributions.skewed_t`, the quantiles (..., 23) in
     :mod:`~forecaster.distributions.quantile_grid`. Values are log returns as fractions.
     """
 

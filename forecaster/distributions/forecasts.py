@@ -12,8 +12,8 @@ log_return      float64         the outcome, null while it is unknown
 mean            float64         of the forecast log return
 volatility      float64         its standard deviation
 q0.01 … q0.99   float64         its quantiles, at the 23 `quantile_grid.LEVELS`
-location,       float64         of the Student-t that it is; all null where it is known by its
-scale, df                       quantiles alone
+location,       float64         of the two-piece Student-t that it is; all null where it is known
+scale, df, skew                 by its quantiles alone
 ==============  ==============  ==================================================================
 
 Log returns are fractions, not percent. A quantile of the price is last_close * exp(q).
@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from forecaster.display import printable
-from forecaster.distributions import quantile_grid, student_t
+from forecaster.distributions import quantile_grid, skewed_t, student_t
 from forecaster.distributions.distribution import Distribution
 from forecaster.distributions.quantile_grid import LEVELS
 from forecaster.distributions.student_t import Array
@@ -35,6 +35,9 @@ from forecaster.errors import ForecastError, PricesError
 
 QUANTILES = [f"q{level:g}" for level in LEVELS]
 STUDENT_T = ["location", "scale", "df"]
+PARAMETERS = [*STUDENT_T, "skew"]
+"""Of :mod:`forecaster.distributions.skewed_t`."""
+
 KEYS = ["ticker", "model", "cutoff", "step"]
 
 LEAST_VOLATILITY = 1e-6
@@ -47,7 +50,7 @@ _DTYPES = {
     "date": "datetime64[us]",
     "step": "int64",
     **dict.fromkeys(["last_close", "log_return", "mean", "volatility"], "float64"),
-    **dict.fromkeys([*QUANTILES, *STUDENT_T], "float64"),
+    **dict.fromkeys([*QUANTILES, *PARAMETERS], "float64"),
 }
 FORECAST_COLUMNS = list(_DTYPES)
 
@@ -75,15 +78,16 @@ def from_student_t(
     location: ArrayLike,
     scale: ArrayLike,
     df: ArrayLike,
+    skew: ArrayLike = 0.0,
 ) -> pd.DataFrame:
-    """Return one-step forecasts whose log return is a Student-t.
+    """Return one-step forecasts whose log return is a two-piece Student-t, symmetric by default.
 
     Parameters
     ----------
     cutoff : (rows,).
     ticker, model, date, last_close, log_return : (rows,), or one value for all.
-    location, scale, df : of the Student-t, (rows,) or one value for all. `df` is above 2, because a
-        forecast has a volatility.
+    location, scale, df, skew : of :mod:`forecaster.distributions.skewed_t`, (rows,) or one value for
+        all. `df` is above 2, because a forecast has a volatility.
 
     Raises
     ------
@@ -91,11 +95,10 @@ def from_student_t(
         As :func:`check` does.
     """
     n = len(np.asarray(cutoff))
-    location, scale, df = (np.broadcast_to(np.asarray(a, float), n) for a in (location, scale, df))
-    # The levels lie symmetrically about the median: half of the standard quantiles are enough.
-    lower = student_t.quantile(0.0, 1.0, df, LEVELS[: len(LEVELS) // 2])  # (rows, 11)
-    standard = np.column_stack([lower, np.zeros(n), -lower[:, ::-1]])  # (rows, levels)
-    mean, volatility = student_t.moments(location, scale, df)
+    location, scale, df, skew = (
+        np.broadcast_to(np.asarray(it, float), n) for it in (location, scale, df, skew)
+    )
+    mean, volatility = skewed_t.moments(location, scale, df, skew)
     return _one_step(
         {"ticker": ticker, "model": model, "cutoff": cutoff, "date": date},
         {
@@ -104,9 +107,20 @@ def from_student_t(
             "mean": mean,
             "volatility": volatility,
         },
-        location[:, None] + scale[:, None] * standard,
-        {"location": location, "scale": scale, "df": df},
+        _quantiles(location, scale, df, skew),
+        {"location": location, "scale": scale, "df": df, "skew": skew},
     )
+
+
+def _quantiles(location: Array, scale: Array, df: Array, skew: Array) -> Array:
+    """The quantiles at all levels: (rows, 23)."""
+    if skew.any():
+        return skewed_t.quantile(location, scale, df, skew, LEVELS)
+    # The levels lie symmetrically about the median: half of the standard quantiles are enough.
+    lower = student_t.quantile(0.0, 1.0, df, LEVELS[: len(LEVELS) // 2])  # (rows, 11)
+    standard = np.column_stack([lower, np.zeros(len(df)), -lower[:, ::-1]])  # (rows, levels)
+    values: Array = location[:, None] + scale[:, None] * standard
+    return values
 
 
 def from_quantiles(
@@ -147,7 +161,7 @@ def from_quantiles(
             "volatility": volatility,
         },
         ordered,
-        dict.fromkeys(STUDENT_T, np.nan),
+        dict.fromkeys(PARAMETERS, np.nan),
     )
 
 
@@ -161,6 +175,8 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
     ForecastError
         Another rule is broken; the message names the first offending row.
     """
+    if "skew" not in frame and "df" in frame:  # a frame of a version without it
+        frame = frame.assign(skew=np.where(frame["df"].isna(), np.nan, 0.0))
     missing = [column for column in FORECAST_COLUMNS if column not in frame.columns]
     if missing:
         raise ForecastError(
@@ -200,12 +216,12 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
     refuse(~finite, "finite quantiles")
     crossed = pd.Series((quantiles[:, 1:] < quantiles[:, :-1]).any(axis=1), frame.index)
     refuse(crossed, "quantiles that do not decrease with their level")
-    parameters = frame[STUDENT_T]
+    parameters = frame[PARAMETERS]
     finite = pd.Series(np.isfinite(parameters.to_numpy()).all(axis=1), frame.index)
-    complete = finite & (frame["scale"] > 0) & (frame["df"] > 2)
+    complete = finite & (frame["scale"] > 0) & (frame["df"] > 2) & (frame["skew"].abs() < 1)
     refuse(
         ~(complete | parameters.isna().all(axis=1)),
-        "a finite location, scale above 0 and df above 2, or null in all three",
+        "a finite location, scale above 0, df above 2 and skew between -1 and 1, or null in all four",
     )
     return frame
 
@@ -237,8 +253,8 @@ def interval(frame: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarr
 def prices(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a copy in which the outcome and the quantiles are prices.
 
-    `log_return` becomes `price`, and `median` is added. `mean`, `volatility`, `location`, `scale`
-    and `df` stay those of the log return.
+    `log_return` becomes `price`, and `median` is added. `mean`, `volatility`, `location`, `scale`,
+    `df` and `skew` stay those of the log return.
     """
     view = frame.rename(columns={"log_return": "price"})
     logs = ["price", *QUANTILES]
@@ -312,10 +328,10 @@ def _of_each(
     function: Callable[[NDArray[np.bool_], Distribution, tuple[Array, ...]], Array],
 ) -> Array:
     """Values of a function of rows, their family of distributions and its parameters: (rows,)."""
-    values, parameters = np.empty(len(frame)), frame[STUDENT_T].to_numpy()
+    values, parameters = np.empty(len(frame)), frame[PARAMETERS].to_numpy()
     known = ~np.isnan(parameters).any(axis=1)
     if known.any():
-        values[known] = function(known, student_t, tuple(parameters[known].T))
+        values[known] = function(known, skewed_t, tuple(parameters[known].T))
     if not known.all():
         quantiles = frame.loc[~known, QUANTILES].to_numpy()
         values[~known] = function(~known, quantile_grid, (quantiles,))

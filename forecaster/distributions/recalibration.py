@@ -76,7 +76,7 @@ def recalibrate(frame: pd.DataFrame, *, rate: float = RATE) -> pd.DataFrame:
     low, high = _WIDTH
     old, new = (it[high].to_numpy() - it[low].to_numpy() for it in (frame, moved))
     change = np.divide(new, old, out=np.ones(len(frame)), where=(old > 0) & (new > 0))
-    parameters = dict.fromkeys(forecasts.STUDENT_T, np.nan)
+    parameters = dict.fromkeys(forecasts.PARAMETERS, np.nan)
     return frame.assign(volatility=frame["volatility"] * change, **moved, **parameters)
 
 

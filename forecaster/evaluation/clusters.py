@@ -4,9 +4,10 @@ A split cuts the rows into parts:
 
 ==========  ===========================================================================
 all         one part
-volatility  low, middle, high: a third each of a ticker's sessions in the frame, by a volatility
-            known at the cutoff, one for all models: the forecast of the first of `REFERENCES`
-            that the frame has, or each model's own where it has none of them
+volatility  low, middle, high: a third each of a model's sessions of a ticker, by a volatility known
+            at the cutoff: the EWMA (RiskMetrics, decay 0.94) of the squared returns of the
+            sessions before among those rows. It is the same for all models of the same rows,
+            and whichever other models are there
 year        of the date; over all tickers only
 ==========  ===========================================================================
 
@@ -26,6 +27,7 @@ a hundred on 250 days (by chi-square 8 or 9), and 9 times on 60 days (by chi-squ
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -35,7 +37,7 @@ from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 from forecaster.evaluation.metrics import POOLED, design_effect, totals
 
-REFERENCES = ("ewma", "gjr", "garch", "naive")
+DECAY = 0.94
 SPLITS = ("all", "volatility", "year")
 
 _PARTS = pd.Index(["low", "middle", "high"])
@@ -123,16 +125,7 @@ def known(frame: pd.DataFrame) -> pd.DataFrame:
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the labels of the rows: ticker, model and date, the parts of each, and n = 1."""
-    models = frame["model"].unique()
-    reference = next((name for name in REFERENCES if name in models), None)
-    if reference is None:
-        rank = frame.groupby(["ticker", "model"])["volatility"].rank(pct=True)
-    else:
-        keys = ["ticker", "cutoff", "date"]
-        its = frame[frame["model"] == reference]
-        its = its[keys].assign(rank=its.groupby("ticker")["volatility"].rank(pct=True))
-        rank = frame[keys].merge(its, how="left", on=keys)["rank"]
-    third = np.ceil(3 * rank.fillna(0).to_numpy() - 1e-9).astype(int) - 1  # -1 where unknown
+    third = _thirds(frame)
     return pd.DataFrame(
         {
             # In the order in which they come, as in the table of `metrics.scores`.
@@ -175,6 +168,27 @@ def slices(rows: pd.DataFrame, splits: Sequence[str] = SPLITS) -> Iterator[Slice
             labels = groups.size().index.to_frame(index=False).astype(str)
             labels.insert(2, "split", split)
             yield Slice(labels, groups.ngroup().to_numpy(), days)
+
+
+def _thirds(frame: pd.DataFrame) -> np.ndarray:
+    """Which third by volatility each row lies in, from 0; -1 where nothing came before: (rows,)."""
+    from scipy.signal import lfilter  # takes a second to import
+
+    series = frame.groupby(["ticker", "model"], sort=False).ngroup().to_numpy()
+    order = np.lexsort((frame["date"].to_numpy(), series))
+    squares = frame["log_return"].to_numpy()[order] ** 2
+    groups = np.searchsorted(series[order], np.arange(series.max(initial=-1) + 2))
+    before = np.full(len(frame), np.nan)
+    for begin, end in pairwise(groups):
+        # Once more with ones, as the weights of a short past do not sum to one.
+        sums, weights = (
+            lfilter([1.0], [1.0, -DECAY], its) for its in (squares[begin:end], np.ones(end - begin))
+        )
+        before[begin + 1 : end] = (sums / weights)[:-1]
+    rank = pd.Series(before).groupby(series[order]).rank(pct=True).fillna(0).to_numpy()
+    third = np.empty(len(frame), dtype=int)
+    third[order] = np.ceil(3 * rank - 1e-9).astype(int) - 1
+    return third
 
 
 def _categories(values: pd.Series, *, sort: bool = False) -> pd.Categorical:

@@ -1,4 +1,9 @@
-"""All statistics of forecasts whose outcomes are known: tables, and a verdict."""
+"""All statistics of forecasts whose outcomes are known: tables, and a verdict.
+
+A test of two models is of the rows that both have, what a model promises of itself is tested on its
+own rows, and only tables that show all models side by side (scores, confidence_set, superior_ability
+and strategy) are of the rows that all of them have. So no model changes what is said of another.
+"""
 
 from dataclasses import dataclass
 
@@ -14,14 +19,18 @@ from forecaster.evaluation import (
     strategy,
     value_at_risk,
 )
+from forecaster.evaluation.alarm import alarm_of
+from forecaster.evaluation.claims import RIVALS
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
 from forecaster.evaluation.verdict import Verdict, judge
 from forecaster.parallel import malloc
 
+SEEDS = ["model", "seed", "crps", "ratio"]
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The statistics of models, on the rows that all of them have."""
+    """The statistics of models."""
 
     tables: dict[str, pd.DataFrame]
     """By name:
@@ -29,13 +38,16 @@ class Evaluation:
     =======================================  ===================================================
     scores                                   :func:`forecaster.evaluation.metrics.scores`
     significance                             :func:`forecaster.evaluation.significance.compare`, by crps,
-                                             qlike and error (of the median, over the last close)
+                                             qlike, qlike_range and error (of the median, over the last
+                                             close), against the baselines, and of the model with the
+                                             verdict against each of its rivals
     tickers, confidence_set,                 also of :mod:`forecaster.evaluation.significance`
     superior_ability
     skill                                    :func:`forecaster.evaluation.skill.skill`
     uniformity, coverage                     of :mod:`forecaster.evaluation.calibration`
     value_at_risk                            :func:`forecaster.evaluation.value_at_risk.value_at_risk`
-    direction, information                   of :mod:`forecaster.evaluation.predictability`
+    direction, information, mean             of :mod:`forecaster.evaluation.predictability`
+    seeds                                    what was given
     strategy                                 :func:`forecaster.evaluation.strategy.performance`
     =======================================  ===================================================
     """
@@ -48,6 +60,7 @@ def evaluate(
     variance: pd.DataFrame,
     *,
     model: str,
+    seeds: pd.DataFrame | None = None,
     company: Company = NO_COMPANY,
     cost_bp: float = COST_BP,
 ) -> Evaluation:
@@ -58,38 +71,53 @@ def evaluate(
     frame : the forecasts frame; rows whose return is not known are left out.
     variance : :func:`forecaster.dataset.features.realised_variance` of the days that came.
     model : whom the verdict is on.
+    seeds : model, seed, crps and ratio (to their average) of networks alone, to be shown.
     company : the other experiments on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     """
-    shared = metrics.comparable(frame)
-    losses = metrics.losses(shared, variance)
-    relative = losses.assign(error=losses["error"] / losses["last_close"])
-    comparison = pd.concat(
-        [significance.compare(relative, metric=metric) for metric in ("crps", "qlike", "error")],
-        ignore_index=True,
-    )
-    tickers = significance.per_ticker(losses)
+    frame = metrics.known(frame)
+    losses = metrics.losses(frame, variance)
+    mine = frame["model"].to_numpy() == model
+    own_losses = losses[mine]
+    tables = {
+        "seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds,
+        "scores": metrics.summary(metrics.common(losses)),
+        "significance": _comparison(losses, model),
+        "tickers": significance.per_ticker(losses),
+    }
     malloc.return_freed()  # of thousands of small tables
-    of_losses = {
-        "scores": metrics.summary(losses),
-        "significance": comparison,
-        "tickers": tickers,
+    tables |= {
         "confidence_set": significance.confidence_set(losses),
         "superior_ability": significance.superior_ability(losses),
-        "skill": skill.skill(shared, losses),
+        "skill": skill.skill(frame, losses),
     }
-    del losses, relative  # what comes next is as large
-    of_forecasts = {
-        "uniformity": calibration.uniformity(shared),
-        "coverage": calibration.coverage(shared),
-        "value_at_risk": value_at_risk.value_at_risk(shared),
-        "direction": predictability.sign_test(shared),
-        "information": predictability.information_coefficients(shared),
+    del losses  # what comes next is as large
+    tables |= {
+        "uniformity": calibration.uniformity(frame),
+        "coverage": calibration.coverage(frame),
+        "value_at_risk": value_at_risk.value_at_risk(frame),
+        "direction": predictability.sign_test(frame),
+        "information": predictability.information_coefficients(frame),
+        "mean": predictability.mean_test(frame),
         "strategy": strategy.performance(
-            strategy.daily(shared, cost_bp=cost_bp),
+            strategy.daily(metrics.common(frame), cost_bp=cost_bp),
             cost_bp=cost_bp,
             company=company,
         ),
     }
-    opinion = judge(model, comparison, of_forecasts["direction"], of_forecasts["coverage"])
-    return Evaluation(of_losses | of_forecasts, opinion)
+    alarm = alarm_of(model, frame[mine], own_losses, tables)
+    return Evaluation(tables, judge(model, tables, alarm))
+
+
+def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return the tests of all models against the baselines, and of one against its other rivals."""
+    rows = losses.assign(error=losses["error"] / losses["last_close"])
+    rivals = [name for name in RIVALS if name not in metrics.BASELINES]
+    own = rows[rows["model"].isin([model, *rivals])]
+    tables = []
+    for metric in ("crps", "qlike", "qlike_range", "error"):
+        tables += [
+            significance.compare(rows, metric=metric),
+            significance.compare(own, models=[model], against=rivals, metric=metric),
+        ]
+    return pd.concat([it for it in tables if len(it)] or tables[:1], ignore_index=True)

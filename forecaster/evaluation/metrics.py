@@ -3,20 +3,23 @@
 A metric takes arrays and returns one value a row; nothing is averaged before `scores`. Lower is
 better, except for the log score. Values are log returns as fractions unless a docstring says
 otherwise.
+
+The CRPS of every model is that of its 23 quantiles, of those with a density too: so a pair of models
+is compared by one rule, whichever others are beside them.
 """
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from forecaster.distributions import forecasts, quantile_grid, student_t
+from forecaster.distributions import forecasts, quantile_grid, skewed_t
 
 POOLED = "(all)"  # not "ALL", which is the ticker of Allstate
 COVERAGES = (80, 90, 95)
 BASELINES = ("naive", "gjr")
 
 SCORES = [
-    *["sessions", "crps", "crps_quantiles", "log_score", "qlike", "mae", "mae_percent", "rel_mae"],
+    *["sessions", "crps", "log_score", "qlike", "mae", "mae_percent", "rel_mae"],
     *[f"coverage_{percent}" for percent in COVERAGES],
     *["hit_rate", "hit_low", "hit_high"],
 ]
@@ -111,8 +114,8 @@ def known(frame: pd.DataFrame) -> pd.DataFrame:
 def common(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a (ticker, cutoff, date) that every model of the frame has.
 
-    The frame holds forecasts or losses. Models are compared on these rows only: same tickers, same
-    days, same information.
+    The frame holds forecasts or losses. A table that shows all models side by side is of these rows;
+    a test of two models is of the rows that both have.
     """
     models = frame.groupby(_KEYS)["model"].transform("nunique")
     shared = models == frame["model"].nunique()
@@ -142,9 +145,8 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     ==============================  ============================================================
     ticker, model, cutoff, date,    of the forecast
     last_close
-    crps, crps_quantiles            in log return; the second by the rule of the 23 levels
-                                    (:func:`forecaster.distributions.quantile_grid.crps`), the first
-                                    too unless every forecast is a Student-t
+    crps                            in log return, of the 23 quantiles
+                                    (:func:`forecaster.distributions.quantile_grid.crps`)
     log_score                       log density; NaN where the forecast is not a Student-t
     qlike, qlike_range              of the squared return, and of `variance` where it is known
     error, naive_error              absolute error of the median price and of "tomorrow is today",
@@ -155,11 +157,8 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     ==============================  ============================================================
     """
     frame = known(frame)
-    closed_form = not frame["df"].isna().any()
     starts = range(0, max(len(frame), 1), ROWS_AT_ONCE)
-    table = pd.concat(
-        [_losses(frame.iloc[at : at + ROWS_AT_ONCE], closed_form=closed_form) for at in starts]
-    )
+    table = pd.concat([_losses(frame.iloc[at : at + ROWS_AT_ONCE]) for at in starts])
     if variance is not None:
         keys = ["ticker", "date"]
         proxy = frame[keys].merge(variance[[*keys, "variance"]], how="left", on=keys)["variance"]
@@ -168,15 +167,11 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     return table
 
 
-def _losses(frame: pd.DataFrame, *, closed_form: bool) -> pd.DataFrame:
-    """The losses of some rows; their CRPS is that of the Student-t, or by the rule of the 23 levels.
-
-    All rows that are compared follow one rule: that of the 23 levels gives slightly lower values
-    (see `quantile_grid.crps`), which would flatter a model that is not a Student-t.
-    """
-    x, last_close, median, volatility, location, scale, df = (
+def _losses(frame: pd.DataFrame) -> pd.DataFrame:
+    """The losses of some rows."""
+    x, last_close, median, volatility, *parameters = (
         frame[column].to_numpy()
-        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.STUDENT_T]
+        for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.PARAMETERS]
     )
     quantiles = frame[forecasts.QUANTILES].to_numpy()  # (rows, 23)
     side = np.sign(x) * np.sign(median)
@@ -184,11 +179,9 @@ def _losses(frame: pd.DataFrame, *, closed_form: bool) -> pd.DataFrame:
         f"inside_{percent}": inside(*forecasts.interval(frame, percent / 100), x)
         for percent in COVERAGES
     }
-    of_quantiles = quantile_grid.crps(x, quantiles)
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
-        crps=student_t.crps(x, location, scale, df) if closed_form else of_quantiles,
-        crps_quantiles=of_quantiles,
-        log_score=student_t.log_density(x, location, scale, df),
+        crps=quantile_grid.crps(x, quantiles),
+        log_score=skewed_t.log_density(x, *parameters),
         qlike=qlike(x, volatility),
         error=last_close * np.abs(np.exp(median) - np.exp(x)),
         naive_error=last_close * np.abs(np.expm1(x)),
@@ -205,7 +198,7 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
 
     ==============================  ============================================================
     sessions                        distinct dates scored
-    crps, crps_quantiles            mean CRPS in percent of log return
+    crps                            mean CRPS in percent of log return
     log_score, qlike                means, of log returns as fractions
     mae                             mean error of the median price, in the instrument's currency;
                                     NaN where tickers are pooled, as currencies differ
@@ -247,7 +240,6 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
     group = ["ticker", "model"]
     rows = rows.assign(
         crps=100 * rows["crps"],
-        crps_quantiles=100 * rows["crps_quantiles"],
         mae=rows["error"],
         mae_percent=100 * rows["error"] / rows["last_close"],
         naive_percent=100 * rows["naive_error"] / rows["last_close"],

@@ -1,4 +1,8 @@
-"""Is the sign of a forecast worth anything? Hits beyond chance, and rankings of the tickers."""
+"""Is the mean of a forecast worth anything?
+
+Hits beyond chance, rankings of the tickers, the variance explained beyond the historical mean, and
+which days the forecast moves with.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,16 +10,22 @@ from scipy import special
 
 from forecaster.evaluation import metrics, significance
 
+HISTORICAL_MEAN = "drift"
+"""The model whose mean is that of all returns so far."""
+
+AHEAD = 20
+"""Sessions after the day forecast whose returns are added up in `lead_test`."""
+
 MIN_TICKERS = 5
 """Fewer tickers on a day have no cross-section to speak of."""
 
 
-def sign_test(shared: pd.DataFrame) -> pd.DataFrame:
+def sign_test(frame: pd.DataFrame) -> pd.DataFrame:
     """Test after Pesaran and Timmermann whether signs of the median are right beyond chance.
 
     Parameters
     ----------
-    shared : the forecasts frame, of rows whose return is known. Rows whose median or return is
+    frame : the forecasts frame, of rows whose return is known. Rows whose median or return is
         zero have no sign and are left out.
 
     Returns
@@ -33,8 +43,8 @@ def sign_test(shared: pd.DataFrame) -> pd.DataFrame:
     over the tickers of each day, with the errors of
     :func:`forecaster.evaluation.significance.diebold_mariano`.
     """
-    x, median = shared["log_return"].to_numpy(), shared["q0.5"].to_numpy()
-    rows = shared[["ticker", "model", "date"]].assign(up=x > 0, call=median > 0)
+    x, median = frame["log_return"].to_numpy(), frame["q0.5"].to_numpy()
+    rows = frame[["ticker", "model", "date"]].assign(up=x > 0, call=median > 0)
     rows = rows[(x != 0) & (median != 0)]
     keys = ["ticker", "model"]
     groups = rows.groupby(keys, sort=False)
@@ -65,12 +75,12 @@ def sign_test(shared: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(pooled, columns=columns)], ignore_index=True)[columns]
 
 
-def information_coefficients(shared: pd.DataFrame) -> pd.DataFrame:
+def information_coefficients(frame: pd.DataFrame) -> pd.DataFrame:
     """Test whether the forecast mean ranks the tickers of a day.
 
     Parameters
     ----------
-    shared : the forecasts frame, of rows whose return is known.
+    frame : the forecasts frame, of rows whose return is known.
 
     Returns
     -------
@@ -84,7 +94,7 @@ def information_coefficients(shared: pd.DataFrame) -> pd.DataFrame:
     Grinold and Kahn (1999), Active portfolio management.
     """
     rows = []
-    for model, its in shared.groupby("model", sort=False):
+    for model, its in frame.groupby("model", sort=False):
         its = its[its.groupby("date")["ticker"].transform("size") >= MIN_TICKERS]
         mean, x = (
             its.pivot(index="date", columns="ticker", values=name)
@@ -101,6 +111,115 @@ def information_coefficients(shared: pd.DataFrame) -> pd.DataFrame:
         rows.append(row)
     columns = [f"{name}{it}" for name in ("ic", "rank_ic") for it in ("", "_statistic", "_p_value")]
     return pd.DataFrame(rows, columns=["model", "days", *columns])
+
+
+def mean_test(frame: pd.DataFrame) -> pd.DataFrame:
+    """Test whether the forecast mean is better than the historical mean.
+
+    Parameters
+    ----------
+    frame : the forecasts frame, of rows whose return is known.
+
+    Returns
+    -------
+    A row for each model beside `HISTORICAL_MEAN`, over the rows that both have, none where the frame
+    lacks it: model, against, r2 (out of sample: 1 less the squared errors of the one over those of the
+    other; each ticker's returns in units of their root mean square), statistic and p_value of Clark
+    and West (one-sided: better), and sessions.
+
+    Notes
+    -----
+    A model that knows more estimates more, and that noise makes its errors larger even where what it
+    knows is true. Clark and West take the noise off: the mean over tickers of::
+
+        (x - a)² - (x - b)² + (a - b)²
+
+    for the historical mean a and the model's mean b, is zero where nothing is to be known. It is
+    tested day by day, with the errors of :func:`forecaster.evaluation.significance.diebold_mariano`.
+
+    References
+    ----------
+    Clark and West (2007), Approximately normal tests for equal predictive accuracy in nested models,
+    Journal of Econometrics 138(1). Campbell and Thompson (2008), Predicting excess stock returns out
+    of sample, Review of Financial Studies 21(4), for R².
+    """
+    keys, rows = ["ticker", "cutoff", "date"], []
+    theirs = frame.loc[frame["model"] == HISTORICAL_MEAN, [*keys, "mean"]]
+    for model, its in frame[frame["model"] != HISTORICAL_MEAN].groupby("model", sort=False):
+        both = its[[*keys, "log_return", "mean"]].merge(
+            theirs, on=keys, suffixes=("", "_of_history")
+        )
+        if both["date"].nunique() < 2:
+            continue
+        unit = _units(both["log_return"], both["ticker"])
+        x, b, a = (both[name] / unit for name in ("log_return", "mean", "mean_of_history"))
+        gain = ((x - a) ** 2 - (x - b) ** 2 + (a - b) ** 2).groupby(both["date"]).mean().to_numpy()
+        test = significance.diebold_mariano(gain, np.zeros(len(gain)))
+        r2 = 1 - ((x - b) ** 2).sum() / ((x - a) ** 2).sum()
+        p_value = special.stdtr(test.sessions - 1, -test.statistic)
+        row = {"model": model, "against": HISTORICAL_MEAN, "r2": r2, "statistic": test.statistic}
+        rows.append(row | {"p_value": p_value, "sessions": test.sessions})
+    columns = ["model", "against", "r2", "statistic", "p_value", "sessions"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lead_test(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return which days' returns the median moves with: those before, the day forecast, those after.
+
+    Parameters
+    ----------
+    frame : the forecasts frame of one model, of rows whose return is known.
+
+    Returns
+    -------
+    A row for each lead: lead (-1 is the session before the day forecast, 0 that day, 1 the session
+    after, `AHEAD` the sum of so many sessions after), correlation (of the median and the log return,
+    each ticker's centred and scaled to unit variance), p_value (two-sided, day by day with the errors
+    of :func:`forecaster.evaluation.significance.diebold_mariano`) and sessions. Tickers whose median
+    never changes are left out.
+    """
+    frame = frame.sort_values(["ticker", "date"])
+    ticker, x = frame["ticker"], frame["log_return"]
+    signal = _standardised(frame["q0.5"], ticker)
+    returns = _standardised(x, ticker)
+    within = returns.groupby(ticker)
+    ahead = within.cumsum()
+    series = {-1: within.shift(1), 0: returns, 1: within.shift(-1)}
+    series[AHEAD] = _standardised(ahead.groupby(ticker).shift(-AHEAD) - ahead, ticker)
+    rows = []
+    for lead, its in series.items():
+        daily = (signal * its).dropna().groupby(frame["date"]).mean().to_numpy()
+        if len(daily) > 1:
+            lags = lead if lead == AHEAD else None
+            test = significance.diebold_mariano(daily, np.zeros(len(daily)), lags=lags)
+            row = {"lead": lead, "correlation": test.difference, "p_value": test.p_value}
+            rows.append(row | {"sessions": test.sessions})
+    return pd.DataFrame(rows, columns=["lead", "correlation", "p_value", "sessions"])
+
+
+def autocorrelation(frame: pd.DataFrame) -> float:
+    """Return the correlation of the returns of successive sessions, of all tickers; 0 if unknown.
+
+    Parameters
+    ----------
+    frame : the forecasts frame of one model, of rows whose return is known.
+    """
+    frame = frame.sort_values(["ticker", "date"])
+    returns = _standardised(frame["log_return"], frame["ticker"])
+    return float(np.nan_to_num((returns * returns.groupby(frame["ticker"]).shift(1)).mean()))
+
+
+def _units(values: pd.Series, ticker: pd.Series) -> pd.Series:
+    """Return the root mean square of each row's ticker: (rows,)."""
+    squares = (values**2).groupby(ticker).transform("mean")
+    return squares.where(squares > 0) ** 0.5
+
+
+def _standardised(values: pd.Series, ticker: pd.Series) -> pd.Series:
+    """Return values less the mean of their ticker, over their deviation; NaN where they rest."""
+    centred = values - values.groupby(ticker).transform("mean")
+    unit = _units(centred, ticker)
+    return centred / unit.where(unit > 1e-12)
 
 
 def _pooled(model: object, rows: pd.DataFrame) -> dict[str, object]:

@@ -114,9 +114,13 @@ def by_day(
 
 
 def compare(
-    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+    losses: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    against: Sequence[str] = BASELINES,
+    metric: str = "crps",
 ) -> pd.DataFrame:
-    """Test every model of `losses` against the baselines that are there, over all tickers.
+    """Test models of `losses`, by default all, against the baselines that are there, over all tickers.
 
     A panel test: what happens to the tickers on one day is one piece of evidence, so losses are
     averaged over them first, and the daily means are tested with errors that allow for
@@ -125,8 +129,8 @@ def compare(
     mean daily losses, their ratio (below 1 favours the model; it means something for losses above
     zero, such as CRPS), and the statistic, p_value and sessions of `diebold_mariano`.
     """
-    models = list(losses["model"].unique())
-    pairs = [(m, b) for m in models for b in against if b != m and b in models]
+    there = list(losses["model"].unique())
+    pairs = [(m, b) for m in models or there for b in against if b != m and b in there]
     if not pairs:
         return pd.DataFrame(columns=_COLUMNS)
     wide, rows = by_model(losses, metric), []

@@ -1,8 +1,9 @@
 """Skill: how much better than a baseline, and between which bounds.
 
 Days are drawn anew in blocks (Politis and Romano 1994, The stationary bootstrap, Journal of the
-American Statistical Association 89(428); by `arch`), all tickers of a day together, so an interval
-allows for the dependence between days and between tickers.
+American Statistical Association 89(428)), all tickers of a day together, so an interval allows for
+the dependence between days and between tickers. A pair of models is compared on the rows that both
+have, in blocks as long as the differences between the two ask for, so that no other model has a say.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,12 @@ DIFFERENCES = ("qlike", "qlike_range", "log_score")
 PINBALL = {f"pinball_{level}": level for level in ("0.05", "0.25", "0.5", "0.75", "0.95")}
 """Quantile levels whose pinball loss is shown, by the name of the metric."""
 
+KEYS = ["ticker", "cutoff", "date"]
 COLUMNS = ["ticker", "model", "against", "metric", "kind", "value", "low", "high"]
 
 
 def skill(
-    shared: pd.DataFrame,
+    frame: pd.DataFrame,
     losses: pd.DataFrame,
     *,
     against: Sequence[str] = BASELINES,
@@ -39,7 +41,7 @@ def skill(
 
     Parameters
     ----------
-    shared : the forecasts frame, of rows that all models have and whose return is known.
+    frame : the forecasts frame, of rows whose return is known.
     losses : :func:`forecaster.evaluation.metrics.losses` of it.
 
     Returns
@@ -51,32 +53,23 @@ def skill(
     tickers, ``pinball_0.05`` and so on.
     """
     models = list(losses["model"].unique())
-    pairs = [(m, b) for m in models for b in against if b in models and m != b]
-    if not pairs:  # drawing days costs seconds
-        return pd.DataFrame(columns=COLUMNS)
-    dates = np.sort(losses["date"].unique())
-    counts = _draws(losses, len(dates), resamples, seed)  # (1 + resamples, sessions)
-    rows = losses.assign(error=losses["error"] / losses["last_close"])
+    rows = losses.assign(
+        error=losses["error"] / losses["last_close"],
+        **{name: _pinball(frame, level) for name, level in PINBALL.items()},
+    )
     shown = [*(it for it in (*RATIOS, *DIFFERENCES) if it in rows), *PINBALL]
-    day = np.searchsorted(dates, rows["date"].to_numpy())
-    codes, tickers = pd.factorize(rows["ticker"])
-    tables = []
-    for model, baseline in pairs:
-        ours, theirs = (rows["model"].to_numpy() == name for name in (model, baseline))
-        for metric in shown:
-            level = PINBALL.get(metric)
-            values = _pinball(shared, level) if level else rows[metric].to_numpy()
-            sums = [_sums(values[mine], day[mine], codes[mine], counts) for mine in (ours, theirs)]
-            kind = "difference" if metric in DIFFERENCES else "ratio"
-            if level:
-                sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
-            values = _summary(sums[0], sums[1], kind)
-            names = [*tickers, POOLED][-values.shape[1] :]
-            table = pd.DataFrame(values.T, columns=["value", "low", "high"]).assign(
-                ticker=names, model=model, against=baseline, metric=metric, kind=kind
-            )
-            tables.append(table[table["value"].notna()])
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+    by_model = {name: its.set_index(KEYS)[shown] for name, its in rows.groupby("model")}
+    tables = [
+        _of_pair(by_model[model], by_model[baseline], resamples, seed).assign(
+            model=model, against=baseline
+        )
+        for model in models
+        for baseline in against
+        if baseline in models and model != baseline
+    ]
+    return (
+        pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
+    )
 
 
 def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
@@ -119,15 +112,46 @@ def by_year(differences: pd.DataFrame) -> pd.DataFrame:
     return sums.assign(share=sums["difference"] / sums["baseline"]).drop(columns="baseline")
 
 
-def _draws(losses: pd.DataFrame, sessions: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each session is drawn, first once each: (1 + resamples, sessions)."""
-    from arch.bootstrap import StationaryBootstrap
+def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+    """The columns of `skill` but for the names, from the losses of two models by `KEYS`."""
+    both = ours.index.intersection(theirs.index, sort=False)
+    ours, theirs = ours.loc[both], theirs.loc[both]
+    dates, day = np.unique(both.get_level_values("date"), return_inverse=True)
+    codes, tickers = pd.factorize(both.get_level_values("ticker"))
+    if not len(dates):
+        return pd.DataFrame(columns=COLUMNS)
+    daily = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).groupby("date").mean()
+    counts = _draws(len(dates), significance.block_length(daily), resamples, seed)
+    tables = []
+    for metric in map(str, ours):
+        kind = "difference" if metric in DIFFERENCES else "ratio"
+        sums = [_sums(its[metric].to_numpy(), day, codes, counts) for its in (ours, theirs)]
+        if metric in PINBALL:  # over all tickers only
+            sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
+        values = _summary(sums[0], sums[1], kind)
+        names = [*tickers, POOLED][-values.shape[1] :]
+        table = pd.DataFrame(values.T, columns=["value", "low", "high"])
+        tables.append(table.assign(ticker=names, metric=metric, kind=kind))
+    table = pd.concat(tables, ignore_index=True)
+    return table[table["value"].notna()]
 
-    daily = losses.pivot_table(index="date", columns="model", values="crps", sort=False)
-    block = significance.block_length(daily[losses["model"].unique()])
-    drawn = StationaryBootstrap(block, np.arange(sessions), seed=seed).bootstrap(resamples)
-    counts = [np.bincount(data[0], minlength=sessions) for data, _ in drawn]
-    return np.stack([np.ones(sessions), *counts])
+
+def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each session is drawn, first once each: (1 + resamples, sessions).
+
+    A block begins anywhere, has `block` sessions on average, and goes on at the start after the end.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (resamples, sessions)
+    begins = rng.random(shape) * block < 1
+    begins[:, 0] = True
+    at = np.arange(sessions)
+    begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)  # where the block began
+    first = np.take_along_axis(rng.integers(sessions, size=shape), begun, axis=1)
+    drawn = (first + at - begun) % sessions
+    cells = (drawn + sessions * np.arange(resamples)[:, None]).ravel()
+    counts = np.bincount(cells, minlength=resamples * sessions).reshape(shape)
+    return np.vstack([np.ones(sessions), counts])
 
 
 def _sums(
@@ -157,6 +181,6 @@ def _summary(
     return np.where(unknown, np.nan, np.stack([skills[0], low, high]))
 
 
-def _pinball(shared: pd.DataFrame, level: str) -> np.ndarray:
-    x, quantile = shared["log_return"].to_numpy(), shared[f"q{level}"].to_numpy()
+def _pinball(frame: pd.DataFrame, level: str) -> np.ndarray:
+    x, quantile = frame["log_return"].to_numpy(), frame[f"q{level}"].to_numpy()
     return quantile_grid.pinball(x, quantile, float(level))

@@ -1,94 +1,41 @@
 """The verdict: what a backtest supports, what it does not, and what the forecast is good for.
 
-Five questions are asked of one model, each with a test whose p-value is corrected for all that were
-asked (Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
-Statistics 6(2)): is its distribution better than each baseline's, is its volatility, does its median
-say more of the price than today's price does, does its sign say more than chance, and do its
-intervals hold what they promise.
+Four questions are put to a model (:mod:`forecaster.evaluation.claims`): is its distribution better
+than that of each rival, is its volatility, is its mean better than the historical mean, does its sign
+say more than chance. Beside them stands what it promises of itself: its intervals, its lower tail and
+its PIT, over all sessions and in the most volatile third. A use is named only if both hold. A
+forecast that is too good to be one (:mod:`forecaster.evaluation.alarm`) is recommended for nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from forecaster.evaluation.metrics import BASELINES, POOLED
+from forecaster.evaluation.alarm import Alarm
+from forecaster.evaluation.claims import (
+    GARCH_LIKE,
+    LEVEL,
+    QUESTIONS,
+    RIVALS,
+    Claim,
+    about,
+    claims_of,
+    hardest,
+    listed,
+    title,
+)
+from forecaster.evaluation.promises import Interval, Pit, Tail, intervals_of, pits_of, tails_of
 
-LEVEL = 0.05
-"""A corrected p-value below this supports a claim."""
-
-TOLERANCE = 0.01
-"""Coverage this near to its promise is kept, however sure the small difference is."""
-
-_TITLES = {"garch": "GARCH", "gjr": "GJR-GARCH"}
-_METRICS = {"distribution": "crps", "volatility": "qlike", "mean": "error"}
-_MEASURES = {"volatility": "QLIKE ", "mean": "error of the median price "}
+_MEASURES = {"volatility": "QLIKE "}
 _USES = {
     "volatility": "its volatility",
     "distribution": "its intervals",
+    "var": "its VaR",
     "direction": "its direction",
-    "mean": "its median price",
+    "mean": "its mean",
 }
-_PARTS = {"all": "", "high": " in the most volatile third"}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A model is better than a rival in some respect: the effect seen, and how likely by chance."""
-
-    subject: str
-    """``distribution``, ``volatility``, ``mean`` or ``direction``"""
-    against: str
-    """A model, or ``chance``"""
-    better: bool
-    effect: str
-    """What was seen, in words"""
-    p_value: float
-    """Two-sided, but one-sided of the direction; before correction"""
-    corrected: float
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether the model is better, and surely so."""
-        return self.better and self.corrected < LEVEL
-
-    @property
-    def is_refuted(self) -> bool:
-        """Whether the model is worse, and surely so."""
-        return not self.better and self.corrected < LEVEL
-
-    @property
-    def text(self) -> str:
-        """The effect and its p-value."""
-        chance = "p < 0.001" if self.corrected < 0.001 else f"p = {self.corrected:.3f}"
-        if self.subject != "distribution":
-            return f"{self.effect}, {chance}"
-        return f"{self.effect} ({chance}{'' if self.corrected < LEVEL else ', not significant'})"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """What a central interval promised, and what it held."""
-
-    nominal: float
-    part: str
-    """``all`` sessions, or the ``high`` third by volatility"""
-    share: float
-    p_value: float
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the interval held what it promised, near enough or for all that can be told."""
-        return abs(self.share - self.nominal) <= TOLERANCE or self.p_value >= LEVEL
-
-    @property
-    def text(self) -> str:
-        """Promise and share, and what is wrong."""
-        miss = f", too {'narrow' if self.share < self.nominal else 'wide'}"
-        words = f"{self.nominal:.0%} held {self.share:.1%}{_PARTS[self.part]}"
-        return words if self.is_kept else words + miss
 
 
 @dataclass(frozen=True)
@@ -96,11 +43,20 @@ class Verdict:
     """What a backtest says of a model; printed, it is one paragraph."""
 
     text: str
+    """The headline, the rows and the advice"""
+    headline: str = ""
+    rows: tuple[tuple[str, str], ...] = ()
+    """What was asked, and the answer"""
+    advice: str = ""
     claims: tuple[Claim, ...] = ()
     intervals: tuple[Interval, ...] = ()
+    tails: tuple[Tail, ...] = ()
+    pits: tuple[Pit, ...] = ()
     uses: tuple[str, ...] = ()
     """What the forecast may serve for: some of ``volatility``, ``distribution`` (its intervals),
-    ``direction`` and ``mean``"""
+    ``var``, ``direction`` and ``mean``"""
+    alarm: Alarm | None = None
+    """Why it is too good to be a forecast"""
 
     def __str__(self) -> str:
         return self.text
@@ -114,80 +70,64 @@ class Verdict:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Verdict":
         """Return the verdict of a `document`, which may hold more, or no more than the text."""
+        alarm = document.get("alarm")
         return cls(
-            str(document["verdict"]),
-            tuple(Claim(**it) for it in document.get("claims", ())),
-            tuple(Interval(**it) for it in document.get("intervals", ())),
-            tuple(document.get("uses", ())),
+            text=str(document["verdict"]),
+            headline=str(document.get("headline", "")),
+            rows=tuple((str(name), str(words)) for name, words in document.get("rows", ())),
+            advice=str(document.get("advice", "")),
+            claims=tuple(Claim(**it) for it in document.get("claims", ())),
+            intervals=tuple(Interval(**it) for it in document.get("intervals", ())),
+            tails=tuple(Tail(**it) for it in document.get("tails", ())),
+            pits=tuple(Pit(**it) for it in document.get("pits", ())),
+            uses=tuple(document.get("uses", ())),
+            alarm=Alarm(tuple(alarm["signs"]), str(alarm["cause"])) if alarm else None,
         )
 
 
-def judge(
-    model: str, comparison: pd.DataFrame, signs: pd.DataFrame, coverage: pd.DataFrame
-) -> Verdict:
+def judge(model: str, tables: Mapping[str, pd.DataFrame], alarm: Alarm | None = None) -> Verdict:
     """Return the verdict on a model of a backtest.
 
     Parameters
     ----------
     model : whose verdict it is.
-    comparison : :func:`forecaster.evaluation.significance.compare` by crps, qlike and error.
-    signs : :func:`forecaster.evaluation.predictability.sign_test`.
-    coverage : :func:`forecaster.evaluation.calibration.coverage`.
+    tables : of :class:`forecaster.evaluation.evaluate.Evaluation`: significance, mean, direction,
+        coverage, value_at_risk, uniformity and seeds.
+    alarm : of :func:`forecaster.evaluation.alarm.alarm_of`.
     """
-    claims = claims_of(model, comparison, signs)
-    by_subject = {
-        subject: [claim for claim in claims if claim.subject == subject]
-        for subject in ("distribution", "volatility", "mean", "direction")
-    }
-    if not by_subject["distribution"]:
+    comparison = tables["significance"]
+    claims = claims_of(model, comparison, tables["mean"], tables["direction"])
+    distribution = about(claims, "distribution")
+    if not distribution and alarm is None:
         return Verdict(
             f"Nothing can be said of {model}: a score alone has no meaning, and there are no two "
-            f"sessions that it and a baseline ({' or '.join(BASELINES)}) both forecast."
+            f"sessions that it and a rival ({listed(RIVALS, 'or')}) both forecast."
         )
-    intervals = _intervals(model, coverage)
-    uses = _uses(claims, intervals)
+    intervals = intervals_of(model, tables["coverage"])
+    tails = tails_of(model, tables["value_at_risk"])
+    pits = pits_of(model, tables["uniformity"])
+    uses = () if alarm else _uses(claims, intervals, tails, pits)
     sessions = comparison.loc[comparison["model"] == model, "sessions"].max()
-    sentences = [
-        f"{_headline(model, by_subject['distribution'])} over {sessions:,} sessions.",
-        *(
-            f"{subject.capitalize()}: {_evidence(its)}."
-            for subject, its in by_subject.items()
-            if its and subject != "distribution"
-        ),
-        *["Direction: its median never changes its sign, so there is nothing to test."]
-        * (not by_subject["direction"]),
-        f"Intervals: {'; '.join(it.text for it in intervals) or 'not known'}.",
-        _advice(uses, by_subject["distribution"]),
-        f"({len(claims)} tests, Diebold–Mariano and Pesaran–Timmermann, at the {LEVEL:.0%} level "
-        "after Holm's correction.)",
-    ]
-    return Verdict(" ".join(sentences), claims, intervals, uses)
-
-
-def claims_of(model: str, comparison: pd.DataFrame, signs: pd.DataFrame) -> tuple[Claim, ...]:
-    """Return the claims of a model that there is a test of, with Holm's p-values."""
-    claims = [
-        Claim(subject, row["against"], row["difference"] < 0, _gap(row), row["p_value"], np.nan)
-        for subject, metric in _METRICS.items()
-        for row in comparison[
-            (comparison["model"] == model) & (comparison["metric"] == metric)
-        ].to_dict("records")
-        # The price of naive is today's; of GARCH it is, to a hair.
-        if subject != "mean" or row["against"] == "naive"
-    ]
-    rows = signs[(signs["model"] == model) & (signs["ticker"] == POOLED)]
-    for row in rows[rows["p_value"].notna()].to_dict("records"):
-        effect = f"{row['hit_rate']:.1%} of signs right"
-        better = bool(row["statistic"] > 0)
-        claims.append(Claim("direction", "chance", better, effect, row["p_value"], np.nan))
-    p_values = np.array([claim.p_value for claim in claims])
-    order = np.argsort(p_values)
-    steps = np.arange(len(claims), 0, -1) * p_values[order]
-    corrected = np.empty(len(claims))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return tuple(
-        replace(claim, corrected=float(p)) for claim, p in zip(claims, corrected, strict=True)
+    headline = (
+        alarm.text if alarm else f"{_headline(model, distribution)} over {sessions:,.0f} sessions."
     )
+    rows = (
+        *((it.capitalize(), _evidence(about(claims, it), it)) for it in QUESTIONS[1:]),
+        ("Intervals", "; ".join(it.text for it in intervals) or "not known"),
+        ("Lower tail", _lower_tail(tails, pits)),
+        *_seeds(model, tables["seeds"]),
+    )
+    advice = (
+        "Use it for nothing until that is explained."
+        if alarm
+        else _advice(uses, distribution, tails)
+    )
+    notes = (
+        f"({len(claims)} tests, Diebold–Mariano, Clark–West and Pesaran–Timmermann, at the {LEVEL:.0%} "
+        f"level; p-values are times {len(QUESTIONS)}, the number of questions.)"
+    )
+    text = " ".join([headline, *(f"{name}: {words}." for name, words in rows), advice, notes])
+    return Verdict(text, headline, rows, advice, claims, intervals, tails, pits, uses, alarm)
 
 
 def _headline(model: str, claims: Sequence[Claim]) -> str:
@@ -204,69 +144,107 @@ def _headline(model: str, claims: Sequence[Claim]) -> str:
         head = f"{wins} but is {misses}" if misses else wins
     else:
         head = f"{misses[0].upper()}{misses[1:]}"
-    return f"{head}: the CRPS of {model} is {listed(claim.text for claim in claims)}"
+    naive = [claim for claim in claims if claim.against == "naive"]
+    shown = dict.fromkeys([*naive, *hardest(claims)])  # of the others the tables tell
+    return f"{head}: the CRPS of {model} is {listed(claim.text for claim in shown)}"
 
 
-def _evidence(claims: Sequence[Claim]) -> str:
-    better = any(claim.is_supported for claim in claims)
-    worse = any(claim.is_refuted for claim in claims)
-    if better and worse:
-        words = "better than one baseline and worse than another"
-    elif better:
-        words = "supported" + " in part" * (not all(claim.is_supported for claim in claims))
+def _evidence(claims: Sequence[Claim], subject: str) -> str:
+    """The answer to a question, and the effect seen against the rival that is hardest to beat."""
+    if not claims:
+        return {
+            "volatility": "not tested, without rivals",
+            "mean": "not tested, without drift, the historical mean, beside it",
+            "direction": "its median never changes its sign, so there is nothing to test",
+        }[subject]
+    if any(claim.is_refuted for claim in claims):
+        words = "worse than the best of its rivals"
+    elif all(claim.is_supported for claim in claims):
+        words = "supported"
+    elif all(claim.is_significant for claim in claims):
+        words = "too small to use"
+    elif any(claim.is_supported for claim in hardest(claims)):
+        words = "supported in part"
     else:
-        words = "worse" if worse else "no evidence of skill"
-    effects = listed(claim.text for claim in claims)
-    return f"{words} ({_MEASURES.get(claims[0].subject, '')}{effects})"
+        words = "no evidence of skill"
+    effects = listed(claim.text for claim in hardest(claims))
+    return f"{words} ({_MEASURES.get(subject, '')}{effects})"
 
 
-def _intervals(model: str, coverage: pd.DataFrame) -> tuple[Interval, ...]:
-    """The 80 and 95% intervals over all sessions, and in rough times."""
-    rows = coverage[(coverage["model"] == model) & (coverage["ticker"] == POOLED)]
-    return tuple(
-        Interval(nominal, part, float(row["share"]), float(row["p_value"]))
-        for nominal in (0.8, 0.95)
-        for part in _PARTS
-        for _, row in rows[(rows["part"] == part) & (rows["nominal"] == nominal)].iterrows()
+def _lower_tail(tails: Sequence[Tail], pits: Sequence[Pit]) -> str:
+    """The breaches of the value at risk over all sessions and where they are amiss, and the PIT."""
+    if not tails:
+        return "not known"
+    words = []
+    for level in sorted({it.level for it in tails}):
+        its = [it for it in tails if it.level == level]
+        whole = [it.text for it in its if it.part == "all"]
+        parts = [it.text for it in its if it.part != "all" and (it.is_thin or it.is_fat)]
+        if whole or parts:
+            words.append(f"VaR {level:.0%} breached on {listed([*whole, *parts])}")
+    excesses = [it.excess for it in tails if it.is_short and it.excess is not None]
+    if excesses:
+        words.append(f"losses then up to {max(excesses):.0%} beyond the expected shortfall")
+    return "; ".join([*words, *[it.text for it in pits if not it.is_kept][:1]])
+
+
+def _seeds(model: str, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """How far the networks of several seeds lie from their average, if there are several."""
+    ratios = table.loc[table["model"] == model, "ratio"].astype(float) - 1
+    if ratios.empty:
+        return []
+    words = (
+        f"the CRPS of {len(ratios)} networks alone is {ratios.min():+.2%} to {ratios.max():+.2%}"
     )
+    return [("Luck of the seed", f"{words} beside that of their average")]
 
 
-def _uses(claims: Sequence[Claim], intervals: Sequence[Interval]) -> tuple[str, ...]:
-    """What the forecast may serve for: what a baseline does better is for that baseline to do."""
-    good = {claim.subject for claim in claims if claim.is_supported}
-    good -= {claim.subject for claim in claims if claim.is_refuted}
-    if not intervals or not all(interval.is_kept for interval in intervals):
-        good -= {"distribution"}
+def _uses(
+    claims: Sequence[Claim],
+    intervals: Sequence[Interval],
+    tails: Sequence[Tail],
+    pits: Sequence[Pit],
+) -> tuple[str, ...]:
+    """What the forecast may serve for: what a rival does as well is for that rival to do."""
+    good = {
+        subject
+        for subject in QUESTIONS
+        if (its := about(claims, subject)) and all(claim.is_supported for claim in its)
+    }
+    if not any(claim.against in GARCH_LIKE for claim in about(claims, "volatility")):
+        good -= {"volatility"}
+    if "distribution" in good:
+        sound = all(it.is_kept for it in tails) and all(it.is_kept for it in pits)
+        if tails and sound:
+            good |= {"var"}
+        if not _are_kept(intervals) or any(it.is_thin for it in tails):
+            good -= {"distribution"}
     return tuple(subject for subject in _USES if subject in good)
 
 
-def _advice(uses: Sequence[str], distribution: Sequence[Claim]) -> str:
-    """The uses in a sentence."""
-    if not uses:
-        rivals = [title(claim.against) for claim in distribution if not claim.is_supported]
-        if rivals:
-            return f"No evidence of a use that {listed(rivals, 'or')} would not serve as well."
-        return "A better distribution, but none of its parts alone is shown to be of use."
-    rest = "" if "direction" in uses else ", and do not trade on its direction"
-    return f"Use {listed(_USES[use] for use in uses)}{rest}."
+def _are_kept(intervals: Sequence[Interval]) -> bool:
+    return bool(intervals) and all(interval.is_kept for interval in intervals)
 
 
-def _gap(row: Mapping[Any, Any]) -> str:
-    name = title(row["against"])
-    if row["difference"] == 0:
-        return f"the same as that of {name}"
-    side = "lower" if row["difference"] < 0 else "higher"
-    if row["metric"] == "qlike":  # no ratio scale: its logarithm may be negative
-        return f"{abs(row['difference']):.4f} {side} than that of {name}"
-    return f"{abs(1 - row['ratio']):.2%} {side} than that of {name}"
+def _advice(uses: Sequence[str], distribution: Sequence[Claim], tails: Sequence[Tail]) -> str:
+    """The uses in a sentence, and a warning of the tail."""
+    warning = _warning(tails)
+    if uses:
+        rest = "" if "direction" in uses else ", and do not trade on its direction"
+        return f"Use {listed(_USES[use] for use in uses)}{rest}.{warning}"
+    rivals = [title(claim.against) for claim in distribution if not claim.is_supported]
+    if rivals:
+        words = f"No evidence of a use that {listed(rivals, 'or')} would not serve as well."
+    else:
+        words = "A better distribution, but none of its parts alone is shown to be of use."
+    return words + warning
 
 
-def title(name: str) -> str:
-    """Return a model's name in words."""
-    return _TITLES.get(name, name)
-
-
-def listed(words: Iterable[str], link: str = "and") -> str:
-    """Return words as a list in a sentence."""
-    *first, last = words
-    return f"{', '.join(first)} {link} {last}" if first else last
+def _warning(tails: Sequence[Tail]) -> str:
+    if any(it.is_thin for it in tails):
+        return " The lower tail is too thin: do not use its VaR."
+    if any(it.is_short for it in tails):
+        return " The lower tail is too thin: do not use its expected shortfall."
+    if any(it.is_fat for it in tails):
+        return " The lower tail is too fat: its VaR is larger than needed."
+    return ""

@@ -111,7 +111,7 @@ def differentiate(model: Recurrent, x: Floats) -> tuple[Floats, Floats]:
     advance, count = CELLS[model.name].advance, len(model.networks)
     weights = [backprop.exact(network.cell) for network in model.networks]
     states = [backprop.states(w, x, advance) for w in weights]
-    output = np.zeros((x.shape[1], head.OUTPUTS))  # (series, OUTPUTS)
+    output = np.zeros((x.shape[1], len(model.networks[0].head_bias)))  # (series, OUTPUTS)
     for network, path in zip(model.networks, states, strict=True):
         output += (path[-1][0] @ network.head_kernel + network.head_bias) / count
     value, slope = head.log_ratio(output)

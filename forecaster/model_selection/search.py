@@ -289,26 +289,26 @@ def run(
     space = objective.space
     url = storage or optuna_storage.url_of(home)
     with optuna_storage.one_line_errors(url):
-        opened = optuna_storage.open_study(url, name, objective.identity)
-        if "company" not in opened.user_attrs:
+        stored = optuna_storage.open_study(url, name, objective.identity)
+        if "company" not in stored.user_attrs:
             progress(0, trials, f"{' and '.join(REFERENCE_MODELS)} on the same folds")
-            optuna_storage.set_attribute(opened, "company", _reference(objective))
+            optuna_storage.set_attribute(stored, "company", _reference(objective))
         if not any(
-            it.params == objective.defaults for it in optuna_storage.finished_trials(opened)
+            it.params == objective.defaults for it in optuna_storage.finished_trials(stored)
         ):
-            opened.enqueue_trial(objective.defaults)
-        while (done := len(optuna_storage.finished_trials(opened))) < trials:
+            stored.enqueue_trial(objective.defaults)
+        while (done := len(optuna_storage.finished_trials(stored))) < trials:
             batch = [
-                optuna_storage.next_trial(opened, space, objective.base.seed)
+                optuna_storage.next_trial(stored, space, objective.base.seed)
                 for _ in range(min(engine.jobs or 1, trials - done))
             ]
             try:
-                for news in _run_batch(opened, batch, objective, engine, home):
-                    progress(*_progress_of(opened, trials, news))
+                for news in _run_batch(stored, batch, objective, engine, home):
+                    progress(*_progress_of(stored, trials, news))
             except BaseException:
-                optuna_storage.abandon(opened, batch)
+                optuna_storage.abandon(stored, batch)
                 raise
-        return _result(opened, objective)
+        return _result(stored, objective)
 
 
 def _reference(objective: Objective) -> dict[str, float]:

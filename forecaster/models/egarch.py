@@ -17,8 +17,8 @@ import numpy as np
 
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
-from forecaster.dataset.panel import Past, Quantiles
-from forecaster.distributions import quantile_grid, student_t
+from forecaster.dataset.panel import Past, StudentT
+from forecaster.distributions import skewed_t, student_t
 from forecaster.models.garch import (
     PERCENT,
     SESSIONS_TO_FIT,
@@ -105,15 +105,15 @@ class Egarch(PerTicker[EgarchParameters]):
         """Return the index of the last session fitted, from which the recursion continues."""
         return position(past, fitted.last)
 
-    def forecast_one(self, fitted: EgarchParameters, past: Past, index: np.ndarray) -> Quantiles:
+    def forecast_one(self, fitted: EgarchParameters, past: Past, index: np.ndarray) -> StudentT:
         """Run the recursion from the last session fitted to the last cutoff."""
-        from arch.univariate import SkewStudent
-
         begin = position(past, fitted.last)
         log_variance = _log_variances(fitted, past.log_returns[begin:])[index - begin]  # (cutoffs,)
-        shape = np.array([fitted.df, fitted.skew])
-        standard = SkewStudent().ppf(np.array(quantile_grid.LEVELS), shape)  # (levels,)
-        return (fitted.mu + np.outer(np.exp(log_variance / 2), standard)) / PERCENT
+        volatility = np.exp(log_variance / 2) / PERCENT
+        location, scale = skewed_t.of_hansen(
+            fitted.mu / PERCENT, volatility, fitted.df, fitted.skew
+        )
+        return StudentT(location, scale, fitted.df, fitted.skew)
 
 
 def _log_variances(fitted: EgarchParameters, returns: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """The protocol of forecasting models, and the state that a bundle keeps of one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +90,10 @@ class Model(Protocol):
         ValueError, KeyError
             It is the state of no such model.
         """
+
+    def alone(self) -> "Sequence[Model]":
+        """Return the models whose average this is, one a seed, if several were trained."""
+        return ()
 
     def export(self, folder: Path) -> None:
         """Save a copy in the format of the library that trained the model, if it has one."""

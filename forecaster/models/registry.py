@@ -18,6 +18,7 @@ REGISTRY = {
     "egarch": "forecaster.models.egarch",
     "garch": "forecaster.models.garch",
     "har": "forecaster.models.har",
+    "average": "forecaster.models.average",
     "ewma": "forecaster.models.random_walk",
     "drift": "forecaster.models.random_walk",
     "naive": "forecaster.models.random_walk",

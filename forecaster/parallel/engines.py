@@ -1,6 +1,7 @@
-"""Who can do pieces of work: the processes of this machine, a Dask cluster or a Ray cluster.
+"""Engines, which execute tasks: processes of this machine, a Dask cluster or a Ray cluster.
 
-Each is opened as a call of ``joblib``, which knows processes and Dask; for Ray see :func:`_ray`.
+Each is started as a callable like ``joblib.Parallel``, which supports processes and Dask; for Ray
+see :func:`_ray`.
 """
 
 import atexit
@@ -26,16 +27,16 @@ from forecaster.parallel.shared_memory import Mapped, Stored
 Result = TypeVar("Result")
 
 PATIENCE = 15.0
-"""Seconds that a scheduler has to answer."""
+"""Seconds within which a scheduler must answer."""
 
 MISSED = 3
-"""So many seconds in a row must a Ray head not answer before it is given up."""
+"""Consecutive seconds without an answer after which a Ray head counts as lost."""
 
 DEATHS = 3
-"""So many times in a row may workers die, and nothing be finished, before it is given up."""
+"""Consecutive deaths of workers, with no task completed in between, after which the work is given up."""
 
 _OTHERS = ("joblib", "distributed", "ray", "concurrent", "asyncio", "tornado")
-"""Packages whose errors are of the engine, where they are not of a piece of work."""
+"""Packages whose errors come from the engine, unless a task raised them."""
 
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>[a-z]+)://)?(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
@@ -45,13 +46,13 @@ _EXAMPLES = {"dask": "tcp://host:8786", "ray": "host:6379 or auto"}
 _MODULES = {"dask": "distributed", "ray": "ray"}
 
 abandoned = Event()
-"""Set once a Ray cluster was lost: its threads are then at work until the process ends, and crash an
-interpreter that is taken down around them."""
+"""Set once a Ray cluster was lost. Its threads then run until the process ends, and crash an interpreter
+that shuts down beneath them."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who does the work.
+    """What executes the tasks.
 
     Raises
     ------
@@ -91,20 +92,20 @@ class Engine:
             self._require_address()
 
     def _require_address(self) -> None:
-        found = _ADDRESS.fullmatch(self.address or "")
-        known = found and found["scheme"] in _SCHEMES[self.name]
-        if not (found and known and 0 < int(found["port"]) < 65536):
+        match = _ADDRESS.fullmatch(self.address or "")
+        known = match and match["scheme"] in _SCHEMES[self.name]
+        if not (match and known and 0 < int(match["port"]) < 65536):
             raise UsageError(
                 f"the `address` of {self.name} is written like {_EXAMPLES[self.name]}; "
                 f"got {self.address!r}"
             )
 
     def _require_reachable(self) -> None:
-        """EngineError if nobody listens at the address: the engines themselves ask for minutes."""
+        """Raise EngineError if nothing listens at the address; the engines would retry for minutes."""
         if self.address in (None, "auto"):
             return
         try:
-            socket.create_connection(_place_of(self.address or ""), timeout=PATIENCE).close()
+            socket.create_connection(_host_and_port(self.address or ""), timeout=PATIENCE).close()
         except OSError as error:
             raise EngineError(
                 f"cannot reach the {self.name} cluster at {self.address}: "
@@ -115,37 +116,46 @@ class Engine:
 LOCAL = Engine()
 
 
-def _place_of(address: str) -> tuple[str, int]:
-    """Host and port of an address."""
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Return the host and the port of an address."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def opened(engine: Engine, shared: Any) -> AbstractContextManager[tuple[Any, Any]]:
-    """An engine ready for work: a call of ``joblib``, and the ticket by which workers get what is shared."""
-    return _OPENED[engine.name](engine, shared)
+def start(engine: Engine, shared: Any) -> AbstractContextManager[tuple[Any, Any]]:
+    """Start an engine: a callable like ``joblib.Parallel``, and the ticket that gives workers `shared`."""
+    return _STARTS[engine.name](engine, shared)
 
 
 @contextmanager
 def _local(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
-    """Processes of this machine, which ``joblib`` keeps for the next call."""
+    """Processes of this machine, which ``joblib`` reuses in the next call."""
     from joblib import Parallel, cpu_count
 
-    # It grew by more than 300 MB, as one does that loads TensorFlow, and another takes its place.
+    # A worker that has grown by 300 MB, as any that loads TensorFlow, is replaced.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     parallel = Parallel(
         n_jobs=engine.jobs or cpu_count(), return_as="generator_unordered",
         initializer=_follow, initargs=(os.getpid(),),
     )  # fmt: skip
+
+    def started(pieces: Any) -> Any:
+        with _interrupts_ignored():
+            return parallel(pieces)
+
     if shared is None:
-        yield parallel, None
+        yield started, None
         return
     with temporary_folder() as folder:
-        yield parallel, Mapped.of(shared, folder / "shared")
+        yield started, Mapped.of(shared, folder / "shared")
 
 
 def _follow(parent: int) -> None:
-    """Has a process end when its parent was killed, which it would else wait for for minutes."""
+    """Leave interrupts to the parent, and end the process once the parent was killed.
+
+    A worker would else print a traceback of its own, or wait for minutes for one that is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -156,8 +166,8 @@ def _follow(parent: int) -> None:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Has processes started here not hear of interrupts, of which each would tell in many lines."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Make processes started here ignore interrupts, on which each would print a traceback."""
     if current_thread() is not main_thread():
         yield
         return
@@ -170,17 +180,24 @@ def _deaf() -> Iterator[None]:
 
 @contextmanager
 def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
-    """The workers of a Dask cluster; each gets what is shared from the scheduler or from another."""
+    """The workers of a Dask cluster; each receives `shared` from the scheduler or from another worker."""
     from distributed import Client, LocalCluster
     from joblib import parallel_config
+    from joblib._dask import DaskDistributedBackend
+
+    class Workers(DaskDistributedBackend):
+        """As joblib's own, which does the work in this process while there is one worker."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
     engine._require_reachable()
-    for name in ("distributed", "distributed.client"):  # what matters is raised
+    for name in ("distributed", "distributed.client"):  # what matters is raised as an exception
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         cluster = engine.address
         if cluster is None:
-            with _deaf():
+            with _interrupts_ignored():
                 local = LocalCluster(
                     n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None,
                     silence_logs=logging.CRITICAL,
@@ -188,17 +205,17 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             cluster = stack.enter_context(local)
         client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
         scatter = {} if shared is None else {"scatter": [shared]}
-        stack.enter_context(parallel_config("dask", client=client, n_jobs=engine.jobs, **scatter))
-        # All at once, so that workers that join later find work; or as many as may be at work.
+        stack.enter_context(parallel_config(Workers(client=client, **scatter), n_jobs=engine.jobs))
+        # All tasks at once, so that workers that join later have some; or as many as may run.
         yield _parallel(engine.jobs or "all"), shared
 
 
 @contextmanager
 def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
-    """The nodes of a Ray cluster, each of which gets what is shared once, in its object store.
+    """The nodes of a Ray cluster, each of which receives `shared` once, in its object store.
 
-    Ray's own backend for ``joblib`` hands out all results at the end, and fails with the first worker
-    that dies. Ray's tasks do neither, so that is what this backend submits.
+    Ray's own backend for ``joblib`` returns all results at the end, and fails with the first worker
+    that dies. Ray's tasks do neither, so this backend submits those.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -223,7 +240,7 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             return out.result()
 
     engine._require_reachable()
-    logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is raised
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is raised as an exception
     local = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
     try:
         ray.init(engine.address, log_to_driver=False, configure_logging=False, **local)
@@ -246,9 +263,9 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
-    """Fails the futures of a Ray cluster whose head is gone; the event says whether it is.
+    """Fail the futures of a Ray cluster whose head is gone; the event is set if it is.
 
-    Left alone, Ray waits a minute for its head and then ends the process.
+    Ray itself would wait a minute for its head and then end the process.
     """
     import ray
 
@@ -259,14 +276,14 @@ def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
         missed = 0
         while missed < MISSED and not over.wait(1.0):
             try:
-                socket.create_connection(_place_of(head), timeout=PATIENCE).close()
+                socket.create_connection(_host_and_port(head), timeout=PATIENCE).close()
                 missed = 0
             except OSError:
                 missed += 1
         if missed:
             lost.set()
             abandoned.set()
-        while lost.is_set() and not over.wait(0.1):  # some may be handed in yet
+        while lost.is_set() and not over.wait(0.1):  # more may be submitted
             for future in list(waiting):
                 with suppress(InvalidStateError):
                     future.set_exception(EngineError(f"the ray cluster at {head} was lost"))
@@ -280,7 +297,7 @@ def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
         watcher.join()
 
 
-_OPENED = {"local": _local, "dask": _dask, "ray": _ray}
+_STARTS = {"local": _local, "dask": _dask, "ray": _ray}
 
 
 def _parallel(at_once: int | str) -> Any:
@@ -294,14 +311,14 @@ def _called(function: Callable[[], Result]) -> Result:
 
 
 def is_death(error: Exception) -> bool:
-    """Whether an engine says that a worker, or what it held, is gone, but not the engine."""
+    """Return whether an error says that a worker, or its data, is gone, but not the engine."""
     if type(error).__name__ == "FutureCancelledError":  # of Dask, for either
         return "scheduler" not in getattr(error, "reason", "scheduler")
     return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "ObjectLostError")
 
 
-def explained(engine: Engine, error: Exception) -> Exception:
-    """The error of an engine in a line; that of anything else as it is."""
+def one_line_error(engine: Engine, error: Exception) -> Exception:
+    """Return an engine's error as an EngineError of one line, and any other error unchanged."""
     theirs = type(error).__module__.split(".")[0] in _OTHERS or isinstance(error, OSError)
     if isinstance(error, ForecastError) or not theirs:
         return error

@@ -1,8 +1,8 @@
-"""Independent pieces of work: on this machine's cores, or on a cluster's, to the same bits.
+"""A parallel map over independent tasks, on this machine's cores or a cluster's, with the same bits.
 
-One map over ``joblib``, by the engines of :mod:`forecaster.parallel.engines`. A piece is worked on by one
-worker alone, on one thread, so a result does not depend on where, when or beside what it is made.
-What a dead worker was at is done again elsewhere.
+The engines of :mod:`forecaster.parallel.engines` execute it. One worker executes a task alone, on one
+thread, so its result does not depend on where, when or beside which others it runs. The tasks of a dead
+worker are executed again by another.
 """
 
 import logging
@@ -27,15 +27,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LEAST = 32
-"""Fewer pieces than this are done before a second process has started."""
+"""Fewer tasks than this are done before a second process has started."""
 
 _LOGGERS = ("forecaster", "py.warnings")
 
 _serial: ContextVar[bool] = ContextVar("serial", default=False)
-"""Whether what runs here is a piece of work that must not be divided again."""
+"""Whether the current code runs inside a task, which must not start workers of its own."""
 
 _one_at_a_time = Lock()
-"""TensorFlow's seeds are a process's, so a worker of several threads does one piece at a time."""
+"""TensorFlow's seeds belong to the process, so a worker with several threads executes one task at a time."""
 
 
 def ordered(
@@ -45,9 +45,9 @@ def ordered(
     engine: Engine = LOCAL,
     shared: Any = None,
 ) -> Iterator[Result]:
-    """Results in the order of the items, whichever is done first, each as soon as it is its turn.
+    """Yield the results in the order of the items, each as soon as those before it are done.
 
-    Takes and raises what :func:`completed` does.
+    Parameters and errors are those of :func:`completed`.
     """
     early: dict[int, Result] = {}
     turn = 0
@@ -66,18 +66,17 @@ def completed(
     engine: Engine = LOCAL,
     shared: Any = None,
 ) -> Generator[tuple[int, Result]]:
-    """Positions of items and their results, as they are done.
+    """Yield (position of an item, its result) as tasks complete, in any order.
 
     Parameters
     ----------
-    function : of a module, so that another process can import it; it must not need what this
-        process has changed since it began. A piece that it does may be done twice, where a worker
-        died.
-    items : what it is called with, one by one.
-    engine : who works. Locally, by default, a process for each core this process may use, and none
-        but this one where there are fewer than ``LEAST`` items.
-    shared : if given, ``function`` is called with an item and this, which reaches each worker once
-        and must not be changed.
+    function : importable from a module by another process, and independent of what this process has
+        changed since it started. A task may be executed twice where a worker died.
+    items : the arguments, one for each task.
+    engine : what executes the tasks. By default one process for each core that this process may use,
+        or this process alone where there are fewer than ``LEAST`` items.
+    shared : if given, the second argument of every call. It is sent to each worker once and must not
+        be changed.
 
     Raises
     ------
@@ -87,15 +86,15 @@ def completed(
     alone = engine.jobs == 1 or _serial.get()
     if engine.name == "local" and (alone or (engine.jobs is None and len(items) < LEAST)):
         for position, item in enumerate(items):
-            yield position, _done(function, item, shared, serial=alone)
+            yield position, _call(function, item, shared, serial=alone)
         return
     left, deaths = dict(enumerate(items)), 0
     while left:
         before = len(left)
         try:
-            with engines.opened(engine, shared) as (parallel, ticket):
+            with engines.start(engine, shared) as (parallel, ticket):
                 for outcome in _results(parallel, function, left, ticket):
-                    _told(outcome.records)
+                    _log_again(outcome.records)
                     if outcome.error is not None:
                         raise _Failed(outcome.error)
                     del left[outcome.position]
@@ -104,15 +103,15 @@ def completed(
             raise failed.error from None
         except Exception as error:
             if not engines.is_death(error):
-                raise engines.explained(engine, error) from error
+                raise engines.one_line_error(engine, error) from error
             deaths = deaths + 1 if len(left) == before else 1
             if deaths > engines.DEATHS:
-                raise engines.explained(engine, error) from error
-            log.warning("a worker died; what it was at is done again by another")
+                raise engines.one_line_error(engine, error) from error
+            log.warning("a worker died; another does its work again")
 
 
 class _Failed(Exception):
-    """What a piece of work raised, as opposed to what happened to its worker."""
+    """An error that a task raised, as opposed to one of its worker."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -124,60 +123,60 @@ def _results(
     from joblib import delayed
 
     items = list(left.items())
-    results = parallel(delayed(_work)(function, at, item, ticket) for at, item in items)
+    results = parallel(delayed(_execute)(function, at, item, ticket) for at, item in items)
     try:
         yield from results
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that not all of them were asked for
+            warnings.simplefilter("ignore", UserWarning)  # not all results were consumed
             results.close()
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What comes back of an item."""
+    """The result of a task."""
 
     position: int
     result: Any
     error: Exception | None
-    """Of the item's: it is no engine's."""
+    """Raised by the task, not by the engine"""
     records: list[logging.LogRecord]
 
 
-class _Kept(logging.handlers.QueueHandler):
-    """Keeps log records, with their words in place of what they are made of."""
+class _Recorder(logging.handlers.QueueHandler):
+    """Collects log records, with their arguments already formatted."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
         self.queue.append(record)  # type: ignore[attr-defined]
 
 
-def _work(function: Callable[..., Any], position: int, item: Any, ticket: Any) -> _Outcome:
-    """What a worker does of an item; what it logs and warns of is for the one who asked."""
-    shared = shared_memory.opened(ticket)
+def _execute(function: Callable[..., Any], position: int, item: Any, ticket: Any) -> _Outcome:
+    """Execute a task in a worker, and return what it logs and warns of with its result."""
+    shared = shared_memory.read(ticket)
     records: list[logging.LogRecord] = []
     with _one_at_a_time:
         logging.captureWarnings(True)
         for name in _LOGGERS:
-            logging.getLogger(name).handlers[:] = [_Kept(records)]  # type: ignore[arg-type]
+            logging.getLogger(name).handlers[:] = [_Recorder(records)]  # type: ignore[arg-type]
             logging.getLogger(name).propagate = False
         try:
-            result = _done(function, item, shared, serial=True)
+            result = _call(function, item, shared, serial=True)
             return _Outcome(position, result, None, records)
         except Exception as error:
             error.add_note(traceback.format_exc())
             return _Outcome(position, None, error, records)
 
 
-def _told(records: list[logging.LogRecord]) -> None:
-    """Logs here what was logged elsewhere."""
+def _log_again(records: list[logging.LogRecord]) -> None:
+    """Log here what a worker logged."""
     for record in records:
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
 
 
-def _done(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:
-    """On one thread, here as in a worker: linear algebra adds up in another order on several."""
+def _call(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:
+    """Call the function on one thread: linear algebra on several adds up in another order."""
     from threadpoolctl import threadpool_limits
 
     before = _serial.set(serial)

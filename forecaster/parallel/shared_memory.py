@@ -1,7 +1,7 @@
-"""What all pieces of work need, brought to each worker once.
+"""Values that all tasks share, sent to each worker once.
 
-Pickled between processes of one command, in a file that its user alone may write: another user's,
-or one that a link leads to, is refused, so that nothing from elsewhere is ever unpickled here.
+The processes of one command exchange pickles in a file that only its user may write. A file of another
+user, or one behind a link, is refused, so that nothing from elsewhere is ever unpickled.
 """
 
 import mmap
@@ -16,19 +16,19 @@ from typing import Any
 from forecaster.errors import EngineError
 
 ALIGNED = 64
-"""Arrays begin at multiples of so many bytes, as numpy's own do."""
+"""Arrays start at multiples of this number of bytes, as numpy's own do."""
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is shared, in the object store of Ray."""
+    """A shared value in the object store of Ray."""
 
     reference: Any
 
     def open(self) -> Any:
-        """It, taken apart once a process: its arrays stay in the store."""
+        """Return the value, unpickled once a process; its arrays stay in the store."""
         return _fetched(self.reference)
 
 
@@ -41,17 +41,17 @@ def _fetched(reference: Any) -> Any:
 
 @dataclass(frozen=True)
 class Mapped:
-    """What is shared, in a file that every process maps into its memory.
+    """A shared value in a file that every process maps into its memory.
 
-    ``joblib`` maps arrays one by one, from a megabyte on. Those of a history are smaller, and those
-    of a market are more than a process may map.
+    ``joblib`` maps arrays one by one, from a megabyte on. The arrays of a history are smaller, and a
+    market has more of them than a process may map.
     """
 
     path: Path
 
     @classmethod
     def of(cls, value: Any, path: Path) -> "Mapped":
-        """Writes a value to a file: its arrays (PEP 574), then what holds them, then where that begins."""
+        """Write a value to a file: its arrays (PEP 574), the pickle around them, and its offset."""
         spans: list[tuple[int, int]] = []
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK, 0o600)
         with open(handle, "wb") as file:
@@ -70,7 +70,7 @@ class Mapped:
         return cls(path)
 
     def open(self) -> Any:
-        """The value, its arrays read-only and in the file."""
+        """Return the value; its arrays are read-only views of the file."""
         return _mapped(self.path)
 
 
@@ -103,6 +103,6 @@ def _own(path: Path) -> int:
     return handle
 
 
-def opened(ticket: Any) -> Any:
-    """What a ticket stands for; anything else is that already."""
+def read(ticket: Any) -> Any:
+    """Return the shared value of a ticket; any other argument is that value already."""
     return ticket.open() if isinstance(ticket, Mapped | Stored) else ticket

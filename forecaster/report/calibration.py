@@ -17,21 +17,21 @@ PARTS = {"low": "calm third", "high": "rough third"}
 
 
 def of_calibration(
-    shared: pd.DataFrame, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
+    frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
 ) -> Iterator[charts.Chart]:
     """Yield PIT, reliability, coverage, and the first model's surprises.
 
     Parameters
     ----------
-    shared : the forecasts frame, of rows that all models have and whose return is known.
+    frame : the forecasts frame, of rows whose return is known.
     tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : of each model, the first model first.
     """
-    yield _pit(calibration.histogram(shared), tables["uniformity"], looks)
-    yield _reliability(calibration.reliability(shared), looks)
+    yield _pit(calibration.histogram(frame), tables["uniformity"], looks)
+    yield _reliability(calibration.reliability(frame), looks)
     yield _coverage(tables["coverage"], looks)
     model = next(iter(looks))
-    yield _surprises(shared[shared["model"] == model], model)
+    yield _surprises(frame[frame["model"] == model], model)
 
 
 def _pit(bins: pd.DataFrame, tests: pd.DataFrame, looks: Mapping[str, Look]) -> charts.Chart:

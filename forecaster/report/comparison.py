@@ -27,7 +27,7 @@ def of_skill(
 
     Parameters
     ----------
-    losses : of :func:`forecaster.evaluation.metrics.losses`, of the rows that all models have.
+    losses : of :func:`forecaster.evaluation.metrics.losses`.
     tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : of each model, the first model first.
     """

@@ -53,14 +53,14 @@ def page(backtest: Backtest) -> str:
     model = provenance.models[0]
     frame = forecasts.next_day(backtest.forecasts)
     packed = _json(sessions.packed(frame, statistics))  # first, as it takes much memory meanwhile
-    shared = metrics.comparable(frame)
+    known = metrics.known(frame)
     looks = style.looks(frame)
-    losses = metrics.losses(shared)[["ticker", "model", "cutoff", "date", "crps"]]
+    losses = metrics.losses(known)[["ticker", "model", "cutoff", "date", "crps"]]
     of_ticker = sessions.of_ticker(frame)
     of_all = [
         *of_skill(losses, statistics, looks),
-        *of_calibration(shared, statistics, looks),
-        *of_strategy(shared[shared["model"] == model], statistics["strategy"]),
+        *of_calibration(known, statistics, looks),
+        *of_strategy(known[known["model"] == model], statistics["strategy"]),
     ]
     library, script = _library(), _file("page.js")
     return Template(_file("page.html")).substitute(

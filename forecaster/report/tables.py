@@ -68,6 +68,10 @@ _STATISTICS = {
         "Signs of the median, tested after Pesaran and Timmermann",
         "model forecasts:,.0f hit_rate:.1% expected:.1% statistic:+.2f p_value:.3f",
     ),
+    "mean": (
+        "The mean against the historical mean: out-of-sample R², and the test of Clark and West",
+        "model against r2:+.2% statistic:+.2f p_value:.3f",
+    ),
     "strategy": (
         "What plain rules on P(rise) would have earned, net of costs; the deflated Sharpe ratio (dsr) "
         "counts every trial",
@@ -134,7 +138,7 @@ def tickers(scores: pd.DataFrame) -> str:
 def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     """Yield the tables of what else was tested, over all tickers, each folded."""
     for name, (caption, columns) in _STATISTICS.items():
-        rows = tables[name]
+        rows = tables.get(name, pd.DataFrame())  # an earlier version made fewer
         if "ticker" in rows:
             rows = rows[rows["ticker"] == metrics.POOLED]
         if not len(rows):

@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.backtesting import backtest, external
+from forecaster.backtesting import backtest, external, forecast_files
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError
+from forecaster.evaluation import metrics
 
 MODELS = ["naive", "gjr"]
 START, END = date(2018, 6, 1), date(2018, 9, 28)
@@ -32,10 +33,10 @@ def har(ours):
 def score(world, tmp_path):
     """A function from a table to what the referee says of it, by way of a CSV file."""
 
-    def scored(table, **options):
+    def scored(table, models=MODELS, **options):
         path = tmp_path / "mine.csv"
         table.to_csv(path, index=False)
-        return external.score(external.read(path), world, **options)
+        return external.score(forecast_files.read(path), world, models=models, **options)
 
     return scored
 
@@ -99,6 +100,74 @@ def test_with_some_quantiles_all_are_cut_alike(score, har):
     )
     assert crps(found, "mine") == pytest.approx(crps(found, "har"), rel=1e-9)
     assert found.forecasts["df"].isna().all()  # no log score of what has no density
+
+
+def quantiles_of(rows, levels):
+    return rows[KEYS].assign(**{f"q{level:g}": rows[f"q{level:g}"] for level in levels})
+
+
+KEYS = ["ticker", "cutoff", "date"]
+LAYOUTS = {
+    "frame": lambda rows: rows.drop(columns=["model", "log_return"]),
+    "quantiles": lambda rows: quantiles_of(rows, quantile_grid.LEVELS),
+    "three quantiles": lambda rows: quantiles_of(rows, (0.1, 0.5, 0.9)),
+    "ends": lambda rows: quantiles_of(rows, (0.025, 0.975)),
+    "quantiles and moments": lambda rows: quantiles_of(rows, (0.1, 0.5, 0.9)).assign(
+        mean=rows["mean"], volatility=rows["volatility"]
+    ),
+    "moments": lambda rows: rows[[*KEYS, "mean", "volatility"]],
+    "volatility": lambda rows: rows[[*KEYS, "volatility"]],
+    "point": lambda rows: rows[KEYS].assign(point=rows["q0.5"]),
+    "mean": lambda rows: rows[[*KEYS, "mean"]],
+    "nixtla": lambda rows: (
+        rows[KEYS]
+        .assign(**{"M-lo-80": rows["q0.1"], "M": rows["q0.5"], "M-hi-80": rows["q0.9"]})
+        .rename(columns={"ticker": "unique_id", "date": "ds"})
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def every_model(world):
+    """A function from a model to what it forecasts over the days that the files are of."""
+    names = ("naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
+    spec = BacktestSpec(names, tickers=("AAA", "BBB"), start=START, end=END)
+    table = forecast_history(world, spec).forecasts
+    return {name: rows[rows["log_return"].notna()] for name, rows in table.groupby("model")}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_model_beats_itself_in_any_layout(layout, every_model, tmp_path):
+    """What a layout lacks is taken from all in the same way: no loss differs."""
+    ours = forecasts.concat(every_model.values())
+    for name, rows in every_model.items():
+        if layout == "frame" and rows["df"].isna().any():
+            continue  # known by its quantiles alone
+        path = tmp_path / "mine.csv"
+        LAYOUTS[layout](rows).to_csv(path, index=False)
+        file = forecast_files.read(path)
+        placed = file.rows.merge(rows[[*KEYS, "last_close"]], on=KEYS)
+        theirs = external.completed(external.beside_naive(placed, ours), file)
+        own = external.as_the_file_gives(ours, file)
+        own = own[own["model"] == name]
+        losses = [
+            metrics.losses(it.assign(model=name))
+            .sort_values(["ticker", "date"])
+            .reset_index(drop=True)
+            for it in (theirs, own)
+        ]
+        assert len(losses[0]) == len(rows)
+        pd.testing.assert_frame_equal(*losses, check_exact=True)
+
+
+@pytest.mark.parametrize("layout", ["moments", "three quantiles", "ends"])
+def test_gjr_ties_with_itself(layout, score, ours):
+    rows = ours[ours["model"] == "gjr"]
+    table = score(LAYOUTS[layout](rows)).tables["significance"]
+    against = table[(table["model"] == "mine") & (table["against"] == "gjr")]
+    assert len(against) > 1
+    assert (against["difference"] == 0).all()
+    assert (against["p_value"] == 1).all()
 
 
 def test_nixtla_is_read_as_it_is(score, har):
@@ -179,7 +248,8 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog)
         (lambda t: t[:5].assign(ticker="ZZZ"), "none of the file's tickers is stored"),
         (lambda t: t[["ticker", "cutoff", "date"]], "no forecast that can be scored"),
         (lambda t: t[["ticker", "cutoff", "date", "q0.9"]], "no forecast that can be scored"),
-        (lambda t: t.rename(columns={"ticker": "name"}), "expected ticker, date and cutoff"),
+        (lambda t: t.rename(columns={"ticker": "name"}), "does not say of which ticker"),
+        (lambda t: t.rename(columns={"date": "x"}), "expected ticker, date and cutoff"),
         (lambda t: t.assign(**{"q.99": 0.5, "q0.999": 9.0})[::-1], "percent"),
         (lambda t: t.assign(**{"q1.5": 1.0}), "of the levels 0.1, 0.5, 0.9, 1.5: each lies between 0 and 1"),
         (lambda t: t.assign(q0=-1.0), "of the levels 0.0, 0.1, 0.5, 0.9: each lies between"),
@@ -230,7 +300,7 @@ def test_prices_of_a_penny_stock_are_not_taken_for_returns(world, tmp_path):
     table.to_csv(tmp_path / "penny.csv", index=False)
     assert days["close"].max() < external.NEAR
     with pytest.raises(ForecastError, match="if they are prices, say so"):
-        external.score(external.read(tmp_path / "penny.csv"), penny)
+        external.score(forecast_files.read(tmp_path / "penny.csv"), penny)
 
 
 def test_days_that_the_baselines_cannot_forecast_are_counted(score, world, caplog):

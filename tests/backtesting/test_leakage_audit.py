@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.backtesting import leakage_audit
+from forecaster.backtesting import alternative_histories, leakage_audit
 from forecaster.cli.app import main
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
@@ -214,7 +214,7 @@ class KnowsTheWorld(RandomWalk):
         super().__init__("ewma")
 
     def forecast(self, panel, first, last):
-        frame = super().forecast(panel, first, last).drop(columns=forecasts.STUDENT_T)
+        frame = super().forecast(panel, first, last).drop(columns=forecasts.PARAMETERS)
         truth = simulation.world().truth
         columns = ["ticker", "model", "cutoff", "date", "last_close", "log_return"]
         known = frame[columns].merge(truth, on=["ticker", "date"])
@@ -293,7 +293,8 @@ def test_the_lag_test_in_numbers():
     found = leakage_audit.lag(medians(-lagged(returns), returns))
     assert found.number == pytest.approx(np.sqrt(2), rel=0.03)
     assert (
-        "the median moves 100% of what returns do, 100% of it told by the last five" in found.words
+        "the median moves 100% of what returns do, 100% of it explained by the last five"
+        in found.words
     )
     assert leakage_audit.lag(medians(0.0, returns)).number == pytest.approx(1)
 
@@ -315,7 +316,7 @@ def test_who_claims_little_or_is_right_passes_the_lag_test():
 
 def test_the_lag_test_needs_no_student_and_no_outcome(world):
     frame = medians(-lagged(independent()), independent())
-    frame[forecasts.STUDENT_T] = np.nan
+    frame[forecasts.PARAMETERS] = np.nan
     frame.loc[frame.index[-1], "log_return"] = np.nan
     assert not leakage_audit.lag(frame).passed
 
@@ -354,7 +355,9 @@ def test_the_future_begins_when_the_observer_has_closed(world):
     frame = prices.check(world.assign(ticker=world["ticker"].replace("AAA", "7203.T")))
     day = world["date"].iloc[300]
     for observer, new_york_moves in (("XTKS", True), ("XNYS", False)):
-        other = leakage_audit.rewritten(frame, np.datetime64(day, "D"), observers=[observer])
+        other = alternative_histories.rewritten(
+            frame, np.datetime64(day, "D"), observers=[observer]
+        )
         moved = frame[(other["close"] != frame["close"]).to_numpy()]
         first = moved.groupby("ticker")["date"].min()
         assert (first["BBB"] == day) == new_york_moves
@@ -363,7 +366,7 @@ def test_the_future_begins_when_the_observer_has_closed(world):
 
 def test_the_future_is_rewritten_and_the_past_is_not(world):
     after = np.datetime64("2017-06-30")
-    other = leakage_audit.rewritten(world, after)
+    other = alternative_histories.rewritten(world, after)
     pd.testing.assert_frame_equal(prices.check(other), other)
     past = world["date"] <= pd.Timestamp(after)
     pd.testing.assert_frame_equal(other[past], world[past])
@@ -376,9 +379,9 @@ def test_the_future_is_rewritten_and_the_past_is_not(world):
     assert (
         other["high"].dropna() >= other[["open", "close"]].max(axis=1)[other["high"].notna()] - 1e-9
     ).all()
-    assert not leakage_audit.rewritten(world, after, seed=1)["close"].equals(other["close"])
+    assert not alternative_histories.rewritten(world, after, seed=1)["close"].equals(other["close"])
     pd.testing.assert_frame_equal(
-        leakage_audit.rewritten(world, world["date"].max().to_datetime64()), world
+        alternative_histories.rewritten(world, world["date"].max().to_datetime64()), world
     )
 
 
@@ -387,7 +390,7 @@ def test_shuffled_sessions_are_a_tickers_own_and_forget_the_past():
     rng = np.random.default_rng(0)
     frame["open"] = frame["close"] * np.exp(rng.normal(0, 0.01, len(frame)))
     frame["volume"] = rng.integers(1, 10**9, len(frame)).astype(float)
-    other = leakage_audit.shuffled(frame)
+    other = alternative_histories.shuffled(frame)
     pd.testing.assert_frame_equal(prices.check(other), other)
     pd.testing.assert_frame_equal(other[["ticker", "date"]], frame[["ticker", "date"]])
     for (_, before), (_, after) in zip(

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,6 +10,7 @@ from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
 from forecaster.errors import HistoryError, ResumeError, StoreError
+from forecaster.evaluation import metrics
 
 SPEC = BacktestSpec(("garch", "naive"), start=date(2018, 3, 1), refit=50)
 
@@ -93,3 +95,20 @@ def test_parts_that_somebody_removed_are_missed(world, tmp_path):
 
     with pytest.raises(StoreError, match=r"1 of \d+ finished parts are no longer in"):
         forecast_history(world, SPEC, folder=tmp_path, progress=remove)
+
+
+def test_the_luck_of_the_seed_is_that_of_networks_trained_alone(world, tiny):
+    start = world["date"].iloc[650].date()
+
+    def made(**settings):
+        spec = BacktestSpec(("lstm",), start=start, refit="never", config=replace(tiny, **settings))
+        return forecast_history(world, spec)
+
+    def crps(found):
+        return 100 * metrics.losses(found.forecasts)["crps"].mean()
+
+    both, alone = made(seeds=2), made()
+    assert both.seeds["seed"].tolist() == [0, 1]
+    assert both.seeds["crps"][0] == pytest.approx(crps(alone), rel=1e-6)
+    np.testing.assert_allclose(both.seeds["ratio"], both.seeds["crps"] / crps(both), rtol=1e-12)
+    assert alone.seeds.empty

@@ -110,6 +110,7 @@ def test_a_folder_that_another_backtest_writes_to_is_refused(forecast, home, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_equal_backtests_at_once_both_have_all_forecasts(world, tmp_path):
     Store(tmp_path).write(world, source="test")
     words = ("backtest", *MODELS, "--start", "2018-10-01", "--json", "--home", tmp_path)

@@ -448,6 +448,7 @@ def test_a_folder_of_something_else_is_not_replaced(forecast, home, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_there(home):
     """No file may grow beyond a few kilobytes, which is what a full disk looks like."""
     before = contents(home)
@@ -486,6 +487,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_path):
     before = contents(home)
     small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "5"]
@@ -540,6 +542,7 @@ def test_help_loads_nothing_heavy():
     assert "predict" in done.stdout
 
 
+@pytest.mark.slow
 def test_explain_tells_what_made_the_forecast_of_predict(forecast, home, tmp_path):
     figure = tmp_path / "explain.png"
     words = ("^GSPC", "--run", "small", "--date", "2006-11-30", "--home", home, "--quiet")
@@ -563,6 +566,7 @@ def test_explain_tells_what_made_the_forecast_of_predict(forecast, home, tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_explain_prints_tables_and_how_to_train_what_is_missing(forecast, home, tmp_path):
     for folder in ("prices", "runs/small"):
         shutil.copytree(home / folder, tmp_path / folder)
@@ -779,8 +783,9 @@ def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forec
     assert "were recorded before on these tickers and days" in page
 
 
+@pytest.mark.slow
 def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
-    out = ["--out", tmp_path / "mine", "--home", home, "--quiet", "--json"]
+    out = ["--out", tmp_path / "mine", "--home", home, "--quiet", "--json", "--models", "naive,gjr"]
     words = ["--models", "ewma", "--start", "2006-11-01", "--out", tmp_path / "bt"]
     forecast("backtest", *words, "--home", home, "--quiet")
     table = pd.read_parquet(tmp_path / "bt" / "forecasts.parquet")

@@ -9,7 +9,6 @@ import typer
 from forecaster.backtesting import external, leakage_audit
 from forecaster.cli.app import app
 from forecaster.config import RecurrentConfig
-from forecaster.evaluation import metrics
 from forecaster.model_selection import search
 from forecaster.parallel.jobs import Engine
 from forecaster.runs import training
@@ -42,7 +41,7 @@ def default(function, name):
         ("backtest", "engine", Engine().name),
         ("backtest", "cost", default(external.score, "cost_bp")),
         ("score", "cost", default(external.score, "cost_bp")),
-        ("score", "models", ",".join(metrics.BASELINES)),
+        ("score", "models", ",".join(default(external.score, "models"))),
     ],
 )
 def test_a_default_is_that_of_the_function_behind(command, option, value):

@@ -59,6 +59,7 @@ def more_trials(worker, home):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path):
     saved = tmp_path / "new" / "tuned.toml"
     result = forecast(*words(home, "--trials", 3, "--save", saved))
@@ -94,6 +95,7 @@ def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path
     shutil.rmtree(home / "runs")
 
 
+@pytest.mark.slow
 def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path):
     """The first is killed in the middle, the second, of two workers, interrupted; a third goes on."""
     homes = [tmp_path / "one", tmp_path / "other"]

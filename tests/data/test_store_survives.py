@@ -47,6 +47,7 @@ for line in sys.stdin:  # seconds until the kill
 """
 
 
+@pytest.mark.slow
 @posix
 def test_killed_at_any_instant_a_file_is_the_old_one_or_the_new_one(tmp_path):
     store, seen = Store(tmp_path), []

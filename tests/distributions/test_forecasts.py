@@ -35,7 +35,7 @@ def test_levels_and_column_names():
     expected = ["q0.01", "q0.025", "q0.05", "q0.1", "q0.15"]
     assert forecasts.QUANTILES[:5] == expected
     assert forecasts.QUANTILES[-3:] == ["q0.95", "q0.975", "q0.99"]
-    assert forecasts.FORECAST_COLUMNS[-3:] == ["location", "scale", "df"]
+    assert forecasts.FORECAST_COLUMNS[-4:] == ["location", "scale", "df", "skew"]
 
 
 def test_from_student_equals_scipy_stats():
@@ -82,9 +82,10 @@ def test_check_orders_columns_drops_others_and_leaves_its_input_alone():
         ("volatility", np.inf, "a finite volatility above zero"),
         ("q0.5", np.nan, "finite quantiles"),
         ("q0.5", 1.0, "quantiles that do not decrease"),
-        ("scale", -1.0, "null in all three"),
-        ("df", np.nan, "null in all three"),
-        ("df", 2.0, "null in all three"),
+        ("scale", -1.0, "null in all four"),
+        ("df", np.nan, "null in all four"),
+        ("df", 2.0, "null in all four"),
+        ("skew", 1.0, "null in all four"),
     ],
 )
 def test_check_refuses_and_names_the_row(column, value, rule):
@@ -188,14 +189,29 @@ def test_probability_of_rise_of_a_student():
     ],
 )
 def test_probability_of_rise_from_quantiles_by_hand(quantiles, expected):
-    made = frame().assign(location=np.nan, scale=np.nan, df=np.nan)
+    made = frame().assign(location=np.nan, scale=np.nan, df=np.nan, skew=np.nan)
     made[forecasts.QUANTILES] = quantiles
     rise = forecasts.probability_of_rise(forecasts.check(made))
     np.testing.assert_allclose(rise, expected, atol=1e-4)
 
 
+def test_a_frame_of_before_there_was_a_skew_has_none():
+    made = frame()
+    made.loc[0, forecasts.PARAMETERS] = np.nan
+    old = forecasts.check(made.drop(columns="skew"))
+    assert np.isnan(old["skew"].iloc[0])
+    assert (old["skew"].iloc[1:] == 0).all()
+
+
+def test_a_skew_moves_the_quantiles_to_its_side():
+    plain, skewed = frame(), frame(skew=-0.2)
+    assert (skewed["q0.01"] < plain["q0.01"]).all()
+    assert (skewed["q0.99"] < plain["q0.99"]).all()
+    np.testing.assert_allclose(forecasts.cdf(skewed, skewed["q0.05"]), 0.05, rtol=1e-9)
+
+
 def without_parameters(made):
-    return made.assign(location=np.nan, scale=np.nan, df=np.nan)
+    return made.assign(location=np.nan, scale=np.nan, df=np.nan, skew=np.nan)
 
 
 @given(location=st.floats(-0.02, 0.02), scale=st.floats(0.001, 0.1), df=st.floats(3, 200))
@@ -207,7 +223,9 @@ def test_quantiles_say_what_their_student_t_does(location, scale, df):
     np.testing.assert_allclose(rise, forecasts.probability_of_rise(made), atol=1e-3)
     for level in (0.01, 0.05):
         for function in (forecasts.value_at_risk, forecasts.expected_shortfall):
-            np.testing.assert_allclose(function(blind, level), function(made, level), rtol=0.04)
+            # The error is one of the distance from the location.
+            both = function(blind, level), function(made, level)
+            np.testing.assert_allclose(*both, rtol=0.04, atol=0.04 * abs(location))
         exact, tail = (forecasts.tail_mean(it, level) for it in (made, blind))
         np.testing.assert_allclose(tail - location, exact - location, rtol=0.04)
 
@@ -255,5 +273,5 @@ def test_quantiles_that_cross_are_sorted():
         date=pd.Timestamp("2020-01-03"), last_close=10.0, log_return=np.nan, quantiles=crossed,
     )  # fmt: skip
     np.testing.assert_allclose(frame[forecasts.QUANTILES].to_numpy()[0], np.sort(crossed[0]))
-    assert frame[forecasts.STUDENT_T].isna().all(axis=None)
+    assert frame[forecasts.PARAMETERS].isna().all(axis=None)
     assert frame["mean"][0] == pytest.approx(0, abs=1e-12)

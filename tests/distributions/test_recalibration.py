@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from forecaster.distributions import forecasts, quantile_grid, recalibration
-from forecaster.distributions.forecasts import QUANTILES, STUDENT_T
+from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
 from forecaster.evaluation import metrics
 
 DF = 5.0
@@ -61,7 +61,7 @@ def test_two_outcomes_by_hand():
     width = (made["q0.95"] - made["q0.05"]) / (frame["q0.95"] - frame["q0.05"])
     np.testing.assert_allclose(made["volatility"], 0.02 * width, rtol=1e-12)
     np.testing.assert_array_equal(made["mean"], frame["mean"])
-    assert made[STUDENT_T].isna().all(axis=None)
+    assert made[PARAMETERS].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("day", [1, 50, 200])
@@ -109,10 +109,7 @@ def test_quantiles_too_narrow_by_a_fifth_learn_their_coverage():
     assert errors(frame)[[2, 3]].min() > 0.025
     learnt = frame["date"] > frame["date"].iloc[2000]
     assert errors(made, learnt)[LEVELS != 0.5].max() < 0.01
-    assert (
-        metrics.losses(made)["crps_quantiles"].mean()
-        < metrics.losses(frame)["crps_quantiles"].mean()
-    )
+    assert metrics.losses(made)["crps"].mean() < metrics.losses(frame)["crps"].mean()
 
 
 @settings(max_examples=20)
@@ -137,7 +134,7 @@ def test_what_is_calibrated_is_hardly_changed():
     frame = frame[frame["model"] == "gjr"]
     made = recalibration.recalibrate(frame)
     before, after = (metrics.losses(it) for it in (frame, made))
-    assert abs(after["crps_quantiles"].mean() / before["crps_quantiles"].mean() - 1) < 0.002
+    assert abs(after["crps"].mean() / before["crps"].mean() - 1) < 0.002
     moves = np.abs((made["volatility"] / frame["volatility"]).to_numpy() - 1)
     assert np.median(moves) < 0.03
     for percent in (80, 90, 95):

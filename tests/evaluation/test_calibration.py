@@ -8,7 +8,7 @@ from scipy import stats
 
 from forecaster.distributions.forecasts import QUANTILES
 from forecaster.errors import HistoryError
-from forecaster.evaluation import calibration, metrics, value_at_risk
+from forecaster.evaluation import calibration, clusters, metrics, value_at_risk
 
 TABLES = [calibration.uniformity, calibration.coverage, value_at_risk.value_at_risk]
 
@@ -62,29 +62,33 @@ def test_coverage_by_hand():
     np.testing.assert_allclose(table.loc[0.5, ["low", "high"]].astype(float), [low[0], high[0]])
 
 
-def test_parts_are_thirds_of_a_volatility_known_before_and_common_to_all():
-    frame = simulated(tickers=2, sessions=300)
-    ewma = frame.assign(model="ewma")
-    other = ewma.assign(model="lstm", volatility=ewma["volatility"].iloc[::-1].to_numpy())
-    frame = pd.concat([other, ewma], ignore_index=True)
-    frame.loc[frame["ticker"] == "T1", "volatility"] *= 10
-    marked = frame["volatility"].groupby([frame["model"], frame["ticker"]]).rank() > 200
-    high = marked[frame["model"] == "ewma"].to_numpy()
-    # Outcomes in the middle where ewma's volatility is high, far out elsewhere: for both models.
-    frame["log_return"] = np.where(np.tile(high, 2), 0.0, 1.0)
-    table = calibration.coverage(frame)
-    volatility = table[(table["split"] == "volatility") & (table["nominal"] == 0.9)]
-    assert (volatility["forecasts"] == np.where(volatility["ticker"] == "(all)", 200, 100)).all()
-    assert len(volatility) == 3 * 3 * 2
-    assert (volatility["share"] == (volatility["part"] == "high")).all()
+def test_parts_are_thirds_of_the_ewma_of_the_squared_returns_before():
+    frame = simulated(tickers=2, sessions=301)
+    labels = clusters.labelled(frame)
+    # A second route: pandas' own average, which corrects the weights of a short past too.
+    squares = frame["log_return"] ** 2
+    past = squares.groupby(frame["ticker"]).transform(lambda x: x.ewm(alpha=0.06).mean().shift(1))
+    rank = past.groupby(frame["ticker"]).rank()  # of 300, as nothing comes before the first
+    expected = np.select([rank > 200, rank > 100, rank > 0], ["high", "middle", "low"], None)
+    assert labels["volatility"].astype(object).where(rank.notna(), None).tolist() == list(expected)
+    assert labels["volatility"].isna().sum() == 2
+    counts = calibration.coverage(frame).query("split == 'volatility' and ticker != '(all)'")
+    assert counts["forecasts"].eq(100).all()
 
 
-def test_without_a_reference_the_parts_are_by_each_models_own_volatility():
-    frame = simulated(sessions=300)
-    high = frame["volatility"].rank() > 200
-    table = calibration.coverage(frame.assign(log_return=np.where(high, 0.0, 1.0)))
-    assert table[table["part"] == "high"]["share"].eq(1).all()
-    assert table[table["part"].isin(["low", "middle"])]["share"].eq(0).all()
+def test_the_part_of_a_day_does_not_depend_on_what_came_of_it():
+    frame = simulated(sessions=200)
+    crash = frame.assign(log_return=[*frame["log_return"][:-1], -0.9])
+    one, other = (clusters.labelled(it)["volatility"].tolist() for it in (frame, crash))
+    assert one == other
+
+
+def test_parts_do_not_depend_on_other_models():
+    frame = simulated(models=3, tickers=2, sessions=120)
+    frame = frame.assign(log_return=frame["log_return"].where(frame["model"] != "m1", 0.01))
+    alone = frame[frame["model"] == "m0"]
+    together = clusters.labelled(frame)[frame["model"].to_numpy() == "m0"]
+    assert clusters.labelled(alone)["volatility"].tolist() == together["volatility"].tolist()
 
 
 @pytest.mark.parametrize("statistic", TABLES)
@@ -183,11 +187,9 @@ def test_forecasts_too_narrow_are_found():
 
 def test_what_is_right_on_average_and_wrong_in_a_crisis_shows():
     # Too wide in calm, too narrow in the third of highest volatility.
-    frame = simulated(models=20, tickers=6, sessions=600, wide=1.3, wild=0.55, seed=8)
-    truth = simulated(models=20, tickers=6, sessions=600, seed=8).assign(model="ewma")
-    reference = truth.drop_duplicates(["ticker", "date"])
-    table = calibration.coverage(pd.concat([frame, reference], ignore_index=True))
-    table = table[(table["nominal"] == 0.9) & (table["model"] != "ewma")]
+    frame = simulated(models=20, tickers=6, sessions=600, wide=1.3, wild=0.55, seed=8, cycle=60)
+    table = calibration.coverage(frame)
+    table = table[table["nominal"] == 0.9]
     assert rejected(pooled(table), "p_value") < 0.5
     split = pooled(table, "volatility").groupby("part")["share"].mean()
     assert split["high"] < 0.84

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts, quantile_grid
 from forecaster.evaluation import metrics
 
 DAYS = pd.bdate_range("2024-01-01", periods=7)
@@ -27,20 +27,21 @@ def frame(model="lstm", ticker="AAPL", log_return=(0.01, -0.02, 0.0, 0.03), **ch
 
 
 def blind(made):
-    return made.assign(location=np.nan, scale=np.nan, df=np.nan)
+    return made.assign(location=np.nan, scale=np.nan, df=np.nan, skew=np.nan)
 
 
 def row(table, ticker, model):
     return table[(table["ticker"] == ticker) & (table["model"] == model)].iloc[0]
 
 
-def test_crps_is_by_one_rule_for_all_rows():
+def test_crps_is_that_of_the_quantiles_with_a_density_or_without():
     made = frame()
-    closed = student_t.crps(made["log_return"], made["location"], made["scale"], made["df"])
-    np.testing.assert_array_equal(metrics.losses(made)["crps"], closed)
-    made.loc[1:2, forecasts.STUDENT_T] = np.nan
+    crps = metrics.losses(made)["crps"]
+    quantiles = made[forecasts.QUANTILES].to_numpy()
+    np.testing.assert_array_equal(crps, quantile_grid.crps(made["log_return"], quantiles))
+    made.loc[1:2, forecasts.PARAMETERS] = np.nan
     losses = metrics.losses(made)
-    np.testing.assert_array_equal(losses["crps"], losses["crps_quantiles"])
+    np.testing.assert_array_equal(losses["crps"], crps)
     assert list(losses["log_score"].isna()) == [False, True, True, False]
 
 
@@ -198,7 +199,7 @@ def test_one_day_of_many_tickers_is_one_observation():
 def test_a_model_known_by_its_quantiles_is_scored_but_for_the_log_score():
     table = metrics.scores(blind(frame()))
     assert table["log_score"].isna().all()
-    np.testing.assert_allclose(table["crps"], table["crps_quantiles"])
+    np.testing.assert_allclose(table["crps"], metrics.scores(frame())["crps"])
     other = table.drop(columns=["ticker", "model", "log_score"])
     assert other.notna().to_numpy().all()
 

@@ -74,3 +74,73 @@ def test_equal_forecasts_and_few_tickers_rank_nothing():
     row = predictability.information_coefficients(frame(x, np.full((30, 6), 0.001))).iloc[0]
     assert np.isnan(row["ic"])
     assert predictability.information_coefficients(frame(x[:, :3], x[:, :3])).iloc[0]["days"] == 0
+
+
+def with_mean(x, mean, model="lstm"):
+    """A frame that also knows its cutoffs, of one ticker."""
+    frame = frame_of(x, mean, model)
+    return frame.assign(cutoff=frame["date"] - pd.Timedelta(days=1))
+
+
+def frame_of(x, mean, model):
+    return frame(np.asarray(x)[:, None], np.asarray(mean)[:, None], model=model)
+
+
+def test_the_mean_against_the_historical_mean_by_hand():
+    x = np.array([0.01, -0.02, 0.03, 0.01])
+    mine, history = np.array([0.01, -0.01, 0.01, 0.02]), np.full(4, 0.005)
+    rows = pd.concat([with_mean(x, mine), with_mean(x, history, "drift")], ignore_index=True)
+    row = predictability.mean_test(rows).iloc[0]
+    squares = np.square(x - history), np.square(x - mine)
+    assert row["r2"] == pytest.approx(1 - squares[1].sum() / squares[0].sum())
+    gain = (squares[0] - squares[1] + np.square(history - mine)) / np.mean(x**2)
+    # Four sessions have one lag, floor(4 (4 / 100)^(2/9)), which weighs a half.
+    centred = gain - gain.mean()
+    variance = (centred @ centred + centred[1:] @ centred[:-1]) / 4
+    assert row["statistic"] == pytest.approx(gain.mean() / np.sqrt(variance / 3))
+    assert row["p_value"] == pytest.approx(stats.t.sf(row["statistic"], 3))
+    assert (row["against"], row["sessions"]) == ("drift", 4)
+
+
+def test_without_the_historical_mean_there_is_no_test_of_the_mean():
+    x = np.zeros(5)
+    assert predictability.mean_test(with_mean(x, x)).empty
+
+
+def test_clark_and_west_have_their_size_and_find_what_is_there():
+    rng = np.random.default_rng(7)
+    found = {0.0: [], 0.15: []}
+    for skill, p_values in found.items():
+        for _ in range(100):
+            signal, x = rng.normal(size=(2, 250))
+            x = skill * signal + x
+            # The model's own estimate is noisy, as estimates are; that costs it no size.
+            rows = [with_mean(x, 0.15 * signal), with_mean(x, 0 * x, "drift")]
+            p_values.append(predictability.mean_test(pd.concat(rows))["p_value"].item())
+    assert 0.01 <= np.mean(np.array(found[0.0]) < 0.05) <= 0.1
+    assert np.mean(np.array(found[0.15]) < 0.05) > 0.6
+
+
+def test_the_lead_test_says_which_day_a_forecast_knows():
+    x = np.random.default_rng(8).normal(size=(300, 3))
+    for lead, shift in ((-1, 1), (0, 0), (1, -1)):
+        table = predictability.lead_test(frame(x, np.roll(x, shift, axis=0))).set_index("lead")
+        assert table.loc[lead, "correlation"] > 0.98
+        assert table.loc[lead, "p_value"] < 1e-6
+        others = table.drop(index=[lead, predictability.AHEAD])
+        assert others["correlation"].abs().max() < 0.1
+    ahead = sum(np.roll(x, -k, axis=0) for k in range(1, predictability.AHEAD + 1))
+    table = predictability.lead_test(frame(x, ahead)).set_index("lead")
+    assert table.loc[predictability.AHEAD, "correlation"] > 0.9
+    assert abs(table.loc[0, "correlation"]) < 0.1
+
+
+def test_a_median_at_rest_leads_nowhere():
+    x = np.random.default_rng(9).normal(size=(50, 2))
+    assert predictability.lead_test(frame(x, np.full((50, 2), 0.001))).empty
+
+
+def test_autocorrelation_is_that_of_each_ticker():
+    x = np.random.default_rng(10).normal(size=(4000, 2))
+    bounce = x[1:] - 0.5 * x[:-1]  # a moving average of -0.5 / 1.25
+    assert predictability.autocorrelation(frame(bounce, bounce)) == pytest.approx(-0.4, abs=0.03)

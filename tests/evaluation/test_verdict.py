@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecaster.evaluation.alarm import Alarm
 from forecaster.evaluation.metrics import POOLED
-from forecaster.evaluation.verdict import Verdict, claims_of, judge
+from forecaster.evaluation.promises import Pit, Tail
+from forecaster.evaluation.verdict import Verdict, judge
+
+ALL = {"model": "lstm", "ticker": POOLED}
 
 
 def comparison(*rows):
@@ -14,49 +18,91 @@ def comparison(*rows):
     return table.assign(model="lstm", ratio=1 + table["difference"], sessions=1509)
 
 
-def direction(hit_rate=0.51, statistic=0.5, p_value=0.3):
-    row = {"ticker": POOLED, "model": "lstm", "hit_rate": hit_rate}
-    return pd.DataFrame([row | {"statistic": statistic, "p_value": p_value}])
+def direction(hit_rate=0.51, expected=0.505, statistic=0.5, p_value=0.3):
+    return pd.DataFrame(
+        [
+            ALL
+            | {
+                "hit_rate": hit_rate,
+                "expected": expected,
+                "statistic": statistic,
+                "p_value": p_value,
+            }
+        ]
+    )
+
+
+def means(r2=0.0001, p_value=0.3):
+    return pd.DataFrame([{"model": "lstm", "against": "drift", "r2": r2, "p_value": p_value}])
 
 
 def coverage(**shares):
     rows = [
-        {"part": part, "nominal": nominal, "share": share, "p_value": 1e-6}
+        ALL | {"part": part, "nominal": nominal, "share": share, "p_value": 1e-6}
         for part, pair in shares.items()
         for nominal, share in zip((0.8, 0.95), pair, strict=True)
     ]
-    return pd.DataFrame(rows).assign(model="lstm", ticker=POOLED)
+    return pd.DataFrame(rows)
+
+
+def breaches(at_95=0.05, at_99=0.01, p_value=1e-6, loss=0.02, shortfall_p=0.5, part="all"):
+    rows = [
+        {"level": level, "part": part, "share": share, "unconditional_p": p_value}
+        for level, share in ((0.95, at_95), (0.99, at_99))
+    ]
+    return pd.DataFrame(rows).assign(**ALL, loss=loss, shortfall=0.02, shortfall_p=shortfall_p)
+
+
+def pit(mean=0.5, variance=1 / 12, p_value=1e-9):
+    return pd.DataFrame(
+        [ALL | {"part": "all", "mean": mean, "variance": variance, "p_value": p_value}]
+    )
 
 
 KEPT = coverage(all=(0.805, 0.948), high=(0.797, 0.945))
+NO_SEEDS = pd.DataFrame(columns=["model", "seed", "crps", "ratio"])
+GOOD = comparison(("crps", "naive", -0.04, 1e-9), ("crps", "gjr", -0.01, 1e-9))
 
 
-def test_each_p_value_is_holms():
-    table = comparison(
-        ("crps", "naive", -0.04, 0.01), ("crps", "gjr", -0.01, 0.02), ("qlike", "gjr", -0.01, 0.04)
+def verdict(table=GOOD, alarm=None, **tables):
+    defaults = {
+        "significance": table, "mean": means(), "direction": direction(), "coverage": KEPT,
+        "value_at_risk": breaches(), "uniformity": pit(), "seeds": NO_SEEDS,
+    }  # fmt: skip
+    return judge("lstm", defaults | tables, alarm)
+
+
+def test_p_values_are_times_the_number_of_questions_whoever_is_there():
+    rows = [
+        ("crps", "naive", -0.04, 0.01),
+        ("crps", "gjr", -0.01, 0.02),
+        ("qlike", "gjr", -0.01, 0.4),
+    ]
+    claims = verdict(comparison(*rows)).claims
+    assert [claim.corrected for claim in claims[:3]] == pytest.approx([0.04, 0.08, 1.0])
+    assert verdict(comparison(*rows[:1])).claims[0] == claims[0]
+
+
+def test_a_good_distribution_and_no_direction():
+    found = verdict(
+        comparison(
+            ("crps", "naive", -0.041, 1e-9),
+            ("crps", "gjr", -0.007, 0.001),
+            ("qlike", "naive", -0.1, 1e-9),
+            ("qlike", "gjr", -0.02, 0.001),
+            ("error", "gjr", -0.5, 1e-9),
+        )
     )
-    found = [claim.corrected for claim in claims_of("lstm", table, direction(p_value=0.3))]
-    # Holm: the smallest of four times 4, the next times 3 but no less, and so on.
-    np.testing.assert_allclose(found, [0.04, 0.06, 0.08, 0.3])
-
-
-def test_a_good_volatility_and_no_direction():
-    table = comparison(
-        ("crps", "naive", -0.041, 1e-9),
-        ("crps", "gjr", -0.007, 0.001),
-        ("qlike", "naive", -0.1, 1e-9),
-        ("qlike", "gjr", -0.02, 0.001),
-        ("error", "naive", 0.0001, 0.7),
-        ("error", "gjr", -0.5, 1e-9),
-    )
-    words = judge("lstm", table, direction(), KEPT).text
+    words = found.text
     assert words.startswith("lstm beat naive and GJR-GARCH: the CRPS of lstm is 4.10% lower than")
     assert "(p < 0.001)" in words
-    assert "over 1,509 sessions. Volatility: supported (QLIKE 0.1000 lower" in words
-    assert "Mean: no evidence of skill" in words
-    assert "Direction: no evidence of skill (51.0% of signs right" in words
-    assert "Use its volatility and its intervals, and do not trade on its direction." in words
-    assert "7 tests" not in words  # the error against gjr is no claim of anybody's
+    assert "over 1,509 sessions. Volatility: supported (QLIKE 0.0200 lower" in words
+    assert "Mean: no evidence of skill (out-of-sample R² +0.01% over the historical mean" in words
+    assert "Direction: no evidence of skill (51.0% of signs right, 50.5% by chance" in words
+    assert "and do not trade on its direction." in words
+    assert found.uses == ("volatility", "distribution", "var")
+    assert "Use its volatility, its intervals and its VaR" in words
+    assert "(6 tests" in words  # the error against gjr is no claim of anybody's
     assert "\n" not in words
 
 
@@ -72,58 +118,172 @@ def test_a_good_volatility_and_no_direction():
 )
 def test_the_headline(rows, headline):
     names = ("naive", "gjr")
-    table = comparison(*(("crps", name, *row) for name, row in zip(names, rows, strict=True)))
-    words = judge("lstm", table, direction(), KEPT).text
+    words = verdict(
+        comparison(*(("crps", name, *row) for name, row in zip(names, rows, strict=True)))
+    ).text
     assert words.startswith(headline)
-    assert ("No evidence of a use" in words) == ("no better than GJR" not in headline)
+    assert "No evidence of a use" in words  # a rival that is as good will do
     assert ("naive or GJR-GARCH would not" in words) == headline.startswith(("No better", "Worse"))
 
 
-def test_a_volatility_that_a_baseline_does_better_is_not_recommended():
-    table = comparison(
-        ("crps", "naive", -0.04, 1e-9),
-        ("crps", "gjr", -0.01, 1e-9),
-        ("qlike", "naive", 0.001, 1e-9),
-        ("qlike", "gjr", -0.07, 1e-9),
+def test_of_many_rivals_the_hardest_is_shown_and_all_must_be_beaten():
+    others = [("crps", name, -0.02, 1e-9) for name in ("naive", "garch", "gjr", "average")]
+    found = verdict(comparison(*others, ("crps", "egarch", -0.001, 0.4)))
+    assert "no better than EGARCH: the CRPS of lstm is 2.00% lower than that of naive" in found.text
+    assert "and 0.10% lower than that of EGARCH (p = 1.000, not significant)" in found.text
+    assert "distribution" not in found.uses
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "used"),
+    [
+        # A win over naive alone is none.
+        ([("qlike", "naive", -0.2, 1e-9)], "supported (QLIKE 0.2000 lower", False),
+        (
+            [("qlike", "gjr", -0.2, 1e-9), ("qlike", "har", 0.01, 1e-9)],
+            "worse than the best",
+            False,
+        ),
+        ([("qlike", "gjr", -0.2, 1e-9), ("qlike", "egarch", -0.01, 0.2)], "no evidence", False),
+        # Better by squared returns, not by ranges.
+        (
+            [("qlike", "har", -0.2, 1e-9), ("qlike_range", "har", -0.01, 0.1)],
+            "supported in part",
+            False,
+        ),
+        ([("qlike", "har", -0.2, 1e-9), ("qlike_range", "har", -0.1, 1e-3)], "supported", True),
+    ],
+)
+def test_a_volatility_is_used_if_it_beats_the_best_of_the_garch_models(rows, words, used):
+    found = verdict(
+        comparison(*GOOD[["metric", "against", "difference", "p_value"]].to_numpy(), *rows)
     )
-    words = judge("lstm", table, direction(), KEPT).text
-    assert (
-        "Volatility: better than one baseline and worse than another (QLIKE 0.0010 higher" in words
-    )
-    assert "Use its intervals, and do not trade on its direction." in words
+    assert f"Volatility: {words}" in found.text
+    assert ("volatility" in found.uses) == used
+
+
+@pytest.mark.parametrize(
+    ("r2", "p_value", "words"),
+    [
+        (0.0016, 1e-6, "too small to use (out-of-sample R² +0.16%"),
+        (-0.0002, 0.01, "no evidence of skill"),
+        (0.008, 1e-6, "supported"),
+        (0.008, 0.02, "no evidence of skill"),
+    ],
+)
+def test_a_mean_is_used_only_if_it_explains_enough(r2, p_value, words):
+    found = verdict(mean=means(r2, p_value))
+    assert f"Mean: {words}" in found.text
+    assert ("mean" in found.uses) == (words == "supported")
+
+
+def test_few_hits_beyond_chance_are_too_small_to_use():
+    small = verdict(direction=direction(0.53, 0.52, 9, 1e-9))
+    assert "Direction: too small to use (53.0% of signs right, 52.0% by chance" in small.text
+    assert "direction" in verdict(direction=direction(0.55, 0.52, 9, 1e-9)).uses
 
 
 def test_a_median_that_never_changes_its_sign_is_said_to():
-    table = comparison(("crps", "naive", -0.04, 1e-9))
-    words = judge("lstm", table, direction(statistic=np.nan, p_value=np.nan), KEPT).text
+    words = verdict(direction=direction(statistic=np.nan, p_value=np.nan)).text
     assert "Direction: its median never changes its sign, so there is nothing to test." in words
 
 
 def test_an_interval_that_fails_in_a_crisis_shows():
-    table = comparison(("crps", "naive", -0.04, 1e-9))
-    words = judge("lstm", table, direction(), coverage(all=(0.80, 0.95), high=(0.74, 0.90))).text
+    words = verdict(coverage=coverage(all=(0.80, 0.95), high=(0.74, 0.90))).text
     assert "80% held 74.0% in the most volatile third, too narrow" in words
     assert "its intervals" not in words
 
 
-def test_without_a_baseline_nothing_can_be_said():
-    assert "Nothing can be said of lstm" in judge("lstm", comparison(), direction(), KEPT).text
+@pytest.mark.parametrize(
+    ("table", "words", "uses"),
+    [
+        (breaches(at_99=0.0205), "The lower tail is too thin: do not use its VaR.", ()),
+        (
+            breaches(at_95=0.03),
+            "The lower tail is too fat: its VaR is larger than needed.", ("distribution",),
+        ),
+        (
+            breaches(loss=0.024, shortfall_p=1e-4),
+            "The lower tail is too thin: do not use its expected shortfall.", ("distribution",),
+        ),
+        (breaches(at_99=0.0115, p_value=1e-9), "", ("distribution", "var")),  # too near to matter
+        (breaches(at_99=0.03, p_value=0.02), "", ("distribution", "var")),  # luck, of six tests
+    ],
+)  # fmt: skip
+def test_the_lower_tail_is_read(table, words, uses):
+    found = verdict(value_at_risk=table)
+    assert words in found.advice
+    assert ("lower tail" in found.advice) == bool(words)
+    assert found.uses == uses
+
+
+def test_a_tail_that_breaks_in_calm_is_named():
+    table = pd.concat([breaches(), breaches(at_95=0.08, part="low")])
+    found = verdict(value_at_risk=table)
+    words = "VaR 95% breached on 5.0% and 8.0% in the calmest third, too often; VaR 99%"
+    assert words in found.text
+    assert "do not use its VaR" in found.advice
+
+
+def test_an_uneven_pit_forbids_the_var():
+    assert verdict(uniformity=pit(mean=0.53)).uses == ("distribution",)
+    assert "PIT uneven (mean 0.530" in verdict(uniformity=pit(mean=0.53)).text
+    assert Pit("all", 0.53, 1 / 12, 0.2).is_kept
+    assert Pit("all", 0.51, 1 / 12, 1e-9).is_kept
+    assert not Pit("all", 0.5, 0.07, 1e-9).is_kept
+
+
+def test_breaches_without_a_loss_have_no_shortfall():
+    tail = Tail(0.99, "all", 0.0, 0.001, None, None)
+    assert tail.is_fat
+    assert not tail.is_short
+
+
+def test_the_luck_of_the_seed_is_shown():
+    seeds = pd.DataFrame(
+        {"model": ["lstm", "gru", "lstm"], "seed": [0, 0, 1], "ratio": [1.002, 2, 0.999]}
+    )
+    words = "Luck of the seed: the CRPS of 2 networks alone is -0.10% to +0.20% beside that"
+    assert words in verdict(seeds=seeds).text
+
+
+def test_an_alarm_leads_and_recommends_nothing():
+    alarm = Alarm(("relMAE is 0.100, and no honest one is below 0.97",), "it is the close")
+    found = verdict(alarm=alarm)
+    assert found.text.startswith(
+        "Too good to be a forecast: look for look-ahead. Its relMAE is 0.100"
+    )
+    assert "Likeliest cause: it is the close." in found.headline
+    assert "Use it for nothing" in found.advice
+    assert found.uses == ()
+    assert Verdict.read(json.loads(json.dumps(found.document))) == found
+
+
+def test_without_a_rival_nothing_can_be_said():
+    assert "Nothing can be said of lstm" in verdict(comparison()).text
 
 
 def test_a_verdict_is_data_that_can_be_read_again():
     table = comparison(("crps", "naive", -0.04, 1e-9), ("qlike", "naive", -0.1, 0.3))
-    verdict = judge("lstm", table, direction(), KEPT)
-    assert verdict.uses == ("distribution",)
-    assert [(it.subject, it.against, it.is_supported) for it in verdict.claims] == [
+    found = verdict(table)
+    assert found.uses == ("distribution", "var")
+    assert [(it.subject, it.against, it.is_supported) for it in found.claims] == [
         ("distribution", "naive", True),
         ("volatility", "naive", False),
+        ("mean", "drift", False),
         ("direction", "chance", False),
     ]
-    assert [(it.nominal, it.part, it.is_kept) for it in verdict.intervals] == [
+    assert [(it.nominal, it.part, it.is_kept) for it in found.intervals] == [
         *[(0.8, "all", True), (0.8, "high", True), (0.95, "all", True), (0.95, "high", True)]
     ]
-    document = json.loads(json.dumps(verdict.document, allow_nan=False))
-    assert document["verdict"] == str(verdict)
-    assert Verdict.read(document | {"scores": []}) == verdict
-    # A version before kept the words alone.
+    assert [(it.level, it.part, it.is_kept) for it in found.tails] == [
+        *[(0.95, "all", True), (0.99, "all", True)]
+    ]
+    document = json.loads(json.dumps(found.document, allow_nan=False))
+    assert document["verdict"] == str(found)
+    assert Verdict.read(document | {"scores": []}) == found
+    # A version before kept the words alone, one after it claims without a size.
     assert Verdict.read({"verdict": "We won."}) == Verdict("We won.")
+    old = {"subject": "mean", "against": "naive", "better": True, "effect": "", "p_value": 0.01}
+    (claim,) = Verdict.read({"verdict": "We won.", "claims": [old | {"corrected": 0.02}]}).claims
+    assert claim.is_supported

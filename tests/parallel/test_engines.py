@@ -22,6 +22,8 @@ from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import Engine
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 PATIENCE = 300
 """Seconds that a loaded machine may take for anything."""
@@ -163,8 +165,7 @@ def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path
     shared = tmp_path / "died", np.arange(8) ** 0.5
     found = list(jobs.ordered(dies_once, range(8), engine=engine, shared=shared))
     assert [value for value, _ in found] == [n**0.5 for n in range(8)]
-    # joblib works here, not there, while a Dask cluster has one worker left: until the other is back.
-    assert engine.name == "dask" or os.getpid() not in {worker for _, worker in found}
+    assert os.getpid() not in {worker for _, worker in found}
     assert shared[0].exists()
 
 

@@ -10,7 +10,7 @@ from pictures import DF, assert_readable, legend, line, simulated
 from scipy import stats
 
 from forecaster.distributions import quantile_grid
-from forecaster.distributions.forecasts import STUDENT_T
+from forecaster.distributions.forecasts import PARAMETERS
 from forecaster.errors import ForecastError, HistoryError
 from forecaster.evaluation import metrics
 from forecaster.plots import evaluation, style
@@ -122,7 +122,7 @@ def test_pit_counts_are_those_of_the_student_t(frame):
 def test_pit_from_quantiles_falls_in_the_bins_of_the_closed_form(frame):
     # The edges of the bins are quantile levels, so interpolation cannot change a bin.
     bare = frame.copy()
-    bare[STUDENT_T] = np.nan
+    bare[PARAMETERS] = np.nan
     both = (panels(evaluation.calibration(rows))[0] for rows in (bare, frame))
     for ours, theirs in zip(*both, strict=True):
         np.testing.assert_allclose(

@@ -9,6 +9,7 @@ Keras on TensorFlow trains it; forecasts need neither, but :mod:`forecaster.mode
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -168,7 +169,7 @@ class Recurrent(Model):
             if saved and saved.settings["seed"] == seed:
                 training.restore(saved)
             self._train(training, windowed, progress, checkpoint)
-            self.networks.append(Network.of(training.best_weights))
+            self.networks.append(Network.of(training.result(windowed)))
 
     def _train(
         self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint
@@ -255,6 +256,14 @@ class Recurrent(Model):
         total: np.ndarray = np.einsum("tnu,nuk->tk", states, kernel) + bias  # (rows, OUTPUTS)
         return total.astype(float) / len(self.networks)
 
+    def alone(self) -> list["Recurrent"]:
+        """Return a model of each network, if there are several."""
+        several = self.networks if len(self.networks) > 1 else []
+        models = [copy(self) for _ in several]
+        for model, network in zip(models, several, strict=True):
+            model.networks = [network]
+        return models
+
     def state(self) -> ModelState:
         """Return scaler and weights; the first axis of the weights is the seed."""
         stacked = zip(*(network.weights for network in self.networks), strict=True)
@@ -277,12 +286,13 @@ class Recurrent(Model):
         kind = CELLS[self.name]
         width = kind.gates * units
         seeds, biases = self.config.seeds, () if kind.biases == 1 else (kind.biases,)
+        outputs = head.SKEWED_OUTPUTS if self.config.head == "skewed" else head.OUTPUTS
         shapes = {
             "kernel": (seeds, inputs, width),
             "recurrent": (seeds, units, width),
             "bias": (seeds, *biases, width),
-            "head_kernel": (seeds, units, head.OUTPUTS),
-            "head_bias": (seeds, head.OUTPUTS),
+            "head_kernel": (seeds, units, outputs),
+            "head_bias": (seeds, outputs),
             "scaler_mean": (inputs,),
             "scaler_scale": (inputs,),
         }
@@ -299,7 +309,8 @@ class Recurrent(Model):
     def export(self, folder: Path) -> None:
         """Save each network as a Keras model of standard layers, such as ``lstm-0.keras``."""
         for seed, network in enumerate(self.networks, start=self.config.seed):
-            model = network_of(self.name, len(self.features), self.config)
+            outputs = len(network.head_bias)
+            model = network_of(self.name, len(self.features), self.config, outputs)
             model.set_weights(network.weights)
             model.save(folder / f"{self.name}-{seed}.keras")
 

@@ -90,6 +90,15 @@ class Training:
                 self.optimizer.learning_rate = DECAY * float(self.optimizer.learning_rate)
         return {"seed": self.seed, "epoch": self.epoch, "loss": loss, "validation_loss": validation}
 
+    def result(self, windowed: "Windowed") -> list[np.ndarray]:
+        """Return the best weights, with the skew of the sessions held out if the head has one."""
+        if self.config.head != "skewed":
+            return self.best_weights
+        self.model.set_weights(self.best_weights)
+        *weights, kernel, bias = self.best_weights
+        output, target = windowed.validation_outputs(self.graph.outputs)
+        return [*weights, *head.with_skew(kernel, bias, output, target)]
+
     def state(self) -> ModelState:
         """Return everything that the next epochs depend on."""
         groups = {
@@ -193,15 +202,30 @@ class Windowed:
 
         ``outputs`` is the network: (windows, window, features) -> (windows, window, OUTPUTS).
         """
-        begin = self.held_out
         total = count = 0.0
+        for x, y in self._validation():
+            scored = np.isfinite(y).sum()
+            total += float(head.negative_log_likelihood(y, outputs(x), scored)) * scored
+            count += scored
+        return total / count
+
+    def validation_outputs(
+        self, outputs: Callable[[np.ndarray], Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the network's outputs of the sessions held out, (sessions, OUTPUTS), and their targets."""
+        pairs = [(np.asarray(outputs(x)), y) for x, y in self._validation()]
+        known = [np.isfinite(y) for _, y in pairs]
+        rows = [o[its] for (o, _), its in zip(pairs, known, strict=True)]
+        targets = [y[its] for (_, y), its in zip(pairs, known, strict=True)]
+        return np.concatenate(rows).astype(float), np.concatenate(targets).astype(float)
+
+    def _validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield inputs and targets of the validation windows, without batches that have no target."""
+        begin = self.held_out
         for i in range(0, len(begin), VALIDATED_AT_ONCE):
             x, y = self._gather(begin[i : i + VALIDATED_AT_ONCE], self.validation_targets)
-            scored = np.isfinite(y).sum()
-            if scored:
-                total += float(head.negative_log_likelihood(y, outputs(x), scored)) * scored
-                count += scored
-        return total / count
+            if np.isfinite(y).any():
+                yield x, y
 
     def _dropout(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return factors of mean one that hide whole features of a window: (batch, 1, features).
@@ -310,14 +334,18 @@ def _traced(name: str, features: int, config: RecurrentConfig) -> Graph:
     return Graph(name, features, config)
 
 
-def network_of(name: str, features: int, config: RecurrentConfig) -> Any:
-    """Return the Keras network: (batch, window, features) -> (batch, window, OUTPUTS)."""
+def network_of(
+    name: str, features: int, config: RecurrentConfig, outputs: int = head.OUTPUTS
+) -> Any:
+    """Return the Keras network: (batch, window, features) -> (batch, window, outputs)."""
     keras = keras_on_tensorflow()
     inputs = keras.Input((None, features))
     layer = getattr(keras.layers, CELLS[name].layer)
     hidden = layer(config.units, return_sequences=True)(inputs)
-    bias = keras.initializers.Constant(head.initial_bias(config.head))
-    last = keras.layers.Dense(head.OUTPUTS, kernel_initializer="zeros", bias_initializer=bias)
+    start = "zeros"  # of weights that are set afterwards
+    if outputs == head.OUTPUTS:
+        start = keras.initializers.Constant(head.initial_bias(config.head))
+    last = keras.layers.Dense(outputs, kernel_initializer="zeros", bias_initializer=start)
     return keras.Model(inputs, last(hidden))
 
 

@@ -72,12 +72,12 @@ def test_features_that_no_ticker_has_are_left_out(world, tiny):
 def test_several_seeds_are_averaged(world, trained):
     model = trained("lstm").model
     histories = list(Panel.of(world).histories)
-    other = dataclasses.replace(model.networks[0], head_bias=np.float32([1, 2, 3]))
+    other = dataclasses.replace(model.networks[0], head_bias=np.float32([1, 2, 3, 1]))
     both = model_module.Recurrent("lstm", dataclasses.replace(model.config, seeds=2))
     both.features, both.scaler = model.features, model.scaler
     both.training = [*model.training, *({**row, "seed": 1} for row in model.training)]
     both.networks = [model.networks[0], other]
-    shift = (np.float32([1, 2, 3]) - model.networks[0].head_bias) / 2
+    shift = (np.float32([1, 2, 3, 1]) - model.networks[0].head_bias) / 2
     for one, two in zip(
         model.outputs(whole(histories)), both.outputs(whole(histories)), strict=True
     ):

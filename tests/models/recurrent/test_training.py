@@ -193,6 +193,7 @@ def test_training_leaves_no_files_of_autograph(fitted):
     assert not [name for name in sys.modules if name.startswith("__autograph_generated_file")]
 
 
+@pytest.mark.slow
 def test_several_devices_train_as_one_does(world, until, tiny, tmp_path):
     world.to_parquet(tmp_path / "world.parquet")
     config = dataclasses.replace(tiny, learning_rate=0.02)

@@ -1,0 +1,193 @@
+"""Claims: a model is better than a rival in some respect, the effect seen, and how likely by chance.
+
+A claim is of a pair, on the rows that both have, and nothing in it depends on a third model: the
+CRPS is that of the 23 quantiles whatever else is there, and p-values are corrected for the number of
+`QUESTIONS`, which is fixed, not for the number of rivals (Bonferroni).
+
+A question of several rivals is answered yes if the model beats every one of them. That is an
+intersection-union test (Berger 1982, Multiparameter hypothesis testing and acceptance sampling,
+Technometrics 24(4)): its p-value is the largest of the one-sided ones, and needs no correction. To
+pick the best rival after the fact is therefore fair, and a further rival can only make the praise
+harder to get.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from forecaster.evaluation.metrics import POOLED
+
+LEVEL = 0.05
+"""A corrected p-value below this supports a claim."""
+
+QUESTIONS = ("distribution", "volatility", "mean", "direction")
+"""What a model is asked, whichever models are beside it."""
+
+GARCH_LIKE = ("garch", "gjr", "egarch", "har", "average")
+"""Models of the volatility; a volatility is of use if it is better than that of each that is there."""
+
+RIVALS = ("naive", *GARCH_LIKE)
+"""Models that a distribution must beat, each that is there."""
+
+LEAST = {"mean": 0.005, "direction": 0.02}
+"""Effects below these are too small to use, whatever their p-value.
+
+Of the mean, the out-of-sample R²: a mean that explains 0.5% of the variance moves by 7% of a day's
+volatility, 7 basis points where that is 1%, and to trade on it and back costs
+2 x :data:`forecaster.config.COST_BP` = 10. Of the direction, the share of hits beyond chance: a
+correlation of 7% gives arcsin(0.07) / pi = 2.2 points.
+"""
+
+MEASURES = {
+    "crps": "distribution",
+    "qlike": "volatility",
+    "qlike_range": "volatility",
+    "r2": "mean",
+    "hits": "direction",
+}
+"""What is measured, and the question that it answers."""
+
+_TITLES = {"garch": "GARCH", "gjr": "GJR-GARCH", "egarch": "EGARCH", "har": "HAR"}
+_TITLES |= {"average": "the GARCH average", "drift": "the historical mean"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A model is better than a rival in some respect: the effect seen, and how likely by chance."""
+
+    subject: str
+    """One of `QUESTIONS`"""
+    against: str
+    """A model, or ``chance``"""
+    better: bool
+    effect: str
+    """What was seen, in words"""
+    p_value: float
+    """Two-sided of distribution and volatility, one-sided (better) of mean and direction; before
+    correction"""
+    corrected: float
+    """Times the number of questions"""
+    measure: str = ""
+    """One of `MEASURES`"""
+    size: float | None = None
+    """Ratio of CRPS less 1, difference of QLIKE, R², or share of hits beyond chance; not known of a
+    claim of an earlier version"""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the effect is too small to use, whatever its p-value."""
+        return self.size is not None and self.size < LEAST.get(self.subject, self.size)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the model is surely better, by however little."""
+        return self.better and self.corrected < LEVEL
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether the model is surely better, and by enough to be of use."""
+        return self.is_significant and not self.is_small
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether the model is worse, and surely so."""
+        return not self.better and self.corrected < LEVEL and self.subject not in LEAST
+
+    @property
+    def doubt(self) -> float:
+        """The one-sided p-value of the model being better."""
+        if self.subject in LEAST:
+            return self.p_value
+        return self.p_value / 2 if self.better else 1 - self.p_value / 2
+
+    @property
+    def text(self) -> str:
+        """The effect and its p-value."""
+        chance = "p < 0.001" if self.corrected < 0.001 else f"p = {self.corrected:.3f}"
+        if self.subject != "distribution":
+            return f"{self.effect}, {chance}"
+        return f"{self.effect} ({chance}{'' if self.corrected < LEVEL else ', not significant'})"
+
+
+def claims_of(
+    model: str, comparison: pd.DataFrame, means: pd.DataFrame, signs: pd.DataFrame
+) -> tuple[Claim, ...]:
+    """Return the claims of a model that there is a test of.
+
+    Parameters
+    ----------
+    comparison : of :func:`forecaster.evaluation.significance.compare` by crps, qlike, qlike_range.
+    means : :func:`forecaster.evaluation.predictability.mean_test`.
+    signs : :func:`forecaster.evaluation.predictability.sign_test`.
+    """
+    claims = []
+    rows = comparison[(comparison["model"] == model) & comparison["against"].isin(RIVALS)]
+    for row in rows[rows["metric"].isin(MEASURES)].to_dict("records"):
+        size = row["ratio"] - 1 if row["metric"] == "crps" else row["difference"]
+        claims.append(
+            _claim(row["metric"], row["against"], row["difference"] < 0, _gap(row), row, size)
+        )
+    for row in means[means["model"] == model].to_dict("records"):
+        effect = f"out-of-sample R² {row['r2']:+.2%} over {title(row['against'])}"
+        claims.append(_claim("r2", row["against"], row["r2"] > 0, effect, row, row["r2"]))
+    rows = signs[(signs["model"] == model) & (signs["ticker"] == POOLED)]
+    for row in rows[rows["p_value"].notna()].to_dict("records"):
+        surplus = row["hit_rate"] - row["expected"]
+        effect = f"{row['hit_rate']:.1%} of signs right, {row['expected']:.1%} by chance"
+        claims.append(_claim("hits", "chance", row["statistic"] > 0, effect, row, surplus))
+    return tuple(claims)
+
+
+def hardest(claims: Iterable[Claim]) -> list[Claim]:
+    """Return the claim that is least sure of each measure: that against the best of the rivals."""
+    worst: dict[str, Claim] = {}
+    for claim in claims:
+        if claim.measure not in worst or claim.doubt > worst[claim.measure].doubt:
+            worst[claim.measure] = claim
+    return list(worst.values())
+
+
+def title(name: str) -> str:
+    """Return a model's name in words."""
+    return _TITLES.get(name, name)
+
+
+def listed(words: Iterable[str], link: str = "and") -> str:
+    """Return words as a list in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} {link} {last}" if first else last
+
+
+def about(claims: Sequence[Claim], subject: str) -> list[Claim]:
+    """Return the claims that answer one of the `QUESTIONS`."""
+    return [claim for claim in claims if claim.subject == subject]
+
+
+def _claim(
+    measure: str, against: str, better: Any, effect: str, row: Mapping[Any, Any], size: float
+) -> Claim:
+    p_value = float(row["p_value"])
+    return Claim(
+        MEASURES[measure],
+        str(against),
+        bool(better),
+        effect,
+        p_value,
+        min(len(QUESTIONS) * p_value, 1.0),
+        measure,
+        float(size),
+    )
+
+
+def _gap(row: Mapping[Any, Any]) -> str:
+    name = title(row["against"])
+    ranges = " by ranges" if row["metric"] == "qlike_range" else ""
+    if row["difference"] == 0:
+        return f"the same as that of {name}{ranges}"
+    side = "lower" if row["difference"] < 0 else "higher"
+    if row["metric"] == "crps":
+        return f"{abs(1 - row['ratio']):.2%} {side} than that of {name}"
+    # No ratio scale: a QLIKE may be negative.
+    return f"{abs(row['difference']):.4f} {side} than that of {name}{ranges}"
