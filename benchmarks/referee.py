@@ -18,7 +18,7 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster.distributions import forecasts, quantile_grid
+from forecaster.distributions import forecasts, quantile_grid, skewed_t
 from forecaster.evaluation import metrics
 
 PEERS = (
