@@ -33,7 +33,7 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy baselines calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO)

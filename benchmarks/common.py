@@ -26,6 +26,7 @@ from forecaster.backtesting import backtest
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
+from forecaster.data.sources import loading
 from forecaster.distributions import forecasts
 from forecaster.evaluation import metrics
 from forecaster.runs import training
@@ -158,7 +159,7 @@ def stored(file: str) -> pd.DataFrame:
 
 def _loaded(source: str) -> pd.DataFrame:
     frames = []
-    for _, outcome in source.load(source):
+    for _, outcome in loading.load(source):
         if isinstance(outcome, Exception):
             raise outcome
         frames.append(outcome)

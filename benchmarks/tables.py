@@ -87,6 +87,23 @@ def accuracy() -> str:
     return markdown([*header, "in 80%", "90%", "95%", "train s"], rows)
 
 
+def tails() -> str:
+    """Shares beyond the outer quantiles of each set, without a skew and with one."""
+    table = read("tails")
+    shares = ["below_1", "below_5", "above_5", "above_1"]
+    rows = [
+        [
+            f"{it['set']}, {it['head']}",
+            f"{it['crps']:.4f}",
+            *(f"{it[name]:.2f}" for name in shares),
+            f"{it['skew']:+.2f}",
+        ]
+        for it in table.to_dict("records")
+    ]
+    header = ["set, head", "CRPS %", "below the 1%", "below the 5%", "above the 95%"]
+    return markdown([*header, "above the 99%", "mean skew"], rows)
+
+
 def ablation() -> str:
     """Each ingredient, the mean of its seeds."""
     mean = read("ablation").groupby("without", sort=False)[["ratio", "seconds"]].mean()
@@ -401,6 +418,7 @@ TABLES = {
     "baselines": baselines,
     "calibration": calibration,
     "ablation": ablation,
+    "tails": tails,
     "peers": peers,
     "speed": speed,
     "scaling": scaling,
