@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import typer
 
 import forecaster
@@ -15,15 +16,24 @@ from forecaster.models.registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+COMMANDS = PAGES[ROOT / "docs" / "commands.md"]
+PYTHON = PAGES[ROOT / "docs" / "python.md"]
+MOST_LINES = 130
 
 
-def test_readme_shows_every_command_and_model():
-    for command in app.registered_commands:
-        assert f"forecast {command.name}" in README
-    for group in app.registered_groups:
-        assert f"forecast {group.name}" in README
+def test_readme_is_short():
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_every_command_and_model_is_documented():
+    for text in (README, COMMANDS):
+        for command in app.registered_commands:
+            assert f"forecast {command.name}" in text
+        for group in app.registered_groups:
+            assert f"forecast {group.name}" in text
     for model in REGISTRY:
-        assert f"`{model}`" in README
+        assert f"`{model}`" in COMMANDS
 
 
 def commands(app, words="forecast"):
@@ -48,16 +58,24 @@ def test_every_command_s_help_has_an_example_that_parses():
         command.make_context(words, shlex.split(example)[1 + len(names) :])
 
 
-def test_readme_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert targets
-    for target in targets:
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_readme_documents_every_function_of_the_api_with_its_parameters():
+def test_every_page_is_linked():
+    linked = {
+        target
+        for text in (README, *PAGES.values())
+        for target in re.findall(r"\]\(([^)#]+)\)", text)
+    }
+    assert {path.name for path in PAGES} <= {Path(target).name for target in linked}
+
+
+def test_every_function_of_the_api_is_documented_with_its_parameters():
     for name in api.__all__:
-        (words,) = re.findall(rf"^\| `api\.{name}\((.*?)\)`", README, flags=re.MULTILINE)
+        (words,) = re.findall(rf"^\| `api\.{name}\((.*?)\)`", PYTHON, flags=re.MULTILINE)
         parameters = inspect.signature(getattr(api, name)).parameters
         for word in words.split(", "):
             assert word.rstrip("=") in parameters, (name, word)
@@ -67,8 +85,8 @@ def test_readme_documents_every_function_of_the_api_with_its_parameters():
             assert section in inspect.getdoc(getattr(api, name)), (name, section)
 
 
-def test_python_in_the_readme_names_what_there_is():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def test_python_in_the_docs_names_what_there_is():
+    (code,) = re.findall(r"```python\n(.*?)```", PYTHON, flags=re.DOTALL)
     called = [
         (node.func.attr, node)
         for node in ast.walk(ast.parse(code))
