@@ -24,6 +24,7 @@ from forecaster.backtesting.provenance import PriceSpan
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
+from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.distributions import forecasts, quantile_grid
@@ -143,6 +144,7 @@ def forecast_history(
     start, end = (pd.Timestamp(day).date() for day in (first, last))
     spec = replace(spec, tickers=tuple(tickers), start=start, end=end)
     folds = list(walk_forward_folds(sessions, start=first, end=last, refit=spec.refit))
+    folds[0] = _early_enough(folds[0], [bars[ticker].dates for ticker in tickers], last)
     averages = _averages(spec.models, trained)
     parts = _parts([it for it in spec.models if it not in averages], folds, len(tickers), trained)
     with ExitStack() as stack:
@@ -164,6 +166,26 @@ def forecast_history(
     _require_all(forecast, spec.models)
     span = PriceSpan(str(reading.first), str(reading.last), reading.digest)
     return WalkForwardForecasts(forecast, spec, folds, fallbacks, seeds, variance, span)
+
+
+def _early_enough(fold: Fold, calendars: Sequence[np.ndarray], last: np.datetime64) -> Fold:
+    """Return the first fold, begun at the earliest cutoff of a first forecast.
+
+    A ticker whose exchange was closed while another's traded is forecast from an earlier session, and
+    by a fit that knows no later one.
+
+    Parameters
+    ----------
+    calendars : the sessions of each ticker, (sessions,).
+    last : the last date that is forecast.
+    """
+    first = fold.first
+    for dates in calendars:
+        after = int(np.searchsorted(dates, fold.first, side="right"))
+        trades = 0 < after < len(dates) and dates[after] <= last
+        if trades and dates[after] - dates[after - 1] <= LONGEST_CLOSURE:
+            first = min(first, dates[after - 1])
+    return Fold(min(fold.until, first), first, fold.last)
 
 
 def _identity(spec: BacktestSpec, trained: Run | None, digest: str) -> Identity:
@@ -204,7 +226,8 @@ def _parts(
     parts = []
     for name in models:
         if trained and trained.model.name == name:
-            whole = Fold(np.datetime64(trained.until), folds[0].first, folds[-1].last)
+            until = np.datetime64(trained.until)
+            whole = Fold(until, max(until, folds[0].first), folds[-1].last)
             parts += [Part(name, whole, chunk, True, True) for chunk in chunks]
             continue
         tickerwise = create(name).tickerwise

@@ -8,7 +8,7 @@ import pytest
 from forecaster.backtesting import walk_forward
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
-from forecaster.data import prices
+from forecaster.data import calendars, prices
 from forecaster.errors import HistoryError, ResumeError, StoreError
 from forecaster.evaluation import metrics
 
@@ -112,3 +112,25 @@ def test_the_luck_of_the_seed_is_that_of_networks_trained_alone(world, tiny):
     assert both.seeds["crps"][0] == pytest.approx(crps(alone), rel=1e-6)
     np.testing.assert_allclose(both.seeds["ratio"], both.seeds["crps"] / crps(both), rtol=1e-12)
     assert alone.seeds.empty
+
+
+def test_the_first_session_of_every_exchange_is_forecast():
+    """Tokyo rested for New Year while New York traded: its first session follows an older one."""
+    frames = []
+    for seed, ticker in enumerate(("SPY", "7203.T")):
+        days = calendars.sessions_between(
+            ticker, pd.Timestamp("2016-01-04"), pd.Timestamp("2018-01-31")
+        )
+        close = 90 * np.exp(np.random.default_rng(seed).normal(0, 0.01, len(days)).cumsum())
+        frames.append(pd.DataFrame({"ticker": ticker, "date": days, "close": close}))
+    frame = prices.check(pd.concat(frames, ignore_index=True))
+    spec = BacktestSpec(("gjr", "naive"), start=date(2018, 1, 4))
+    made = forecast_history(frame, spec)
+    first = (
+        made.forecasts[made.forecasts["model"] == "gjr"].groupby("ticker")[["cutoff", "date"]].min()
+    )
+    assert [str(it.date()) for it in first.loc["7203.T"]] == ["2017-12-29", "2018-01-04"]
+    assert [str(it.date()) for it in first.loc["SPY"]] == ["2018-01-03", "2018-01-04"]
+    assert made.forecasts["date"].min() == pd.Timestamp("2018-01-04")
+    # The fit of that forecast knows nothing of New York's sessions since.
+    assert str(made.folds[0].until) == "2017-12-29"
