@@ -53,8 +53,18 @@ def test_breaches_by_hand():
     unconditional = value_at_risk.kupiec(4, 12, 0.05)
     independence = value_at_risk.christoffersen(n00=4, n01=3, n10=3, n11=1)
     assert row["unconditional_p"] == pytest.approx(stats.chi2.sf(unconditional, 1))
-    assert row["independence_p"] == pytest.approx(stats.chi2.sf(independence, 1))
-    assert row["conditional_p"] == pytest.approx(stats.chi2.sf(unconditional + independence, 2))
+    # Of eleven pairs the shares that are larger, equal ones by half, among other sequences of chance.
+    breach = np.random.default_rng(5).random((20_000, 12)) < 0.05
+    n11 = (breach[:, 1:] & breach[:, :-1]).sum(axis=1)
+    n01, n10 = breach[:, 1:].sum(axis=1) - n11, breach[:, :-1].sum(axis=1) - n11
+    ratios = value_at_risk.christoffersen(11 - n01 - n10 - n11, n01, n10, n11)
+    both = ratios + value_at_risk.kupiec(n01 + n11, 11, 0.05)
+    for name, draws, its in (
+        ("independence_p", ratios, independence), ("conditional_p", both, unconditional + independence)
+    ):  # fmt: skip
+        equal = np.isclose(draws, its)
+        expected = ((draws > its) & ~equal).mean() + equal.mean() / 2
+        assert row[name] == pytest.approx(expected, abs=0.03)
     assert row["loss"] == pytest.approx(-(0.04 + 0.03 + 0.02 + 0.005) / 4)
     assert table.loc[0.99, "breaches"] == 1
     assert np.isnan(table.loc[0.99, "shortfall_p"])  # of one breach nothing can be said
@@ -116,3 +126,25 @@ def test_breaches_in_a_row_are_found():
     assert rejected(level, "independence_p", level=0.95) > 0.8
     each = single(value_at_risk.value_at_risk(frame))
     assert rejected(each, "independence_p", level=0.95) > 0.5
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05])
+def test_monte_carlo_p_values_are_even_under_independence_where_chi_square_is_not(level):
+    n, rng = 1000, np.random.default_rng(11)
+    breach = rng.random((2000, n + 1)) < level
+    before, now = breach[:, :-1], breach[:, 1:]
+    n11 = (before & now).sum(axis=1)
+    n01, n10 = now.sum(axis=1) - n11, before.sum(axis=1) - n11
+    ratio = value_at_risk.christoffersen(n - n01 - n10 - n11, n01, n10, n11)
+    both = ratio + value_at_risk.kupiec(n01 + n11, n, level)
+    for p_values in value_at_risk.monte_carlo(ratio, both, np.full(2000, n), level):
+        assert abs((p_values < 0.05).mean() - 0.05) < 0.02
+        assert abs(p_values.mean() - 0.5) < 0.03
+    if level == 0.01:
+        assert (stats.chi2.sf(ratio, 1) < 0.05).mean() < 0.03
+
+
+def test_monte_carlo_finds_breaches_that_come_together():
+    ratio = value_at_risk.christoffersen(970, 10, 10, 10)
+    p_value, _ = value_at_risk.monte_carlo([ratio], [ratio], [1000], 0.02)
+    assert p_value[0] == pytest.approx(0.0005)  # beyond all that were simulated
