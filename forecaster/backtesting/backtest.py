@@ -21,7 +21,7 @@ from forecaster.errors import first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import evaluate
 from forecaster.evaluation.experiment_log import Experiment, others
-from forecaster.evaluation.verdict import Verdict
+from forecaster.evaluation.verdict import WHOLE, Given, Verdict
 from forecaster.models.protocol import Progress, silent
 from forecaster.parallel import jobs
 from forecaster.runs.run import Run, versions
@@ -110,6 +110,7 @@ def evaluated(
     trained: Run | None = None,
     file: ForecastFile | None = None,
     earlier: Sequence[Experiment] = (),
+    given: Given = WHOLE,
 ) -> Backtest:
     """Return the backtest of some forecasts, evaluated in the company of earlier experiments.
 
@@ -121,6 +122,7 @@ def evaluated(
     trained : the run that stood for its model.
     file : the file that is scored.
     earlier : the experiments on these tickers and days before.
+    given : what the forecasts give of their distributions, for the verdict.
     """
     dates, scored = forecasts["date"], metrics.comparable(forecasts)["ticker"]
     provenance = Provenance(
@@ -141,6 +143,7 @@ def evaluated(
         seeds=made.seeds,
         company=company,
         cost_bp=made.spec.cost_bp,
+        given=given,
     )
     return Backtest(
         forecasts=forecasts,

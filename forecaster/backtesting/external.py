@@ -24,6 +24,7 @@ from forecaster.config import COST_BP, REFERENCES, RecurrentConfig
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation.experiment_log import Experiment
+from forecaster.evaluation.verdict import WHOLE, Given
 from forecaster.models.protocol import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def score(
     table = forecasts.concat([completed(both, external), as_the_file_gives(ours, external)])
     names = tuple(dict.fromkeys(rows["model"]))
     file = ForecastFile(external.file, external.sha256, names)
-    return evaluated(made, table, file=file, earlier=earlier)
+    return evaluated(made, table, file=file, earlier=earlier, given=_given(external))
 
 
 def beside_naive(rows: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -224,6 +225,17 @@ def _require_a_fraction(rows: pd.DataFrame, columns: list[str], file: str) -> No
             f"(median {outcome:.4g}); if they are percent, divide by 100, and if they are prices, say so "
             'with `values="prices"`'
         )
+
+
+def _given(external: ForecastTable) -> Given:
+    """Return what the verdict may read of the forecasts of a file."""
+    what = _what_is_given(external)
+    if what == "density":
+        return WHOLE
+    levels = frozenset(round(it, 6) for it in external.levels if what == "quantiles")
+    if levels.issuperset(quantile_grid.LEVELS):
+        return WHOLE
+    return Given(levels, volatility=what != "point")
 
 
 def _what_is_given(external: ForecastTable) -> str:

@@ -22,7 +22,7 @@ from forecaster.evaluation import (
 from forecaster.evaluation.alarm import alarm_of
 from forecaster.evaluation.claims import RIVALS
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
-from forecaster.evaluation.verdict import Verdict, judge
+from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
 
 SEEDS = ["model", "seed", "crps", "ratio"]
@@ -63,6 +63,7 @@ def evaluate(
     seeds: pd.DataFrame | None = None,
     company: Company = NO_COMPANY,
     cost_bp: float = COST_BP,
+    given: Given = WHOLE,
 ) -> Evaluation:
     """Evaluate the models of a forecasts frame.
 
@@ -74,6 +75,7 @@ def evaluate(
     seeds : model, seed, crps and ratio (to their average) of networks alone, to be shown.
     company : the other experiments on these tickers and days.
     cost_bp : of a trade, in basis points a side.
+    given : what the forecasts give of their distributions, for the verdict.
     """
     frame = metrics.known(frame)
     losses = metrics.losses(frame, variance)
@@ -106,7 +108,7 @@ def evaluate(
         ),
     }
     alarm = alarm_of(model, frame[mine], own_losses, tables)
-    return Evaluation(tables, judge(model, tables, alarm))
+    return Evaluation(tables, judge(model, tables, alarm, given))
 
 
 def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -39,6 +39,24 @@ _USES = {
 
 
 @dataclass(frozen=True)
+class Given:
+    """What forecasts give of their distributions; what was filled in is not judged."""
+
+    levels: frozenset[float] | None = None
+    """Of the quantiles that are given; None if all are."""
+    volatility: bool = True
+    """Whether there is more than a point"""
+
+    def has(self, level: float) -> bool:
+        """Return whether the quantile of a level is given."""
+        return self.levels is None or round(level, 6) in self.levels
+
+
+WHOLE = Given()
+"""Whole distributions."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a backtest says of a model; printed, it is one paragraph."""
 
@@ -85,7 +103,12 @@ class Verdict:
         )
 
 
-def judge(model: str, tables: Mapping[str, pd.DataFrame], alarm: Alarm | None = None) -> Verdict:
+def judge(
+    model: str,
+    tables: Mapping[str, pd.DataFrame],
+    alarm: Alarm | None = None,
+    given: Given = WHOLE,
+) -> Verdict:
     """Return the verdict on a model of a backtest.
 
     Parameters
@@ -94,8 +117,11 @@ def judge(model: str, tables: Mapping[str, pd.DataFrame], alarm: Alarm | None = 
     tables : of :class:`forecaster.evaluation.evaluate.Evaluation`: significance, mean, direction,
         coverage, value_at_risk, uniformity and seeds.
     alarm : of :func:`forecaster.evaluation.alarm.alarm_of`.
+    given : what the forecasts give of their distributions.
     """
     comparison = tables["significance"]
+    if not given.volatility:
+        comparison = comparison[~comparison["metric"].str.startswith("qlike")]
     claims = claims_of(model, comparison, tables["mean"], tables["direction"])
     distribution = about(claims, "distribution")
     if not distribution and alarm is None:
@@ -103,17 +129,23 @@ def judge(model: str, tables: Mapping[str, pd.DataFrame], alarm: Alarm | None = 
             f"Nothing can be said of {model}: a score alone has no meaning, and there are no two "
             f"sessions that it and a rival ({listed(RIVALS, 'or')}) both forecast."
         )
-    intervals = intervals_of(model, tables["coverage"])
-    tails = tails_of(model, tables["value_at_risk"])
-    pits = pits_of(model, tables["uniformity"])
+    intervals = tuple(
+        it for it in intervals_of(model, tables["coverage"]) if given.has((1 - it.nominal) / 2)
+    )
+    tails = tuple(it for it in tails_of(model, tables["value_at_risk"]) if given.has(1 - it.level))
+    pits = pits_of(model, tables["uniformity"]) if given.levels is None else ()
     uses = () if alarm else _uses(claims, intervals, tails, pits)
     sessions = comparison.loc[comparison["model"] == model, "sessions"].max()
     headline = (
         alarm.text if alarm else f"{_headline(model, distribution)} over {sessions:,.0f} sessions."
     )
     rows = (
-        *((it.capitalize(), _evidence(about(claims, it), it)) for it in QUESTIONS[1:]),
-        ("Intervals", "; ".join(it.text for it in intervals) or "not known"),
+        *(
+            (it.capitalize(), _evidence(about(claims, it), it))
+            for it in QUESTIONS[1:]
+            if it != "volatility" or given.volatility
+        ),
+        ("Intervals", "; ".join(it.text for it in intervals) or "not given"),
         ("Lower tail", _lower_tail(tails, pits)),
         *_seeds(model, tables["seeds"]),
     )
@@ -174,7 +206,7 @@ def _evidence(claims: Sequence[Claim], subject: str) -> str:
 def _lower_tail(tails: Sequence[Tail], pits: Sequence[Pit]) -> str:
     """The breaches of the value at risk over all sessions and where they are amiss, and the PIT."""
     if not tails:
-        return "not known"
+        return "not given"
     words = []
     for level in sorted({it.level for it in tails}):
         its = [it for it in tails if it.level == level]

@@ -351,3 +351,19 @@ def test_days_before_the_baselines_can_forecast_are_refused(score, world):
     table = pd.DataFrame({"ticker": "AAA", "date": early["date"], "point": 0.0})
     with pytest.raises((HistoryError, ForecastError)):
         score(table)
+
+
+def test_the_verdict_reads_what_the_file_gives_and_nothing_that_was_filled_in(score, har):
+    point = score(LAYOUTS["point"](har)).verdict
+    assert not (point.intervals or point.tails or point.pits)
+    assert not [it for it in point.claims if it.subject == "volatility"]
+    assert "Intervals: not given. Lower tail: not given." in point.text
+    ends = score(LAYOUTS["ends"](har)).verdict
+    assert {it.nominal for it in ends.intervals} == {0.95}
+    assert not ends.tails
+    moments = score(LAYOUTS["moments"](har)).verdict
+    assert not moments.intervals
+    assert [it for it in moments.claims if it.subject == "volatility"]
+    whole = score(har).verdict
+    assert {it.nominal for it in whole.intervals} == {0.8, 0.95}
+    assert whole.tails
