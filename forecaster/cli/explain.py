@@ -190,7 +190,7 @@ def _units(explained: "Explanation") -> str:
     """How long the units remember."""
     import numpy as np
 
-    from forecaster.explain.explanation import KEEPER, SHOCK, recurrent
+    from forecaster.explain.explanation import CARRY_GATES, SHOCK, recurrent
 
     model, name = recurrent(explained.run), explained.run.model.name
     legend = (
@@ -200,13 +200,13 @@ def _units(explained: "Explanation") -> str:
         "then to be expected (closed form). gradient: of the log forecast volatility by a session's "
         "inputs, per standard deviation."
     )
-    if name not in KEEPER:
+    if name not in CARRY_GATES:
         return f"{legend} A plain cell has no gate that keeps a memory, so no half-lives."
     low, middle, high = np.quantile(explained.activity.half_lives, [0, 0.5, 1])
     which = "" if len(model.networks) == 1 else f" of the first of {len(model.networks)} networks"
     return (
         f"{legend} The {len(explained.activity.half_lives)} units{which} have half-lives of {low:.1f} to "
-        f"{high:.1f} sessions, half of them below {middle:.1f}: ln 0.5 / ln of the mean {KEEPER[name]}."
+        f"{high:.1f} sessions, half of them below {middle:.1f}: ln 0.5 / ln of the mean {CARRY_GATES[name]}."
     )
 
 

@@ -71,12 +71,12 @@ def check(frame: pd.DataFrame, *, actions: bool = False, today: date | None = No
     """
     _check_columns(frame)
     check_tickers(frame["ticker"])
-    kept = [column for column in ACTIONS if actions and column in frame]
+    own_actions = [column for column in ACTIONS if actions and column in frame]
     tidy = pd.DataFrame(
         {
             "ticker": frame["ticker"].astype("str").array,
             "date": _parsed_dates(frame).array,
-            **{column: _numbers(frame, column) for column in (*COLUMNS[2:], *kept)},
+            **{column: _numbers(frame, column) for column in (*COLUMNS[2:], *own_actions)},
         }
     )
     if not _is_sorted(tidy):
@@ -223,9 +223,9 @@ def _widened(first: date, last: date, days: pd.Series) -> tuple[date, date]:
 def _check_columns(frame: pd.DataFrame) -> None:
     for wanted in (("ticker",), ("date",), ("close", "adj_close")):
         if not any(column in frame for column in wanted):
-            found = ", ".join(map(str, frame.columns)) or "none"
+            names = ", ".join(map(str, frame.columns)) or "none"
             raise PricesError(
-                f"prices need a column {' or '.join(wanted)}; found the columns {found}. "
+                f"prices need a column {' or '.join(wanted)}; found the columns {names}. "
                 "Add it, or rename the column that holds it"
             )
     if frame.empty:
@@ -272,15 +272,15 @@ def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
         return np.full(len(frame), np.nan)
     if frame[column].dtype == np.float64:
         return frame[column].to_numpy(copy=True)
-    found = floats(frame[column])
-    bad = np.isnan(found) & frame[column].notna().to_numpy()
+    values = floats(frame[column])
+    bad = np.isnan(values) & frame[column].notna().to_numpy()
     if bad.any():
         row = frame.iloc[int(bad.argmax())]
         raise PricesError(
             f"{row['ticker']} {str(row['date'])[:10]}: {column} is {str(row[column])!r}"
             f"{_more(bad.sum())}; write numbers as 1234.56, and nothing where there is none"
         )
-    return found
+    return values
 
 
 def _is_sorted(tidy: pd.DataFrame) -> bool:
@@ -344,12 +344,12 @@ def _require(tidy: pd.DataFrame, good: np.ndarray, columns: Sequence[str], rule:
     if good.all():
         return
     row = tidy[~good].iloc[0]
-    found = " and ".join(
+    values = " and ".join(
         f"{column} is {'missing' if np.isnan(row[column]) else f'{row[column]:.8g}'}"
         for column in columns
     )
     raise PricesError(
-        f"{row['ticker']} {row['date']:%Y-%m-%d}: {found}; {rule}{_more((~good).sum())}. "
+        f"{row['ticker']} {row['date']:%Y-%m-%d}: {values}; {rule}{_more((~good).sum())}. "
         "Correct or remove the row"
     )
 

@@ -69,11 +69,11 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     _require_known_splits(ticker, old, new)
     if shared.empty:
         return _adjoined(ticker, old, new)
-    kept = old.drop(shared)
+    earlier = old.drop(shared)
     ratio = new.loc[shared, "adj_close"] / old.loc[shared, "adj_close"]
     ratio = ratio.where((ratio - 1).abs() > JITTER, 1.0)
-    kept["adj_close"] *= ratio.reindex(kept.index, method="ffill").fillna(ratio.iloc[0])
-    merged = pd.concat([kept, new.combine_first(old.loc[shared])[list(new)]]).sort_index()
+    earlier["adj_close"] *= ratio.reindex(earlier.index, method="ffill").fillna(ratio.iloc[0])
+    merged = pd.concat([earlier, new.combine_first(old.loc[shared])[list(new)]]).sort_index()
     if old.index[-1] > new.index[-1]:
         merged["adj_close"] /= ratio.iloc[-1]
     return _frame(merged)

@@ -221,17 +221,17 @@ def _with_special_days(name: str, closes: pd.Series, zone: ZoneInfo) -> pd.Serie
     with _SPECIAL_DAYS.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["calendar"] == name]
     closed = pd.DatetimeIndex([row["date"] for row in rows if row["close"] == "closed"])
-    kept: pd.Series = closes[~closes.index.isin(closed)]
+    open_days: pd.Series = closes[~closes.index.isin(closed)]
     sessions = {
         pd.Timestamp(row["date"]): pd.Timestamp(f"{row['date']} {row['close']}", tz=zone)
         for row in rows
-        if row["close"] != "closed" and pd.Timestamp(row["date"]) not in kept.index
+        if row["close"] != "closed" and pd.Timestamp(row["date"]) not in open_days.index
     }
     if not sessions:
-        return kept
-    added = pd.Series(sessions).dt.tz_convert("UTC").astype(kept.dtype)
-    added.index = added.index.astype(kept.index.dtype)
-    both: pd.Series = pd.concat([kept, added]).sort_index()
+        return open_days
+    added = pd.Series(sessions).dt.tz_convert("UTC").astype(open_days.dtype)
+    added.index = added.index.astype(open_days.index.dtype)
+    both: pd.Series = pd.concat([open_days, added]).sort_index()
     return both
 
 

@@ -163,8 +163,8 @@ def _levels(price: np.ndarray, ratio: float, two_units: bool) -> np.ndarray:
 
 def _settled(level: np.ndarray, contradicted: np.ndarray) -> np.ndarray:
     """The levels (n,) without excursions and without the rows that others contradict."""
-    kept = np.where(contradicted, np.nan, level)
-    settled = pd.Series(kept).ffill().bfill().fillna(level[-1]).to_numpy(copy=True)
+    sure = np.where(contradicted, np.nan, level)
+    settled = pd.Series(sure).ffill().bfill().fillna(level[-1]).to_numpy(copy=True)
     ends = [0, *(np.flatnonzero(np.diff(settled)) + 1), len(settled)]
     for begin, end in pairwise(ends[1:-1]):
         if end - begin <= EXCURSION and settled[begin - 1] == settled[end]:

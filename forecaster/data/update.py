@@ -257,8 +257,8 @@ def request(
 
 def _again(ticker: str, state: TickerState) -> PriceRequest:
     """The whole history, from the date that was asked for when it was first stored."""
-    asked = state.notes.get("start", f"{state.first:%Y-%m-%d}")
-    beginning = date.fromisoformat(asked) if asked else None
+    since = state.notes.get("start", f"{state.first:%Y-%m-%d}")
+    beginning = date.fromisoformat(since) if since else None
     return PriceRequest(ticker, state, beginning, None, True, beginning)
 
 

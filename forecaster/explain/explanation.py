@@ -36,7 +36,7 @@ SHOCK = 4.0
 BAR = ("open", "high", "low", "close", "adj_close")
 """The prices of a session."""
 
-KEEPER = {"lstm": "forget gate", "gru": "update gate"}
+CARRY_GATES = {"lstm": "forget gate", "gru": "update gate"}
 """The gate that sets the share of the memory to keep; a plain cell has none."""
 
 
@@ -62,7 +62,7 @@ class Activity:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ShockResponse:
     """How much a bad day *k* = 1 … ``LAGS`` sessions ago widens a forecast; each (LAGS,).
 
     The rise of the forecast volatility, as a fraction, when that day saw a fall of ``SHOCK``
@@ -111,7 +111,7 @@ class Explanation(Reading):
 
     ewma: float
     """The EWMA volatility at the cutoff, a fraction a day"""
-    memory: Memory
+    memory: ShockResponse
     gradients: dict[str, Floats]
     """By cell, (sessions,): the size of the gradient of the log of the forecast volatility by a session's
     inputs, in standard deviations; the cutoff first, which is lag 1"""
@@ -174,7 +174,9 @@ def of(
         forecast=forecast,
         ewma=float(history.volatility[session]),
         activity=activity(model, history, session),
-        memory=Memory(shock_response(run, known, history, progress), *gjr_response(run, history)),
+        memory=ShockResponse(
+            shock_response(run, known, history, progress), *gjr_response(run, history)
+        ),
         gradients={
             name: sensitivity(recurrent(compared[name]), history, session)
             for name in CELLS
@@ -228,8 +230,8 @@ def activity(model: Recurrent, history: History, session: int) -> Activity:
     states = list(_steps(model, x))
     gates = {name: np.concatenate([state[name] for state in states]) for name in states[0]}
     half_lives = np.full(model.config.units, np.nan)
-    if model.name in KEEPER:
-        share = gates[KEEPER[model.name]].mean(axis=0, dtype=float)  # (units,)
+    if model.name in CARRY_GATES:
+        share = gates[CARRY_GATES[model.name]].mean(axis=0, dtype=float)  # (units,)
         with np.errstate(divide="ignore"):  # a gate that never closes forgets nothing
             half_lives = np.log(0.5) / np.log(share)
     read = slice(session + 1 - len(x), session + 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecaster.explain.attribution import LAGS
-from forecaster.explain.explanation import KEEPER, SHOCK, Explanation, Reading
+from forecaster.explain.explanation import CARRY_GATES, SHOCK, Explanation, Reading
 from forecaster.plots.style import (
     GREY,
     INK,
@@ -163,7 +163,7 @@ def _gates(figure: "FigureBase", reading: Reading, sessions: int = WINDOW) -> No
         maps[-1].get_xticklabels()[:: len(places) - 1], ("left", "right"), strict=True
     ):
         label.set_horizontalalignment(side)  # within the axes, whose room the colour bars share
-    has_order = reading.run.model.name in KEEPER
+    has_order = reading.run.model.name in CARRY_GATES
     maps[-1].set_xlabel(
         "session" + " (each row is a unit; long memories on top)" * has_order, fontsize=9
     )
@@ -172,7 +172,7 @@ def _gates(figure: "FigureBase", reading: Reading, sessions: int = WINDOW) -> No
 def _half_lives(axes: "Axes", explanation: Explanation) -> None:
     axes.set_title("memory of the units", fontsize=10)
     name, half_lives = explanation.run.model.name, explanation.activity.half_lives
-    if name not in KEEPER:
+    if name not in CARRY_GATES:
         words, place = "a plain cell has no gate\nthat keeps a memory", axes.transAxes
         axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=place)
         axes.set_axis_off()
@@ -185,7 +185,9 @@ def _half_lives(axes: "Axes", explanation: Explanation) -> None:
     axes.axvline(middle, color=INK, linestyle="--", linewidth=1)
     if wide:
         axes.set_xscale("log")
-    axes.set_xlabel(f"half-life by mean {KEEPER[name]} (sessions; median {middle:.1f})", fontsize=9)
+    axes.set_xlabel(
+        f"half-life by mean {CARRY_GATES[name]} (sessions; median {middle:.1f})", fontsize=9
+    )
     axes.set_ylabel("units", fontsize=9)
 
 

@@ -315,16 +315,16 @@ def _wide(
     table: Table, names: list[str], date: int, tickers: Sequence[str] | None, form: Format
 ) -> Columns:
     """The columns of a table of closes, each under its ticker."""
-    asked = set(tickers or ())
+    requested = set(tickers or ())
     certain, doubtful = [], []
     for place, name in enumerate(names):
-        if place == date or (name not in asked and headings.is_other(name)):
+        if place == date or (name not in requested and headings.is_other(name)):
             continue
-        if name in asked or (headings.is_ticker(name) and _are_numbers(table.cells[place])):
+        if name in requested or (headings.is_ticker(name) and _are_numbers(table.cells[place])):
             certain.append(place)
         elif not headings.is_ticker(name):
             doubtful.append(place)
-    if doubtful and not asked & {names[place] for place in certain}:
+    if doubtful and not requested & {names[place] for place in certain}:
         if not certain and (columns := _by_range(table, form)) is not None:
             return columns
         shown = first_few([names[place] for place in doubtful], 10)
@@ -333,8 +333,10 @@ def _wide(
             'what all columns are, such as `columns="date,open,high,low,close,volume"`'
         )
     losing = [names[place] for place in certain if _losses(table.cells[place]) > _LOSSES]
-    certain = [place for place in certain if names[place] not in losing or names[place] in asked]
-    if losing and (not certain or asked & set(losing)):
+    certain = [
+        place for place in certain if names[place] not in losing or names[place] in requested
+    ]
+    if losing and (not certain or requested & set(losing)):
         raise SourceError(
             f"{table.path}: expected prices in the columns of {first_few(losing, 10)}, and found numbers "
             "below zero, as returns have; give prices"
