@@ -355,7 +355,7 @@ def test_days_before_the_baselines_can_forecast_are_refused(score, world):
 
 def test_the_verdict_reads_what_the_file_gives_and_nothing_that_was_filled_in(score, har):
     point = score(LAYOUTS["point"](har)).verdict
-    assert not (point.intervals or point.tails or point.pits)
+    assert (point.intervals, point.tails, point.pits) == ((), (), ())
     assert not [it for it in point.claims if it.subject == "volatility"]
     assert "Intervals: not given. Lower tail: not given." in point.text
     ends = score(LAYOUTS["ends"](har)).verdict
