@@ -47,7 +47,7 @@ def test_nothing_can_be_changed_afterwards():
         ({"learning_rate": 10**400}, "learning_rate must"),
         ({"max_windows": 31}, "max_windows must be 0, for all, or fill a batch of 32, got 31"),
         ({"max_windows": -1}, "max_windows must .*got -1"),
-        ({"head": "gaussian"}, "head must be student or normal, got 'gaussian'"),
+        ({"head": "gaussian"}, "head must be skewed, student or normal, got 'gaussian'"),
         ({"head": 1}, "head must be text in quotes, got 1"),
         ({"groups": "range,news"}, "groups must be some of range,volume.*got 'range,news'"),
         ({"groups": ["range"]}, "groups must be text in quotes"),

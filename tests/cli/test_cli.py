@@ -491,7 +491,7 @@ main(sys.argv[1:])
 def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_path):
     before = contents(home)
     small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "5"]
-    words = [*small, "--run", "small", "--home", home]
+    words = [*small, "--run", "half", "--home", home]
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, "train", *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -507,7 +507,7 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
     assert "interrupted" in err
     assert "Traceback" not in err
     assert out == ""
-    kept = home / "runs" / ".small.training"
+    kept = home / "runs" / ".half.training"
     assert {p: b for p, b in contents(home).items() if p != kept} == before
 
     other = subprocess_forecast("train", *words, "--epochs", "4", "--resume")
@@ -516,9 +516,9 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
     shutil.copytree(home, tmp_path / "copy")
     words[-1] = tmp_path / "copy"
     assert subprocess_forecast("train", *words, "--resume").returncode == 0
-    assert not (tmp_path / "copy/runs/.small.training").exists()
+    assert not (tmp_path / "copy/runs/.half.training").exists()
     assert subprocess_forecast("train", *words[:-3], "whole", *words[-2:]).returncode == 0
-    weights = [tmp_path / f"copy/runs/{name}/weights.safetensors" for name in ("small", "whole")]
+    weights = [tmp_path / f"copy/runs/{name}/weights.safetensors" for name in ("half", "whole")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     kept.unlink()
 
