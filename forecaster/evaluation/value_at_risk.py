@@ -71,7 +71,7 @@ def monte_carlo(
     Parameters
     ----------
     independence, conditional : (series,), the ratios.
-    n : (series,), the pairs of successive sessions.
+    n : (series,), the pairs of successive sessions; of dependent tickers, what they are worth.
     level : the probability of a breach.
 
     Notes
@@ -99,10 +99,13 @@ def monte_carlo(
 @lru_cache(maxsize=512)
 def _simulated(n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Both ratios of `n` pairs of independent breaches, each sorted: (draws,)."""
-    breach = np.random.default_rng(0).random((DRAWS, n + 1), dtype=np.float32) < level
-    before, now = breach[:, :-1], breach[:, 1:]
-    n11 = (before & now).sum(axis=1)
-    n01, n10 = now.sum(axis=1) - n11, before.sum(axis=1) - n11
+    many = int(n * level + 6 * np.sqrt(n * level) + 10)  # more than a sequence ever has
+    gaps = np.random.default_rng(0).geometric(level, (DRAWS, many))
+    at = gaps.cumsum(axis=1)  # sessions with a breach, of n + 1
+    here = at <= n + 1
+    n11 = (here[:, 1:] & (gaps[:, 1:] == 1)).sum(axis=1)
+    n01 = (here & (at > 1)).sum(axis=1) - n11
+    n10 = (at <= n).sum(axis=1) - n11
     independence = christoffersen(n - n01 - n10 - n11, n01, n10, n11)
     return np.sort(independence), np.sort(independence + kupiec(n01 + n11, n, level))
 
@@ -149,10 +152,9 @@ def value_at_risk(frame: pd.DataFrame) -> pd.DataFrame:
     Over all tickers each likelihood ratio is divided by a design effect with days as clusters
     (Rao and Scott 1981, first order): that of the share of breaches, and that of the difference
     between the shares after a breach and after none. Transitions are within tickers, then added.
-    The first is read from F; the others, which reject a right forecast no more often than 8 times
-    in a hundred as they are, from chi-square with 1 and 2 degrees of freedom. Of one ticker alone they
-    are by :func:`monte_carlo`, and the first from F still. There the counts are few and whole: no breach
-    of 1% in 250 sessions is rejected, though a right forecast has none 8 times in a hundred.
+    The first is read from F; the others are by :func:`monte_carlo`, for as many sessions as the
+    pairs are worth. Of one ticker the counts are few and whole: the first rejects no breach of 1% in 250
+    sessions, though a right forecast has none 8 times in a hundred.
 
     The test of the shortfall is of McNeil and Frey (2000, Journal of Empirical Finance 7): the
     residuals (loss - shortfall) / volatility of breaches have mean zero, against above zero. They
@@ -184,17 +186,15 @@ def value_at_risk(frame: pd.DataFrame) -> pd.DataFrame:
 def _tests(part: clusters.Slice, level: float) -> pd.DataFrame:
     """The rows of `value_at_risk` of a slice at one level."""
     n, breaches = part.total("n"), part.total("breach")
-    effect, df = part.design_effect("breach")
-    unconditional = kupiec(breaches, n, 1 - level) / effect
+    share_effect, df = part.design_effect("breach")
+    unconditional = kupiec(breaches, n, 1 - level) / share_effect
     calm, n01, after, n11 = map(part.total, ("calm", "calm_breach", "after", "after_breach"))
     independence = christoffersen(calm - n01, n01, after - n11, n11)
-    independence /= part.difference_effect(("after_breach", "after"), ("calm_breach", "calm"))
-    if part.is_pooled:
-        independence_p = special.chdtrc(1, independence)
-        conditional_p = special.chdtrc(2, unconditional + independence)
-    else:
-        both = independence + unconditional
-        independence_p, conditional_p = monte_carlo(independence, both, calm + after, 1 - level)
+    effect = part.difference_effect(("after_breach", "after"), ("calm_breach", "calm"))
+    independence /= effect
+    independence_p, conditional_p = monte_carlo(
+        independence, independence + unconditional, (calm + after) / effect, 1 - level
+    )
     with np.errstate(invalid="ignore"):
         means = {name: part.total(name) / breaches for name in ("shortfall", "loss")}
     return part.labels.assign(
