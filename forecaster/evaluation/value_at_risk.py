@@ -77,7 +77,11 @@ def monte_carlo(
     Notes
     -----
     p is the share of simulated ratios that are larger, among `DRAWS` sequences of independent
-    breaches and the one tested; equal ones count half. The seed is fixed.
+    breaches and the one tested; the seed is fixed. Equal ones count half, where Dufour breaks ties at
+    random: the same forecasts have the same p-value, at the price of a size that is not exact.
+
+    Breaches are simulated at `level`, also where the share seen is another: a share far from the
+    promise moves the p-value of independence as well, so read it beside Kupiec's.
 
     References
     ----------
