@@ -120,10 +120,22 @@ def crps(
 def tail_mean(
     location: ArrayLike, scale: ArrayLike, df: ArrayLike, skew: ArrayLike, level: float
 ) -> Array:
-    """Return the mean of the lowest `level` of the outcomes, by 32-point Gauss-Legendre quadrature."""
+    """Return the mean of the lowest `level` of the outcomes, for `df` above 1.
+
+    With z the standardised quantile at `level`, b the width of its half, w = |z| / b, and m(w) the
+    integral of u t(u) beyond w::
+
+        location - scale b² m(w) / level                       for z < 0
+        location - scale (b² m(w) - 4 skew m(0)) / level       for z >= 0
+    """
     if not np.any(skew):
         return student_t.tail_mean(location, scale, df, level)
-    mean: Array = quantile(location, scale, df, skew, level * TAIL_NODES) @ TAIL_WEIGHTS
+    skew, scale = np.asarray(skew, dtype=float), np.asarray(scale, dtype=float)
+    z = quantile(0.0, 1.0, df, skew, [level])[..., 0]
+    width = np.where(z < 0, 1 - skew, 1 + skew)
+    beyond = -(width**2) * student_t.partial_moments(np.abs(z) / width, df)[0]
+    whole = np.where(z < 0, 0.0, 4 * skew * half_distance(df))
+    mean: Array = np.asarray(location, dtype=float) - scale * (beyond - whole) / level
     return mean
 
 

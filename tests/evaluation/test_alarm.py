@@ -44,46 +44,46 @@ def alarm(x, median, scale=0.008, rival=0.008):
 @pytest.mark.parametrize("sessions", [2, 250])
 def test_the_close_of_the_very_day_is_found_at_once(sessions):
     x = returns(sessions)
-    found = alarm(x, x)
-    assert found.signs[0] == "median is the return that came, on 100% of the rows"
-    assert any(sign.startswith("relMAE is 0.000") for sign in found.signs) == (sessions > 20)
-    assert "the close of the very day that it forecasts" in found.cause
-    assert found.text.startswith("Too good to be a forecast: look for look-ahead. Its median is")
+    raised = alarm(x, x)
+    assert raised.signs[0] == "median is the return that came, on 100% of the rows"
+    assert any(sign.startswith("relMAE is 0.000") for sign in raised.signs) == (sessions > 20)
+    assert "the close of the very day that it forecasts" in raised.cause
+    assert raised.text.startswith("Too good to be a forecast: look for look-ahead. Its median is")
 
 
 def test_a_day_s_return_among_the_inputs_is_found():
     x = returns()
-    found = alarm(x, 0.3 * x + 0.003 * np.random.default_rng(1).normal(size=x.shape))
-    assert any("signs are" in sign for sign in found.signs)
-    assert "something that is known only at the close" in found.cause
+    raised = alarm(x, 0.3 * x + 0.003 * np.random.default_rng(1).normal(size=x.shape))
+    assert any("signs are" in sign for sign in raised.signs)
+    assert "something that is known only at the close" in raised.cause
 
 
 def test_rows_that_are_shifted_by_a_day_are_found():
     x = returns()
-    found = alarm(x, np.roll(x, -1, axis=1))
-    assert "median moves with the return of the day after" in found.signs[0]
-    assert "shifted by a day or more" in found.cause
+    raised = alarm(x, np.roll(x, -1, axis=1))
+    assert "median moves with the return of the day after" in raised.signs[0]
+    assert "shifted by a day or more" in raised.cause
 
 
 def test_the_close_after_the_next_is_found():
     """A price that is two days ahead holds the day forecast and the one after."""
     x = returns()
-    found = alarm(x, x + np.roll(x, -1, axis=1))
-    assert "shifted by a day or more" in found.cause
+    raised = alarm(x, x + np.roll(x, -1, axis=1))
+    assert "shifted by a day or more" in raised.cause
 
 
 def test_what_is_smoothed_with_the_future_is_found():
     x = returns(500)
     window = np.ones(5) / 5  # a centred average holds two days after the day
-    found = alarm(x, np.array([np.convolve(it, window, mode="same") for it in x]))
-    assert "scaled or smoothed with the future" in found.cause
+    raised = alarm(x, np.array([np.convolve(it, window, mode="same") for it in x]))
+    assert "scaled or smoothed with the future" in raised.cause
 
 
 def test_a_volatility_that_knows_the_size_of_the_move_is_found():
     x = returns()
-    found = alarm(x, np.zeros_like(x), scale=np.abs(x) + 0.001)
-    assert found.signs[0].startswith("CRPS is")
-    assert "its volatility knows the size of the day's move" in found.cause
+    raised = alarm(x, np.zeros_like(x), scale=np.abs(x) + 0.001)
+    assert raised.signs[0].startswith("CRPS is")
+    assert "its volatility knows the size of the day's move" in raised.cause
 
 
 @pytest.mark.parametrize("seed", range(5))

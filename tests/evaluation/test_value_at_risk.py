@@ -54,14 +54,16 @@ def test_breaches_by_hand():
     independence = value_at_risk.christoffersen(n00=4, n01=3, n10=3, n11=1)
     assert row["unconditional_p"] == pytest.approx(stats.chi2.sf(unconditional, 1))
     # Of eleven pairs the shares that are larger, equal ones by half, among other sequences of chance.
-    breach = np.random.default_rng(5).random((20_000, 12)) < 0.05
-    n11 = (breach[:, 1:] & breach[:, :-1]).sum(axis=1)
-    n01, n10 = breach[:, 1:].sum(axis=1) - n11, breach[:, :-1].sum(axis=1) - n11
-    ratios = value_at_risk.christoffersen(11 - n01 - n10 - n11, n01, n10, n11)
-    both = ratios + value_at_risk.kupiec(n01 + n11, 11, 0.05)
-    for name, draws, its in (
-        ("independence_p", ratios, independence), ("conditional_p", both, unconditional + independence)
-    ):  # fmt: skip
+    for name, rate, its in (
+        ("independence_p", 4 / 12, independence),
+        ("conditional_p", 0.05, unconditional + independence),
+    ):
+        breach = np.random.default_rng(5).random((20_000, 12)) < rate
+        n11 = (breach[:, 1:] & breach[:, :-1]).sum(axis=1)
+        n01, n10 = breach[:, 1:].sum(axis=1) - n11, breach[:, :-1].sum(axis=1) - n11
+        draws = value_at_risk.christoffersen(11 - n01 - n10 - n11, n01, n10, n11)
+        if name == "conditional_p":
+            draws = draws + value_at_risk.kupiec(n01 + n11, 11, 0.05)
         equal = np.isclose(draws, its)
         expected = ((draws > its) & ~equal).mean() + equal.mean() / 2
         assert row[name] == pytest.approx(expected, abs=0.03)
@@ -128,23 +130,41 @@ def test_breaches_in_a_row_are_found():
     assert rejected(each, "independence_p", level=0.95) > 0.5
 
 
-@pytest.mark.parametrize("level", [0.01, 0.05])
-def test_monte_carlo_p_values_are_even_under_independence_where_chi_square_is_not(level):
-    n, rng = 1000, np.random.default_rng(11)
-    breach = rng.random((2000, n + 1)) < level
+def sequences(rate, count=2000, n=1000):
+    """Counts (n00, n01, n10, n11) of the pairs in sequences of independent breaches."""
+    breach = np.random.default_rng(11).random((count, n + 1)) < rate
     before, now = breach[:, :-1], breach[:, 1:]
     n11 = (before & now).sum(axis=1)
     n01, n10 = now.sum(axis=1) - n11, before.sum(axis=1) - n11
-    ratio = value_at_risk.christoffersen(n - n01 - n10 - n11, n01, n10, n11)
-    both = ratio + value_at_risk.kupiec(n01 + n11, n, level)
-    for p_values in value_at_risk.monte_carlo(ratio, both, np.full(2000, n), level):
+    return n - n01 - n10 - n11, n01, n10, n11
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05])
+def test_monte_carlo_p_values_are_even_under_independence_where_chi_square_is_not(level):
+    counts = sequences(level)
+    ratio, breaches = value_at_risk.christoffersen(*counts), counts[1] + counts[3]
+    both = ratio + value_at_risk.kupiec(breaches, 1000, level)
+    lengths = np.full(2000, 1000)
+    for p_values in value_at_risk.monte_carlo(ratio, both, lengths, breaches / 1000, level):
         assert abs((p_values < 0.05).mean() - 0.05) < 0.02
-        assert abs(p_values.mean() - 0.5) < 0.03
+        assert abs(p_values.mean() - 0.5) < 0.1  # a ratio of few breaches has few values
     if level == 0.01:
         assert (stats.chi2.sf(ratio, 1) < 0.05).mean() < 0.03
 
 
+def test_too_many_breaches_are_no_evidence_of_breaches_that_come_together():
+    """Three breaches where one is promised, each by itself."""
+    counts = sequences(0.03)
+    ratio, breaches = value_at_risk.christoffersen(*counts), counts[1] + counts[3]
+    both = ratio + value_at_risk.kupiec(breaches, 1000, 0.01)
+    independence, conditional = value_at_risk.monte_carlo(
+        ratio, both, np.full(2000, 1000), breaches / 1000, 0.01
+    )
+    assert abs((independence < 0.05).mean() - 0.05) < 0.02
+    assert (conditional < 0.05).mean() > 0.95
+
+
 def test_monte_carlo_finds_breaches_that_come_together():
     ratio = value_at_risk.christoffersen(970, 10, 10, 10)
-    p_value, _ = value_at_risk.monte_carlo([ratio], [ratio], [1000], 0.02)
+    p_value, _ = value_at_risk.monte_carlo([ratio], [ratio], [1000], [0.02], 0.02)
     assert p_value[0] == pytest.approx(0.0005)  # beyond all that were simulated

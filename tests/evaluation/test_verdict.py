@@ -84,7 +84,7 @@ def test_p_values_are_times_the_number_of_questions_whoever_is_there():
 
 
 def test_a_good_distribution_and_no_direction():
-    found = verdict(
+    result = verdict(
         comparison(
             ("crps", "naive", -0.041, 1e-9),
             ("crps", "gjr", -0.007, 0.001),
@@ -93,14 +93,14 @@ def test_a_good_distribution_and_no_direction():
             ("error", "gjr", -0.5, 1e-9),
         )
     )
-    words = found.text
+    words = result.text
     assert words.startswith("lstm beat naive and GJR-GARCH: the CRPS of lstm is 4.10% lower than")
     assert "(p < 0.001)" in words
     assert "over 1,509 sessions. Volatility: supported (QLIKE 0.0200 lower" in words
     assert "Mean: no evidence of skill (out-of-sample R² +0.01% over the historical mean" in words
     assert "Direction: no evidence of skill (51.0% of signs right, 50.5% by chance" in words
     assert "and do not trade on its direction." in words
-    assert found.uses == ("volatility", "distribution", "var")
+    assert result.uses == ("volatility", "distribution", "var")
     assert "Use its volatility, its intervals and its VaR" in words
     assert "(6 tests" in words  # the error against gjr is no claim of anybody's
     assert "\n" not in words
@@ -128,10 +128,12 @@ def test_the_headline(rows, headline):
 
 def test_of_many_rivals_the_hardest_is_shown_and_all_must_be_beaten():
     others = [("crps", name, -0.02, 1e-9) for name in ("naive", "garch", "gjr", "average")]
-    found = verdict(comparison(*others, ("crps", "egarch", -0.001, 0.4)))
-    assert "no better than EGARCH: the CRPS of lstm is 2.00% lower than that of naive" in found.text
-    assert "and 0.10% lower than that of EGARCH (p = 1.000, not significant)" in found.text
-    assert "distribution" not in found.uses
+    result = verdict(comparison(*others, ("crps", "egarch", -0.001, 0.4)))
+    assert (
+        "no better than EGARCH: the CRPS of lstm is 2.00% lower than that of naive" in result.text
+    )
+    assert "and 0.10% lower than that of EGARCH (p = 1.000, not significant)" in result.text
+    assert "distribution" not in result.uses
 
 
 @pytest.mark.parametrize(
@@ -155,11 +157,11 @@ def test_of_many_rivals_the_hardest_is_shown_and_all_must_be_beaten():
     ],
 )
 def test_a_volatility_is_used_if_it_beats_the_best_of_the_garch_models(rows, words, used):
-    found = verdict(
+    result = verdict(
         comparison(*GOOD[["metric", "against", "difference", "p_value"]].to_numpy(), *rows)
     )
-    assert f"Volatility: {words}" in found.text
-    assert ("volatility" in found.uses) == used
+    assert f"Volatility: {words}" in result.text
+    assert ("volatility" in result.uses) == used
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,9 @@ def test_a_volatility_is_used_if_it_beats_the_best_of_the_garch_models(rows, wor
     ],
 )
 def test_a_mean_is_used_only_if_it_explains_enough(r2, p_value, words):
-    found = verdict(mean=means(r2, p_value))
-    assert f"Mean: {words}" in found.text
-    assert ("mean" in found.uses) == (words == "supported")
+    result = verdict(mean=means(r2, p_value))
+    assert f"Mean: {words}" in result.text
+    assert ("mean" in result.uses) == (words == "supported")
 
 
 def test_few_hits_beyond_chance_are_too_small_to_use():
@@ -211,18 +213,18 @@ def test_an_interval_that_fails_in_a_crisis_shows():
     ],
 )  # fmt: skip
 def test_the_lower_tail_is_read(table, words, uses):
-    found = verdict(value_at_risk=table)
-    assert words in found.advice
-    assert ("lower tail" in found.advice) == bool(words)
-    assert found.uses == uses
+    result = verdict(value_at_risk=table)
+    assert words in result.advice
+    assert ("lower tail" in result.advice) == bool(words)
+    assert result.uses == uses
 
 
 def test_a_tail_that_breaks_in_calm_is_named():
     table = pd.concat([breaches(), breaches(at_95=0.08, part="low")])
-    found = verdict(value_at_risk=table)
+    result = verdict(value_at_risk=table)
     words = "VaR 95% breached on 5.0% and 8.0% in the calmest third, too often; VaR 99%"
-    assert words in found.text
-    assert "do not use its VaR" in found.advice
+    assert words in result.text
+    assert "do not use its VaR" in result.advice
 
 
 def test_an_uneven_pit_forbids_the_var():
@@ -249,14 +251,14 @@ def test_the_luck_of_the_seed_is_shown():
 
 def test_an_alarm_leads_and_recommends_nothing():
     alarm = Alarm(("relMAE is 0.100, and no honest one is below 0.97",), "it is the close")
-    found = verdict(alarm=alarm)
-    assert found.text.startswith(
+    result = verdict(alarm=alarm)
+    assert result.text.startswith(
         "Too good to be a forecast: look for look-ahead. Its relMAE is 0.100"
     )
-    assert "Likeliest cause: it is the close." in found.headline
-    assert "Use it for nothing" in found.advice
-    assert found.uses == ()
-    assert Verdict.read(json.loads(json.dumps(found.document))) == found
+    assert "Likeliest cause: it is the close." in result.headline
+    assert "Use it for nothing" in result.advice
+    assert result.uses == ()
+    assert Verdict.read(json.loads(json.dumps(result.document))) == result
 
 
 def test_without_a_rival_nothing_can_be_said():
@@ -265,23 +267,23 @@ def test_without_a_rival_nothing_can_be_said():
 
 def test_a_verdict_is_data_that_can_be_read_again():
     table = comparison(("crps", "naive", -0.04, 1e-9), ("qlike", "naive", -0.1, 0.3))
-    found = verdict(table)
-    assert found.uses == ("distribution", "var")
-    assert [(it.subject, it.against, it.is_supported) for it in found.claims] == [
+    result = verdict(table)
+    assert result.uses == ("distribution", "var")
+    assert [(it.subject, it.against, it.is_supported) for it in result.claims] == [
         ("distribution", "naive", True),
         ("volatility", "naive", False),
         ("mean", "drift", False),
         ("direction", "chance", False),
     ]
-    assert [(it.nominal, it.part, it.is_kept) for it in found.intervals] == [
+    assert [(it.nominal, it.part, it.is_kept) for it in result.intervals] == [
         *[(0.8, "all", True), (0.8, "high", True), (0.95, "all", True), (0.95, "high", True)]
     ]
-    assert [(it.level, it.part, it.is_kept) for it in found.tails] == [
+    assert [(it.level, it.part, it.is_kept) for it in result.tails] == [
         *[(0.95, "all", True), (0.99, "all", True)]
     ]
-    document = json.loads(json.dumps(found.document, allow_nan=False))
-    assert document["verdict"] == str(found)
-    assert Verdict.read(document | {"scores": []}) == found
+    document = json.loads(json.dumps(result.document, allow_nan=False))
+    assert document["verdict"] == str(result)
+    assert Verdict.read(document | {"scores": []}) == result
     # A version before kept the words alone, one after it claims without a size.
     assert Verdict.read({"verdict": "We won."}) == Verdict("We won.")
     old = {"subject": "mean", "against": "naive", "better": True, "effect": "", "p_value": 0.01}

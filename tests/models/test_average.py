@@ -21,18 +21,18 @@ def one(model, levels, *, sessions=2, start=0.0):
 
 def test_a_quantile_is_the_mean_of_the_quantiles():
     levels = np.linspace(-0.05, 0.05, 23)
-    found = average(
+    table = average(
         [one("gjr", levels), one("egarch", 2 * levels), one("har", levels, start=0.003)]
     )
-    np.testing.assert_allclose(found[forecasts.QUANTILES], np.tile(4 / 3 * levels + 0.001, (2, 1)))
-    assert found["model"].eq("average").all()
-    assert found["df"].isna().all()
+    np.testing.assert_allclose(table[forecasts.QUANTILES], np.tile(4 / 3 * levels + 0.001, (2, 1)))
+    assert table["model"].eq("average").all()
+    assert table["df"].isna().all()
 
 
 def test_only_rows_that_every_member_has_are_averaged():
     levels = np.linspace(-0.05, 0.05, 23)
-    found = average([one("gjr", levels, sessions=4), one("egarch", levels, sessions=3)])
-    assert len(found) == 3
+    table = average([one("gjr", levels, sessions=4), one("egarch", levels, sessions=3)])
+    assert len(table) == 3
     assert average([one("gjr", levels), one("egarch", levels)[:0]]).empty
 
 
@@ -52,10 +52,10 @@ def test_beside_its_members_it_takes_their_fits(world, backtested):
 
 def test_its_quantiles_are_those_of_a_run(world, trained, until):
     run = trained("average")
-    found = forecasting.predict(run, world, tickers=["AAA"])
+    table = forecasting.predict(run, world, tickers=["AAA"])
     members = [
         it.forecast(Panel.of(world), np.datetime64(until), np.datetime64(world["date"].max(), "D"))
         for it in run.model.members
     ]
     quantiles = [it[it["ticker"] == "AAA"][forecasts.QUANTILES].iloc[-1] for it in members]
-    np.testing.assert_allclose(found[forecasts.QUANTILES].iloc[0], np.mean(quantiles, axis=0))
+    np.testing.assert_allclose(table[forecasts.QUANTILES].iloc[0], np.mean(quantiles, axis=0))
