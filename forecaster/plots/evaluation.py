@@ -167,7 +167,7 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     _thirds(thirds, coverage_by_thirds(rows, 0.8), looks)
     dates = _span(metrics.known(rows[["date", "log_return"]]))
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
-    style.legend(figure, panels[0], columns=2)
+    style.legend(figure, panels[0], thirds, columns=6)
     return figure
 
 
@@ -325,8 +325,10 @@ def _thirds(axes: "Axes", table: pd.DataFrame, looks: Mapping[str, Look]) -> Non
         its = 100 * table[table["model"] == model][["share", "low", "high"]]
         ends = its["share"] - its["low"], its["high"] - its["share"]
         beside = np.arange(len(its)) + 0.6 * ((i + 0.5) / len(models) - 0.5)
-        color = looks[model]["color"]
-        axes.errorbar(beside, its["share"], ends, fmt="o", markersize=4, color=color)
+        # The line, of no length, is for the legend: that of the panel on the left.
+        axes.plot([], [], label=style.plain(model), linewidth=1.4, **looks[model])
+        color, marker = looks[model]["color"], style.MARKERS[looks[model]["linestyle"]]
+        axes.errorbar(beside, its["share"], ends, fmt=marker, markersize=4, color=color)
     axes.set_xticks(range(3), ["low", "middle", "high"])
     axes.set_xlabel("volatility known at the cutoff, by thirds")
     axes.set_ylabel("within the 80% interval (%)")

@@ -61,10 +61,11 @@ def dates(axes: "Axes") -> None:
     axes.margins(x=0.01)
 
 
-def legend(figure: "Figure", axes: "Axes", *, columns: int) -> None:
-    """Put the legend of the axes below everything, where it hides no data."""
+def legend(figure: "Figure", *axes: "Axes", columns: int) -> None:
+    """Put the legend of the axes, one after the other, below everything, where it hides no data."""
+    entries = [pair for its in axes for pair in zip(*its.get_legend_handles_labels(), strict=True)]
     figure.legend(
-        *axes.get_legend_handles_labels(),
+        *zip(*entries, strict=True),
         loc="outside lower center",
         ncols=columns,
         fontsize=8.5,
@@ -96,6 +97,10 @@ class Look(TypedDict):
 
     color: str
     linestyle: str
+
+
+MARKERS = {"-": "o", "--": "D", ":": "s"}
+"""Where there is no line, what tells models of one colour apart: the marker of each line style."""
 
 
 def looks(frame: pd.DataFrame) -> dict[str, Look]:
