@@ -156,9 +156,8 @@ def mean_test(frame: pd.DataFrame) -> pd.DataFrame:
         gain = ((x - a) ** 2 - (x - b) ** 2 + (a - b) ** 2).groupby(both["date"]).mean().to_numpy()
         test = significance.diebold_mariano(gain, np.zeros(len(gain)))
         r2 = 1 - ((x - b) ** 2).sum() / ((x - a) ** 2).sum()
-        p_value = special.stdtr(test.sessions - 1, -test.statistic)
         row = {"model": model, "against": HISTORICAL_MEAN, "r2": r2, "statistic": test.statistic}
-        rows.append(row | {"p_value": p_value, "sessions": test.sessions})
+        rows.append(row | {"p_value": test.p_higher, "sessions": test.sessions})
     columns = ["model", "against", "r2", "statistic", "p_value", "sessions"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -190,8 +189,7 @@ def lead_test(frame: pd.DataFrame) -> pd.DataFrame:
     for lead, its in series.items():
         daily = (signal * its).dropna().groupby(frame["date"]).mean().to_numpy()
         if len(daily) > 1:
-            lags = lead if lead == AHEAD else None
-            test = significance.diebold_mariano(daily, np.zeros(len(daily)), lags=lags)
+            test = significance.diebold_mariano(daily, np.zeros(len(daily)))
             row = {"lead": lead, "correlation": test.difference, "p_value": test.p_value}
             rows.append(row | {"sessions": test.sessions})
     return pd.DataFrame(rows, columns=["lead", "correlation", "p_value", "sessions"])
@@ -231,7 +229,7 @@ def _pooled(model: object, rows: pd.DataFrame) -> dict[str, object]:
     if len(daily) > 1 and daily.any():
         test = significance.diebold_mariano(daily, np.zeros(len(daily)))
         row["statistic"] = test.statistic
-        row["p_value"] = special.stdtr(test.sessions - 1, -test.statistic)
+        row["p_value"] = test.p_higher
     return row
 
 

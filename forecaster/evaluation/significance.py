@@ -15,6 +15,9 @@ LEVEL = 0.05
 ROUNDING = 1e-9
 """Losses that differ by this share of themselves are the same."""
 
+LOGARITHMS = ("qlike", "qlike_range", "log_score")
+"""Losses that are logarithms, whose differences (in nats) mean something and whose ratios do not."""
+
 RESAMPLES = 1000
 MIN_BOOTSTRAP = 20
 """With fewer sessions a bootstrap says nothing."""
@@ -32,19 +35,30 @@ class Test:
     statistic: float
     p_value: float
     sessions: int
-    lags: int
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of the t statistic."""
+        return int(degrees_of_freedom(self.sessions))
+
+    @property
+    def p_lower(self) -> float:
+        """The one-sided p-value: small where the mean is surely below zero."""
+        return float(special.stdtr(self.df, self.statistic))
+
+    @property
+    def p_higher(self) -> float:
+        """The one-sided p-value: small where the mean is surely above zero."""
+        return float(special.stdtr(self.df, -self.statistic))
 
 
-def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = None) -> Test:
+def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike) -> Test:
     """Diebold-Mariano test of equal mean loss of two forecasters, session by session.
 
     Parameters
     ----------
     loss_a, loss_b : (sessions,)
         Losses of the same sessions, in order of time. A negative statistic favours `a`.
-    lags : int, optional
-        Autocovariances in the long-run variance; floor(4 (T / 100)^(2/9)) by default, and never
-        more than T - 1.
 
     Raises
     ------
@@ -55,20 +69,23 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = 
 
     Notes
     -----
-    With d = a - b over T sessions and autocovariances g (divided by T)::
+    With d = a - b over T sessions, the long-run variance is the mean of the squares of the first B
+    cosine weights of d, its slow movements (EWC)::
 
-        V = g[0] + 2 sum_{k=1..L} (1 - k / (L + 1)) g[k]
-        statistic = sqrt((T - 1) / T) * mean(d) / sqrt(V / T)
+        w[j] = sqrt(2 / T) sum_t d[t] cos(pi j (t - 1/2) / T),    j = 1 .. B
+        statistic = mean(d) / sqrt(mean(w²) / T)
 
-    read from Student's t with T - 1 degrees of freedom. Equal losses have statistic 0, p-value 1;
-    losses are equal where they differ by no more than rounding does (`ROUNDING`).
+    read from Student's t with B = `degrees_of_freedom` (T). Where losses are persistent, as those of
+    volatility are, this rejects equals about as often as it says: at an autocorrelation of 0.8 and
+    1,500 sessions 6 times in a hundred, where Newey and West's errors do so 15 times. Equal losses
+    have statistic 0, p-value 1; losses are equal where they differ by no more than rounding does
+    (`ROUNDING`).
 
     References
     ----------
     Diebold and Mariano (1995), Comparing predictive accuracy, Journal of Business & Economic
-    Statistics 13(3). The Bartlett weights are of Newey and West (1987), Econometrica 55(3); they
-    keep V from turning negative. The correction and the t distribution are of Harvey, Leybourne
-    and Newbold (1997), International Journal of Forecasting 13(2), at horizon 1.
+    Statistics 13(3). Lazarus, Lewis, Stock and Watson (2018), HAR inference: recommendations for
+    practice, Journal of Business & Economic Statistics 36(4), for the variance, B and the t.
     """
     a, b = np.asarray(loss_a, dtype=float), np.asarray(loss_b, dtype=float)
     if a.ndim != 1 or a.shape != b.shape:
@@ -87,17 +104,33 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, *, lags: int | None = 
             f"expected finite losses, came {int((~np.isfinite(d)).sum())} that are not; "
             "drop those sessions from both series"
         )
-    if lags is None:
-        lags = int(4 * (n / 100) ** (2 / 9))
-    lags = min(lags, n - 1)
     difference = float(d.mean())
-    error = np.sqrt(_long_run_variance(d, lags) / (n - 1))
+    error = np.sqrt(long_run_covariance(d[:, None])[0, 0] / n)
     if error > 0:
         statistic = difference / error
     else:
         statistic = float(np.sign(difference)) * np.inf if difference else 0.0
-    p_value = 2 * special.stdtr(n - 1, -abs(statistic))
-    return Test(difference, float(statistic), float(p_value), n, lags)
+    p_value = 2 * special.stdtr(degrees_of_freedom(n), -abs(statistic))
+    return Test(difference, float(statistic), float(p_value), n)
+
+
+def degrees_of_freedom(sessions: ArrayLike) -> np.ndarray:
+    """Return the cosine weights in a long-run variance: floor(0.4 sessions^(2/3)), at least 1."""
+    weights = np.floor(0.4 * np.asarray(sessions, dtype=float) ** (2 / 3))
+    return np.asarray(np.maximum(weights, 1).astype(int))
+
+
+def long_run_covariance(series: np.ndarray) -> np.ndarray:
+    """Return the long-run covariance (k, k) of series (sessions, k), from their cosine weights.
+
+    That of the mean is this over the sessions; see `diebold_mariano`.
+    """
+    from scipy.fft import dct
+
+    n, count = len(series), int(degrees_of_freedom(len(series)))
+    # SciPy's transform is twice the sum.
+    weights = dct(series - series.mean(axis=0), axis=0)[1 : count + 1] / np.sqrt(2 * n)
+    return np.asarray(weights.T @ weights / count)
 
 
 def by_day(
@@ -126,8 +159,8 @@ def compare(
     averaged over them first, and the daily means are tested with errors that allow for
     heteroskedasticity and autocorrelation. One row for each pair that shares two sessions or more:
     model, against, metric (a column of `metrics.losses` where lower is better), difference of the
-    mean daily losses, their ratio (below 1 favours the model; it means something for losses above
-    zero, such as CRPS), and the statistic, p_value and sessions of `diebold_mariano`.
+    mean daily losses, their ratio (below 1 favours the model; NaN for `LOGARITHMS`), and the
+    statistic, p_value and sessions of `diebold_mariano`.
     """
     there = list(losses["model"].unique())
     pairs = [(m, b) for m in models or there for b in against if b != m and b in there]
@@ -139,7 +172,7 @@ def compare(
         if len(ours) < 2:
             continue
         test = asdict(diebold_mariano(ours, theirs))
-        ratio = ours.mean() / theirs.mean()
+        ratio = np.nan if metric in LOGARITHMS else ours.mean() / theirs.mean()
         rows.append({"model": model, "against": baseline, "metric": metric, "ratio": ratio, **test})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -173,7 +206,8 @@ def ratio_interval(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.abs(table["difference"] / table["statistic"])
         other = table["difference"] / (table["ratio"] - 1)  # the other's mean loss
-        reach = np.abs(special.stdtrit(table["sessions"].astype(float) - 1, 0.975) * error / other)
+        df = degrees_of_freedom(table["sessions"].astype(float)).astype(float)
+        reach = np.abs(special.stdtrit(df, 0.975) * error / other)
     return (table["ratio"] - reach).to_numpy(), (table["ratio"] + reach).to_numpy()
 
 
@@ -347,10 +381,3 @@ def daily_pair(wide: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
             f"{', '.join(wide.columns)}"
         )
     return wide[[a, b]].dropna().groupby(level="date").mean()
-
-
-def _long_run_variance(d: np.ndarray, lags: int) -> float:
-    centred, n = d - d.mean(), len(d)
-    covariances = [centred[k:] @ centred[: n - k] / n for k in range(lags + 1)]
-    weights = 1 - np.arange(1, lags + 1) / (lags + 1)
-    return float(covariances[0] + 2 * weights @ np.array(covariances[1:]))

@@ -19,9 +19,6 @@ from forecaster.evaluation.metrics import BASELINES, POOLED
 RATIOS = ("crps", "error")
 """Losses above zero, whose means have a ratio; below 1 favours the model."""
 
-DIFFERENCES = ("qlike", "qlike_range", "log_score")
-"""Logarithms, which have no ratio: the mean of the model less that of the baseline, in nats."""
-
 PINBALL = {f"pinball_{level}": level for level in ("0.05", "0.25", "0.5", "0.75", "0.95")}
 """Quantile levels whose pinball loss is shown, by the name of the metric."""
 
@@ -57,7 +54,7 @@ def skill(
         error=losses["error"] / losses["last_close"],
         **{name: _pinball(frame, level) for name, level in PINBALL.items()},
     )
-    shown = [*(it for it in (*RATIOS, *DIFFERENCES) if it in rows), *PINBALL]
+    shown = [*(it for it in (*RATIOS, *significance.LOGARITHMS) if it in rows), *PINBALL]
     by_model = {name: its.set_index(KEYS)[shown] for name, its in rows.groupby("model")}
     tables = [
         _of_pair(by_model[model], by_model[baseline], resamples, seed).assign(
@@ -124,7 +121,7 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int
     counts = _draws(len(dates), significance.block_length(daily), resamples, seed)
     tables = []
     for metric in map(str, ours):
-        kind = "difference" if metric in DIFFERENCES else "ratio"
+        kind = "difference" if metric in significance.LOGARITHMS else "ratio"
         sums = [_sums(its[metric].to_numpy(), day, codes, counts) for its in (ours, theirs)]
         if metric in PINBALL:  # over all tickers only
             sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]

@@ -94,11 +94,10 @@ def test_the_mean_against_the_historical_mean_by_hand():
     squares = np.square(x - history), np.square(x - mine)
     assert row["r2"] == pytest.approx(1 - squares[1].sum() / squares[0].sum())
     gain = (squares[0] - squares[1] + np.square(history - mine)) / np.mean(x**2)
-    # Four sessions have one lag, floor(4 (4 / 100)^(2/9)), which weighs a half.
-    centred = gain - gain.mean()
-    variance = (centred @ centred + centred[1:] @ centred[:-1]) / 4
-    assert row["statistic"] == pytest.approx(gain.mean() / np.sqrt(variance / 3))
-    assert row["p_value"] == pytest.approx(stats.t.sf(row["statistic"], 3))
+    # Four sessions have one cosine weight, floor(0.4 4^(2/3)), whose square is the variance.
+    weight = np.sqrt(2 / 4) * gain @ np.cos(np.pi * (np.arange(4) + 0.5) / 4)
+    assert row["statistic"] == pytest.approx(gain.mean() / np.sqrt(weight**2 / 4))
+    assert row["p_value"] == pytest.approx(stats.t.sf(row["statistic"], 1))
     assert (row["against"], row["sessions"]) == ("drift", 4)
 
 
