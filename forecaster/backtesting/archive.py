@@ -33,7 +33,19 @@ UNFINISHED = "unfinished"
 """In a backtest's folder, what one that was interrupted has left there."""
 
 _TEXT_COLUMNS = {
-    *("ticker", "model", "against", "metric", "kind", "split", "part", "rule", "benchmark", "until")
+    *(
+        "ticker",
+        "model",
+        "against",
+        "metric",
+        "kind",
+        "split",
+        "part",
+        "rule",
+        "benchmark",
+        "until",
+    ),
+    *("forecast", "worst_from", "worst_to"),
 }
 """Columns of the tables that hold text, not numbers."""
 

@@ -12,10 +12,16 @@ import pandas as pd
 from forecaster.config import COST_BP
 from forecaster.evaluation import (
     calibration,
+    decomposition,
+    dynamic_quantile,
+    encompassing,
+    independence,
     metrics,
+    murphy,
     predictability,
     significance,
     skill,
+    stability,
     strategy,
     value_at_risk,
 )
@@ -27,6 +33,9 @@ from forecaster.parallel import malloc
 
 SEEDS = ["model", "seed", "crps", "ratio"]
 
+LOSSES = ("crps", "crps_lower", "crps_upper", "fz_95", "fz_99", "qlike", "qlike_range", "error")
+"""By which models are compared: those of `metrics.losses`, the error of the median over the last close."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -37,15 +46,17 @@ class Evaluation:
 
     =======================================  ===================================================
     scores                                   :func:`forecaster.evaluation.metrics.scores`
-    significance                             :func:`forecaster.evaluation.significance.compare`, by crps,
-                                             qlike, qlike_range and error (of the median, over the last
-                                             close), against the baselines, and of the model with the
+    significance                             :func:`forecaster.evaluation.significance.compare`, by
+                                             `LOSSES`, against the baselines, and of the model with the
                                              verdict against each of its rivals
     tickers, confidence_set,                 also of :mod:`forecaster.evaluation.significance`
     superior_ability
     skill                                    :func:`forecaster.evaluation.skill.skill`
+    years, stability                         of :mod:`forecaster.evaluation.stability`, by crps
     uniformity, coverage                     of :mod:`forecaster.evaluation.calibration`
     value_at_risk                            :func:`forecaster.evaluation.value_at_risk.value_at_risk`
+    dynamic_quantile, independence,          of the modules of these names
+    decomposition, encompassing, murphy
     direction, information, mean             of :mod:`forecaster.evaluation.predictability`
     seeds                                    what was given
     strategy                                 :func:`forecaster.evaluation.strategy.performance`
@@ -92,12 +103,19 @@ def evaluate(
         "confidence_set": significance.confidence_set(losses),
         "superior_ability": significance.superior_ability(losses),
         "skill": skill.skill(frame, losses),
+        "years": stability.by_year(losses),
+        "stability": stability.stability(losses),
     }
     del losses  # what comes next is as large
     tables |= {
         "uniformity": calibration.uniformity(frame),
         "coverage": calibration.coverage(frame),
         "value_at_risk": value_at_risk.value_at_risk(frame),
+        "dynamic_quantile": dynamic_quantile.dynamic_quantile(frame),
+        "independence": independence.independence(frame),
+        "decomposition": decomposition.decomposition(frame),
+        "encompassing": encompassing.encompassing(frame, model, RIVALS),
+        "murphy": murphy.murphy(frame),
         "direction": predictability.sign_test(frame),
         "information": predictability.information_coefficients(frame),
         "mean": predictability.mean_test(frame),
@@ -117,7 +135,7 @@ def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:
     rivals = [name for name in RIVALS if name not in metrics.BASELINES]
     own = rows[rows["model"].isin([model, *rivals])]
     tables = []
-    for metric in ("crps", "qlike", "qlike_range", "error"):
+    for metric in LOSSES:
         tables += [
             significance.compare(rows, metric=metric),
             significance.compare(own, models=[model], against=rivals, metric=metric),

@@ -52,6 +52,21 @@ def qlike(x: np.ndarray, volatility: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(variance) + np.square(x) / variance)
 
 
+def fz0(x: np.ndarray, quantile: np.ndarray, tail_mean: np.ndarray, level: float) -> np.ndarray:
+    """Return the FZ0 loss of a quantile at `level` and the mean below it, both of log returns.
+
+    1{x <= v} (v - x) / (-level e) + v / e + log(-e) - 1 for the quantile v and the mean e: the loss of
+    value at risk and expected shortfall together whose differences do not depend on the unit. NaN
+    where the mean of the tail is not below zero.
+
+    Source: Patton, Ziegel and Chen (2019), Dynamic semiparametric models for expected shortfall (and
+    value-at-risk), Journal of Econometrics 211(2).
+    """
+    e = np.where(tail_mean < 0, tail_mean, np.nan)
+    beyond = np.where(x <= quantile, quantile - x, 0.0)
+    return np.asarray(quantile / e - beyond / (level * e) + np.log(-e) - 1)
+
+
 def inside(low: np.ndarray, high: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return whether `x` lies between `low` and `high`, ends included."""
     return (low <= x) & (x <= high)
@@ -148,6 +163,9 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     crps                            in log return, of the 23 quantiles
                                     (:func:`forecaster.distributions.quantile_grid.crps`)
     log_score                       log density; NaN where the forecast is not a Student-t
+    crps_lower, crps_upper          the same with the weights (1 - u)² and u² of a level u: of the tails
+                                    (Gneiting and Ranjan 2011, section 2)
+    fz_95, fz_99                    :func:`fz0` of the value at risk and expected shortfall
     qlike, qlike_range              of the squared return, and of `variance` where it is known
     error, naive_error              absolute error of the median price and of "tomorrow is today",
                                     in the instrument's currency
@@ -181,6 +199,17 @@ def _losses(frame: pd.DataFrame) -> pd.DataFrame:
     }
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
         crps=quantile_grid.crps(x, quantiles),
+        crps_lower=quantile_grid.weighted_crps(x, quantiles, lambda level: np.square(1 - level)),
+        crps_upper=quantile_grid.weighted_crps(x, quantiles, np.square),
+        **{
+            f"fz_{100 - percent}": fz0(
+                x,
+                frame[f"q{percent / 100:g}"].to_numpy(),
+                forecasts.tail_mean(frame, percent / 100),
+                percent / 100,
+            )
+            for percent in (5, 1)
+        },
         log_score=skewed_t.log_density(x, *parameters),
         qlike=qlike(x, volatility),
         error=last_close * np.abs(np.exp(median) - np.exp(x)),

@@ -15,7 +15,7 @@ LEVEL = 0.05
 ROUNDING = 1e-9
 """Losses that differ by this share of themselves are the same."""
 
-LOGARITHMS = ("qlike", "qlike_range", "log_score")
+LOGARITHMS = ("qlike", "qlike_range", "log_score", "fz_95", "fz_99")
 """Losses that are logarithms, whose differences (in nats) mean something and whose ratios do not."""
 
 RESAMPLES = 1000

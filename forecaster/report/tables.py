@@ -54,6 +54,11 @@ _STATISTICS = {
         "Superior predictive ability: the chance of so good a best model if none were better",
         "benchmark models:.0f p_lower:.3f p_consistent:.3f p_upper:.3f",
     ),
+    "significance": (
+        "Tests by other losses: CRPS of the lower and the upper tail, FZ0 of value at risk and "
+        "expected shortfall, QLIKE, and the error of the median; a difference below 0 favours the model",
+        "model against metric difference:+.6f statistic:+.2f p_value:.3f",
+    ),
     "coverage": (
         "Coverage of the intervals, whole, by volatility known at the cutoff, and by year",
         "model split part nominal:.1% share:.1% low:.1% high:.1% p_value:.3f",
@@ -63,6 +68,43 @@ _STATISTICS = {
         "(independence, conditional); shortfall is what was forecast, loss what came",
         "model split part level:.0% breaches:.0f expected:.0f unconditional_p:.3f "
         "independence_p:.3f conditional_p:.3f shortfall:.2% loss:.2% shortfall_p:.3f",
+    ),
+    "dynamic_quantile": (
+        "Are breaches of the value at risk foretold by earlier ones, or by its size? Engle and "
+        "Manganelli's dynamic quantile test",
+        "model level:.0% statistic:.1f p_value:.3f",
+    ),
+    "independence": (
+        "Memory of the PIT from day to day, of its normal score (memory) and of its square (scale "
+        "memory), and Knüppel's test of its moments",
+        "model memory:+.3f memory_p:.3f scale_memory:+.3f scale_memory_p:.3f knueppel:.1f "
+        "knueppel_p:.3f",
+    ),
+    "years": (
+        "Differences in CRPS year by year: below 1 the model is better; each test stands alone",
+        "model against year:.0f ratio:.4f statistic:+.2f p_value:.3f",
+    ),
+    "stability": (
+        "Is the difference in CRPS foreseeable (Giacomini and White), and does it change over time "
+        "(the fluctuation test of Giacomini and Rossi)? The worst window is that in which the model did "
+        "worst",
+        "model against conditional_p:.3f fluctuation:.2f fluctuation_p:.3f worst_from worst_to "
+        "worst_difference:+.5%",
+    ),
+    "encompassing": (
+        "Does another variance add to the model's (adds p), and the model's to the other (gives p)? "
+        "The weight is the other's in the best combination by QLIKE",
+        "model against weight:+.2f error:.2f adds_p:.3f gives_p:.3f",
+    ),
+    "decomposition": (
+        "What the losses of P(rise) (Brier) and of the variance (QLIKE) are made of: score = "
+        "miscalibration − discrimination + uncertainty (CORP)",
+        "model forecast score:.4f miscalibration:.4f discrimination:.4f uncertainty:.4f",
+    ),
+    "murphy": (
+        "Murphy diagram of the variance: elementary scores less the baseline's as a share of them, "
+        "by the daily volatility that matters; below 0 the model is better",
+        "model against volatility:.2% share:+.1% low:+.1% high:+.1%",
     ),
     "direction": (
         "Signs of the median, tested after Pesaran and Timmermann",
@@ -141,6 +183,8 @@ def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         rows = tables.get(name, pd.DataFrame())  # an earlier version made fewer
         if "ticker" in rows:
             rows = rows[rows["ticker"] == metrics.POOLED]
+        if name == "significance":
+            rows = rows[rows["metric"] != "crps"]  # shown in full above
         if not len(rows):
             continue
         pairs = [column.partition(":")[::2] for column in columns.split()]

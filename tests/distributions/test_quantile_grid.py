@@ -366,3 +366,16 @@ def test_completed_quantiles_of_the_shape_itself_are_exact():
 def test_a_completed_quantile_of_nothing_but_rounding_is_zero():
     completed = quantile_grid.complete(np.array([[-0.03, 0.03]]), [0.1, 0.9])
     assert completed[0, LEVELS.index(0.5)] == 0
+
+
+def test_crps_of_the_tails_and_the_middle_adds_up():
+    x, quantiles = (
+        np.array([-3.0, 0.1, 2.0]),
+        np.sort(np.random.default_rng(0).normal(size=(3, 23))),
+    )
+    lower = quantile_grid.weighted_crps(x, quantiles, lambda u: np.square(1 - u))
+    upper = quantile_grid.weighted_crps(x, quantiles, np.square)
+    middle = quantile_grid.weighted_crps(x, quantiles, lambda u: 2 * u * (1 - u))
+    np.testing.assert_allclose(lower + upper + middle, quantile_grid.crps(x, quantiles))
+    assert lower[0] > upper[0]
+    assert upper[2] > lower[2]

@@ -229,3 +229,18 @@ def test_comparable_rows_are_those_known_that_all_models_have():
     pd.testing.assert_frame_equal(found, metrics.common(metrics.known(rows)))
     assert len(found) == 4  # the first and the third day of both
     assert metrics.comparable(found) is found
+
+
+def test_fz0_by_hand_and_least_at_the_truth():
+    # v = -2, e = -4, level 0.05: x = -3 is 1 beyond; 1 / (0.05 4) + 1/2 + log 4 - 1.
+    loss = metrics.fz0(np.array([-3.0, 0.0, 0.0]), np.full(3, -2.0), np.array([-4, -4, 1.0]), 0.05)
+    expected = 0.5 + np.log(4) - 1
+    np.testing.assert_allclose(loss, [expected + 5, expected, np.nan])
+    x = np.random.default_rng(0).normal(size=400_000)
+    v, e = -1.6448536, -2.0627128  # of a standard normal
+
+    def mean(v, e):
+        return metrics.fz0(x, np.full(len(x), v), np.full(len(x), e), 0.05).mean()
+
+    others = [mean(v * a, e * b) for a, b in ((0.9, 1), (1.1, 1), (1, 0.9), (1, 1.1), (1.1, 1.1))]
+    assert mean(v, e) < min(others)

@@ -1,0 +1,72 @@
+"""What a loss is made of: miscalibration, discrimination and uncertainty (CORP).
+
+Forecasts are recalibrated by isotonic regression, the monotone curve that is best for every
+consistent score at once. What that gains is their miscalibration, what is then gained over a constant
+is their discrimination::
+
+    score = miscalibration - discrimination + uncertainty
+
+Dimitriadis, Gneiting and Jordan (2021), Stable reliability diagrams for probabilistic classifiers,
+Proceedings of the National Academy of Sciences 118(8); for means such as a variance, Gneiting and
+Resin (2023), Regression diagnostics meets forecast evaluation, Electronic Journal of Statistics 17(2).
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from forecaster.distributions import forecasts
+
+_FLOOR = 1e-12
+"""Variances below this, of returns that rest, count as this."""
+
+
+def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
+    """Take apart the losses of P(rise) and of the variance, over all tickers.
+
+    Parameters
+    ----------
+    frame : the forecasts frame, of rows whose return is known.
+
+    Returns
+    -------
+    Two rows for each model: model, forecast (``rise``, whose score is Brier's, or ``variance``, whose
+    score is QLIKE of the squared return), score, miscalibration, discrimination, uncertainty and
+    forecasts (their number). Discrimination of the variance is also between tickers.
+    """
+    rows = []
+    for model, its in frame.groupby("model", sort=False):
+        x = its["log_return"].to_numpy()
+        p, rise = forecasts.probability_of_rise(its), (x > 0).astype(float)
+        variance = np.maximum(its["volatility"].to_numpy() ** 2, _FLOOR)
+        for name, forecast, outcome, score in (
+            ("rise", p, rise, brier),
+            ("variance", variance, np.maximum(x**2, _FLOOR), qlike),
+        ):
+            value = float(score(forecast, outcome).mean())
+            better = float(score(recalibrated(forecast, outcome), outcome).mean())
+            constant = float(score(np.full(len(x), outcome.mean()), outcome).mean())
+            rows.append((model, name, value, value - better, constant - better, constant, len(its)))
+    columns = ["score", "miscalibration", "discrimination", "uncertainty", "forecasts"]
+    return pd.DataFrame(rows, columns=["model", "forecast", *columns])
+
+
+def recalibrated(forecast: ArrayLike, outcome: ArrayLike) -> np.ndarray:
+    """Return the isotonic regression of outcomes on forecasts, at each forecast: (rows,)."""
+    from sklearn.isotonic import isotonic_regression
+
+    forecast, outcome = np.asarray(forecast, dtype=float), np.asarray(outcome, dtype=float)
+    values, at = np.unique(forecast, return_inverse=True)
+    counts = np.bincount(at, minlength=len(values))
+    means = np.bincount(at, outcome, minlength=len(values)) / counts
+    return np.asarray(isotonic_regression(means, sample_weight=counts))[at]
+
+
+def brier(probability: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+    """Return the squared difference of a probability and what happened, 0 or 1."""
+    return np.asarray(np.square(probability - outcome))
+
+
+def qlike(variance: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """Return log(h) + x² / h of the variance h and the square x²."""
+    return np.asarray(np.log(variance) + square / variance)

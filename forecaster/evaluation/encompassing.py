@@ -1,0 +1,76 @@
+"""Which variance forecast still knows something when another is known?
+
+Two forecasts are put together as h = exp(c) a^(1-w) b^w. At w = 0 the other, b, adds nothing: a
+encompasses it. At w = 1 it is the other way round.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from forecaster.evaluation import significance
+
+_KEYS = ["date", "ticker", "cutoff"]
+_FLOOR = 1e-12
+
+
+def encompassing(frame: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
+    """Test whether the variance of a model encompasses that of others, and they it.
+
+    Parameters
+    ----------
+    frame : the forecasts frame, of rows whose return is known.
+    model : whose forecasts are a.
+    against : models whose forecasts are b; those that are not there are left out.
+
+    Returns
+    -------
+    A row for each other model: model, against, weight (w of the other), error (its standard error, days
+    as clusters), adds_p (two-sided p-value of w = 0: the other adds nothing), gives_p (of w = 1: the
+    model adds nothing to the other), sessions.
+
+    Notes
+    -----
+    w is that of the least QLIKE of the squared return, which is a gamma regression of it on
+    log(b / a) with the logarithm as link and log(a) as offset, by `statsmodels`.
+
+    References
+    ----------
+    Harvey, Leybourne and Newbold (1998), Tests for forecast encompassing, Journal of Business &
+    Economic Statistics 16(2). Patton (2011), Journal of Econometrics 160(1), for QLIKE.
+    """
+    wide = frame.pivot(index=_KEYS, columns="model", values="volatility")
+    x = frame.drop_duplicates(_KEYS).set_index(_KEYS)["log_return"].reindex(wide.index)
+    rows = []
+    for other in against:
+        if other == model or other not in wide:
+            continue
+        pair = wide[[model, other]].assign(square=x**2).dropna()
+        row = {"model": model, "against": other, **_fitted(pair, model, other)}
+        rows.append(row | {"sessions": pair.index.get_level_values("date").nunique()})
+    columns = ["model", "against", "weight", "error", "adds_p", "gives_p", "sessions"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _fitted(pair: pd.DataFrame, model: str, other: str) -> dict[str, float]:
+    """Weight, error and p-values of two models' volatilities and squared returns."""
+    unknown = dict.fromkeys(("weight", "error", "adds_p", "gives_p"), np.nan)
+    a, b = (2 * np.log(pair[name].to_numpy()) for name in (model, other))
+    gap, days = b - a, pair.index.get_level_values("date")
+    if days.nunique() < 3 or np.abs(gap).max() <= significance.ROUNDING:
+        return unknown  # of equal forecasts
+    from statsmodels.genmod.families import Gamma
+    from statsmodels.genmod.families.links import Log
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    square = np.maximum(pair["square"].to_numpy(), _FLOOR)
+    regressors = np.column_stack([np.ones(len(gap)), gap])
+    fit = GLM(square, regressors, family=Gamma(Log()), offset=a).fit(
+        cov_type="cluster", cov_kwds={"groups": days.factorize()[0]}
+    )
+    weight, error = float(fit.params[1]), float(fit.bse[1])
+    df = days.nunique() - 1
+    adds, gives = (2 * special.stdtr(df, -abs(weight - it) / error) for it in (0.0, 1.0))
+    return {"weight": weight, "error": error, "adds_p": float(adds), "gives_p": float(gives)}

@@ -1,0 +1,155 @@
+"""Is one forecaster better than another all the time, or only on average?
+
+Everything is of daily mean losses over the tickers that two models share, as in
+:func:`forecaster.evaluation.significance.compare`.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from forecaster.evaluation import significance
+from forecaster.evaluation.metrics import BASELINES
+
+WINDOW = 0.3
+"""Share of the sessions in the moving window of the fluctuation test."""
+
+_LEAST = 20
+"""Sessions without which nothing is said of changes over time."""
+
+_PATHS, _STEPS = 10_000, 1000
+"""Simulated Brownian motions behind the p-values of the fluctuation test, and their steps."""
+
+
+def by_year(
+    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+) -> pd.DataFrame:
+    """Test every model against the baselines in each calendar year.
+
+    Returns
+    -------
+    year, then the columns of :func:`forecaster.evaluation.significance.compare`. Each test stands
+    alone: of 20 years of equals one is expected below 5%.
+    """
+    read = losses.filter(["ticker", "model", "cutoff", "date", metric])
+    years = read.groupby(read["date"].dt.year, sort=True)
+    tables = [
+        significance.compare(rows, against=against, metric=metric).assign(year=year)
+        for year, rows in years
+    ]
+    columns = significance.compare(read.iloc[:0], metric=metric).columns
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return table.reindex(columns=["year", *columns]).sort_values(
+        ["model", "against", "year"], kind="stable", ignore_index=True
+    )
+
+
+def stability(
+    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+) -> pd.DataFrame:
+    """Test whether the difference between two models is foreseeable, and whether it changes.
+
+    Parameters
+    ----------
+    losses : of :func:`forecaster.evaluation.metrics.losses`.
+    against : models to be compared with.
+    metric : a loss, lower is better.
+
+    Returns
+    -------
+    A row for each model and baseline that share `_LEAST` sessions:
+
+    ======================  ================================================================
+    model, against, metric
+    conditional_statistic,  of Giacomini and White: does the difference of one session, or a
+    conditional_p           constant, foretell that of the next? Chi-square, 2 degrees of freedom
+    fluctuation, highest,   the largest absolute value, and the largest value, of the t statistic
+    fluctuation_p           in a moving window of `WINDOW` of the sessions, and the p-value of the
+                            former under equal losses at all times (Giacomini and Rossi)
+    worst_from, worst_to    the window in which the model did worst against the baseline
+    worst_difference        its mean difference there, above 0 where the model was the worse
+    sessions
+    ======================  ================================================================
+
+    Notes
+    -----
+    The statistic of a window of m sessions is the sum of its differences over sqrt(m) times the root
+    of the long-run variance of all of them. Its largest absolute value is compared with that of
+    (B(s + w) - B(s)) / sqrt(w) for a Brownian motion B and the share w, simulated with a fixed seed.
+
+    References
+    ----------
+    Giacomini and White (2006), Tests of conditional predictive ability, Econometrica 74(6).
+    Giacomini and Rossi (2010), Forecast comparisons in unstable environments, Journal of Applied
+    Econometrics 25(4).
+    """
+    there = list(losses["model"].unique())
+    wide, rows = significance.by_model(losses, metric), []
+    for model in there:
+        for baseline in against:
+            if baseline == model or baseline not in there:
+                continue
+            daily = significance.daily_pair(wide, model, baseline)
+            if len(daily) < _LEAST:
+                continue
+            row = {"model": model, "against": baseline, "metric": metric, "sessions": len(daily)}
+            rows.append(row | _of_differences(daily[model] - daily[baseline]))
+    columns = [
+        *("model", "against", "metric", "conditional_statistic", "conditional_p"),
+        *("fluctuation", "highest", "fluctuation_p"),
+        *("worst_from", "worst_to", "worst_difference", "sessions"),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def conditional_ability(d: np.ndarray) -> tuple[float, float]:
+    """Return Giacomini and White's statistic of differences of losses (sessions,), and its p-value."""
+    moments = np.column_stack([d[1:], d[1:] * d[:-1]])
+    covariance = moments.T @ moments / len(moments)
+    if np.linalg.matrix_rank(covariance / max(covariance.max(), 1e-300)) < 2:
+        return 0.0, 1.0  # of equal models, or of differences that do not vary
+    mean = moments.mean(axis=0)
+    statistic = float(len(moments) * mean @ np.linalg.solve(covariance, mean))
+    return statistic, float(special.chdtrc(2, statistic))
+
+
+def fluctuation(d: np.ndarray) -> np.ndarray:
+    """Return the t statistics of all moving windows of differences (sessions,): (windows,)."""
+    size = max(int(WINDOW * len(d)), 2)
+    sums = np.concatenate([[0.0], d.cumsum()])
+    sums = sums[size:] - sums[:-size]
+    error = np.sqrt(size * significance.long_run_covariance(d[:, None])[0, 0])
+    return np.asarray(sums / error if error > 0 else np.zeros(len(sums)))
+
+
+def _of_differences(differences: pd.Series) -> dict[str, object]:
+    """The columns of `stability` of one pair."""
+    d, dates = differences.to_numpy(), differences.index
+    statistic, p_value = conditional_ability(d)
+    moving = fluctuation(d)
+    size, worst = len(d) - len(moving) + 1, int(moving.argmax())
+    extreme = float(np.abs(moving).max())
+    drawn = _largest()
+    return {
+        "conditional_statistic": statistic,
+        "conditional_p": p_value,
+        "fluctuation": extreme,
+        "highest": float(moving.max()),
+        "fluctuation_p": (1 + int((drawn >= extreme).sum())) / (len(drawn) + 1),
+        "worst_from": dates[worst],
+        "worst_to": dates[worst + size - 1],
+        "worst_difference": float(d[worst : worst + size].mean()),
+    }
+
+
+@lru_cache(maxsize=1)
+def _largest() -> np.ndarray:
+    """The largest absolute moving difference of each simulated Brownian motion, (paths,)."""
+    size = int(WINDOW * _STEPS)
+    steps = np.random.default_rng(0).standard_normal((_PATHS, _STEPS), dtype=np.float32)
+    sums = np.concatenate([np.zeros((_PATHS, 1), np.float32), steps.cumsum(axis=1)], axis=1)
+    largest = np.abs(sums[:, size:] - sums[:, :-size]).max(axis=1)
+    return np.asarray(largest / np.sqrt(size))

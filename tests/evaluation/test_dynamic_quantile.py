@@ -1,0 +1,73 @@
+import numpy as np
+import pandas as pd
+import pytest
+from repetitions import simulated
+
+from forecaster.evaluation import dynamic_quantile
+from forecaster.evaluation.metrics import POOLED
+
+
+def frame(x, quantile, ticker="AAPL"):
+    dates = pd.bdate_range("2015-01-01", periods=len(x))
+    values = {"log_return": x, "q0.05": quantile, "q0.01": 2 * np.asarray(quantile)}
+    return pd.DataFrame({"ticker": ticker, "model": "lstm", "date": dates, **values})
+
+
+def test_the_statistic_is_that_of_a_regression():
+    from statsmodels.regression.linear_model import OLS
+
+    rng = np.random.default_rng(0)
+    scale = np.exp(rng.normal(0, 0.3, 400))
+    table = dynamic_quantile.dynamic_quantile(frame(scale * rng.normal(size=400), -1.645 * scale))
+    row = table[(table["ticker"] == "AAPL") & (table["level"] == 0.95)].iloc[0]
+    rng = np.random.default_rng(0)
+    scale = np.exp(rng.normal(0, 0.3, 400))
+    hit = (scale * rng.normal(size=400) < -1.645 * scale) - 0.05
+    x = np.column_stack([np.ones(396), *(hit[4 - k : 400 - k] for k in range(1, 5)), scale[4:]])
+    fitted = OLS(hit[4:], x).fit().fittedvalues
+    assert row["statistic"] == pytest.approx(fitted @ fitted / (0.05 * 0.95), rel=1e-6)
+    assert (table["ticker"] == POOLED).sum() == 2
+    assert table.set_index(["ticker", "level"]).loc[(POOLED, 0.95), "p_value"] == row["p_value"]
+
+
+def test_simulated_products_are_those_of_the_series():
+    value = np.random.default_rng(1).normal(size=50)
+    products = dynamic_quantile._simulated_products(value, 0.05)
+    drawn = np.random.default_rng(0).random((dynamic_quantile.DRAWS, 54)) < 0.05
+    h = drawn[3] - 0.05
+    x = np.column_stack([np.ones(50), *(h[4 - k : 54 - k] for k in range(1, 5)), value])
+    np.testing.assert_allclose(products[3], x.T @ np.column_stack([h[4:], x]), atol=1e-4)
+
+
+def test_breaches_that_follow_breaches_are_foreseen():
+    rng = np.random.default_rng(2)
+    rough = np.repeat(rng.random(100) < 0.2, 10)  # ten sessions at a time, and the VaR rests
+    x = np.where(rough, 2.5, 0.7) * rng.normal(size=1000)
+    table = dynamic_quantile.dynamic_quantile(frame(x, np.full(1000, np.quantile(x, 0.05))))
+    assert table.set_index("level")["p_value"][0.95].max() < 0.01
+
+
+def test_size_of_one_ticker():
+    rng = np.random.default_rng(4)
+    rejected = []
+    for _ in range(200):
+        scale = np.exp(np.cumsum(rng.normal(0, 0.05, 500)))
+        one = frame(scale * rng.normal(size=500), -1.644854 * scale)
+        one["q0.01"] = -2.326348 * scale
+        table = dynamic_quantile.dynamic_quantile(one)
+        rejected.append(table[table["ticker"] == "AAPL"].set_index("level")["p_value"] < 0.05)
+    sizes = pd.concat(rejected, axis=1).mean(axis=1)
+    assert sizes.between(0.015, 0.095).all(), sizes
+
+
+def test_size_over_tickers_that_move_together():
+    frame = simulated(models=100, tickers=6, sessions=400, shared=0.6, seed=11)
+    table = dynamic_quantile.dynamic_quantile(frame)
+    pooled = table[table["ticker"] == POOLED]
+    sizes = (pooled["p_value"] < 0.05).groupby(pooled["level"]).mean()
+    assert sizes.between(0.005, 0.115).all(), sizes
+
+
+def test_too_few_sessions_say_nothing():
+    table = dynamic_quantile.dynamic_quantile(frame(np.zeros(5), -np.ones(5)))
+    assert table["p_value"].isna().all()
