@@ -28,7 +28,7 @@ def encompassing(frame: pd.DataFrame, model: str, against: Sequence[str]) -> pd.
     Returns
     -------
     A row for each other model: model, against, weight (w of the other), error (its standard error, days
-    as clusters), adds_p (two-sided p-value of w = 0: the other adds nothing), gives_p (of w = 1: the
+    as clusters; NaN of forecasts that are equal but for a factor), adds_p (two-sided p-value of w = 0: the other adds nothing), gives_p (of w = 1: the
     model adds nothing to the other), sessions.
 
     Notes
@@ -59,8 +59,8 @@ def _fitted(pair: pd.DataFrame, model: str, other: str) -> dict[str, float]:
     unknown = dict.fromkeys(("weight", "error", "adds_p", "gives_p"), np.nan)
     a, b = (2 * np.log(pair[name].to_numpy()) for name in (model, other))
     gap, days = b - a, pair.index.get_level_values("date")
-    if days.nunique() < 3 or np.abs(gap).max() <= significance.ROUNDING:
-        return unknown  # of equal forecasts
+    if days.nunique() < 3 or gap.std() <= significance.ROUNDING:
+        return unknown  # of forecasts that are equal but for a factor
     from statsmodels.genmod.families import Gamma
     from statsmodels.genmod.families.links import Log
     from statsmodels.genmod.generalized_linear_model import GLM

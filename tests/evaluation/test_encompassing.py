@@ -58,9 +58,9 @@ def test_the_better_one_encompasses_the_other_one_time_in_twenty_not():
     assert np.mean(gives) > 0.8
 
 
-def test_equal_forecasts_have_no_weight():
+def test_forecasts_that_are_equal_but_for_a_factor_have_no_weight():
     (one, _), z = world(1, 100)
-    table = frame(z, lstm=np.exp(one), gjr=np.exp(one))
+    table = frame(z, lstm=np.exp(one), gjr=2 * np.exp(one))
     assert np.isnan(encompassing.encompassing(table, "lstm", ["gjr"])["weight"].item())
 
 
