@@ -55,6 +55,8 @@ _USES = {
     "mean": "its mean",
 }
 
+_THIRDS = {"low": "calmest third", "high": "most volatile third"}
+
 _BOUNDS = {
     "distribution": f"CRPS {LEAST['distribution']:.2%}",
     "volatility": f"QLIKE {LEAST['volatility']:.2f}",
@@ -288,7 +290,8 @@ def _interval_row(intervals: Sequence[Interval]) -> Row:
         return Row("intervals", "open", "not given")
     broken = [it for it in intervals if not it.is_kept]
     shown = [it for it in intervals if it.part == "all" or it in broken]
-    figure = listed(_held(shown))
+    each = ((level, [it for it in shown if it.nominal == level]) for level in (0.8, 0.95))
+    figure = ", ".join(f"{level:.0%} held {_parted(its)}" for level, its in each if its)
     if not broken:
         p = _least(it.p_value for it in intervals)
         near = f", within {100 * TOLERANCE:.0f} point" if p is not None and p < LEVEL else ""
@@ -298,8 +301,11 @@ def _interval_row(intervals: Sequence[Interval]) -> Row:
     return Row("intervals", "no", words, figure, _least(it.p_value for it in broken))
 
 
-def _held(intervals: Iterable[Interval]) -> list[str]:
-    return [it.text.partition(", too")[0] for it in intervals]
+def _parted(its: Sequence[Interval] | Sequence[Tail]) -> str:
+    """The share over all sessions, and those of thirds of them that are amiss."""
+    whole = [f"{it.share:.1%}" for it in its if it.part == "all"]
+    thirds = [f"{_THIRDS[it.part]} {it.share:.1%}" for it in its if it.part != "all"]
+    return f"{whole[0]} ({', '.join(thirds)})" if whole and thirds else ", ".join(whole or thirds)
 
 
 def _tail_row(tails: Sequence[Tail], pits: Sequence[Pit]) -> Row:
@@ -307,19 +313,21 @@ def _tail_row(tails: Sequence[Tail], pits: Sequence[Pit]) -> Row:
     question = "lower tail"
     if not tails:
         return Row(question, "open", "not given")
-    missed = [it for it in tails if it.is_thin or it.is_fat]
+    thin, fat = [it for it in tails if it.is_thin], [it for it in tails if it.is_fat]
     short = [it for it in tails if it.is_short]
-    shown = [it for it in tails if it.part == "all" or it in missed]
-    figure = _breaches(shown)
-    p = _least((it.p_value for it in missed or tails), TAIL_TESTS)
-    if missed:
-        thin = {it.is_thin for it in missed}
-        words = "uneven" if len(thin) > 1 else "too thin" if thin == {True} else "too fat"
-        return Row(question, "no", words, figure, p)
-    if short:
+    if short and not thin:
         worst = max(short, key=lambda it: it.excess or 0)
         figure = f"losses {worst.excess:.0%} beyond the expected shortfall at {worst.level:.0%}"
         return Row(question, "no", "too thin", figure, _least([worst.shortfall_p], TAIL_TESTS))
+    missed = thin + fat
+    shown = [it for it in tails if it.part == "all" or it in missed]
+    each = ((level, [it for it in shown if it.level == level]) for level in (0.95, 0.99))
+    breaches = ", ".join(f"{level:.0%} {_parted(its)}" for level, its in each if its)
+    figure = f"VaR breached: {breaches}"
+    p = _least((it.p_value for it in missed or tails), TAIL_TESTS)
+    if missed:
+        words = "too fat" if not thin else "uneven" if fat else "too thin"
+        return Row(question, "no", words, figure, p)
     if uneven := [it for it in pits if not it.is_kept]:
         return Row(question, "no", "uneven", uneven[0].text, uneven[0].p_value)
     near = ", near enough" if p is not None and p < LEVEL else ""
@@ -330,18 +338,6 @@ def _least(p_values: Iterable[float | None], tests: int = 1) -> float | None:
     """The smallest p-value, corrected for the number of tests; None if none is known."""
     known = [p for p in p_values if p is not None and p == p]
     return min(tests * min(known), 1.0) if known else None
-
-
-def _breaches(tails: Sequence[Tail]) -> str:
-    levels = sorted({it.level for it in tails})
-    each = (
-        f"{level:.0%} {listed(_share(it) for it in tails if it.level == level)}" for level in levels
-    )
-    return f"VaR breached: {', '.join(each)}"
-
-
-def _share(tail: Tail) -> str:
-    return tail.text.partition(", too")[0]
 
 
 def _details(
@@ -418,7 +414,7 @@ def _advice(uses: Sequence[str], distribution: Sequence[Claim], tails: Sequence[
     if any(it.is_thin for it in tails):
         barred = ["its VaR (the lower tail is too thin)"]
     elif any(it.is_short for it in tails):
-        barred = ["its expected shortfall (the lower tail is too thin)"]
+        barred = ["its expected shortfall (losses go beyond it)"]
     elif any(it.is_fat for it in tails):
         barred = ["its VaR (larger than needed: the lower tail is too fat)"]
     if uses:
