@@ -27,7 +27,9 @@ GAPS = (3, 2, 1)
 PROSE = 30
 """A column of prose is not made narrower than this."""
 
-_SPELLED = str.maketrans(dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-"))
+_SPELLED = str.maketrans(
+    dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-") | {"✓": "+", "✗": "x"}
+)
 
 
 _PARAMETER = re.compile(r'`(\w+)(?:="([^"`]*)")?`')
@@ -78,6 +80,12 @@ def _json_character(character: str) -> str:
 def say(text: str) -> None:
     """Print paragraphs of the result."""
     print(fitted(text, sys.stdout))
+
+
+def detail(text: str) -> None:
+    """Print paragraphs of the result that ``--verbose`` shows."""
+    if logging.getLogger("forecaster").isEnabledFor(logging.DEBUG):
+        say(text)
 
 
 def note(text: str) -> None:

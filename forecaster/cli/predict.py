@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 RECENT = 60
 """Sessions whose closes a sparkline shows."""
 
+_WIDTH = "The day's mean return is close to unpredictable: read the intervals, not the median."
+"""What to make of a forecast without a verdict, which has advice of its own."""
+
 RECENT_DAYS = 200
 """Days before a forecast whose sessions tell the weekdays of an unknown exchange."""
 
@@ -100,7 +103,8 @@ def predict(
     elif rows:
         _print(trained, rows, _recent(store, rows), with_age=as_of is None)
         if verdict:
-            output.say(f"Its backtest: {verdict.verdict} ({verdict.start} to {verdict.end})")
+            said = verdict.summary or verdict.verdict
+            output.say(f"Its backtest of {verdict.start} to {verdict.end}: {said}")
         else:
             last = max(dates.iloc[-1].date() for dates in histories.values())
             words = holdout.universe(trained, store.tickers())
@@ -117,11 +121,11 @@ def _without_backtest(
     model = trained.model.name
     if trained.until < last:
         tested = holdout.backtesting(words, model, home, run=trained.name)
-        text = f"It has no backtest yet: `{tested}` says what it is worth."
+        text = f"{_WIDTH} It has no backtest yet: `{tested}` says what it is worth."
     else:
         day = holdout.until(trained.first, trained.until)
         text = (
-            "It has no backtest yet, and has seen all that is stored. What such a model is worth: "
+            f"{_WIDTH} It has no backtest yet, and has seen all that is stored. What such a model is worth: "
             f"`{holdout.training(words, model, home, day)}`, then "
             f"`{holdout.backtesting(words, model, home)}`."
         )
@@ -288,8 +292,7 @@ def _print(
         ],
     )
     output.say(
-        f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}. "
-        "The day's mean return is close to unpredictable: read the intervals, not the median."
+        f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
     )
 
 

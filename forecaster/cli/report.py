@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output
+from forecaster.cli import figures, options, output, results
 from forecaster.errors import StoreError
 
 
@@ -54,6 +54,7 @@ def report(
     if as_json:
         output.dump({"report": str(file), "backtest": str(place), "verdict": done.verdict.text})
     else:
-        output.say(f"{done.verdict}\nReport: {file}")
+        results.print_verdict(done.verdict)
+        output.say(f"Report: {file}")
     if open_:
         figures.show_page(file)

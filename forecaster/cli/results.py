@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecaster.backtesting.backtest import Backtest
+    from forecaster.evaluation.verdict import Verdict
 
 SCORE_COLUMNS = {
     "crps": ("CRPS %", ".4f"),
@@ -42,7 +43,10 @@ def keep(done: "Backtest", folder: Path, home: Path) -> None:
         html.write(done, temporary)
     run, spec = done.provenance.run, done.provenance.spec
     if run and run["model"] == spec.models[0]:
-        verdict = bundle.RunVerdict(done.verdict.text, str(spec.start), str(spec.end))
+        said = done.verdict
+        verdict = bundle.RunVerdict(
+            said.text, str(spec.start), str(spec.end), f"{said.headline} {said.advice}".strip()
+        )
         bundle.record_verdict(run, home, verdict)
 
 
@@ -93,13 +97,26 @@ def _print(done: "Backtest", folder: Path) -> None:
     ]
     output.table(["model", *(title for title, _ in shown.values())], rows)
     spec, prices = done.provenance.spec, done.provenance.prices
+    print_verdict(done.verdict)
     output.say(
-        f"{done.verdict}\n"
-        + _fallbacks(done.tables["fallbacks"])
+        _fallbacks(done.tables["fallbacks"])
         + f"Forecasts of {spec.start} to {spec.end} from stored prices of "
         f"{prices.first} to {prices.last}: history, not today's forecast.\n"
         f"Plots, report and forecasts: {folder}"
     )
+
+
+def print_verdict(verdict: "Verdict") -> None:
+    """Print the headline, a row for each question, and the advice; with ``--verbose`` the details."""
+    if not verdict.rows:  # nothing could be said, or an earlier version said it
+        output.say(verdict.text)
+        return
+    output.say(f"\n{verdict.headline}")
+    titles = ["question", "answer", "p", "seen"]
+    rows = [[f"{it.symbol} {it.question}", it.words, it.chance, it.figure] for it in verdict.rows]
+    output.table(titles, rows, left=len(titles), prose=True)
+    output.say(f"{verdict.advice}\n")
+    output.detail("\n".join(verdict.details))
 
 
 def _fallbacks(table: "pd.DataFrame") -> str:

@@ -5,30 +5,48 @@ than that of each rival, is its volatility, is its mean better than the historic
 say more than chance. Beside them stands what it promises of itself: its intervals, its lower tail and
 its PIT, over all sessions and in the most volatile third. A use is named only if both hold. A
 forecast that is too good to be one (:mod:`forecaster.evaluation.alarm`) is recommended for nothing.
+
+A verdict is a sentence, a row for each question and one piece of advice; what the rows leave out is in
+its details. Terminal, JSON and report show the same rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from forecaster.evaluation.alarm import Alarm
 from forecaster.evaluation.claims import (
     GARCH_LIKE,
+    LEAST,
     LEVEL,
     QUESTIONS,
     RIVALS,
     Claim,
     about,
+    chance,
     claims_of,
     hardest,
     listed,
     title,
 )
-from forecaster.evaluation.promises import Interval, Pit, Tail, intervals_of, pits_of, tails_of
+from forecaster.evaluation.promises import (
+    TAIL_TESTS,
+    TOLERANCE,
+    Interval,
+    Pit,
+    Tail,
+    intervals_of,
+    pits_of,
+    tails_of,
+)
 
-_MEASURES = {"volatility": "QLIKE "}
+Mark = Literal["yes", "no", "open"]
+
+MARKS: dict[str, str] = {"yes": "✓", "no": "✗", "open": "–"}
+"""How each mark is shown: the model is good at it, or bad, or nothing is shown."""
+
 _USES = {
     "volatility": "its volatility",
     "distribution": "its intervals",
@@ -36,6 +54,47 @@ _USES = {
     "direction": "its direction",
     "mean": "its mean",
 }
+
+_THIRDS = {"low": "calmest third", "high": "most volatile third"}
+
+_BOUNDS = {
+    "distribution": f"CRPS {LEAST['distribution']:.2%}",
+    "volatility": f"QLIKE {LEAST['volatility']:.2f}",
+    "mean": f"R² {LEAST['mean']:.1%}",
+    "direction": f"{100 * LEAST['direction']:.0f} points of signs",
+}
+"""The least effects of use, in words."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer to one question."""
+
+    question: str
+    """``distribution``, ``volatility``, ``intervals``, ``mean``, ``direction`` or ``lower tail``"""
+    mark: Mark
+    words: str
+    """The answer"""
+    figure: str = ""
+    """What was seen; against the rival that is hardest to beat"""
+    p: float | None = None
+    """Of that figure, corrected; None if nothing was tested"""
+
+    @property
+    def symbol(self) -> str:
+        """The mark as it is shown."""
+        return MARKS[self.mark]
+
+    @property
+    def chance(self) -> str:
+        """The p-value as a table shows it."""
+        return "–" if self.p is None else chance(self.p).removeprefix("= ")
+
+    def __str__(self) -> str:
+        seen = [self.figure] * bool(self.figure)
+        seen += [f"p {chance(self.p)}"] if self.p is not None else []
+        words = f"{self.question.capitalize()}: {self.words}"
+        return f"{words} ({', '.join(seen)})" if seen else words
 
 
 @dataclass(frozen=True)
@@ -58,14 +117,15 @@ WHOLE = Given()
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a backtest says of a model; printed, it is one paragraph."""
+    """What a backtest says of a model; printed, it is a sentence, a line a question, and advice."""
 
     text: str
-    """The headline, the rows and the advice"""
+    """The headline, the rows and the advice as one paragraph"""
     headline: str = ""
-    rows: tuple[tuple[str, str], ...] = ()
-    """What was asked, and the answer"""
+    rows: tuple[Row, ...] = ()
     advice: str = ""
+    details: tuple[str, ...] = ()
+    """What the rows leave out, in sentences"""
     claims: tuple[Claim, ...] = ()
     intervals: tuple[Interval, ...] = ()
     tails: tuple[Tail, ...] = ()
@@ -77,7 +137,10 @@ class Verdict:
     """Why it is too good to be a forecast"""
 
     def __str__(self) -> str:
-        return self.text
+        if not self.headline:
+            return self.text
+        rows = (f"{row.symbol} {row}" for row in self.rows)
+        return "\n".join([self.headline, *rows, self.advice])
 
     @property
     def document(self) -> dict[str, Any]:
@@ -89,15 +152,25 @@ class Verdict:
     def read(cls, document: Mapping[str, Any]) -> "Verdict":
         """Return the verdict of a `document`, which may hold more, or no more than the text."""
         alarm = document.get("alarm")
+        claims = tuple(Claim(**it) for it in document.get("claims", ()))
+        intervals = tuple(Interval(**it) for it in document.get("intervals", ()))
+        tails = tuple(Tail(**it) for it in document.get("tails", ()))
+        pits = tuple(Pit(**it) for it in document.get("pits", ()))
+        rows = document.get("rows", ())
+        if all(isinstance(row, Mapping) for row in rows):
+            answers = tuple(Row(**row) for row in rows)
+        else:  # an earlier version wrote pairs of words
+            answers = _rows(claims, intervals, tails, pits)
         return cls(
             text=str(document["verdict"]),
             headline=str(document.get("headline", "")),
-            rows=tuple((str(name), str(words)) for name, words in document.get("rows", ())),
+            rows=answers,
             advice=str(document.get("advice", "")),
-            claims=tuple(Claim(**it) for it in document.get("claims", ())),
-            intervals=tuple(Interval(**it) for it in document.get("intervals", ())),
-            tails=tuple(Tail(**it) for it in document.get("tails", ())),
-            pits=tuple(Pit(**it) for it in document.get("pits", ())),
+            details=tuple(map(str, document.get("details", ()))),
+            claims=claims,
+            intervals=intervals,
+            tails=tails,
+            pits=pits,
             uses=tuple(document.get("uses", ())),
             alarm=Alarm(tuple(alarm["signs"]), str(alarm["cause"])) if alarm else None,
         )
@@ -137,98 +210,175 @@ def judge(
     uses = () if alarm else _uses(claims, intervals, tails, pits)
     sessions = comparison.loc[comparison["model"] == model, "sessions"].max()
     headline = (
-        alarm.text if alarm else f"{_headline(model, distribution)} over {sessions:,.0f} sessions."
+        alarm.text if alarm else f"{_headline(model, distribution)}, over {sessions:,.0f} sessions."
     )
-    rows = (
-        *(
-            (it.capitalize(), _evidence(about(claims, it), it))
-            for it in QUESTIONS[1:]
-            if it != "volatility" or given.volatility
-        ),
-        ("Intervals", "; ".join(it.text for it in intervals) or "not given"),
-        ("Lower tail", _lower_tail(tails, pits)),
-        *_seeds(model, tables["seeds"]),
-    )
+    rows = _rows(claims, intervals, tails, pits, with_volatility=given.volatility)
     advice = (
         "Use it for nothing until that is explained."
         if alarm
         else _advice(uses, distribution, tails)
     )
-    notes = (
-        f"({len(claims)} tests, Diebold–Mariano, Clark–West and Pesaran–Timmermann, at the {LEVEL:.0%} "
-        f"level; p-values are times {len(QUESTIONS)}, the number of questions.)"
+    text = " ".join([headline, *(f"{row}." for row in rows), advice])
+    details = tuple(_details(model, claims, intervals, tails, pits, tables["seeds"]))
+    return Verdict(
+        text, headline, rows, advice, details, claims, intervals, tails, pits, uses, alarm
     )
-    text = " ".join([headline, *(f"{name}: {words}." for name, words in rows), advice, notes])
-    return Verdict(text, headline, rows, advice, claims, intervals, tails, pits, uses, alarm)
 
 
 def _headline(model: str, claims: Sequence[Claim]) -> str:
-    beaten = [claim for claim in claims if claim.is_supported]
+    beaten = [claim for claim in claims if claim.is_significant]
     worse = [claim for claim in claims if claim.is_refuted]
-    level = [claim for claim in claims if not claim.is_supported and not claim.is_refuted]
+    level = [claim for claim in claims if not claim.is_significant and not claim.is_refuted]
     misses = " and ".join(
         f"{words} {listed((title(claim.against) for claim in group), 'or')}"
         for words, group in (("no better than", level), ("worse than", worse))
         if group
     )
-    if beaten:
-        wins = f"{model} beat {listed(title(claim.against) for claim in beaten)}"
-        head = f"{wins} but is {misses}" if misses else wins
-    else:
-        head = f"{misses[0].upper()}{misses[1:]}"
-    naive = [claim for claim in claims if claim.against == "naive"]
-    shown = dict.fromkeys([*naive, *hardest(claims)])  # of the others the tables tell
-    return f"{head}: the CRPS of {model} is {listed(claim.text for claim in shown)}"
+    if not beaten:
+        return f"{model} is {misses}"
+    wins = f"{model} beat {listed(title(claim.against) for claim in beaten)}"
+    return f"{wins} but is {misses}" if misses else wins
 
 
-def _evidence(claims: Sequence[Claim], subject: str) -> str:
-    """The answer to a question, and the effect seen against the rival that is hardest to beat."""
+def _rows(
+    claims: Sequence[Claim],
+    intervals: Sequence[Interval],
+    tails: Sequence[Tail],
+    pits: Sequence[Pit],
+    *,
+    with_volatility: bool = True,
+) -> tuple[Row, ...]:
+    first = ("distribution", "volatility") if with_volatility else ("distribution",)
+    return (
+        *(_claimed(it, about(claims, it)) for it in first),
+        _interval_row(intervals),
+        *(_claimed(it, about(claims, it)) for it in ("mean", "direction")),
+        _tail_row(tails, pits),
+    )
+
+
+def _claimed(question: str, claims: Sequence[Claim]) -> Row:
+    """The answer to a question, and the effect against the rival that is hardest to beat."""
     if not claims:
-        return {
-            "volatility": "not tested, without rivals",
-            "mean": "not tested, without drift, the historical mean, beside it",
-            "direction": "its median never changes its sign, so there is nothing to test",
-        }[subject]
+        missing = {
+            "distribution": "no rival is beside it",
+            "volatility": "no rival is beside it",
+            "mean": "drift, the historical mean, is not beside it",
+            "direction": "its median never changes its sign",
+        }
+        return Row(question, "open", "not tested", missing[question])
+    mark: Mark = "open"
+    seen = max(claims, key=lambda claim: claim.doubt)
+    figure = seen.effect
     if any(claim.is_refuted for claim in claims):
-        words = "worse than the best of its rivals"
+        mark, words = "no", "worse"
     elif all(claim.is_supported for claim in claims):
-        words = "supported"
+        mark, words = "yes", "supported"
     elif all(claim.is_significant for claim in claims):
-        words = "too small to use"
+        words = "too small"
+        seen = min(claims, key=lambda claim: abs(claim.size or 0))
+        figure = f"{seen.effect}; of use from {_BOUNDS[question]}"
     elif any(claim.is_supported for claim in hardest(claims)):
-        words = "supported in part"
+        words = "in part"
     else:
-        words = "no evidence of skill"
-    effects = listed(claim.text for claim in hardest(claims))
-    return f"{words} ({_MEASURES.get(subject, '')}{effects})"
+        words = "no evidence"
+    return Row(question, mark, words, figure, seen.corrected)
 
 
-def _lower_tail(tails: Sequence[Tail], pits: Sequence[Pit]) -> str:
-    """The breaches of the value at risk over all sessions and where they are amiss, and the PIT."""
+def _interval_row(intervals: Sequence[Interval]) -> Row:
+    if not intervals:
+        return Row("intervals", "open", "not given")
+    broken = [it for it in intervals if not it.is_kept]
+    shown = [it for it in intervals if it.part == "all" or it in broken]
+    each = ((level, [it for it in shown if it.nominal == level]) for level in (0.8, 0.95))
+    figure = ", ".join(f"{level:.0%} held {_parted(its)}" for level, its in each if its)
+    if not broken:
+        p = _least(it.p_value for it in intervals)
+        near = f", within {100 * TOLERANCE:.0f} point" if p is not None and p < LEVEL else ""
+        return Row("intervals", "yes", "kept", f"{figure}{near}", p)
+    narrow = {it.share < it.nominal for it in broken}
+    words = "uneven" if len(narrow) > 1 else "too narrow" if narrow == {True} else "too wide"
+    return Row("intervals", "no", words, figure, _least(it.p_value for it in broken))
+
+
+def _parted(its: Sequence[Interval] | Sequence[Tail]) -> str:
+    """The share over all sessions, and those of thirds of them that are amiss."""
+    whole = [f"{it.share:.1%}" for it in its if it.part == "all"]
+    thirds = [f"{_THIRDS[it.part]} {it.share:.1%}" for it in its if it.part != "all"]
+    return f"{whole[0]} ({', '.join(thirds)})" if whole and thirds else ", ".join(whole or thirds)
+
+
+def _tail_row(tails: Sequence[Tail], pits: Sequence[Pit]) -> Row:
+    """The breaches of the value at risk over all sessions and where they are amiss, or the PIT."""
+    question = "lower tail"
     if not tails:
-        return "not given"
-    words = []
-    for level in sorted({it.level for it in tails}):
-        its = [it for it in tails if it.level == level]
-        whole = [it.text for it in its if it.part == "all"]
-        parts = [it.text for it in its if it.part != "all" and (it.is_thin or it.is_fat)]
-        if whole or parts:
-            words.append(f"VaR {level:.0%} breached on {listed([*whole, *parts])}")
+        return Row(question, "open", "not given")
+    thin, fat = [it for it in tails if it.is_thin], [it for it in tails if it.is_fat]
+    short = [it for it in tails if it.is_short]
+    if short and not thin:
+        worst = max(short, key=lambda it: it.excess or 0)
+        figure = f"losses {worst.excess:.0%} beyond the expected shortfall at {worst.level:.0%}"
+        return Row(question, "no", "too thin", figure, _least([worst.shortfall_p], TAIL_TESTS))
+    missed = thin + fat
+    shown = [it for it in tails if it.part == "all" or it in missed]
+    each = ((level, [it for it in shown if it.level == level]) for level in (0.95, 0.99))
+    breaches = ", ".join(f"{level:.0%} {_parted(its)}" for level, its in each if its)
+    figure = f"VaR breached: {breaches}"
+    p = _least((it.p_value for it in missed or tails), TAIL_TESTS)
+    if missed:
+        words = "too fat" if not thin else "uneven" if fat else "too thin"
+        return Row(question, "no", words, figure, p)
+    if uneven := [it for it in pits if not it.is_kept]:
+        return Row(question, "no", "uneven", uneven[0].text, uneven[0].p_value)
+    near = ", near enough" if p is not None and p < LEVEL else ""
+    return Row(question, "yes", "kept", figure + near, p)
+
+
+def _least(p_values: Iterable[float | None], tests: int = 1) -> float | None:
+    """The smallest p-value, corrected for the number of tests; None if none is known."""
+    known = [p for p in p_values if p is not None and p == p]
+    return min(tests * min(known), 1.0) if known else None
+
+
+def _details(
+    model: str,
+    claims: Sequence[Claim],
+    intervals: Sequence[Interval],
+    tails: Sequence[Tail],
+    pits: Sequence[Pit],
+    seeds: pd.DataFrame,
+) -> list[str]:
+    """What the rows leave out: every rival, every part of the sessions, seeds, and how it was tested."""
+    lines = [
+        f"{question.capitalize()}: {'; '.join(it.text for it in its)}."
+        for question in QUESTIONS
+        if (its := about(claims, question))
+    ]
+    if intervals:
+        lines.append(f"Intervals: {'; '.join(it.text for it in intervals)}.")
+    lines += [
+        f"VaR {level:.0%}, breached: {'; '.join(it.text for it in tails if it.level == level)}."
+        for level in sorted({it.level for it in tails})
+    ]
     excesses = [it.excess for it in tails if it.is_short and it.excess is not None]
     if excesses:
-        words.append(f"losses then up to {max(excesses):.0%} beyond the expected shortfall")
-    return "; ".join([*words, *[it.text for it in pits if not it.is_kept][:1]])
-
-
-def _seeds(model: str, table: pd.DataFrame) -> list[tuple[str, str]]:
-    """How far the networks of several seeds lie from their average, if there are several."""
-    ratios = table.loc[table["model"] == model, "ratio"].astype(float) - 1
-    if ratios.empty:
-        return []
-    words = (
-        f"the CRPS of {len(ratios)} networks alone is {ratios.min():+.2%} to {ratios.max():+.2%}"
-    )
-    return [("Luck of the seed", f"{words} beside that of their average")]
+        lines.append(f"Losses then are up to {max(excesses):.0%} beyond the expected shortfall.")
+    if pits:
+        lines.append(f"{'; '.join(it.text for it in pits)}.")
+    ratios = seeds.loc[seeds["model"] == model, "ratio"].astype(float) - 1
+    if not ratios.empty:
+        lines.append(
+            f"Luck of the seed: the CRPS of {len(ratios)} networks alone is {ratios.min():+.2%} to "
+            f"{ratios.max():+.2%} beside that of their average."
+        )
+    return [
+        *lines,
+        f"{len(claims)} tests, Diebold–Mariano, Clark–West (R², out of sample) and Pesaran–Timmermann, "
+        f"at the {LEVEL:.0%} level; p-values are times {len(QUESTIONS)}, the number of questions, those "
+        f"of the lower tail times {TAIL_TESTS}.",
+        f"An effect is large enough to use from {listed(_BOUNDS.values())}: the first two are what a "
+        "volatility costs that is 10% off every day.",
+    ]
 
 
 def _uses(
@@ -259,24 +409,22 @@ def _are_kept(intervals: Sequence[Interval]) -> bool:
 
 
 def _advice(uses: Sequence[str], distribution: Sequence[Claim], tails: Sequence[Tail]) -> str:
-    """The uses in a sentence, and a warning of the tail."""
-    warning = _warning(tails)
+    """What to use and what not, in a sentence."""
+    barred = []
+    if any(it.is_thin for it in tails):
+        barred = ["its VaR (the lower tail is too thin)"]
+    elif any(it.is_short for it in tails):
+        barred = ["its expected shortfall (losses go beyond it)"]
+    elif any(it.is_fat for it in tails):
+        barred = ["its VaR (larger than needed: the lower tail is too fat)"]
     if uses:
-        rest = "" if "direction" in uses else ", and do not trade on its direction"
-        return f"Use {listed(_USES[use] for use in uses)}{rest}.{warning}"
+        if not {"direction", "mean"} & set(uses):
+            barred.insert(0, "its direction")
+        words = f"Use {listed(_USES[use] for use in uses)}"
+        return f"{words}, not {listed(barred, 'or')}." if barred else f"{words}."
     rivals = [title(claim.against) for claim in distribution if not claim.is_supported]
     if rivals:
-        words = f"No evidence of a use that {listed(rivals, 'or')} would not serve as well."
+        words = f"No evidence of a use that {listed(rivals, 'or')} would not serve as well"
     else:
-        words = "A better distribution, but none of its parts alone is shown to be of use."
-    return words + warning
-
-
-def _warning(tails: Sequence[Tail]) -> str:
-    if any(it.is_thin for it in tails):
-        return " The lower tail is too thin: do not use its VaR."
-    if any(it.is_short for it in tails):
-        return " The lower tail is too thin: do not use its expected shortfall."
-    if any(it.is_fat for it in tails):
-        return " The lower tail is too fat: its VaR is larger than needed."
-    return ""
+        words = "A better distribution, but none of its parts alone is shown to be of use"
+    return f"{words}; do not use {barred[0]}." if barred else f"{words}."

@@ -65,6 +65,8 @@ class RunVerdict:
     start: str
     end: str
     """First and last date forecast, YYYY-MM-DD."""
+    summary: str = ""
+    """Its headline and advice; empty for a verdict of an earlier version"""
 
 
 def record_verdict(run: RunSummary, home: Path, verdict: RunVerdict) -> None:
@@ -83,7 +85,8 @@ def last_verdict(run: Run, home: Path) -> RunVerdict | None:
         document = json.loads(
             atomic.read_folder(folder, lambda it: read_bytes(it / "verdict.json"))
         )
-        verdict = RunVerdict(*(_printable(document[name]) for name in ("verdict", "start", "end")))
+        words = (document[name] for name in ("verdict", "start", "end"))
+        verdict = RunVerdict(*map(_printable, (*words, document.get("summary", ""))))
         return verdict if document["created"] == run.created else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

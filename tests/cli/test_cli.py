@@ -191,11 +191,15 @@ def test_backtest_leaves_what_is_promised(backtested):
     assert str(out) in done.stdout
     assert "2006-01-03 to 2006-12-29" in done.stdout  # the forecasts' dates
     assert "1999-01-04 to 2006-12-29" in done.stdout  # the prices' dates
-    assert "Diebold–Mariano" in done.stdout
+    assert "✓ " in done.stdout or "– " in done.stdout
+    assert "Diebold–Mariano" not in done.stdout  # which --verbose tells
     for model in MODELS:
         assert model in done.stdout
     scores = json.loads((out / "scores.json").read_text())
-    assert scores["verdict"] in done.stdout
+    assert scores["headline"] in done.stdout
+    assert scores["advice"] in done.stdout
+    for row in scores["rows"]:
+        assert row["figure"] in done.stdout
     config = json.loads((out / "config.json").read_text())
     assert config["run"]["name"] == "small"
     assert config["tickers"] == ["^GSPC", "^IXIC"]
@@ -778,7 +782,8 @@ def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forec
     intervals = [it["forecasts"][0]["intervals"] for it in (said, moved.json)]
     assert intervals[0] != intervals[1]
     shown = forecast("predict", "^GSPC", "--run", "small", "--home", home).out
-    assert f"Its backtest: {adapted['verdict']}" in shown
+    assert f"{adapted['headline']} {adapted['advice']}" in shown
+    assert "read the intervals, not the median" not in shown  # the advice is the verdict's
     page = (home / "adapted" / "report.html").read_text()
     assert "were recorded before on these tickers and days" in page
 
@@ -874,7 +879,7 @@ def test_a_report_is_made_again_from_the_folder_alone(forecast, home, backtested
     assert (result.code, result.err) == (0, "")
     assert again.read_bytes() == (out / "report.html").read_bytes()
     assert str(again) in result.out
-    assert json.loads((out / "scores.json").read_text())["verdict"] in result.out
+    assert json.loads((out / "scores.json").read_text())["headline"] in result.out
 
 
 def test_a_report_is_of_the_latest_backtest(forecast, home):

@@ -62,7 +62,7 @@ def test_what_train_says_at_its_end_leads_to_a_verdict(forecast, home):
     (third,) = commands(again.out)
     assert third[third.index("--run") + 1] == again.out.split()[1].rstrip(":")
     assert forecast(*second, "--quiet").code == 0
-    assert "Its backtest: " in forecast("predict", "AAA", "--home", home, "--quiet").out
+    assert "Its backtest of " in forecast("predict", "AAA", "--home", home, "--quiet").out
 
 
 def test_tickers_and_settings_are_those_of_the_command(forecast, home):
