@@ -27,9 +27,9 @@ def encompassing(frame: pd.DataFrame, model: str, against: Sequence[str]) -> pd.
 
     Returns
     -------
-    A row for each other model: model, against, weight (w of the other), error (its standard error, days
-    as clusters; NaN of forecasts that are equal but for a factor), adds_p (two-sided p-value of w = 0: the other adds nothing), gives_p (of w = 1: the
-    model adds nothing to the other), sessions.
+    A row for each other model: model, against, weight (w of the other), error (its standard error,
+    days as clusters; NaN of forecasts that are equal but for a factor), adds_p (two-sided p-value of
+    w = 0: the other adds nothing), gives_p (of w = 1: the model adds nothing to the other), sessions.
 
     Notes
     -----

@@ -188,7 +188,7 @@ def judge(
     ----------
     model : whose verdict it is.
     tables : of :class:`forecaster.evaluation.evaluate.Evaluation`: significance, mean, direction,
-        coverage, value_at_risk, uniformity and seeds.
+        coverage, value_at_risk, uniformity, seeds, years and stability.
     alarm : of :func:`forecaster.evaluation.alarm.alarm_of`.
     given : what the forecasts give of their distributions.
     """
@@ -219,7 +219,10 @@ def judge(
         else _advice(uses, distribution, tails)
     )
     text = " ".join([headline, *(f"{row}." for row in rows), advice])
-    details = tuple(_details(model, claims, intervals, tails, pits, tables["seeds"]))
+    details = (
+        *_over_time(model, tables["years"], tables["stability"]),
+        *_details(model, claims, intervals, tails, pits, tables["seeds"]),
+    )
     return Verdict(
         text, headline, rows, advice, details, claims, intervals, tails, pits, uses, alarm
     )
@@ -379,6 +382,24 @@ def _details(
         f"An effect is large enough to use from {listed(_BOUNDS.values())}: the first two are what a "
         "volatility costs that is 10% off every day.",
     ]
+
+
+def _over_time(model: str, years: pd.DataFrame, stability: pd.DataFrame) -> list[str]:
+    """In which years the model was the better one, and whether that changes, for each baseline."""
+    lines = []
+    for row in stability[stability["model"] == model].to_dict("records"):
+        of_pair = (years["model"] == model) & (years["against"] == row["against"])
+        its = years[of_pair].set_index("year")["difference"]
+        worse = [str(year) for year in its[its > 0].index]
+        better = f"better in {len(its) - len(worse)} of {len(its)} years"
+        lines.append(
+            f"Over time, against {title(row['against'])}: {better}"
+            f"{f', worse in {listed(worse)}' if worse else ''}; equal at all times, "
+            f"p {chance(row['fluctuation_p'])} (fluctuation test); worst from "
+            f"{row['worst_from']:%Y-%m-%d} to {row['worst_to']:%Y-%m-%d}, when it was "
+            f"{'worse' if row['highest'] > 0 else 'still no worse'}."
+        )
+    return lines
 
 
 def _uses(

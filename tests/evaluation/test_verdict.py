@@ -62,6 +62,8 @@ def pit(mean=0.5, variance=1 / 12, p_value=1e-9):
 
 
 KEPT = coverage(all=(0.805, 0.948), high=(0.797, 0.945))
+NO_YEARS = pd.DataFrame(columns=["model", "against", "year", "difference"])
+NO_STABILITY = pd.DataFrame(columns=["model"])
 NO_SEEDS = pd.DataFrame(columns=["model", "seed", "crps", "ratio"])
 GOOD = comparison(("crps", "naive", -0.04, 1e-9), ("crps", "gjr", -0.01, 1e-9))
 
@@ -70,6 +72,7 @@ def verdict(table=GOOD, alarm=None, **tables):
     defaults = {
         "significance": table, "mean": means(), "direction": direction(), "coverage": KEPT,
         "value_at_risk": breaches(), "uniformity": pit(), "seeds": NO_SEEDS,
+        "years": NO_YEARS, "stability": NO_STABILITY,
     }  # fmt: skip
     return judge("lstm", defaults | tables, alarm)
 
@@ -350,3 +353,19 @@ def test_a_verdict_is_data_that_can_be_read_again():
     old = {"subject": "mean", "against": "naive", "better": True, "effect": "", "p_value": 0.01}
     (claim,) = Verdict.read({"verdict": "We won.", "claims": [old | {"corrected": 0.02}]}).claims
     assert claim.is_supported
+
+
+def test_years_in_which_it_was_worse_are_named():
+    years = pd.DataFrame(
+        {"model": "lstm", "against": "gjr", "year": [2016, 2017, 2018], "difference": [-1, -1, 1.0]}
+    )
+    days = pd.to_datetime(["2017-10-02", "2018-12-31"])
+    stability = pd.DataFrame(
+        [("lstm", "gjr", 0.004, 1.2, *days)],
+        columns=["model", "against", "fluctuation_p", "highest", "worst_from", "worst_to"],
+    )
+    line, *_ = verdict(years=years, stability=stability).details
+    assert line == (
+        "Over time, against GJR-GARCH: better in 2 of 3 years, worse in 2018; equal at all times, "
+        "p = 0.004 (fluctuation test); worst from 2017-10-02 to 2018-12-31, when it was worse."
+    )
