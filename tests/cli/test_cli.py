@@ -271,12 +271,13 @@ def test_a_bad_ticker_does_not_stop_a_good_one(forecast, tmp_path):
         ("calibration ^GSPC --end 2006-06-30 --out c.png", b"\x89PNG"),
         ("skill --out s.PNG", b"\x89PNG"),
         ("training --run small --out t.png", b"\x89PNG"),
+        ("predict ^GSPC --run small --end 2006-12-01 --out p.png", b"\x89PNG"),
         ("gates ^GSPC --run small --end 2006-12-01 --out g.png", b"\x89PNG"),
     ],
 )
 def test_every_figure_is_drawn_to_a_file(forecast, home, backtested, tmp_path, words, start):
     *words, name = words.split()
-    if words[0] not in ("gates", "training"):
+    if words[0] not in ("gates", "training", "predict"):
         words[-1:] = ["--backtest", backtested[1], "--out"]
     result = forecast("plot", *words, tmp_path / name, "--home", home, "--quiet")
     assert result.code == 0, result.err
