@@ -9,7 +9,12 @@ from forecaster.cli import options, output, ticker_lists
 from forecaster.errors import ForecastError, StoreError, UsageError, first_few
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from forecaster.data.store import Store, TickerState
+
+PICTURED = 40
+"""Closes that a sparkline of a whole history shows."""
 
 app = typer.Typer(help="What is stored.\n\nExample: forecast data list", no_args_is_help=True)
 
@@ -99,7 +104,7 @@ def check(
         _list_mends(store, ticker_lists.stored(store, tickers), as_json=as_json)
         return
     columns, now = (*prices.COLUMNS, *prices.ACTIONS), calendars.now()
-    rows, failed = [], []
+    rows, pictures, failed = [], [], []
     for ticker in ticker_lists.stored(store, tickers):
         try:
             state = store.state(ticker)
@@ -107,6 +112,7 @@ def check(
             notes = state.notes if state else {}
             kind = notes.get("instrument")
             rows.append(quality.check(frame, now, notes.get("currency"), kind))
+            pictures.append(_picture(frame["close"]))
         except ForecastError as error:
             failed.append(error)
     if as_json:
@@ -124,11 +130,24 @@ def check(
         ]
         shown = ["ticker", "first", "last", *counts, "gap", "currency", "score"]
         output.table(
-            shown, [["–" if row[it] is None else str(row[it]) for it in shown] for row in rows]
+            [*shown, "closes"],
+            [
+                [*("–" if row[it] is None else str(row[it]) for it in shown), picture]
+                for row, picture in zip(rows, pictures, strict=True)
+            ],
+            picture=True,
         )
         for row in rows:
             _explain(row)
     output.end(failed)
+
+
+def _picture(closes: "pd.Series") -> str:
+    """Return all the closes of a ticker as a small picture, by their logarithms."""
+    import numpy as np
+
+    places = np.linspace(0, len(closes) - 1, min(PICTURED, len(closes))).round().astype(int)
+    return output.sparkline(np.log(closes.to_numpy()[places]).tolist())
 
 
 def _explain(row: dict[str, Any]) -> None:

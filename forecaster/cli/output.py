@@ -133,13 +133,20 @@ def fitted(text: str, stream: IO[str]) -> str:
 
 def sparkline(values: Sequence[float]) -> str:
     """A character for each value, from the lowest ▁ to the highest █."""
+    if not values:
+        return ""
     low, high = min(values), max(values)
     scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(BLOCKS[round((value - low) * scale)] for value in values)
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, prose: bool = False
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: int = 1,
+    prose: bool = False,
+    picture: bool = False,
 ) -> None:
     """Prints a table, as wide as the terminal allows, or as it needs to be where there is none.
 
@@ -150,23 +157,30 @@ def table(
     ----------
     left : so many first columns align left, the others right.
     prose : the last column is text, which may run over several lines.
+    picture : the last column is a picture, left out where it does not fit beside the others.
     """
     from rich.cells import cell_len
 
     lines = [[printable(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     room = _width(sys.stdout)
+    if picture and len(_layout(widths, room)[1]) > 1:
+        lines, widths = [line[:-1] for line in lines], widths[:-1]
+        picture = False
+    aligned = ["left" if i < left else "right" for i in range(len(widths))]
+    if picture:
+        aligned[-1] = "left"
     if prose and room is not None:
         widths[-1] = min(widths[-1], PROSE)
     gap, parts = _layout(widths, room)
     drawn = []
     for part in parts:
-        wraps = prose and part[-1] == len(columns) - 1
+        wraps = prose and part[-1] == len(widths) - 1
         needed = 1 + sum(widths[i] for i in part) + gap * (len(part) - 1)
         drawn.append(
             _drawn(
                 [[line[i] for i in part] for line in lines],
-                ["left" if i < left else "right" for i in part],
+                [aligned[i] for i in part],
                 gap=gap,
                 width=max(needed, room or 0) if wraps else needed,
                 wraps=wraps,

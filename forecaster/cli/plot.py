@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OF_BACKTEST = ("forecast", "volatility", "calibration", "skill")
-OF_RUN = ("gates", "training")
-OF_TICKER = ("forecast", "volatility", "gates")
+OF_RUN = ("predict", "gates", "training")
+OF_TICKER = ("forecast", "volatility", "predict", "gates")
 """Figures of one ticker; calibration and skill are of one, or of all together."""
 
 
@@ -27,7 +27,8 @@ def plot(
     name: Annotated[
         str,
         typer.Argument(
-            help="forecast, volatility, calibration or skill of a backtest; gates or training of a run.",
+            help="forecast, volatility, calibration or skill of a backtest; "
+            "predict, gates or training of a run.",
             show_default=False,
             autocompletion=_names,
         ),
@@ -170,15 +171,25 @@ def _of_run(
     from forecaster.data.store import Store
     from forecaster.explain import explanation
     from forecaster.models.recurrent.training import CELLS
-    from forecaster.plots import network
-    from forecaster.runs import bundle
+    from forecaster.plots import network, prediction
+    from forecaster.runs import bundle, forecasting
 
+    store = Store(home)
+    if name == "predict":
+        trained, stored = (
+            bundle.load(home, run),
+            ticker_lists.stored(store, [ticker] if ticker else None),
+        )
+        frames = store.each(ticker_lists.with_universe(trained, store, stored[:1]))
+        row = forecasting.predict(trained, frames, tickers=stored[:1], as_of=as_of)
+        history = store.read(stored[:1], columns=("ticker", "date", "close"))
+        closes = history.set_index("date")["close"]
+        return prediction.prediction(row, closes[closes.index <= row["cutoff"].iloc[0]])
     networks = (it for it in bundle.readable(home) if it.model.name in CELLS)
     trained = (None if run else next(networks, None)) or bundle.load(home, run)
     model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
         return network.training(model.training)
-    store = Store(home)
     stored = ticker_lists.stored(store, [ticker] if ticker else None)
     frame = store.read(ticker_lists.with_universe(trained, store, stored))
     return network.gates(explanation.read(trained, frame, ticker=stored[0], as_of=as_of))

@@ -17,13 +17,12 @@ from forecaster.evaluation import metrics
 from forecaster.evaluation.calibration import coverage, coverage_by_thirds, histogram, reliability
 from forecaster.evaluation.skill import running
 from forecaster.plots import outliers, style
-from forecaster.plots.style import GREY, INK, PALE, PALETTE, Look
+from forecaster.plots.style import GREY, INK, PALE, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BANDS = {0.95: "#D3E6F2", 0.8: "#A3CAE3", 0.5: "#66A9D1"}
 SESSIONS = 250
 """The latest forecasts of a ticker that are drawn."""
 
@@ -53,11 +52,12 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = SE
     shares = _shares_inside(rows)
     figure = style.canvas()
     (axes,) = figure.axes
-    for level, color in BANDS.items():
+    shown = style.looks(frame)[model]["color"]
+    for level, share in style.TINTS.items():
         label = f"{level:.0%} band" + (f" (held {shares[level]:.0%})" if level in shares else "")
         ends = forecasts.interval(prices, level)
-        axes.fill_between(dates, *ends, color=color, linewidth=0, label=label)
-    axes.plot(dates, prices["median"], color=PALETTE[0], linewidth=0.9, label="median forecast")
+        axes.fill_between(dates, *ends, color=style.tint(shown, share), linewidth=0, label=label)
+    axes.plot(dates, prices["median"], color=shown, linewidth=0.9, label="median forecast")
     axes.plot(dates, prices["price"], ".", color=INK, markersize=3.5, label="actual close")
     axes.set_ylabel("price (currency of the ticker)")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
@@ -167,12 +167,12 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     _thirds(thirds, coverage_by_thirds(rows, 0.8), looks)
     dates = _span(metrics.known(rows[["date", "log_return"]]))
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
-    style.legend(figure, panels[0], thirds, columns=6)
+    style.legend(figure, panels[0], thirds, columns=4)
     return figure
 
 
 def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASELINES) -> "Figure":
-    """Draw the running sum of a model's CRPS less that of each baseline: falling is winning.
+    """Draw the running sum of each baseline's CRPS less that of a model: rising is winning.
 
     Each day adds the mean difference over the tickers that both forecast; the unit is basis
     points (1e-4) of log return. At the end of each line stand its last value and the same as a
@@ -204,15 +204,15 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     ends = []
     for baseline in names[1:]:
         its = totals[totals["against"] == baseline]
-        total = 1e4 * its["total"].to_numpy()
+        total = -1e4 * its["total"].to_numpy()
         label = style.plain(baseline)
         axes.plot(its["date"].to_numpy(), total, linewidth=1.5, label=label, **looks[baseline])
-        numbers = f"{total[-1]:+,.1f} bp\n{its['share'].iloc[-1]:+.2%} of its CRPS"
+        numbers = f"{total[-1]:+,.1f} bp\n{-its['share'].iloc[-1]:+.2%} of its CRPS"
         text = f"vs {baseline}\n{numbers.replace('-', '−')}"
         ends.append((total[-1], text, looks[baseline]["color"]))
     style.annotate(axes, ends)
-    unit = f"(basis points of log return; below 0: {model} is better)"
-    axes.set_ylabel(style.plain(f"cumulative CRPS difference\n{unit}"))
+    unit = f"(basis points of log return; above 0: {model} is better)"
+    axes.set_ylabel(style.plain(f"CRPS saved, added up\n{unit}"))
     tickers = rows["ticker"].nunique()
     of = "1 ticker" if tickers == 1 else f"mean of {tickers} tickers"
     title = f"{model} against its baselines · {of}, {_span(rows)}"

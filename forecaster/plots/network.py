@@ -19,6 +19,7 @@ from forecaster.plots.style import (
     PALETTE,
     canvas,
     legend,
+    look,
     plain,
     sheet,
     tidy,
@@ -34,8 +35,6 @@ WINDOW = 120
 MOST_FEATURES = 9
 LEAST_GRADIENT = 1e-12
 """The foot of the axis: less is nothing to a training in float32."""
-
-COLORS = {"lstm": PALETTE[0], "gru": PALETTE[2], "rnn": PALETTE[1]}
 
 
 def overview(explanation: Explanation) -> "Figure":
@@ -180,7 +179,7 @@ def _half_lives(axes: "Axes", explanation: Explanation) -> None:
     shown = np.clip(half_lives, 0.1, 10_000)  # a gate that never closes forgets nothing
     wide = shown.max() > 10 * shown.min()
     edges = (np.geomspace if wide else np.linspace)(shown.min() / 1.05, shown.max() * 1.05, 13)
-    axes.hist(shown, bins=edges.tolist(), color=COLORS[name], edgecolor="white")
+    axes.hist(shown, bins=edges.tolist(), color=look(name)["color"], edgecolor="white")
     middle = float(np.median(shown))
     axes.axvline(middle, color=INK, linestyle="--", linewidth=1)
     if wide:
@@ -195,7 +194,7 @@ def _shocks(axes: "Axes", explanation: Explanation) -> None:
     name, memory = explanation.run.model.name, explanation.memory
     lags = np.arange(1, LAGS + 1)
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.plot(lags, 100 * memory.network, color=COLORS[name], linewidth=1.6, label=name)
+    axes.plot(lags, 100 * memory.network, color=look(name)["color"], linewidth=1.6, label=name)
     if memory.garch:
         for name, path, line in (
             ("gjr, same days", memory.garch_path, "-"),
@@ -212,7 +211,11 @@ def _gradients(axes: "Axes", explanation: Explanation) -> None:
     for name, sizes in explanation.gradients.items():
         shown = sizes[:LAGS]
         axes.semilogy(
-            np.arange(1, len(shown) + 1), shown, color=COLORS[name], linewidth=1.6, label=name
+            np.arange(1, len(shown) + 1),
+            shown,
+            color=look(name)["color"],
+            linewidth=1.6,
+            label=name,
         )
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, LEAST_GRADIENT), high)

@@ -5,11 +5,13 @@ and no figure outlives its caller. They are 8 inches wide, so that their text of
 can be read in a README and fills a slide.
 
 Colours are those of Okabe & Ito (2008), which readers with any colour vision can tell apart; a
-model keeps its colour in every figure of a frame.
+model keeps its colour and its line in every figure of every backtest.
 """
 
-from itertools import cycle, product
+from collections.abc import Iterable
+from itertools import product
 from typing import TYPE_CHECKING, TypedDict
+from zlib import crc32
 
 import pandas as pd
 
@@ -75,12 +77,18 @@ def legend(figure: "Figure", *axes: "Axes", columns: int) -> None:
 
 
 def annotate(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
-    """Write each (value, text, colour) right of the axes at its value, or below its neighbour."""
+    """Write each (value, text, colour) right of the axes at its value, or as near as its neighbours let."""
     bottom, top = axes.get_ylim()
     room = 0.16 * (top - bottom)
-    height = top + room / 2  # so that the first stays below the title
-    for value, text, color in sorted(ends, reverse=True):
-        height = min(value, height - room)
+    ends = sorted(ends, reverse=True)
+    heights: list[float] = []
+    for value, *_ in ends:  # the first stays below the title
+        heights.append(min(value, (heights[-1] if heights else top + room / 2) - room))
+    floor = bottom + room / 2  # and the last above the dates
+    for i in reversed(range(len(heights))):
+        heights[i] = max(heights[i], floor)
+        floor = heights[i] + room
+    for height, (_, text, color) in zip(heights, ends, strict=True):
         axes.text(
             1.01,
             height,
@@ -103,12 +111,98 @@ MARKERS = {"-": "o", "--": "D", ":": "s"}
 """Where there is no line, what tells models of one colour apart: the marker of each line style."""
 
 
+_BLUE, _VERMILION, _GREEN, _PURPLE, _SKY, _ORANGE = PALETTE
+
+_LOOKS = {
+    "lstm": Look(color=_BLUE, linestyle="-"),
+    "gru": Look(color=_SKY, linestyle="-"),
+    "rnn": Look(color=_SKY, linestyle="--"),
+    "trees": Look(color=_GREEN, linestyle="--"),
+    "gjr": Look(color=_VERMILION, linestyle="-"),
+    "egarch": Look(color=_VERMILION, linestyle="--"),
+    "garch": Look(color=_ORANGE, linestyle="-"),
+    "average": Look(color=_ORANGE, linestyle="--"),
+    "har": Look(color=_GREEN, linestyle="-"),
+    "naive": Look(color=_PURPLE, linestyle="-"),
+    "ewma": Look(color=_PURPLE, linestyle="--"),
+    "drift": Look(color=_PURPLE, linestyle=":"),
+}
+"""Of our models: kin have one colour, and lines that tell them apart."""
+
+_OTHERS = [
+    its
+    for line, color in product(("-", "--", ":"), PALETTE)
+    if (its := Look(color=color, linestyle=line)) not in _LOOKS.values()
+]
+"""What is left for models from elsewhere."""
+
+
+def look(model: str) -> Look:
+    """Return the look of a model, the same in every figure of every backtest."""
+    return _LOOKS.get(model) or _OTHERS[crc32(model.encode()) % len(_OTHERS)]
+
+
 def looks(frame: pd.DataFrame) -> dict[str, Look]:
-    """Return the look of each model, the same in every figure of a frame."""
-    styles = (
-        Look(color=color, linestyle=line) for line, color in product(("-", "--", ":"), PALETTE)
-    )
-    return dict(zip(frame["model"].unique(), cycle(styles), strict=False))
+    """Return the look of each model, the first first.
+
+    Of two models from elsewhere that would look the same, the later by name gets the next look that is
+    free, if there is one.
+    """
+    names = [str(name) for name in frame["model"].unique()]
+    chosen = {name: _LOOKS[name] for name in names if name in _LOOKS}
+    for name in sorted(set(names) - set(chosen)):
+        first = _OTHERS.index(look(name))
+        turned = _OTHERS[first:] + _OTHERS[:first]
+        chosen[name] = next((it for it in turned if it not in chosen.values()), turned[0])
+    return {name: chosen[name] for name in names}
+
+
+TINTS = {0.95: 0.173, 0.8: 0.36, 0.5: 0.6}
+"""How much of a model's colour there is in each of its bands, on white."""
+
+SHADES = {0.95: 0.13, 0.8: 0.2, 0.5: 0.29}
+"""The luminance of each band on the dark: at least three times that of the paper, each with 0.05."""
+
+
+def tint(color: str, share: float) -> str:
+    """Return a share of a colour on white."""
+    return _hex(1 - share * (1 - part) for part in _parts(color))
+
+
+def shade(color: str, brightness: float) -> str:
+    """Return a colour mixed with black or white until it has a luminance."""
+    parts = _parts(color)
+    end = float(luminance(color) < brightness)  # white where it is too dark
+    low, high = 0.0, 1.0
+    for _ in range(20):  # by halves: more of the end is nearer to its luminance
+        middle = (low + high) / 2
+        mixed = _hex(part + middle * (end - part) for part in parts)
+        passed = (luminance(mixed) >= brightness) == bool(end)
+        low, high = (low, middle) if passed else (middle, high)
+    return _hex(part + high * (end - part) for part in parts)
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of a colour, from 0 to 1 (WCAG 2.2)."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in _parts(color)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, from 1 to 21 (WCAG 2.2)."""
+    dark, light = sorted([luminance(one), luminance(other)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _parts(color: str) -> list[float]:
+    return [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def _hex(parts: Iterable[float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
 
 
 def plain(text: str) -> str:

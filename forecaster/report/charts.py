@@ -6,7 +6,8 @@ phone. A screen reader cannot see what is drawn on the canvas, so every chart ha
 and a table.
 
 Colours of axes and text are CSS variables of ``page.css``, so that they follow the reader's light
-or dark scheme; ``page.js`` colours the glyphs tagged ``ink``.
+or dark scheme. ``page.js`` colours the glyphs that have tags: the first names the variable of what
+is filled, the last that of lines.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Renderer
     from bokeh.plotting import figure
 
-INK = "ink"
-"""Instead of a colour: that of text."""
+INK, PAPER, MEDIAN = "ink", "paper", "median"
+"""Instead of colours: variables of the page's style, which follow the scheme."""
 
 BLUE, VERMILION = style.PALETTE[:2]
 DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
@@ -47,7 +48,7 @@ class Entry:
     @property
     def html(self) -> str:
         """A checkbox, a swatch and the label."""
-        color = "currentColor" if self.color == INK else self.color
+        color = self.color if self.color.startswith("#") else f"var(--{self.color})"
         dash = {"dashed": "6 3", "dotted": "2 3"}.get(self.shape, "none")
         swatch = {
             "circle": f'<circle cx="11" cy="6" r="4" fill="{color}"/>',
@@ -146,16 +147,29 @@ class Canvas:
     def line(
         self, name: str, color: str, *, dash: str = "solid", width: float = 1.5, **data: Any
     ) -> "Renderer":
-        """Draw a line; a color ``INK`` follows the page."""
-        shade = style.INK if color == INK else color
+        """Draw a line; a colour that is no number, such as ``INK``, follows the page."""
+        shade, tags = _painted(color)
         look = {"line_color": shade, "line_dash": dash, "line_width": width}
-        return self.figure.line(name=name, tags=[INK] * (color == INK), **look, **data)
+        return self.figure.line(name=name, tags=tags, **look, **data)
+
+    def band(
+        self, name: str, color: str, low: str, high: str, **data: Any
+    ) -> "tuple[Renderer, ...]":
+        """Draw a band between two columns along ``date``, with lines of paper at its ends."""
+        shade, tags = _painted(color)
+        ends = {"x": "date", "y1": low, "y2": high, "fill_color": shade}
+        area = self.figure.varea(name=name, tags=tags, **ends, **data)
+        edges = (
+            self.line(f"{name}_{end}", PAPER, width=1, x="date", y=end, **data)
+            for end in (low, high)
+        )
+        return area, *edges
 
     def dots(self, name: str, color: str, *, size: float = 5, **data: Any) -> "Renderer":
-        """Draw filled marks, circles if no ``marker`` is named."""
-        shade = style.INK if color == INK else color
+        """Draw filled marks, circles if no ``marker`` is named; those of ``INK`` are edged in paper."""
+        shade, tags = _painted(color)
         look = {"fill_color": shade, "line_color": shade, "size": size}
-        return self.figure.scatter(name=name, tags=[INK] * (color == INK), **look, **data)
+        return self.figure.scatter(name=name, tags=[*tags, PAPER][: 2 * len(tags)], **look, **data)
 
     def bars(self, name: str, color: str, **data: Any) -> "Renderer":
         """Draw thin bars, across."""
@@ -239,6 +253,11 @@ class Canvas:
     ) -> Chart:
         """Return what was drawn as a chart; title and table are HTML."""
         return Chart(name, title, alternative, caption, self.figure, self.key, table)
+
+
+def _painted(color: str) -> tuple[str, list[str]]:
+    """The colour of a glyph before the page paints it, and the variable that it then follows."""
+    return (color, []) if color.startswith("#") else (style.INK, [color])
 
 
 def source(**columns: Any) -> "ColumnDataSource":

@@ -43,9 +43,9 @@ def of_skill(
 def _skill(
     running: pd.DataFrame, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
 ) -> charts.Chart:
-    canvas = charts.Canvas("sum of differences in CRPS (basis points)")
+    canvas = charts.Canvas("CRPS saved, added up (bp; up is better)")
     canvas.level(0)
-    totals = 1e4 * running.pivot(index="date", columns="against", values="total")[baselines]
+    totals = -1e4 * running.pivot(index="date", columns="against", values="total")[baselines]
     by_name = {f"total_{i}": totals[name] for i, name in enumerate(baselines)}
     source = charts.source(date=charts.milliseconds(totals.index), **by_name)
     lines = []
@@ -59,21 +59,21 @@ def _skill(
     years = skill.by_year(running).pivot(index="year", columns="against")
     columns = []
     for name in baselines:
-        sums = texts(1e4 * years["difference", name], "+.1f")
-        shares = texts(years["share", name], "+.2%")
+        sums = texts(-1e4 * years["difference", name], "+.1f")
+        shares = texts(-years["share", name], "+.2%")
         columns.append([f"{it} ({share})" for it, share in zip(sums, shares, strict=True)])
     cells = zip(map(str, years.index), *columns, strict=True)
     ends = " and ".join(
         f"{texts([totals[it].iloc[-1]], '+,.0f')[0]} basis points against {it}" for it in baselines
     )
-    caption = f"Differences in CRPS, {model} less its baselines, in basis points and as a share of "
+    caption = f"Differences in CRPS, baselines less {model}, in basis points and as a share of "
     return canvas.chart(
         "skill",
         "Skill, added up day by day",
-        alternative=f"the CRPS of {model} less that of its baselines, added up over time; it ends "
+        alternative=f"the CRPS of its baselines less that of {model}, added up over time; it ends "
         f"at {ends}.",
-        caption=f"CRPS of {model} less that of its baselines, the mean over tickers, added up day "
-        "by day. Falling is winning; one steep fall is one episode, not skill.",
+        caption=f"CRPS of the baselines less that of {model}, the mean over tickers, added up day by "
+        "day. Rising is winning; one steep rise is one episode, not skill.",
         table=folded(
             "The same by year", table(f"{caption}the baseline's", ["Year", *baselines], cells)
         ),
@@ -170,7 +170,7 @@ def _ticker_canvas(names: Sequence[str]) -> charts.Canvas:
         dates=False,
         height=height,
         y_range=(-1, len(names)),
-        x_axis_label="CRPS ratio less 1 (%)",
+        x_axis_label="CRPS over the baseline's, less 1 (%; left is better)",
     )
     axis = canvas.figure.yaxis
     axis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0, desired_num_ticks=len(names))

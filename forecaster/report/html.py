@@ -65,19 +65,23 @@ def page(backtest: Backtest) -> str:
     library, script = _library(), _file("page.js")
     return Template(_file("page.html")).substitute(
         hashes=" ".join(_hash(text) for text in (library, script)),
-        style=_file("page.css"),
+        style=_colors(sessions.colors(looks[model])) + _file("page.css"),
         model=escape(model),
         first=f"{frame['date'].min():%Y-%m-%d}",
         last=f"{frame['date'].max():%Y-%m-%d}",
         prices_to=escape(provenance.prices.last),
-        verdict=escape(backtest.verdict.text),
+        headline=escape(backtest.verdict.headline or backtest.verdict.text),
+        advice=escape(backtest.verdict.advice),
+        tiles=tables.tiles(backtest.scores, provenance, frame["date"].nunique()),
+        verdict=tables.verdict(backtest.verdict),
         scores=tables.pooled(backtest.scores),
         against=tables.against(losses, model),
         meanings=definitions(tables.MEANINGS),
         tickers=tables.tickers(backtest.scores),
-        sessions="\n".join(chart.html for chart in of_ticker),
+        fan=of_ticker[0].html,
+        sessions="\n".join(chart.html for chart in of_ticker[1:]),
         charts="\n".join(chart.html for chart in of_all),
-        tests=tables.tests(backtest.comparison),
+        tests=tables.tests(backtest.comparison, model),
         statistics="\n".join(tables.statistics(statistics)),
         origin=tables.origin(provenance, statistics["fallbacks"]),
         figures=_json(_figures([*of_ticker, *of_all])),
@@ -104,6 +108,17 @@ def _figures(drawn: list[charts.Chart]) -> dict[str, Any]:
 
     doc = json.loads(re.sub(r'(?<="id": ")p\d+(?=")', renumbered, text))
     return {"roots": {chart.name: numbers[chart.figure.id] for chart in drawn}, "doc": doc}
+
+
+def _colors(variables: dict[str, tuple[str, str]]) -> str:
+    """Variables of the style, in the light and in the dark."""
+    light, dark = (
+        " ".join(f"--{name}: {pair[i]};" for name, pair in variables.items()) for i in (0, 1)
+    )
+    return (
+        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ "
+        f":root:not(.on-paper) {{ {dark} }} }}\n"
+    )
 
 
 def _library() -> str:

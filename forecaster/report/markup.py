@@ -25,7 +25,7 @@ def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) ->
     return (
         # Focus lets a keyboard scroll it.
         f'<div class="wide" role="region" tabindex="0" aria-label="{escape(caption)}"><table>\n'
-        f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<caption><span>{escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{body}</tbody>\n</table></div>"
     )
 

@@ -88,7 +88,7 @@
     const [first, end] = [columns.date[0] - DAY, columns.date[last] + DAY];
     span.setv({ bounds: [first, end], reset_start: first, reset_end: end });
     for (const input of [at("from"), at("to")]) [input.min, input.max] = [day(first + DAY), day(end - DAY)];
-    showLast(250);
+    showLast(matchMedia("(max-width: 40rem)").matches ? 63 : 125);  // so that bands can be told apart
     tell();
   }
 
@@ -115,7 +115,8 @@
     const shown = rows.slice(-MOST_ROWS);
     const table = at("in-view").querySelector("table");
     table.replaceChildren();
-    table.createCaption().textContent = `${at("ticker").value}: `
+    const caption = table.createCaption().appendChild(document.createElement("span"));
+    caption.textContent = `${at("ticker").value}: `
       + (rows.length > shown.length ? `the last ${shown.length} of ${rows.length} sessions in view`
         : `${shown.length} sessions in view`);
     const cell = (line, kind, scope, text) => {
@@ -170,11 +171,13 @@
   }
 
   function paint() {
-    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+    const style = getComputedStyle(document.documentElement);
+    const color = (name) => style.getPropertyValue(`--${name}`).trim();
     for (const view of figures) {
-      for (const renderer of view.model.renderers.filter(({ glyph }) => glyph.tags.includes("ink"))) {
-        for (const part of ["line_color", "fill_color", "text_color"]) {
-          if (part in renderer.glyph.properties) renderer.glyph[part] = { value: ink };
+      for (const renderer of view.model.renderers.filter(({ glyph }) => glyph.tags.length)) {
+        const [fill, line = fill] = renderer.glyph.tags.map(color);
+        for (const [part, value] of [["line_color", line], ["fill_color", fill], ["text_color", fill]]) {
+          if (part in renderer.glyph.properties) renderer.glyph[part] = { value };
         }
         // Bokeh would take the color up a moment later, which is too late for paper.
         const drawn = view.renderer_views.get(renderer);

@@ -19,8 +19,8 @@ from forecaster.report import charts, packing
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
 
-BANDS = {0.95: (0.16, 0.2), 0.8: (0.2, 0.4), 0.5: (0.3, 0.65)}
-"""Opacities of each band and of its swatch in the key: the narrower bands lie on the wider."""
+BANDS = (0.95, 0.8, 0.5)
+"""The narrower bands lie on the wider."""
 
 FINE = 1e-6
 """Unit of returns and closes: five digits of a price are right."""
@@ -40,6 +40,23 @@ DRAWN = [
     *["percent", "size", "realised", "risk_95", "risk_99", "breach_95", "breach_99"],
 ]
 """What ``page.js`` makes of it; the volatilities of all models follow."""
+
+
+def colors(look: style.Look) -> dict[str, tuple[str, str]]:
+    """Return variables of the page's style, in the light and in the dark: the bands and the median.
+
+    No four shades between black and white are each three times as bright as the one before, so every
+    band in the dark is that to the paper, of which a line parts it from the next.
+    """
+    color = look["color"]
+    names = {
+        f"band-{round(100 * band)}": (
+            style.tint(color, style.TINTS[band]),
+            style.shade(color, style.SHADES[band]),
+        )
+        for band in BANDS
+    }
+    return names | {charts.MEDIAN: (color, style.tint(color, 0.12))}
 
 
 def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -90,15 +107,14 @@ def of_ticker(frame: pd.DataFrame) -> list[charts.Chart]:
 def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
     canvas = charts.Canvas("price (currency of the ticker)", x_range=span, height=400)
     canvas.figure.yaxis.formatter.use_scientific = False
-    for band, (alpha, opacity) in BANDS.items():
+    for band in BANDS:
         percent = round(100 * band)
-        ends = {"x": "date", "y1": f"low_{percent}", "y2": f"high_{percent}", "source": source}
-        fill = {"fill_color": charts.BLUE, "fill_alpha": alpha}
-        area = canvas.figure.varea(name=f"band_{percent}", **fill, **ends)
-        canvas.add_entry(f"{percent}% band", charts.BLUE, "band", area, opacity=opacity)
-    median = canvas.line("median", charts.BLUE, x="date", y="median", source=source)
-    actual = canvas.dots("actual", charts.INK, size=4, x="date", y="actual", source=source)
-    canvas.add_entry("median forecast", charts.BLUE, "solid", median)
+        name, ends = f"band-{percent}", (f"low_{percent}", f"high_{percent}")
+        glyphs = canvas.band(name, name, *ends, source=source)
+        canvas.add_entry(f"{percent}% band", name, "band", *glyphs, opacity=1)
+    median = canvas.line("median", charts.MEDIAN, x="date", y="median", source=source)
+    actual = canvas.dots("actual", charts.INK, size=5, x="date", y="actual", source=source)
+    canvas.add_entry("median forecast", charts.MEDIAN, "solid", median)
     canvas.add_entry("actual close", charts.INK, "circle", actual)
     bands = [(f"{it}%", f"@low_{it}{{%.6g}} to @high_{it}{{%.6g}}") for it in (50, 80, 95)]
     fields = [charts.DATE, ("Median", "@median{%.6g}"), *bands, ("Actual", "@actual{%.6g}")]

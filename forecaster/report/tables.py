@@ -9,9 +9,12 @@ import pandas as pd
 
 from forecaster.backtesting.provenance import Provenance
 from forecaster.evaluation import metrics, significance
+from forecaster.evaluation.claims import QUESTIONS
+from forecaster.evaluation.promises import TAIL_TESTS
 from forecaster.evaluation.significance import LEVEL
+from forecaster.evaluation.verdict import Verdict
 from forecaster.plots import outliers
-from forecaster.report.markup import chance, definitions, folded, pivoted, table, texts
+from forecaster.report.markup import chance, definitions, escape, folded, pivoted, table, texts
 
 _SCORES = {
     "sessions": ("Sessions", ",d"),
@@ -35,10 +38,12 @@ MEANINGS = {
     "Inside 80, 90, 95%": "the share of returns within the interval of that name: more means "
     "that it is too wide, less that it is too narrow.",
     "Hit rate": "how often the sign of the median was right, and its 95% interval: a coin has 50%.",
-    "p": "the chance of so large a difference in CRPS between equals. Each test stands alone: of "
-    f"20 between equals, 1 is expected below {LEVEL}. Tests weigh every day the same, scores "
+    "p": "the chance of so large a difference in CRPS between equals, times the four questions that a "
+    f"verdict asks: below {LEVEL} is no luck of the asking. Tests weigh every day the same, scores "
     "every forecast.",
 }
+
+_TIMES = f"p is times {len(QUESTIONS)}, as in the verdict"
 
 _STATISTICS = {
     "skill": (
@@ -65,7 +70,8 @@ _STATISTICS = {
     ),
     "value_at_risk": (
         "Value at risk: breaches, and the tests of Kupiec (unconditional) and Christoffersen "
-        "(independence, conditional); shortfall is what was forecast, loss what came",
+        "(independence, conditional); shortfall is what was forecast, loss what came. Unconditional and "
+        f"shortfall p are times {TAIL_TESTS}, as in the verdict",
         "model split part level:.0% breaches:.0f expected:.0f unconditional_p:.3f "
         "independence_p:.3f conditional_p:.3f shortfall:.2% loss:.2% shortfall_p:.3f",
     ),
@@ -107,11 +113,12 @@ _STATISTICS = {
         "model against volatility:.2% share:+.1% low:+.1% high:+.1%",
     ),
     "direction": (
-        "Signs of the median, tested after Pesaran and Timmermann",
+        f"Signs of the median, tested after Pesaran and Timmermann. {_TIMES}",
         "model forecasts:,.0f hit_rate:.1% expected:.1% statistic:+.2f p_value:.3f",
     ),
     "mean": (
-        "The mean against the historical mean: out-of-sample R², and the test of Clark and West",
+        "The mean against the historical mean: out-of-sample R², and the test of Clark and West. "
+        + _TIMES,
         "model against r2:+.2% statistic:+.2f p_value:.3f",
     ),
     "strategy": (
@@ -124,14 +131,59 @@ _STATISTICS = {
 """Statistics that the page shows: captions, columns and their formats."""
 
 
+def verdict(said: Verdict) -> str:
+    """Return the verdict's rows, and its details folded; as words where it has no rows."""
+    if not said.rows:
+        return f"<p>{escape(said.text)}</p>"
+    rows = (
+        (it.question.capitalize(), f"{it.symbol} {it.words}", it.figure, it.chance)
+        for it in said.rows
+    )
+    titles = ["Question", "Answer", "What was seen", "p"]
+    shown = table("What the days support; p as corrected for what was asked", titles, rows)
+    lines = "".join(f"<li>{escape(line)}</li>\n" for line in said.details)
+    details = f"<details><summary>Details of the verdict</summary>\n<ul>\n{lines}</ul></details>"
+    return shown + (details if lines else "")
+
+
+def tiles(scores: pd.DataFrame, provenance: Provenance, days: int) -> str:
+    """Return the figures of a backtest that answer first: CRPS, coverage, sessions and span."""
+    model, spec = provenance.models[0], provenance.spec
+    rows = metrics.pooled(scores)
+    first = rows.loc[[model]]
+    lower = [
+        f"{share} against {name}"
+        for name in metrics.BASELINES
+        if name != model and f"crps/{name}" in rows
+        for share in texts(1 - first[f"crps/{name}"], ".1%")
+    ]
+    held = [
+        f"{percent}% held {share}"
+        for percent in (80, 95)
+        for share in texts(first[f"coverage_{percent}"], ".1%")
+    ]
+    tickers = len(provenance.scored_tickers)
+    facts = {
+        "CRPS is lower by": lower or ["no baseline beside it"],
+        "Intervals": held,
+        "Forecast": [f"{days:,} sessions", f"{tickers:,} ticker{'s' * (tickers > 1)}"],
+        "From and to": [str(spec.start), str(spec.end)],
+    }
+    cells = (
+        f"<div><dt>{title}</dt>{''.join(f'<dd>{escape(line)}</dd>' for line in lines)}</div>"
+        for title, lines in facts.items()
+    )
+    return f'<dl class="tiles">{"".join(cells)}</dl>'
+
+
 def pooled(scores: pd.DataFrame) -> str:
     """Return the scores of each model over all tickers."""
     rows = metrics.pooled(scores)
     columns = {
         title: texts(rows[name], spec) for name, (title, spec) in _SCORES.items() if name in rows
     }
-    ends = zip(texts(rows["hit_low"], ".1%"), texts(rows["hit_high"], ".1%"), strict=True)
-    columns["Its 95% interval"] = [f"{low} to {high}" if low != "–" else "–" for low, high in ends]
+    ends = zip(texts(rows["hit_low"], ".0%"), texts(rows["hit_high"], ".0%"), strict=True)
+    columns["Its 95% interval"] = [f"{low}–{high}" if low != "–" else "–" for low, high in ends]
     caption = "Every ticker and session that all models forecast"
     of_each = scores[scores["ticker"] != metrics.POOLED]
     mine = of_each[of_each["model"] == of_each["model"].iloc[0]].set_index("ticker")
@@ -144,20 +196,27 @@ def against(losses: pd.DataFrame, model: str) -> str:
     """Return the CRPS of a model against that of every other, with intervals and tests."""
     others = [it for it in losses["model"].unique() if it != model]
     rows = significance.compare(losses, against=others)
-    rows = rows[rows["model"] == model]
+    rows = _corrected(rows[rows["model"] == model])
     ends = zip(*significance.ratio_interval(rows), strict=True)
     columns = {
         "Ratio of CRPS": texts(rows["ratio"], ".4f"),
         "95% interval": [f"{low:.4f} to {high:.4f}" if low == low else "–" for low, high in ends],
         **_test_columns(rows),
     }
-    caption = f"{model} against every other model, by the daily CRPS: below 1, {model} is better"
+    caption = f"{model} against every other model, by the daily CRPS: below 1, {model} is better. {_TIMES}"
     return table(caption, ["Against", *columns], _rows(rows["against"], columns))
 
 
-def tests(comparison: pd.DataFrame) -> str:
-    """Return the tests of every model against the baselines."""
-    rows = comparison[comparison["metric"] == "crps"]
+def tests(comparison: pd.DataFrame, model: str) -> str:
+    """Return the tests of every other model against the baselines; empty if there is none.
+
+    Those of `model` are in :func:`against`, and that of gjr against naive is that of naive against gjr.
+    """
+    rows = comparison[(comparison["metric"] == "crps") & (comparison["model"] != model)]
+    pairs = pd.Series(map(frozenset, zip(rows["model"], rows["against"], strict=True)), rows.index)
+    rows = _corrected(rows[~pairs.duplicated()])
+    if rows.empty:
+        return ""
     columns = {
         "Against": rows["against"].tolist(),
         "Difference\u00a0%": texts(100 * rows["difference"], "+.5f"),
@@ -165,7 +224,7 @@ def tests(comparison: pd.DataFrame) -> str:
         "Statistic": texts(rows["statistic"], "+.2f"),
         **_test_columns(rows),
     }
-    caption = "Diebold–Mariano tests of the daily CRPS, every model against the baselines"
+    caption = f"Diebold–Mariano tests of the daily CRPS, every other model against the baselines. {_TIMES}"
     return table(caption, ["Model", *columns], _rows(rows["model"], columns))
 
 
@@ -187,6 +246,7 @@ def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             rows = rows[rows["metric"] != "crps"]  # shown in full above
         if not len(rows):
             continue
+        rows = _as_judged(name, rows)
         pairs = [column.partition(":")[::2] for column in columns.split()]
         cells = [
             texts(rows[column].astype(float), spec) if spec else rows[column].astype(str)
@@ -194,6 +254,21 @@ def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         ]
         titles = [name.replace("_", " ").replace("p value", "p\u00a0value") for name, _ in pairs]
         yield folded(caption, table(caption, titles, zip(*cells, strict=True)))
+
+
+def _corrected(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return tests with the p-values that the verdict reads."""
+    return rows.assign(p_value=(len(QUESTIONS) * rows["p_value"]).clip(upper=1.0))
+
+
+def _as_judged(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of statistics with p-values as the verdict reads them."""
+    if name in ("mean", "direction"):
+        return _corrected(rows)
+    if name == "value_at_risk":
+        judged = ["unconditional_p", "shortfall_p"]
+        return rows.assign(**(TAIL_TESTS * rows[judged].astype(float)).clip(upper=1.0))
+    return rows
 
 
 def _test_columns(rows: pd.DataFrame) -> dict[str, list[str]]:

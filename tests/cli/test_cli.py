@@ -241,7 +241,9 @@ def test_every_model_trains_and_predicts(forecast, home, model):
     assert trained.json["name"] == f"{model}-2005-12-30"
     said = forecast("predict", "--run", f"{model}-2005-12-30", "--home", home, "--json", "--quiet")
     assert len(said.json["forecasts"]) == 2
-    assert model in forecast("runs", "--home", home).out
+    listed = forecast("runs", "--home", home).out
+    assert model in listed
+    assert "loss by epoch" in listed
 
 
 def test_lists_of_tickers(forecast, home, tmp_path):
@@ -271,12 +273,13 @@ def test_a_bad_ticker_does_not_stop_a_good_one(forecast, tmp_path):
         ("calibration ^GSPC --end 2006-06-30 --out c.png", b"\x89PNG"),
         ("skill --out s.PNG", b"\x89PNG"),
         ("training --run small --out t.png", b"\x89PNG"),
+        ("predict ^GSPC --run small --end 2006-12-01 --out p.png", b"\x89PNG"),
         ("gates ^GSPC --run small --end 2006-12-01 --out g.png", b"\x89PNG"),
     ],
 )
 def test_every_figure_is_drawn_to_a_file(forecast, home, backtested, tmp_path, words, start):
     *words, name = words.split()
-    if words[0] not in ("gates", "training"):
+    if words[0] not in ("gates", "training", "predict"):
         words[-1:] = ["--backtest", backtested[1], "--out"]
     result = forecast("plot", *words, tmp_path / name, "--home", home, "--quiet")
     assert result.code == 0, result.err
@@ -837,7 +840,10 @@ def test_stored_prices_are_checked_exported_and_removed(forecast, tmp_path):
     rows = forecast("data", "check", *home, "--json").json
     assert [row["ticker"] for row in rows] == ["^GSPC", "^IXIC"]
     assert all(row["missing"] == 0 and row["behind"] > 1000 for row in rows)
-    assert "score" in forecast("data", "check", *home).out
+    shown = forecast("data", "check", *home).out
+    assert "score" in shown
+    assert "█" in shown
+    assert "█" not in forecast("data", "check", *home, "--json").out
     for name in ("long.csv", "wide.parquet"):
         assert forecast("data", "export", tmp_path / name, "^GSPC", *home).code == 0
     assert len(pd.read_parquet(tmp_path / "wide.parquet")) == 5031

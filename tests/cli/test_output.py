@@ -80,6 +80,19 @@ def test_prose_runs_over_several_lines(capsys, terminal):
     assert " ".join(" ".join(lines[2:]).replace("look-ahead", "").split()) == words
 
 
+def test_a_picture_never_splits_a_table(capsys, terminal):
+    table = ["ticker", "last", "closes"], [["AAPL", "36.71", "▁▂█"], ["MSFT", "101.57", "█▁"]]
+    terminal(30)
+    output.table(*table, picture=True)
+    assert " MSFT     101.57   █▁" in capsys.readouterr().out.splitlines()
+    terminal(18)
+    output.table(*table, picture=True)
+    narrow = capsys.readouterr().out
+    assert "closes" not in narrow
+    assert "101.57" in narrow
+    assert len(narrow.splitlines()) == 4
+
+
 def test_paragraphs_are_broken_between_words_in_a_terminal_only(capsys, terminal):
     text = "a verdict of some words " * 20
     output.say(text)
@@ -107,10 +120,12 @@ def test_what_an_encoding_cannot_say_is_spelled_in_plain_letters(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     output.spell()
     output.table(["ticker", "interval", "closes"], [["é", "1 – 2", "▁▂▃▄▅▆▇█"]])
+    output.say("✓ ✗ –")
     sys.stdout.flush()
-    _, rule, row = raw.getvalue().decode("ascii").splitlines()
+    _, rule, row, marks = raw.getvalue().decode("ascii").splitlines()
     assert set(rule.strip()) == {"-"}
     assert row.split() == ["?", "1", "-", "2", "__..--''"]
+    assert marks == "+ x -"
 
 
 def test_a_dumb_terminal_gets_a_line_for_each_step(capsys, terminal, monkeypatch):

@@ -196,7 +196,7 @@ def test_skill_ends_at_the_sum_of_the_daily_means_over_shared_forecasts(frame):
             ]
             if pairs:
                 ours, theirs = np.mean(pairs, axis=0)
-                end, own = end + ours - theirs, own + theirs
+                end, own = end + theirs - ours, own + theirs
         drawn = line(axes, baseline).get_ydata()
         assert drawn[-1] == pytest.approx(1e4 * end)
         (note,) = (text.get_text() for text in axes.texts if baseline in text.get_text())
@@ -204,7 +204,7 @@ def test_skill_ends_at_the_sum_of_the_daily_means_over_shared_forecasts(frame):
         assert float(numbers[2]) == pytest.approx(1e4 * end, abs=0.051)
         assert float(numbers[4].rstrip("%")) == pytest.approx(100 * end / own, abs=0.0051)
     assert len(line(axes, "naive").get_ydata()) == 250
-    assert "below 0: lstm is better" in axes.get_ylabel()
+    assert "above 0: lstm is better" in axes.get_ylabel()
     assert "basis points" in axes.get_ylabel()
 
 

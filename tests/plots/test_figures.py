@@ -106,7 +106,8 @@ def test_a_wrong_figure_does_not(frame, monkeypatch):
     ):
         reference = Image.open(FOLDER / f"{name}.png").convert("RGB")
         assert distance(rendered(FIGURES[name](wrong)), reference) > TOLERANCE, name
-    monkeypatch.setattr(style, "PALETTE", style.PALETTE[::-1])  # the colours of other models
+    of_others = dict(zip(style._LOOKS, reversed(style._LOOKS.values()), strict=True))
+    monkeypatch.setattr(style, "_LOOKS", of_others)
     reference = Image.open(FOLDER / "calibration.png").convert("RGB")
     assert distance(rendered(evaluation.calibration(frame)), reference) > TOLERANCE
 

@@ -1,0 +1,78 @@
+"""The next session as a picture: the last closes of a ticker, then where the next may be."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from forecaster.display import price
+from forecaster.distributions import forecasts
+from forecaster.plots import style
+from forecaster.plots.style import GREY, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SESSIONS = 60
+"""The latest closes that are drawn."""
+
+_GAP, _HALF = 3, 1.5
+"""Sessions' widths from the last close to the middle of the bands, and from there to their sides."""
+
+
+def prediction(row: pd.DataFrame, closes: pd.Series) -> "Figure":
+    """Draw a forecast as 50, 80 and 95% bands in price beside the closes before it.
+
+    The bands are as wide as three sessions, to be seen; they are of one. Their ends are in the legend.
+
+    Parameters
+    ----------
+    row : forecasts frame with the one forecast.
+    closes : by date, up to the cutoff of the forecast.
+    """
+    (ticker,), (model,) = row["ticker"], row["model"]
+    color = style.look(model)["color"]
+    shown = closes.tail(SESSIONS)
+    prices = forecasts.prices(row)
+    last, median = float(row["last_close"].iloc[0]), float(prices["median"].iloc[0])
+    figure = style.canvas()
+    (axes,) = figure.axes
+    axes.plot(
+        np.arange(len(shown)),
+        shown,
+        ".-",
+        color=INK,
+        linewidth=1,
+        label=f"close, the last {price(last)}",
+    )
+    at = len(shown) - 1 + _GAP
+    sides = [at - _HALF, at + _HALF]
+    for level, share in style.TINTS.items():
+        low, high = (float(end[0]) for end in forecasts.interval(prices, level))
+        label = f"{level:.0%} band: " + " to ".join(price(it, beside=last) for it in (low, high))
+        band = style.tint(color, share)
+        axes.fill_between(sides, low, high, color=band, linewidth=0, label=label)
+    label = f"median forecast: {price(median, beside=last)}"
+    axes.plot(sides, [median, median], color=color, linewidth=1.6, label=label)
+    axes.axhline(last, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlim(-1, sides[1] + 0.5)
+    axes.margins(y=0.08)
+    _mark_dates(axes, shown.index, at, row["date"].iloc[0])
+    axes.set_ylabel("price (currency of the ticker)")
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+    behind, ahead = (f"{row[name].iloc[0]:%Y-%m-%d}" for name in ("cutoff", "date"))
+    axes.set_title(
+        style.plain(f"{ticker} · {model} · {ahead}, as forecast at the close of {behind}")
+    )
+    style.legend(figure, axes, columns=3)
+    return figure
+
+
+def _mark_dates(axes: "Axes", dates: pd.Index, at: int, ahead: pd.Timestamp) -> None:
+    """Mark some sessions, evenly spread, and the one forecast."""
+    every = max(1, len(dates) // 4)
+    places = list(range(len(dates) - 1, -1, -every))[::-1]
+    places = [place for place in places if place < len(dates) - every / 2] or places
+    axes.set_xticks([*places, at], [f"{it:%d %b %Y}" for it in [*dates[places], ahead]])
+    axes.set_xlabel("session")
