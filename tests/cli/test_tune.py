@@ -62,7 +62,7 @@ def more_trials(worker, home):
 @pytest.mark.slow
 def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path):
     saved = tmp_path / "new" / "tuned.toml"
-    result = forecast(*words(home, "--trials", 3, "--save", saved))
+    result = forecast(*words(home, "--trials", 3, "--out", saved))
     assert result.code == 0
     for said in ("learning rate", "defaults", "naive", "gjr", "3 trials finished, 0 pruned"):
         assert said in result.out
@@ -167,9 +167,9 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
         (["--seed", 7], 1, "differs in settings"),
         (["--engine", "spark"], 2, "spark"),
         (["AAPL"], 1, "not stored: AAPL"),
-        (["--save", "{home}"], 1, "is a folder"),
-        (["--save", "{home}/other.txt"], 1, "holds something else than settings"),
-        (["--save", "{home}/held.toml/tuned.toml"], 1, "tuned.toml"),
+        (["--out", "{home}"], 1, "is a folder"),
+        (["--out", "{home}/other.txt"], 1, "holds something else than settings"),
+        (["--out", "{home}/held.toml/tuned.toml"], 1, "tuned.toml"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(forecast, home, more, code, said):
