@@ -64,7 +64,8 @@ def write_csv(frame: "pd.DataFrame", path: Path) -> None:
     """Write a frame as CSV that a spreadsheet can open without running any of it."""
     words = frame.select_dtypes(["object", "string", "category"])
     cells = {str(name): _changed(column, spreadsheet_cell) for name, column in words.items()}
-    frame.assign(**cells).to_csv(path, index=False)
+    headings = [spreadsheet_cell(str(name)) for name in frame]
+    frame.assign(**cells).set_axis(headings, axis=1).to_csv(path, index=False)
 
 
 def cell_texts(column: "pd.Series") -> "pd.Series":

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from documents import validated
 from hypothesis import HealthCheck, settings
 
 from forecaster.cli.app import main
@@ -55,7 +56,8 @@ class Result:
 
     @property
     def json(self):
-        return json.loads(self.out)
+        """The document on stdout, which its schema allows."""
+        return validated(json.loads(self.out))
 
 
 @pytest.fixture

@@ -52,17 +52,17 @@ def goes_on(result, *, same):
 
 
 def test_prices_are_listed_and_checked(forecast, home):
-    rows = succeed(forecast("data", "list", "--home", home, "--json")).json
+    rows = succeed(forecast("data", "list", "--home", home, "--json")).json["tickers"]
     assert [(row["ticker"], row["rows"], row["last"]) for row in rows] == [
         ("AAA", 560, "2018-03-23"),
         ("BBB", 560, "2018-03-23"),
     ]
-    rows = succeed(forecast("data", "check", "--home", home, "--json", "--quiet")).json
+    rows = succeed(forecast("data", "check", "--home", home, "--json", "--quiet")).json["tickers"]
     assert {row["ticker"] for row in rows} == {"AAA", "BBB"}
 
 
 def test_runs_forecast_what_they_did_with_their_verdict(forecast, home):
-    rows = succeed(forecast("runs", "--home", home, "--json")).json
+    rows = succeed(forecast("runs", "--home", home, "--json")).json["runs"]
     assert [(row["name"], row["model"], row["until"]) for row in rows] == [
         ("gjr", "gjr", "2017-06-30"),
         ("small", "lstm", "2017-06-30"),

@@ -83,8 +83,8 @@ class Columns:
         columns, rest = _keys(table, path)
         bands: list[tuple[str, str, str]] = []
         for name in rest:
-            if name == columns.path:
-                continue
+            if name == columns.path or (name.startswith("price_") and name[6:] in rest):
+                continue  # what our own exports say of a quantile a second time, as a price
             if _PATH.fullmatch(name):
                 columns.paths.append(name)
             elif (quantile := _quantile(name)) is not None:

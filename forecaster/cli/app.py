@@ -24,6 +24,7 @@ from forecaster.cli import (
     output,
     plot,
     predict,
+    renames,
     report,
     runs,
     score,
@@ -42,17 +43,18 @@ app = typer.Typer(
         "Exit codes: 0 done, 1 failed (some or all, said which), 2 wrong usage, 130 interrupted."
     ),
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command("fetch")(fetch.fetch)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("predict")(predict.predict)
+app.command("tune", cls=renames.Command)(tune.tune)
+app.command("predict", cls=renames.Command)(predict.predict)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
-app.command("explain")(explain.explain)
+app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
@@ -107,7 +109,7 @@ def _run(arguments: list[str]) -> int:
         return _failed(str(error), error.exit_code, error)
     except typer.TyperException as error:
         if not error.format_message():  # help was asked for by saying nothing, and given
-            return error.exit_code
+            return 0
         return _failed(_explained(error), error.exit_code, error)
     except OSError as error:
         return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 1, error)

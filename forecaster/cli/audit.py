@@ -29,6 +29,7 @@ def audit(
     ] = None,
     until: options.Until = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings to compare.")] = 3,
+    seed: options.Seed = None,
     epochs: options.Epochs = None,
     config: options.Config = None,
     home: options.Home,
@@ -60,7 +61,7 @@ def audit(
         trained = bundle.load(home, run)
         name, tickers = trained.model.name, tickers or trained.tickers
         settings = replaced(settings, trained.settings or {})
-    settings = configured(config, settings, epochs=epochs)
+    settings = configured(config, settings, seed=seed, epochs=epochs)
     store = Store(home)
     stored = ticker_lists.stored(store, tickers)
     chosen = stored if tickers else stored[:MOST_TICKERS]
@@ -80,7 +81,8 @@ def audit(
         checks = leakage_audit.audit(frame, name, config=settings, seeds=seeds, progress=progress)
     passed = sum(check.passed for check in checks)
     if as_json:
-        output.dump(archive.records(pd.DataFrame([asdict(check) for check in checks])))
+        rows = archive.records(pd.DataFrame([asdict(check) for check in checks]))
+        output.dump("audit", {"model": name, "checks": rows})
     else:
         _print(checks)
         honest = "an honest model, which is not yet a good one"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forecaster.cli import holdout, options, output, results, ticker_lists, unfinished
-from forecaster.config import REFERENCES, listed
+from forecaster.config import REFERENCES, configured, listed
 from forecaster.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +63,11 @@ def backtest(
             "--calibrate",
         ),
     ] = False,
+    seed: options.Seed = None,
     cost: options.Cost = options.COST,
-    out: options.ResultsFolder = None,
+    out: options.Results = None,
+    table: options.Table = "forecasts",
+    layout: options.Layout = "long",
     resume: Annotated[
         Path | None,
         options.optional(
@@ -92,16 +95,28 @@ def backtest(
 
     output.start(quiet=quiet, verbose=verbose)
     worker = Engine(engine, address, jobs)
+    folder, export = results.destination(out, table, layout)
     if resume is None:
         options.check_order(start, end)
         request = _request(
-            tickers, models, start, end, refit, run, calibrate=calibrate, cost=cost, home=home
+            tickers,
+            models,
+            start,
+            end,
+            refit,
+            run,
+            calibrate=calibrate,
+            seed=seed,
+            cost=cost,
+            home=home,
         )
     else:
-        out, request = resume, unfinished.request_of(context, resume)
+        folder, request = resume, unfinished.request_of(context, resume)
     with output.progress(quiet=quiet) as progress:
-        done, folder = _done(request, out, worker, resume=resume is not None, progress=progress)
-    results.tell(done, folder, as_json=as_json, open_=open_)
+        done, folder = _done(request, folder, worker, resume=resume is not None, progress=progress)
+    if export:
+        results.write(done, export, home, quiet=quiet)
+    results.tell(done, folder, export, as_json=as_json, open_=open_)
     results.end(done)
 
 
@@ -114,6 +129,7 @@ def _request(
     run: str | None,
     *,
     calibrate: bool,
+    seed: int | None,
     cost: float,
     home: Path,
 ) -> unfinished.Request:
@@ -129,6 +145,7 @@ def _request(
         refit="yearly" if refit is None else schedule(refit),
         calibrate=calibrate,
         cost_bp=cost,
+        config=configured(None, seed=seed),
     )
     spec.check()
     trained = _trained(home, run, spec.models, refit)

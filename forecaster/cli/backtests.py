@@ -53,7 +53,7 @@ def listing(
     rows = [_row(name, it) for name, it in archive.stored(home).items()]
     rows.sort(key=lambda row: row["written"] or "", reverse=True)
     if as_json:
-        output.dump(rows)
+        output.dump("backtests", {"backtests": rows})
     elif rows:
         output.table(
             ["name", "models", "tickers", "from", "to", "written", "state"],
@@ -78,6 +78,14 @@ def listing(
 def show(
     name: Name,
     *,
+    out: Annotated[
+        Path | None,
+        options.optional(
+            "Write a table of it to this file: .csv, .json, .parquet or .xlsx.", metavar="FILE"
+        ),
+    ] = None,
+    table: options.Table = "forecasts",
+    layout: options.Layout = "long",
     open_: options.OpenPlots = False,
     home: options.Home,
     as_json: options.Json = False,
@@ -86,13 +94,20 @@ def show(
 ) -> None:
     """Show the scores and the verdict of a backtest again.
 
-    Example: forecast backtests show lstm-gjr-garch-ewma-naive
+    Example: forecast backtests show lstm-gjr-garch-ewma-naive --out forecasts.xlsx
     """
+    from forecaster import exports
     from forecaster.backtesting import archive
 
     output.start(quiet=quiet, verbose=verbose)
+    if out is not None:
+        exports.check(out)
+    _, export = results.destination(out, table, layout)
     folder = _folder(home, name)
-    results.tell(archive.load(folder), folder, as_json=as_json, open_=open_)
+    done = archive.load(folder)
+    if export:
+        results.write(done, export, home, quiet=quiet)
+    results.tell(done, folder, export, as_json=as_json, open_=open_)
 
 
 @app.command()
@@ -122,7 +137,7 @@ def remove(
     for folder in folders:
         archive.remove(folder)
     if as_json:
-        output.dump([str(folder) for folder in folders])
+        output.dump("backtests-removed", {"removed": [str(folder) for folder in folders]})
     else:
         output.say("\n".join(f"removed {folder}" for folder in folders))
 

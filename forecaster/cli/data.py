@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forecaster.cli import options, output, ticker_lists
-from forecaster.errors import ForecastError, StoreError, UsageError, first_few
+from forecaster.errors import ForecastError, StoreError, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def listing(
         except ForecastError as error:
             failed.append(error)
     if as_json:
-        output.dump(rows)
+        output.dump("data", {"tickers": rows})
     elif rows:
         output.table(
             ["ticker", "source", "first", "last", "rows", "fetched", "age"],
@@ -116,7 +116,7 @@ def check(
         except ForecastError as error:
             failed.append(error)
     if as_json:
-        output.dump(rows)
+        output.dump("data-check", {"tickers": rows})
     elif rows:
         counts = [
             "rows",
@@ -194,7 +194,7 @@ def _list_mends(store: "Store", tickers: list[str], *, as_json: bool) -> None:
         row["date"] = f"{row['date']:%Y-%m-%d}"
         row |= {it: None if row[it] != row[it] else row[it] for it in ("before", "after")}
     if as_json:
-        output.dump(rows)
+        output.dump("data-mends", {"mends": rows})
     elif rows:
         names = ["ticker", "date", "column", "before", "after", "rule"]
         cells = [["–" if row[name] is None else _cell(row[name]) for name in names] for row in rows]
@@ -210,34 +210,36 @@ def _cell(value: Any) -> str:
 
 @app.command("export")
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write: .csv or .parquet.")],
+    file: Annotated[
+        Path, typer.Argument(help="File to write: .csv, .json, .parquet or .xlsx.", metavar="FILE")
+    ],
     tickers: options.Tickers = None,
     *,
     layout: Annotated[
         str,
         typer.Option(
-            help="long (the prices frame) or nixtla (unique_id, ds, y: the adjusted close)."
+            help="long (the prices frame) or nixtla (unique_id, ds, y: the adjusted close).",
+            metavar="long|nixtla",
         ),
     ] = "long",
     start: options.Start = None,
     end: options.End = None,
     home: options.Home,
+    as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Write stored prices to a CSV or Parquet file.
+    """Write stored prices to a CSV, JSON, Parquet or Excel file.
 
     Example: forecast data export prices.csv --layout nixtla
     """
-    from forecaster import atomic, display
+    from forecaster import exports
     from forecaster.data import prices
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    if file.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"expected a file that ends in .csv or .parquet, got {file}")
-    if layout not in ("long", "nixtla"):
-        raise UsageError(f"--layout must be long or nixtla, got {layout!r}")
+    exports.check(file)
+    exports.check_layout(layout)
     options.check_order(start, end)
     store = Store(home)
     nixtla = {"ticker": "unique_id", "date": "ds", "adj_close": "y"}
@@ -251,13 +253,10 @@ def export(
         raise StoreError(f"nothing is stored between {start} and {end}")
     if layout == "nixtla":
         frame = frame.rename(columns=nixtla)
-    with atomic.replacing(file) as temporary:
-        if file.suffix == ".csv":
-            display.write_csv(frame, temporary)
-        else:
-            frame.to_parquet(temporary, index=False)
-    if not quiet:
-        output.note(f"{len(frame):,} rows in {file}")
+    name = "prices-nixtla" if layout == "nixtla" else "prices"
+    output.export(frame, name, file, quiet=quiet)
+    if as_json:
+        output.dump("data-export", {"out": str(file), "table": name, "rows": len(frame)})
 
 
 @app.command("remove")
@@ -265,11 +264,13 @@ def remove(
     tickers: Annotated[
         list[str],
         typer.Argument(
-            help="Tickers; @FILE reads a list.", autocompletion=options.complete_tickers
+            help="Tickers, separated by blanks or commas; @FILE reads a list.",
+            autocompletion=options.complete_tickers,
         ),
     ],
     *,
     home: options.Home,
+    as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -283,5 +284,7 @@ def remove(
     store = Store(home)
     named = ticker_lists.named(store, tickers)
     store.remove(named)
-    if not quiet:
+    if as_json:
+        output.dump("data-removed", {"removed": named})
+    elif not quiet:
         output.note(f"removed {', '.join(named)}")

@@ -1,6 +1,5 @@
 """``forecast explain``."""
 
-import datetime
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +12,14 @@ from forecaster.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
+    from forecaster.data.store import Store
     from forecaster.explain.explanation import Explanation
     from forecaster.runs.run import Run
+
+TABLES = ("features", "lags", "forecasts")
+"""Tables that can be written to a file, the first by default."""
 
 SHOWN_FEATURES = 12
 FEW = 5
@@ -31,15 +35,24 @@ def explain(
         ),
     ],
     *,
-    date: Annotated[
-        datetime.date | None,
-        options.day("Last date the forecast may use; by default the last stored."),
-    ] = None,
+    as_of: options.AsOf = None,
     run: Annotated[
         str | None, options.run("Name of a run of lstm, gru or rnn; by default the latest.")
     ] = None,
     out: Annotated[
-        Path | None, options.optional("Draw the figure to this PNG, SVG or PDF.")
+        Path | None,
+        options.optional(
+            "Draw the figure to this file (.png, .svg, .pdf), or write a table to it (.csv, .json, "
+            ".parquet, .xlsx).",
+            metavar="FILE",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None,
+        options.optional(
+            "Table that such a file gets: features (by default), lags, or forecasts.",
+            metavar="features|lags|forecasts",
+        ),
     ] = None,
     open_: Annotated[bool, options.flag("Show the figure in a window.", "--open")] = False,
     home: options.Home,
@@ -51,42 +64,67 @@ def explain(
 
     Runs of the other cells that were trained on the same prices are compared with.
 
-    Example: forecast explain ^GSPC --date 2018-12-31 --out explanation.png
+    Example: forecast explain ^GSPC --as-of 2018-12-31 --out explanation.png
     """
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
     from forecaster.runs import bundle
 
     output.start(quiet=quiet, verbose=verbose)
-    if out is not None:
-        figures.check(out)
+    _check(out, table)
     trained = _run(home, run)
     explanation.recurrent(trained)  # says so at once if it is none
-    if ticker.startswith("@"):
-        raise UsageError(f"expected one ticker, got the list {ticker}")
     store = Store(home)
-    (stored,) = ticker_lists.stored(store, [ticker])
+    stored = ticker_lists.only(store, ticker)
     with output.progress(quiet=quiet) as progress:
         explained = explanation.of(
             trained,
             store.read(ticker_lists.with_universe(trained, store, [stored])),
             ticker=stored,
-            as_of=date,
+            as_of=as_of,
             others=bundle.readable(home),
             progress=progress,
         )
-    if out is not None:
+    drawn = out is not None and figures.is_figure(out)
+    if out is not None and drawn:
         from forecaster.plots import network
 
         figures.save(network.overview(explained), out)
+    elif out is not None:
+        output.export(*_table(explained, table or TABLES[0], store), out, quiet=quiet)
     if as_json:
-        output.dump(document.of(explained) | {"figure": str(out) if out else None})
+        output.dump("explain", document.of(explained) | {"out": str(out) if out else None})
     else:
         _print(explained)
-        if out is not None:
+        if drawn:
             output.say(f"Figure: {out}")
     if open_:
         _show(explained)
+
+
+def _check(out: Path | None, table: str | None) -> None:
+    """Raise an error if nothing can be written as ``--out`` and ``--table`` say."""
+    from forecaster import exports
+
+    if table not in (None, *TABLES):
+        raise UsageError(
+            f"there is no table {table!r} of an explanation; there are {', '.join(TABLES)}"
+        )
+    if out is not None and not figures.is_figure(out):
+        exports.check(out, others=figures.FORMATS)
+    elif table is not None:
+        raise UsageError(f"--table {table} is of a file: name one with --out, such as {table}.csv")
+
+
+def _table(explained: "Explanation", name: str, store: "Store") -> "tuple[pd.DataFrame, str]":
+    """Return a table of the explanation, and its name."""
+    from forecaster import exports
+
+    if name != "forecasts":
+        return exports.of_explanation(explained)[name], name
+    forecast = explained.forecast
+    currencies = ticker_lists.currencies(store, forecast["ticker"])
+    return exports.of_forecasts(forecast, currencies=currencies), name
 
 
 def _run(home: Path, name: str | None) -> "Run":

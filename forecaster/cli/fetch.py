@@ -21,8 +21,8 @@ def fetch(
     tickers: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tickers; @FILE reads a list, - the standard input. None means all that the "
-            "source has, and of Yahoo those that are stored from it.",
+            help="Tickers, separated by blanks or commas; @FILE reads a list, - the standard input. "
+            "None means all that the source has, and of Yahoo those that are stored from it.",
             show_default=False,
             autocompletion=options.complete_tickers,
         ),
@@ -75,8 +75,8 @@ def fetch(
 
     output.start(quiet=quiet, verbose=verbose)
     options.check_order(start, end)
-    wanted = ticker_lists.expanded(tickers)
     store, results = Store(home), list["FetchResult"]()
+    wanted = ticker_lists.expanded(tickers, store.tickers())
     form = Format(columns, dates, decimal) if columns or dates or decimal else None
     with output.progress(quiet=quiet) as progress:
 
@@ -115,10 +115,10 @@ def fetch(
         for result in outcomes:
             results.append(result)
             announce(f"fetch {result.ticker}")
-    order = {ticker: place for place, ticker in enumerate(wanted)}
-    results.sort(key=lambda result: order.get(result.ticker, 0))
+    order = {ticker.casefold(): place for place, ticker in enumerate(wanted)}
+    results.sort(key=lambda result: order.get(result.ticker.casefold(), 0))
     if as_json:
-        output.dump([_document(result) for result in results])
+        output.dump("fetch", {"tickers": [_document(result) for result in results]})
     elif good := [result for result in results if not result.error]:
         output.table(["ticker", *COLUMNS], [[result.ticker, *_cells(result)] for result in good])
     for result in results:

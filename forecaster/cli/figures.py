@@ -20,10 +20,15 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def check(path: Path) -> None:
     """Raise a UsageError if the name of a file ends in no format that figures are written in."""
-    if path.suffix.lower() not in FORMATS:
+    if not is_figure(path):
         raise UsageError(
             f"--out must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {path}"
         )
+
+
+def is_figure(path: Path) -> bool:
+    """Return whether the name of a file ends in a format that figures are written in."""
+    return path.suffix.lower() in FORMATS
 
 
 def save(figure: "Figure", path: Path) -> None:

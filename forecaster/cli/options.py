@@ -94,7 +94,8 @@ def _date(text: str) -> date:
 Tickers = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Tickers; @FILE reads a list. None means all that are stored.",
+        help="Tickers, separated by blanks or commas; @FILE reads a list. None means all that are "
+        "stored.",
         show_default=False,
         autocompletion=complete_tickers,
     ),
@@ -116,6 +117,11 @@ Run = Annotated[str | None, run("Name of a run; by default the latest.")]
 Until = Annotated[date | None, day("Last date to learn from.")]
 Start = Annotated[date | None, day("First date.")]
 End = Annotated[date | None, day("Last date.")]
+AsOf = Annotated[date | None, day("Last date that a forecast may use; by default the last stored.")]
+Seed = Annotated[
+    int | None,
+    optional(f"The first seed of the networks; {RecurrentConfig.seed} by default.", min=0),
+]
 Model = Annotated[
     str,
     typer.Option(help=f"{', '.join(MODELS[:-1])} or {MODELS[-1]}.", autocompletion=complete_models),
@@ -130,8 +136,27 @@ Cost = Annotated[
         min=0, max=1000, help="Of buying or selling, in basis points a side; strategies pay it."
     ),
 ]
-ResultsFolder = Annotated[
-    Path | None, optional("Folder of the results; by default one in the home folder.")
+Results = Annotated[
+    Path | None,
+    optional(
+        "Folder of the results, by default one in the home folder; or a file (.csv, .json, .parquet, "
+        ".xlsx) for one table of them.",
+        metavar="DIR|FILE",
+    ),
+]
+Table = Annotated[
+    str,
+    typer.Option(
+        help="Table that the --out file gets: forecasts, or one of the statistics, such as scores."
+    ),
+]
+Layout = Annotated[
+    str,
+    typer.Option(
+        help="Of the forecasts in the --out file: long, or nixtla (unique_id, ds, MODEL, MODEL-lo-80 …, "
+        "as prices).",
+        metavar="long|nixtla",
+    ),
 ]
 OpenPlots = Annotated[bool, flag("Show the plots.", "--open")]
 

@@ -12,13 +12,17 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from forecaster import schemas
 from forecaster.display import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from forecaster.models.protocol import Progress
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -65,9 +69,10 @@ def spell() -> None:
             stream.reconfigure(errors="spell")
 
 
-def dump(document: Any) -> None:
-    """Print a result as JSON, in which what does not print is escaped."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+def dump(schema: str, document: dict[str, Any]) -> None:
+    """Print a result as JSON, with the name of its schema; what does not print is escaped."""
+    tagged = {"schema": schemas.tag(schema), **document}
+    text = json.dumps(tagged, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     for line in text.split("\n"):
         shown = printable(line) == line
         print(line if shown else "".join(map(_json_character, line)))
@@ -91,6 +96,15 @@ def detail(text: str) -> None:
 def note(text: str) -> None:
     """Print on stderr what is worth knowing beside the result."""
     print(fitted(text, sys.stderr), file=sys.stderr)
+
+
+def export(table: "pd.DataFrame", name: str, file: Path, *, quiet: bool) -> None:
+    """Write a table to a file, and say on stderr what is in it."""
+    from forecaster import exports
+
+    exports.write(table, file, name)
+    if not quiet:
+        note(f"{len(table):,} {'row' if len(table) == 1 else 'rows'} in {file}")
 
 
 def error(message: object) -> None:

@@ -30,7 +30,7 @@ def predict(
     tickers: options.Tickers = None,
     *,
     run: options.Run = None,
-    as_of: Annotated[date | None, options.day("Last date to use.")] = None,
+    as_of: options.AsOf = None,
     calibrate: Annotated[
         bool,
         options.flag(
@@ -45,9 +45,15 @@ def predict(
             metavar="SESSIONS",
         ),
     ] = None,
-    csv: Annotated[
-        Path | None, options.optional("Also write the forecasts frame to this file.")
+    out: Annotated[
+        Path | None,
+        options.optional(
+            "Also write the forecasts, with all their quantiles, to this file: .csv, .json, .parquet "
+            "or .xlsx.",
+            metavar="FILE",
+        ),
     ] = None,
+    layout: options.Layout = "long",
     home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -57,7 +63,7 @@ def predict(
 
     Example: forecast predict AAPL --json
     """
-    from forecaster import atomic, display
+    from forecaster import exports
     from forecaster.data.store import Store
     from forecaster.distributions import forecasts
     from forecaster.runs import bundle, forecasting
@@ -65,6 +71,11 @@ def predict(
     output.start(quiet=quiet, verbose=verbose)
     if max_age is not None and as_of is not None:
         raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
+    exports.check_layout(layout)
+    if out is not None:
+        exports.check(out)
+    elif layout != "long":
+        raise UsageError(f"--layout {layout} is of a file: name one with --out")
     trained, store = bundle.load(home, run), Store(home)
     stored = ticker_lists.stored(store, tickers)
     frame, failures = forecasting.predict_each(
@@ -82,23 +93,32 @@ def predict(
         failed.append(_too_old(old, max_age))
         rows = [row for row in rows if row not in old]
         frame = frame[frame["ticker"].isin([row["ticker"] for row in rows])]
-    _add_currencies(store, rows)
+    currencies = ticker_lists.currencies(store, [row["ticker"] for row in rows])
+    for row in rows:
+        row["currency"] = currencies[row["ticker"]]
     _mark_guesses(rows, histories)
-    if csv is not None:
-        with atomic.replacing(csv) as temporary:
-            display.write_csv(frame, temporary)
     if as_of is None:
         _warn_of_stale(rows)
     _warn_of_motionless(store, rows)
     verdict = bundle.last_verdict(trained, home)
+    if out is not None:
+        table = exports.of_forecasts(
+            frame,
+            currencies=currencies,
+            sessions_behind={row["ticker"]: row["sessions_behind"] for row in rows},
+            guesses=[row["ticker"] for row in rows if row["date_is_guess"]],
+        )
+        output.export(*exports.laid_out(table, layout), out, quiet=quiet)
     if as_json:
         output.dump(
+            "predict",
             {
                 "run": trained.name,
                 "as_of": max((row["cutoff"] for row in rows), default=None),
                 "verdict": asdict(verdict) if verdict else None,
                 "forecasts": rows,
-            }
+                "out": str(out) if out else None,
+            },
         )
     elif rows:
         _print(trained, rows, _recent(store, rows), with_age=as_of is None)
@@ -244,13 +264,6 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
             last,
             _fetching(tickers),
         )
-
-
-def _add_currencies(store: "Store", rows: list[dict[str, Any]]) -> None:
-    """Add what the prices of each ticker are in, where its source said so."""
-    for row in rows:
-        state = store.state(row["ticker"])
-        row["currency"] = state.notes.get("currency") if state else None
 
 
 def _print(

@@ -52,7 +52,10 @@ def report(
         with atomic.replacing(file) as temporary:
             temporary.write_text(page, encoding="utf-8")
     if as_json:
-        output.dump({"report": str(file), "backtest": str(place), "verdict": done.verdict.text})
+        output.dump(
+            "report",
+            {"report": str(file), "backtest": str(place), "verdict": done.verdict.text},
+        )
     else:
         results.print_verdict(done.verdict)
         output.say(f"Report: {file}")

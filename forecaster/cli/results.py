@@ -1,11 +1,12 @@
 """What comes of a backtest or a score: kept in a folder, printed, shown."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster.cli import figures, output
+from forecaster.cli import figures, output, ticker_lists
 from forecaster.display import number
-from forecaster.errors import first_few
+from forecaster.errors import StoreError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,82 @@ SCORE_COLUMNS = {
     "hit_rate": ("hits", ".1%"),
 }
 """Pooled scores that the terminal shows: their titles and formats."""
+
+
+NO_FOLDERS = (
+    *(
+        ".feather",
+        ".gz",
+        ".htm",
+        ".html",
+        ".pdf",
+        ".png",
+        ".pq",
+        ".svg",
+        ".tsv",
+        ".txt",
+        ".xls",
+        ".zip",
+    ),
+)
+"""Suffixes of files that are not written, and hardly those of a folder that somebody means."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A table of the results for a file of its own."""
+
+    file: Path
+    table: str
+    layout: str
+
+
+def destination(out: Path | None, table: str, layout: str) -> tuple[Path | None, Export | None]:
+    """Return the folder and the export that ``--out``, ``--table`` and ``--layout`` name, if any.
+
+    Raises
+    ------
+    UsageError
+        They do not go together, or there is no such table or format.
+    StoreError
+        The file cannot be written.
+    """
+    from forecaster import exports
+    from forecaster.backtesting import archive
+
+    exports.check_layout(layout)
+    known = ("forecasts", *archive.TABLES, "mean", "seeds")
+    if table not in known:
+        raise UsageError(
+            f"there is no table {table!r}; {did_you_mean(table, known)}there are {', '.join(known)}"
+        )
+    if layout != "long" and table != "forecasts":
+        raise UsageError(f"--layout {layout} is of forecasts, not of the table {table}; drop one")
+    suffix = out.suffix.lower() if out else ""
+    if out and (exports.is_table(out) or (suffix in NO_FOLDERS and not out.is_dir())):
+        exports.check(out)
+        return None, Export(out, table, layout)
+    if table != "forecasts" or layout != "long":
+        what = f"--table {table}" if table != "forecasts" else f"--layout {layout}"
+        raise UsageError(f"{what} is of a file: name one with --out, such as {table}.csv")
+    return out, None
+
+
+def write(done: "Backtest", export: Export, home: Path, *, quiet: bool) -> None:
+    """Write a table of the results to its file."""
+    from forecaster import exports
+    from forecaster.data.store import Store
+
+    if export.table != "forecasts":
+        if export.table not in done.tables:
+            raise StoreError(
+                f"this backtest has no table {export.table}; it has {', '.join(done.tables)}"
+            )
+        output.export(done.tables[export.table], export.table, export.file, quiet=quiet)
+        return
+    currencies = ticker_lists.currencies(Store(home), done.forecasts["ticker"].unique())
+    table = exports.of_forecasts(done.forecasts, currencies=currencies)
+    output.export(*exports.laid_out(table, export.layout), export.file, quiet=quiet)
 
 
 def keep(done: "Backtest", folder: Path, home: Path) -> None:
@@ -50,10 +127,13 @@ def keep(done: "Backtest", folder: Path, home: Path) -> None:
         bundle.record_verdict(run, home, verdict)
 
 
-def tell(done: "Backtest", folder: Path, *, as_json: bool, open_: bool) -> None:
+def tell(
+    done: "Backtest", folder: Path, export: Export | None, *, as_json: bool, open_: bool
+) -> None:
     """Print the results, and show the plots if asked to."""
     if as_json:
-        output.dump(_document(done, folder))
+        out = str(export.file) if export else None
+        output.dump("backtest", {**_document(done, folder), "out": out})
     else:
         _print(done, folder)
     if open_:

@@ -32,7 +32,7 @@ def runs(
         except BundleError as error:
             broken.append(error)
     if as_json:
-        output.dump(rows)
+        output.dump("runs", {"runs": rows})
     elif rows:
         output.table(
             ["run", "model", "tickers", "first", "until", "created", "loss by epoch"],

@@ -38,7 +38,9 @@ def score(
     dates: options.Dates = None,
     decimal: options.Decimal = None,
     cost: options.Cost = options.COST,
-    out: options.ResultsFolder = None,
+    out: options.Results = None,
+    table: options.Table = "forecasts",
+    layout: options.Layout = "long",
     open_: options.OpenPlots = False,
     home: options.Home,
     as_json: options.Json = False,
@@ -62,6 +64,7 @@ def score(
     BacktestSpec(names).check()
     if values not in (None, *external.VALUES):
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
+    folder, export = results.destination(out, table, layout)
     store = Store(home)
     forecasts = forecast_files.read(
         file,
@@ -70,8 +73,8 @@ def score(
         interval=interval,
         form=Format(dates=dates, decimal=decimal),
     )
-    if out is not None:
-        archive.check_replaceable(out)
+    if folder is not None:
+        archive.check_replaceable(folder)
     named = sorted(forecasts.rows["ticker"].unique())
     stored = sorted(set(named) & set(store.tickers()))
     if not stored:
@@ -87,7 +90,9 @@ def score(
             earlier=experiment_log.recorded(home, stored, days.min(), days.max()),
             progress=progress,
         )
-        folder = out or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
+        folder = folder or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
         results.keep(done, folder, home)
-    results.tell(done, folder, as_json=as_json, open_=open_)
+    if export:
+        results.write(done, export, home, quiet=quiet)
+    results.tell(done, folder, export, as_json=as_json, open_=open_)
     results.end(done)

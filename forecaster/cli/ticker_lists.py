@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecaster.data import capitals
 from forecaster.errors import UsageError, first_few
 
 if TYPE_CHECKING:
@@ -12,37 +14,54 @@ if TYPE_CHECKING:
     from forecaster.runs.run import Run
 
 
-def expanded(words: list[str] | None) -> list[str]:
+def expanded(words: list[str] | None, known: Collection[str] = ()) -> list[str]:
     """Return tickers as typed, with every @FILE replaced by the tickers in it, each once.
 
-    In a file, tickers are separated by white space or commas, and # starts a comment. ``-`` or
-    ``@-`` reads the standard input.
+    Commas separate tickers, but in a word that is a ticker as it stands. In a file, tickers are
+    separated by white space or commas, and # starts a comment. ``-`` or ``@-`` reads the standard
+    input.
+
+    Parameters
+    ----------
+    known : tickers that there are, for those with a comma in their name.
     """
     tickers: list[str] = []
     for word in words or []:
-        if word in ("-", "@-"):
+        if word.strip() in known:
+            tickers.append(word.strip())
+        elif word in ("-", "@-"):
             tickers += _in(sys.stdin.read())
         elif word.startswith("@"):
             tickers += _in(_text(Path(word[1:])))
         else:
-            tickers.append(word.strip())
+            tickers += [it.strip() for it in word.split(",")]
     if words and not any(tickers):
         raise UsageError(f"expected tickers, got only {' '.join(words)!r}")
     return list(dict.fromkeys(ticker for ticker in tickers if ticker))
 
 
 def stored(store: "Store", words: list[str] | None) -> list[str]:
-    """Return the stored tickers typed, in upper case if only that is stored; all if none were."""
+    """Return the stored tickers typed, in whatever capitals; all if none were."""
     tickers = named(store, words)
     store.require(tickers)
     return tickers or store.tickers()
 
 
-def named(store: "Store", words: list[str] | None) -> list[str]:
-    """Return the tickers typed, each once, in upper case if only that is stored."""
+def only(store: "Store", word: str) -> str:
+    """Return the stored ticker typed; UsageError for a list of several."""
     known = store.tickers()
-    tickers = [t.upper() if t not in known and t.upper() in known else t for t in expanded(words)]
-    return list(dict.fromkeys(tickers))
+    if word.startswith("@") and word not in known:
+        raise UsageError(f"expected one ticker, got the list {word}")
+    tickers = stored(store, [word])
+    if len(tickers) > 1:
+        raise UsageError(f"expected one ticker, got {len(tickers)}: {', '.join(tickers)}")
+    return tickers[0]
+
+
+def named(store: "Store", words: list[str] | None) -> list[str]:
+    """Return the tickers typed, each once, and as they are stored where capitals alone differ."""
+    known = store.tickers()
+    return capitals.matched(expanded(words, known), known)
 
 
 def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
@@ -59,6 +78,12 @@ def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
             first_few(missing),
         )
     return sorted({*tickers, *run.tickers} - set(missing))
+
+
+def currencies(store: "Store", tickers: Iterable[str]) -> dict[str, str | None]:
+    """Return what the prices of each ticker are in, None where its source did not say so."""
+    states = {ticker: store.state(ticker) for ticker in tickers}
+    return {ticker: it.notes.get("currency") if it else None for ticker, it in states.items()}
 
 
 def count(tickers: list[str]) -> str:

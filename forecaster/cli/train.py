@@ -25,6 +25,7 @@ def train(
             f"Networks to train and average; {RecurrentConfig.seeds} by default.", min=1
         ),
     ] = None,
+    seed: options.Seed = None,
     epochs: options.Epochs = None,
     max_windows: Annotated[
         int | None,
@@ -53,7 +54,7 @@ def train(
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
-    settings = configured(config, seeds=seeds, epochs=epochs, max_windows=max_windows)
+    settings = configured(config, seeds=seeds, seed=seed, epochs=epochs, max_windows=max_windows)
     if run is not None:
         checked_name(run)
     create(model, settings)  # raises at once if there is no such model
@@ -73,13 +74,19 @@ def train(
         folder = bundle.save(trained, home)
         experiment_log.record(home, _experiment(trained))
     if as_json:
-        output.dump(trained.summary | {"folder": str(folder)})
+        output.dump("train", {**trained.summary, "folder": str(folder)})
         return
     output.say(
         f"run {trained.name}: {model} on {ticker_lists.count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
     )
-    networks = {"seeds": seeds, "epochs": epochs, "max-windows": max_windows, "config": config}
+    networks = {
+        "seeds": seeds,
+        "seed": seed,
+        "epochs": epochs,
+        "max-windows": max_windows,
+        "config": config,
+    }
     chosen = [f"--{name}={value}" for name, value in networks.items() if value is not None]
     output.say(_next(trained, tickers, home, _last(store, stored), chosen))
 

@@ -52,7 +52,7 @@ def tune(
         options.optional("TOML file of settings to hold, which are then not searched."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search and of the networks.")] = 0,
-    save: Annotated[
+    out: Annotated[
         Path | None,
         options.optional(
             "Write the best settings to this file, which train --config takes.", metavar="FILE"
@@ -68,7 +68,7 @@ def tune(
 ) -> None:
     """Search for settings of a network, judged inside the training span.
 
-    Example: forecast tune --until 2012-12-31 --trials 20 --save tuned.toml
+    Example: forecast tune --until 2012-12-31 --trials 20 --out tuned.toml
     """
     from forecaster import atomic
     from forecaster.config import read
@@ -78,8 +78,8 @@ def tune(
 
     output.start(quiet=quiet, verbose=verbose)
     workers = Engine(engine, address, jobs)
-    if save is not None:
-        _check_replaceable(save)
+    if out is not None:
+        _check_replaceable(out)
     held = read(config) if config else {}
     store = Store(home)
     objective = search.Objective.of(
@@ -103,13 +103,13 @@ def tune(
     except KeyboardInterrupt:
         output.note("finished trials are kept, and the same command goes on from them")
         raise
-    if save is not None:
-        with atomic.replacing(save) as temporary:
+    if out is not None:
+        with atomic.replacing(out) as temporary:
             temporary.write_text(_toml(result), encoding="utf-8")
     if as_json:
-        output.dump(_document(result, save))
+        output.dump("tune", _document(result, out))
     else:
-        _print(result, save)
+        _print(result, out)
 
 
 def _check_replaceable(path: Path) -> None:
@@ -117,13 +117,13 @@ def _check_replaceable(path: Path) -> None:
     from forecaster.config import RecurrentConfig, read, replaced
 
     if path.is_dir():
-        raise StoreError(f"--save {path} is a folder; name a file, such as {path / 'tuned.toml'}")
+        raise StoreError(f"--out {path} is a folder; name a file, such as {path / 'tuned.toml'}")
     if path.exists():
         try:
             replaced(RecurrentConfig(), read(path))
         except UsageError as error:
             raise StoreError(
-                f"--save would replace {path}, which holds something else than settings ({error}); "
+                f"--out would replace {path}, which holds something else than settings ({error}); "
                 "name another file"
             ) from error
 
@@ -139,7 +139,7 @@ def _toml(result: "SearchResult") -> str:
     )
 
 
-def _document(result: "SearchResult", save: Path | None) -> dict[str, Any]:
+def _document(result: "SearchResult", out: Path | None) -> dict[str, Any]:
     """Return the result for JSON; a CRPS is a fraction."""
     from dataclasses import asdict
 
@@ -155,11 +155,11 @@ def _document(result: "SearchResult", save: Path | None) -> dict[str, Any]:
         "best": result.best,
         "crps": {"defaults": result.defaults, **result.reference},
         "importance": result.importance,
-        "saved": save,
+        "out": out,
     }
 
 
-def _print(result: "SearchResult", save: Path | None) -> None:
+def _print(result: "SearchResult", out: Path | None) -> None:
     complete = [trial for trial in result.trials if trial.complete]
     names = list(result.trials[0].settings)
     rows = [
@@ -178,7 +178,7 @@ def _print(result: "SearchResult", save: Path | None) -> None:
         + _too_few(result)
         + "The lowest of many flatters itself: what it is worth says a backtest of days after "
         f"{result.objective.until}, of a run trained until then."
-        + (f"\nSettings: {save}" if save else "")
+        + (f"\nSettings: {out}" if out else "")
     )
 
 

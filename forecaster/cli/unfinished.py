@@ -62,7 +62,10 @@ def request_of(context: typer.Context, folder: Path) -> Request:
     UsageError
         Options are given that the request has of its own.
     """
-    own = ("tickers", "models", "start", "end", "refit", "run", "calibrate", "cost", "out", "home")
+    own = (
+        *("tickers", "models", "start", "end", "refit", "run", "calibrate", "seed", "cost"),
+        *("out", "home"),
+    )
     for name in own:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

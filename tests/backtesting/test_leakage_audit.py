@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from documents import validated
 
 from forecaster.backtesting import alternative_histories, leakage_audit
 from forecaster.cli.app import main
@@ -459,7 +460,7 @@ def test_the_command_exits_1_for_another(run, monkeypatch):
     code, out, err = run("^GSPC", "--model", "ewma", "--seeds", "1", "--json", "--quiet")
     assert code == 1
     assert err == ""
-    found = json.loads(out)
+    found = validated(json.loads(out))["checks"]
     assert [check["name"] for check in found] == NAMES
     assert all(set(check) == {"name", "passed", "number", "unit", "words"} for check in found)
     assert "lag" in {check["name"] for check in found if not check["passed"]}
@@ -484,7 +485,7 @@ def test_the_command_takes_the_model_of_a_run(run, home, asked):
         main([*words, "--home", str(home)])
     code, out, _ = run("--run", "mine", "--seeds", "4", "--until", "2001-04-30", "--json")
     assert code == 0
-    assert json.loads(out)[0]["number"] is None
+    assert json.loads(out)["checks"][0]["number"] is None
     assert (asked["model"], asked["tickers"], asked["seeds"]) == ("naive", ["^IXIC"], 4)
     assert asked["frame"]["date"].max() == pd.Timestamp("2001-04-30")
     code, _, err = run("--run", "mine", "--model", "naive")

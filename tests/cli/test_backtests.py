@@ -35,7 +35,7 @@ def forecasts_of(home, name):
 def test_a_second_backtest_of_the_same_models_leaves_the_first(forecast, home):
     assert set(forecasts_of(home, "naive-ewma")["ticker"]) == {"AAA"}
     assert set(forecasts_of(home, "naive-ewma-2")["ticker"]) == {"BBB", "CCC"}
-    rows = forecast("backtests", "list", "--home", home, "--json").json
+    rows = forecast("backtests", "list", "--home", home, "--json").json["backtests"]
     dates = {row["name"]: (row["tickers"], row["start"], row["state"]) for row in rows}
     assert dates == {
         "naive-ewma": (["AAA"], "2018-08-01", "finished"),
@@ -62,7 +62,10 @@ def test_scores_of_files_of_one_name_are_both_kept_and_removed_by_name(forecast,
     shutil.copytree(home / "backtests" / "naive-ewma", home / "scores" / "mine")
     words = ("score", file, "--models", "naive", "--home", home, "--quiet", "--json")
     assert forecast(*words).json["folder"] == str(home / "scores" / "mine-2")
-    names = [row["name"] for row in forecast("backtests", "list", "--home", home, "--json").json]
+    names = [
+        row["name"]
+        for row in forecast("backtests", "list", "--home", home, "--json").json["backtests"]
+    ]
     assert set(names) == {"scores/mine", "scores/mine-2", "naive-ewma", "naive-ewma-2"}
     tried = (home / "trials.jsonl").read_bytes()
     words = ("backtests", "remove", "scores/mine", "scores/mine-2", "--home", home)
@@ -89,7 +92,7 @@ def test_an_unfinished_backtest_is_listed_and_removed(forecast, home):
     request = {"home": str(home), "run": None, "models": ["naive"], "tickers": ["AAA"]}
     request |= {"start": None, "end": "2018-10-01", "refit": "yearly"}
     (folder / "unfinished" / "command.json").write_text(json.dumps(request))
-    rows = forecast("backtests", "list", "--home", home, "--json").json
+    rows = forecast("backtests", "list", "--home", home, "--json").json["backtests"]
     (row,) = [row for row in rows if row["name"] == "begun"]
     assert (row["state"], row["end"], row["written"]) == ("unfinished", "2018-10-01", None)
     with atomic.claimed(folder, "backtest"):

@@ -88,16 +88,18 @@ def assert_refused(result, code, *words):
 def test_fetch_prints_what_it_stored(forecast, tmp_path):
     result = forecast("fetch", "--source", "sample", "--home", tmp_path, "--json")
     assert result.code == 0
-    assert [(row["ticker"], row["rows"], row["first"], row["last"]) for row in result.json] == [
+    assert [
+        (row["ticker"], row["rows"], row["first"], row["last"]) for row in result.json["tickers"]
+    ] == [
         ("^GSPC", 5031, "1999-01-04", "2018-12-31"),
         ("^IXIC", 5031, "1999-01-04", "2018-12-31"),
     ]
-    again = forecast("fetch", "--source", "sample", "--home", tmp_path, "--json").json
+    again = forecast("fetch", "--source", "sample", "--home", tmp_path, "--json").json["tickers"]
     assert [row["new_rows"] for row in again] == [0, 0]
 
 
 def test_data_list(forecast, home):
-    rows = forecast("data", "list", "--home", home, "--json").json
+    rows = forecast("data", "list", "--home", home, "--json").json["tickers"]
     assert [row["ticker"] for row in rows] == ["^GSPC", "^IXIC"]
     assert rows[0]["source"] == "sample"
     assert rows[0]["last"] == "2006-12-29"
@@ -156,7 +158,7 @@ def test_a_date_that_no_calendar_knows_is_a_guess_and_marked_as_one(forecast, ho
     assert "2007-01-03?" not in table
     past = forecast("predict", "COMI.CA", "--as-of", "2006-12-21", "--home", own, "--json").json
     assert past["forecasts"][0]["date_is_guess"] is False  # the next row is stored
-    (checked,) = forecast("data", "check", "COMI.CA", "--home", own, "--json").json
+    (checked,) = forecast("data", "check", "COMI.CA", "--home", own, "--json").json["tickers"]
     assert (checked["missing"], checked["extra"]) == (0, 0)
     assert (checked["next"], checked["next_is_guess"]) == ("2006-12-31", True)
     assert checked["calendar_is_guess"]
@@ -167,7 +169,7 @@ def test_a_date_that_no_calendar_knows_is_a_guess_and_marked_as_one(forecast, ho
 
 def test_predict_writes_the_forecasts_frame(forecast, home, tmp_path):
     csv = tmp_path / "next.csv"
-    assert forecast("predict", "--home", home, "--csv", csv, "--quiet").code == 0
+    assert forecast("predict", "--home", home, "--out", csv, "--quiet").code == 0
     frame = pd.read_csv(csv)
     assert list(frame["ticker"]) == ["^GSPC", "^IXIC"]
     assert frame["log_return"].isna().all()
@@ -261,7 +263,7 @@ def test_a_bad_ticker_does_not_stop_a_good_one(forecast, tmp_path):
     assert "GOOD" in result.out
     assert "error: " in result.err
     assert "BAD" in result.err
-    stored = forecast("data", "list", "--home", tmp_path / "home", "--json").json
+    stored = forecast("data", "list", "--home", tmp_path / "home", "--json").json["tickers"]
     assert [row["ticker"] for row in stored] == ["GOOD"]
 
 
@@ -398,7 +400,7 @@ def test_a_damaged_file_does_not_hide_the_others(forecast, tmp_path):
     for command in ("list", "check"):
         result = forecast("data", command, "--home", tmp_path, "--json")
         assert result.code == 1
-        assert [row["ticker"] for row in result.json] == ["^GSPC", "^IXIC"]
+        assert [row["ticker"] for row in result.json["tickers"]] == ["^GSPC", "^IXIC"]
         assert result.err.count("error: ") == 1
         assert "AAPL.parquet" in result.err
         assert "^GSPC" in forecast("data", command, "--home", tmp_path).out
@@ -412,7 +414,7 @@ def test_data_check_tells_what_the_file_had(forecast, tmp_path):
     frame.drop(index=[30, 31]).to_csv(file, index=False)
     home = tmp_path / "home"
     assert forecast("fetch", "--source", file, "--home", home).code == 0
-    (row,) = forecast("data", "check", "--home", home, "--json").json
+    (row,) = forecast("data", "check", "--home", home, "--json").json["tickers"]
     assert (row["first"], row["last"]) == ("2018-01-02", "2018-06-29")
     # Washington's birthday, which no bar may have, is one of the two left out.
     assert (row["missing"], row["leaps"], row["stale"]) == (2, 1, True)
@@ -552,7 +554,7 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.slow
 def test_explain_tells_what_made_the_forecast_of_predict(forecast, home, tmp_path):
     figure = tmp_path / "explain.png"
-    words = ("^GSPC", "--run", "small", "--date", "2006-11-30", "--home", home, "--quiet")
+    words = ("^GSPC", "--run", "small", "--as-of", "2006-11-30", "--home", home, "--quiet")
     document = forecast("explain", *words, "--out", figure, "--json").json
     assert figure.read_bytes().startswith(b"\x89PNG")
     predicted = forecast(
@@ -594,9 +596,11 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
 
     assert_refused(explain("XYZ"), 1, "not stored: XYZ")
     assert_refused(explain("^GSPC", "--run", "smal"), 1, "there is no run 'smal'")
-    assert_refused(explain("^GSPC", "--date", "2004-05-28", "--run", "small"), 1, "2005-12-30")
-    assert_refused(explain("^GSPC", "--date", "1999-02-01", "--run", "small"), 1, "needs 60")
-    assert_refused(explain("^GSPC", "--out", "figure.jpg"), 2, ".png, .svg or .pdf", "figure.jpg")
+    assert_refused(explain("^GSPC", "--as-of", "2004-05-28", "--run", "small"), 1, "2005-12-30")
+    assert_refused(explain("^GSPC", "--as-of", "1999-02-01", "--run", "small"), 1, "needs 60")
+    assert_refused(
+        explain("^GSPC", "--out", "figure.jpg"), 2, ".png, .svg, .pdf, .csv", "figure.jpg"
+    )
     assert_refused(explain("@list"), 2, "one ticker")
     assert_refused(forecast("explain", "^GSPC", "--home", tmp_path), 1, "there is no run in")
     words = ("--model", "naive", "--until", "2005-12-30", "--run", "plain", "--home", home)
@@ -742,11 +746,13 @@ def test_a_real_terminal_of_80_columns_shows_every_number_whole(home):
     assert not any("…" in line for line in lines)
 
 
-def test_nothing_said_is_a_cry_for_help(forecast):
-    result = forecast()
-    assert result.code == 2
-    assert "error" not in result.err
-    assert "predict" in result.out + result.err
+@pytest.mark.parametrize(
+    "words", [(), ("data",), ("-h",), ("predict", "-h"), ("data", "list", "-h")]
+)
+def test_nothing_said_is_a_cry_for_help(forecast, words):
+    result = forecast(*words)
+    assert (result.code, result.err) == (0, "")
+    assert " ".join(("Usage: forecast", *words)).removesuffix(" -h") in result.out
 
 
 def test_a_failure_leaves_no_empty_progress_bar(home):
@@ -837,7 +843,7 @@ def test_a_file_that_cannot_be_scored_is_explained(forecast, home, tmp_path, nam
 def test_stored_prices_are_checked_exported_and_removed(forecast, tmp_path):
     home = ["--home", tmp_path / "home"]
     forecast("fetch", "--source", "sample", *home, "--quiet")
-    rows = forecast("data", "check", *home, "--json").json
+    rows = forecast("data", "check", *home, "--json").json["tickers"]
     assert [row["ticker"] for row in rows] == ["^GSPC", "^IXIC"]
     assert all(row["missing"] == 0 and row["behind"] > 1000 for row in rows)
     shown = forecast("data", "check", *home).out
@@ -850,14 +856,16 @@ def test_stored_prices_are_checked_exported_and_removed(forecast, tmp_path):
     again = forecast(
         "fetch", "--source", tmp_path / "long.csv", "--home", tmp_path / "two", "--json"
     )
-    assert again.json[0]["rows"] == 5031
+    assert again.json["tickers"][0]["rows"] == 5031
     forecast("data", "export", tmp_path / "n.csv", "--layout", "nixtla", *home)
     assert list(pd.read_csv(tmp_path / "n.csv")) == ["unique_id", "ds", "y"]
     assert forecast("data", "export", tmp_path / "n.xls", *home).code == 2
     assert forecast("data", "export", tmp_path / "n.csv", "--layout", "wide", *home).code == 2
     assert forecast("data", "remove", "^GSPC", "NONE", *home).code == 1
     assert forecast("data", "remove", "^gspc", *home).code == 0
-    assert [row["ticker"] for row in forecast("data", "list", *home, "--json").json] == ["^IXIC"]
+    assert [row["ticker"] for row in forecast("data", "list", *home, "--json").json["tickers"]] == [
+        "^IXIC"
+    ]
 
 
 def test_what_fetch_cleans_is_told(forecast, tmp_path):
@@ -866,7 +874,7 @@ def test_what_fetch_cleans_is_told(forecast, tmp_path):
     table.to_csv(tmp_path / "messy.csv", index=False)
     home = ["--home", tmp_path / "home"]
     said = forecast("fetch", "--source", tmp_path / "messy.csv", *home, "--json")
-    assert said.json[0]["cleaned"] == [
+    assert said.json["tickers"][0]["cleaned"] == [
         {
             "rule": "close not positive",
             "action": "rejected",

@@ -134,7 +134,7 @@ def test_printable_names_go_all_the_way_and_stay_names(tmp_path):
 
     ok("fetch", "--source", tmp_path / "prices.csv", "--quiet")
     for command in ("list", "check"):
-        rows = json.loads(ok("data", command, "--json", "--quiet"))
+        rows = json.loads(ok("data", command, "--json", "--quiet"))["tickers"]
         assert {row["ticker"] for row in rows} == set(tickers)
         table = ok("data", command, "--quiet")
         assert all(ticker in table for ticker in tickers)
@@ -142,11 +142,11 @@ def test_printable_names_go_all_the_way_and_stay_names(tmp_path):
     # Exported, and read again under the same names.
     ok("data", "export", tmp_path / "out.csv")
     again = ["--source", tmp_path / "out.csv", "--home", tmp_path / "again", "--json"]
-    assert {row["ticker"] for row in json.loads(run("fetch", *again)[1])} == set(tickers)
+    assert {row["ticker"] for row in json.loads(run("fetch", *again)[1])["tickers"]} == set(tickers)
 
     ok("train", "--model", "naive", "--until", "2018-11-30", "--run", "mine")
     csv_file = tmp_path / "next.csv"
-    table = ok("predict", "--csv", csv_file, "--quiet")
+    table = ok("predict", "--out", csv_file, "--quiet")
     assert all(ticker in table for ticker in tickers)
 
     day = pd.Timestamp("2018-12-03")

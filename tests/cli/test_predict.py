@@ -64,7 +64,7 @@ def test_prices_that_are_not_behind_need_no_column(forecast, home, monkeypatch):
 
 
 def test_prices_older_than_allowed_are_an_error_in_one_line(forecast, home, tmp_path):
-    words = ["predict", "AAA", "USDX-USD", "--home", home, "--csv", tmp_path / "next.csv"]
+    words = ["predict", "AAA", "USDX-USD", "--home", home, "--out", tmp_path / "next.csv"]
     result = forecast(*words, "--json", "--max-age", 3)
     assert result.code == 1
     assert [row["ticker"] for row in result.json["forecasts"]] == ["AAA"]
@@ -87,7 +87,7 @@ def test_a_pegged_price_is_warned_of_wherever_it_is_shown(forecast, home):
     (line,) = [it for it in predicted.err.splitlines() if "pegged" in it]
     assert line.startswith("warning: USDX-USD: the price has kept within 0.1% for 250 sessions")
     assert line.endswith("its intervals do not hold the risk that the peg breaks")
-    rows = forecast("data", "check", "--home", home, "--json").json
+    rows = forecast("data", "check", "--home", home, "--json").json["tickers"]
     assert {row["ticker"] for row in rows if row["motion"]} == {"USDX-USD"}
     checked = forecast("data", "check", "--home", home).out
     assert "USDX-USD: the price has kept within 0.1%" in checked

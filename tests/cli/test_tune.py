@@ -1,7 +1,6 @@
 """``forecast tune`` from the outside: what it prints and keeps, and what it survives."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -62,7 +61,7 @@ def more_trials(worker, home):
 @pytest.mark.slow
 def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path):
     saved = tmp_path / "new" / "tuned.toml"
-    result = forecast(*words(home, "--trials", 3, "--save", saved))
+    result = forecast(*words(home, "--trials", 3, "--out", saved))
     assert result.code == 0
     for said in ("learning rate", "defaults", "naive", "gjr", "3 trials finished, 0 pruned"):
         assert said in result.out
@@ -76,7 +75,7 @@ def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path
     # The same again is done at once, and tells machines the same.
     again = forecast(*words(home, "--trials", 3, "--json", "--quiet"))
     assert again.err == ""
-    document = json.loads(again.out)
+    document = again.json
     best = document["trials"][0]
     assert best["crps"] == min(it["crps"] for it in document["trials"])
     assert f"{100 * best['crps']:.4f}" in result.out
@@ -127,7 +126,7 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
     written = [experiment_log.read(each) for each in homes]
     assert all(written)
     third = forecast(*words(homes[0], "--trials", 1, "--storage", storage, "--json", "--quiet"))
-    kept = json.loads(third.out)
+    kept = third.json
     # Each may have written a trial down that it did not live to tell.
     total = sum(map(len, written))
     assert total - 2 <= len(kept["trials"]) <= total
@@ -148,7 +147,7 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
         *words(homes[0], "--trials", len(kept["trials"]) + 1, "--storage", storage, "--json")
     )
     assert more.code == 0
-    grown = json.loads(more.out)["trials"]
+    grown = more.json["trials"]
     assert len(grown) == len(kept["trials"]) + 1
     assert all(trial in grown for trial in kept["trials"])
 
@@ -167,9 +166,9 @@ def test_two_at_one_study_and_one_killed_lose_no_trial(forecast, home, tmp_path)
         (["--seed", 7], 1, "differs in settings"),
         (["--engine", "spark"], 2, "spark"),
         (["AAPL"], 1, "not stored: AAPL"),
-        (["--save", "{home}"], 1, "is a folder"),
-        (["--save", "{home}/other.txt"], 1, "holds something else than settings"),
-        (["--save", "{home}/held.toml/tuned.toml"], 1, "tuned.toml"),
+        (["--out", "{home}"], 1, "is a folder"),
+        (["--out", "{home}/other.txt"], 1, "holds something else than settings"),
+        (["--out", "{home}/held.toml/tuned.toml"], 1, "tuned.toml"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(forecast, home, more, code, said):

@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def rows(self):
-        return {row["ticker"]: row for row in json.loads(self.out)}
+        return {row["ticker"]: row for row in json.loads(self.out)["tickers"]}
 
 
 @pytest.fixture

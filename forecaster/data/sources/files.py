@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecaster.data import prices
+from forecaster.data import capitals, prices
 from forecaster.data.sources import dates, layout, numbers, sessions, tables
 from forecaster.data.sources.layout import Columns
 from forecaster.data.sources.loading import Outcome
@@ -86,7 +86,7 @@ def load(
         (ticker, _outcome(ticker, histories[ticker], start, end))
         if ticker in histories
         else (ticker, _unknown(path, ticker, list(histories)))
-        for ticker in dict.fromkeys(tickers or histories)
+        for ticker in (capitals.matched(tickers, histories) if tickers else histories)
     ]
 
 
@@ -179,7 +179,7 @@ def _tickers(table: Table, columns: Columns, wanted: Sequence[str] | None) -> pd
     path = table.path
     while path.suffix.lower() in _EXTENSIONS:  # 005930.KS of 005930.KS.csv.gz
         path = path.with_suffix("")
-    return wanted[0] if wanted else path.name
+    return capitals.matched(wanted, [path.name])[0] if wanted else path.name
 
 
 def _require_one_row_a_day(table: Table, columns: Columns, rows: pd.DataFrame) -> None:

@@ -315,7 +315,8 @@ def _wide(
     table: Table, names: list[str], date: int, tickers: Sequence[str] | None, form: Format
 ) -> Columns:
     """The columns of a table of closes, each under its ticker."""
-    requested = set(tickers or ())
+    typed = {ticker.casefold() for ticker in tickers or ()}
+    requested = {name for name in names if name.casefold() in typed}
     certain, doubtful = [], []
     for place, name in enumerate(names):
         if place == date or (name not in requested and headings.is_other(name)):

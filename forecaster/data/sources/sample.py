@@ -5,7 +5,7 @@ from datetime import date
 
 import pandas as pd
 
-from forecaster.data import prices
+from forecaster.data import capitals, prices
 from forecaster.data.sources.loading import Outcome
 from forecaster.errors import UnknownTickerError, did_you_mean
 
@@ -23,7 +23,7 @@ def load(
             ticker,
             prices.between(_frame(ticker), start, end) if ticker in TICKERS else _unknown(ticker),
         )
-        for ticker in tickers or TICKERS
+        for ticker in (capitals.matched(tickers, TICKERS) if tickers else TICKERS)
     ]
 
 

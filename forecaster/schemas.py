@@ -1,0 +1,37 @@
+"""The versions of the JSON documents, which ``docs/reference/schemas/`` describes.
+
+A document carries the name and the version of its schema: ``{"schema": "forecaster/predict/1", …}``.
+A version grows when a field goes away or changes its meaning, not when one is added.
+"""
+
+PRINTED = (
+    *("audit", "backtest", "backtests", "backtests-removed", "data", "data-check", "data-export"),
+    *(
+        "data-mends",
+        "data-removed",
+        "explain",
+        "fetch",
+        "predict",
+        "report",
+        "runs",
+        "train",
+        "tune",
+    ),
+)
+"""What the commands print."""
+
+EXPORTED = (
+    *("features", "forecasts", "forecasts-nixtla", "lags", "prices", "prices-nixtla", "statistics"),
+)
+"""What is exported to a JSON file."""
+
+VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED), 1)
+
+
+def tag(name: str) -> str:
+    """Return the name and the version of a schema, as a document carries them.
+
+    >>> tag("predict")
+    'forecaster/predict/1'
+    """
+    return f"forecaster/{name}/{VERSIONS[name]}"
