@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test test-browser lint bench clean
+.PHONY: demo test test-browser lint docs bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -32,11 +32,15 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
+
 bench: .venv/dev .venv-peers/ready
 	for script in accuracy baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
-	rm -rf .venv .venv-peers $(DEMO)
+	rm -rf .venv .venv-peers $(DEMO) site
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Forecaster needs Python 3.11 or later as python3; name another with: make PYTHON=/path/to/python" >&2; exit 1; }

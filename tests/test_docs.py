@@ -12,13 +12,21 @@ import typer
 import forecaster
 from forecaster import api
 from forecaster.cli.app import app
+from forecaster.data.prices import COLUMNS
+from forecaster.distributions.forecasts import FORECAST_COLUMNS
+from forecaster.evaluation.metrics import SCORES
 from forecaster.models.registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
-COMMANDS = PAGES[ROOT / "docs" / "commands.md"]
-PYTHON = PAGES[ROOT / "docs" / "python.md"]
+DOCS = ROOT / "docs"
+PAGES = {path: path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
+COMMANDS = PAGES[DOCS / "reference" / "commands.md"]
+PYTHON = PAGES[DOCS / "reference" / "python.md"]
+FRAMES = PAGES[DOCS / "reference" / "frames.md"]
+MADE = {DOCS / name for name in ("reference/cli.md", "benchmarks.md", "changelog.md")}
+"""Pages that docs/generate/pages.py makes as the site is built."""
+
 MOST_LINES = 130
 
 
@@ -58,19 +66,32 @@ def test_every_command_s_help_has_an_example_that_parses():
         command.make_context(words, shlex.split(example)[1 + len(names) :])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def links(page):
+    """Yield what a page links to in this project, as paths."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("https://"):
+            yield (page.parent / target).resolve()
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *PAGES], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target in links(page):
+        assert target in MADE or target.exists(), target
 
 
-def test_every_page_is_linked():
-    linked = {
-        target
-        for text in (README, *PAGES.values())
-        for target in re.findall(r"\]\(([^)#]+)\)", text)
-    }
-    assert {path.name for path in PAGES} <= {Path(target).name for target in linked}
+def test_every_page_is_in_the_site_and_reached_from_its_start():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("nav:\n")[-1]
+    listed = {DOCS / name for name in re.findall(r"[\w/-]+\.md", nav)}
+    assert listed == {*PAGES, *MADE}
+    assert {*links(DOCS / "index.md"), DOCS / "index.md"} >= listed
+
+
+def test_the_frames_are_described_column_by_column():
+    for columns in (COLUMNS, FORECAST_COLUMNS, SCORES):
+        for column in columns:
+            assert f"`{column}`" in FRAMES or re.fullmatch(r"q0\.\d+", column), column
 
 
 def test_every_function_of_the_api_is_documented_with_its_parameters():

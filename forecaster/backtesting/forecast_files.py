@@ -1,6 +1,6 @@
 """Files of forecasts, in the layouts that libraries and people write.
 
-A row is a ticker and a date, and perhaps a cutoff and a model. ``docs/score-a-file.md`` shows the
+A row is a ticker and a date, and perhaps a cutoff and a model. ``docs/how-to/score-a-file.md`` shows the
 layouts, and :mod:`forecaster.backtesting.forecast_columns` says what a column is.
 """
 

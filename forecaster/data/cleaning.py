@@ -1,7 +1,7 @@
 """Cleaning of what a source gives: every row that is rejected or repaired is named, with its rule.
 
 :data:`forecaster.data.rules.RULES` has the rules, in the order in which they are applied, and
-``docs/cleaning.md`` shows them. Each column is judged and mended by itself, and what cannot be told
+``docs/reference/cleaning.md`` shows them. Each column is judged and mended by itself, and what cannot be told
 from true history is kept and named. After all mends one thing is certain: no return stands in the
 prices that neither the closes nor the adjusted closes had, but for the factors on record.
 

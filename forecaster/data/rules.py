@@ -1,6 +1,6 @@
 """The rules of cleaning: what each takes for evidence, and what it does.
 
-``docs/cleaning.md`` shows them as a table, in this order, which is that of their application.
+``docs/reference/cleaning.md`` shows them as a table, in this order, which is that of their application.
 """
 
 from collections.abc import Mapping

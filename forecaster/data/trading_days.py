@@ -286,7 +286,7 @@ def _repair_package() -> None:
     pandas 3.1 asks an offset for ``_add_datetime`` where it asked for ``_apply``, and fills a range
     of custom business days by ``_get_daily_offset_mask``. The package's offsets define neither and
     inherit both: Orthodox Easter raises, Passover is silently the Western Easter, and weeks of other
-    days (Tel Aviv, Seoul, Moscow, Bombay) are lost. ``docs/upstream-exchange-calendars.md`` has the
+    days (Tel Aviv, Seoul, Moscow, Bombay) are lost. ``docs/developers/`` has the
     change that the package needs; once it has it, nothing is done here.
     """
     from exchange_calendars import tase_holidays

@@ -2,7 +2,7 @@
 
 A model says what it fits on one ticker and what that forecasts; the base has the loop over tickers,
 the fits in parallel, the stand-ins for those that do not converge, and the state of a bundle.
-``docs/add-a-model.md`` writes one from start to end.
+``docs/how-to/add-a-model.md`` writes one from start to end.
 """
 
 import logging

@@ -686,7 +686,9 @@ def test_a_mend_that_would_leave_a_return_of_its_own_is_refused(sound, monkeypat
 
 
 def test_the_documentation_has_the_rules():
-    text = (Path(__file__).parents[2] / "docs" / "cleaning.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "cleaning.md").read_text(
+        encoding="utf-8"
+    )
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.splitlines()

@@ -1,4 +1,4 @@
-"""What holds for every model, those of the registry and the one that docs/add-a-model.md writes."""
+"""What holds for every model, those of the registry and the one that docs/how-to/add-a-model.md writes."""
 
 import re
 import sys
@@ -21,7 +21,9 @@ from forecaster.models.recurrent.training import CELLS
 from forecaster.models.registry import REGISTRY, create
 from forecaster.runs import bundle, forecasting
 
-PAGE = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-model.md").read_text(
+    encoding="utf-8"
+)
 ((WRITTEN, MODULE),) = re.findall(r'^"(.*)": "(.*)",$', PAGE, flags=re.MULTILINE)
 """The model that the page writes: its line in the registry."""
 
