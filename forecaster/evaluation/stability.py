@@ -139,8 +139,8 @@ def _of_differences(differences: pd.Series) -> dict[str, object]:
         "fluctuation": extreme,
         "highest": float(moving.max()),
         "fluctuation_p": (1 + int((drawn >= extreme).sum())) / (len(drawn) + 1),
-        "worst_from": dates[worst],
-        "worst_to": dates[worst + size - 1],
+        "worst_from": f"{dates[worst]:%Y-%m-%d}",
+        "worst_to": f"{dates[worst + size - 1]:%Y-%m-%d}",
         "worst_difference": float(d[worst : worst + size].mean()),
     }
 

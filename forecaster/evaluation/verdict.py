@@ -396,7 +396,7 @@ def _over_time(model: str, years: pd.DataFrame, stability: pd.DataFrame) -> list
             f"Over time, against {title(row['against'])}: {better}"
             f"{f', worse in {listed(worse)}' if worse else ''}; equal at all times, "
             f"p {chance(row['fluctuation_p'])} (fluctuation test); worst from "
-            f"{row['worst_from']:%Y-%m-%d} to {row['worst_to']:%Y-%m-%d}, when it was "
+            f"{row['worst_from']} to {row['worst_to']}, when it was "
             f"{'worse' if row['highest'] > 0 else 'still no worse'}."
         )
     return lines

@@ -31,7 +31,7 @@ def test_a_gain_that_turns_is_seen_by_year_and_in_the_worst_window():
     (row,) = stability.stability(frame, against=["gjr"]).to_dict("records")
     assert row["fluctuation_p"] < 0.001
     assert row["highest"] > 3
-    assert DAYS[690] < row["worst_from"] < DAYS[710]
+    assert DAYS[690] < pd.Timestamp(row["worst_from"]) < DAYS[710]
     assert row["worst_difference"] == pytest.approx(1, abs=0.2)
     years = stability.by_year(frame, against=["gjr"]).set_index("year")
     of = years["difference"]

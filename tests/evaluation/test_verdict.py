@@ -359,9 +359,8 @@ def test_years_in_which_it_was_worse_are_named():
     years = pd.DataFrame(
         {"model": "lstm", "against": "gjr", "year": [2016, 2017, 2018], "difference": [-1, -1, 1.0]}
     )
-    days = pd.to_datetime(["2017-10-02", "2018-12-31"])
     stability = pd.DataFrame(
-        [("lstm", "gjr", 0.004, 1.2, *days)],
+        [("lstm", "gjr", 0.004, 1.2, "2017-10-02", "2018-12-31")],
         columns=["model", "against", "fluctuation_p", "highest", "worst_from", "worst_to"],
     )
     line, *_ = verdict(years=years, stability=stability).details
