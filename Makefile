@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test test-browser lint docs bench clean
+.PHONY: demo test test-browser lint docs package bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -36,27 +36,39 @@ docs: .venv/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
 
+# What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment.
+package: .venv/dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv dist/empty
+	dist/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-compile dist/*.whl
+	cd dist && FORECAST_HOME=home empty/bin/forecast fetch --source sample
+	cd dist && FORECAST_HOME=home empty/bin/forecast train --until 2012-12-31 --epochs 1 --seeds 1
+	cd dist && FORECAST_HOME=home empty/bin/forecast predict
+	rm -rf dist/empty dist/home
+
 bench: .venv/dev .venv-peers/ready
 	for script in accuracy baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
-	rm -rf .venv .venv-peers $(DEMO) site
+	rm -rf .venv .venv-peers $(DEMO) dist site
 
-.venv/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Forecaster needs Python 3.11 or later as python3; name another with: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/forecaster: .venv/bin/python pyproject.toml constraints.txt
+.venv/forecaster: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing Forecaster and TensorFlow in .venv; the first time this takes a few minutes."
 	$(INSTALL) --editable .
 	@touch $@
 
-.venv/dev: .venv/bin/python pyproject.toml constraints.txt
+.venv/dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing Forecaster and its test tools in .venv; the first time this takes a few minutes."
 	$(INSTALL) --editable ".[dev]"
 	@touch $@ .venv/forecaster
 
-.venv-peers/ready: .venv/bin/python benchmarks/requirements-peers.txt
+.venv-peers/ready: $(BIN)/python benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements-peers.txt
 	@touch $@

@@ -1,3 +1,3 @@
 """Honest next-day forecasts of stock returns."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -121,9 +121,14 @@ def test_python_in_the_docs_names_what_there_is():
         inspect.signature(getattr(api, name)).bind(*call.args, **keywords)
 
 
-def test_changelog_has_the_version():
+def test_the_version_is_one_everywhere():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "## [Unreleased]" in changelog or f"## [{forecaster.__version__}]" in changelog
+    released = re.findall(r"^## \[(\d.*)\] - (\d{4}-\d\d-\d\d)$", changelog, flags=re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert released[0][0] == forecaster.__version__
+    assert f"version: {forecaster.__version__}\ndate-released: {released[0][1]}\n" in citation
+    assert released == sorted(released, key=lambda it: it[1], reverse=True)
+    assert changelog.index("## [Unreleased]") < changelog.index(f"## [{released[0][0]}]")
 
 
 def test_constraints_hold_names_and_versions_only():

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecaster import __version__
 from forecaster.cli.app import main
 from forecaster.data.store import Store
 from forecaster.models.registry import REGISTRY
@@ -483,6 +484,7 @@ def test_a_full_disk_keeps_what_was_there(home):
 
 TRAINING = """
 import sys, time
+from forecaster import __version__
 from forecaster.cli.app import main
 from forecaster.models.recurrent.training import Training
 
@@ -767,7 +769,7 @@ def test_a_score_alone_is_called_meaningless(forecast, home):
 
 
 def test_version(forecast):
-    assert forecast("--version").out.strip() == "0.1.0"
+    assert forecast("--version").out.strip() == __version__
 
 
 def test_a_backtest_is_calibrated_written_down_and_told_beside_predictions(forecast, home):
