@@ -205,7 +205,8 @@ def predict(
     Returns
     -------
     The forecasts frame, a row for each ticker: mean, volatility and 23 quantiles of the log
-    return as fractions; :func:`forecaster.distributions.forecasts.summary` gives them as prices.
+    return as fractions; :func:`forecaster.distributions.forecasts.summary` gives them as prices, and
+    :func:`forecaster.exports.of_forecasts` the columns that the commands export.
 
     Raises
     ------

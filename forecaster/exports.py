@@ -7,7 +7,7 @@ what is unknown or not finite is empty. Text never runs as a formula in a spread
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,9 @@ COVERAGES = [round(100 * (1 - 2 * level)) for level in quantile_grid.LEVELS[:11]
 
 EXCEL_ROWS = 1_048_576
 """The most rows that a sheet holds, its head included."""
+
+ROWS_AT_ONCE = 5_000
+"""Rows of a table that are Python's objects at once, to bound the memory that they take."""
 
 _TAILS = {95: 0.05, 99: 0.01}
 
@@ -217,12 +220,6 @@ def write(table: pd.DataFrame, path: Path, name: str) -> None:
             _write_xlsx(table, temporary, name)
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table as JSON holds them: days as text, and null for what is unknown."""
-    columns = {str(name): _plain(column) for name, column in table.items()}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
 def _plain(column: pd.Series) -> list[Any]:
     """The values of a column as Python has them: a day as text, None for what is unknown."""
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -231,11 +228,27 @@ def _plain(column: pd.Series) -> list[Any]:
     return [str(value) if isinstance(value, date) else value for value in values]
 
 
+def _rows(
+    table: pd.DataFrame, cells: Callable[[pd.Series], list[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells of each row, a few thousand of which are in memory at a time."""
+    for begin in range(0, len(table), ROWS_AT_ONCE):
+        part = table.iloc[begin : begin + ROWS_AT_ONCE]
+        yield from zip(*(cells(column) for _, column in part.items()), strict=True)
+
+
 def _write_json(table: pd.DataFrame, path: Path, name: str) -> None:
-    schema = name if name in schemas.VERSIONS else "statistics"
-    document = {"schema": schemas.tag(schema), "table": name, "rows": records(table)}
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    schema = schemas.tag(name if name in schemas.VERSIONS else "statistics")
+    columns = [str(column) for column in table]
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{"schema": {text(schema)}, "table": {text(name)}, "rows": [')
+        for number, row in enumerate(_rows(table, _plain)):
+            file.write(",\n" if number else "\n")
+            file.write(text(dict(zip(columns, row, strict=True))))
+        file.write("\n]}\n")
 
 
 def _write_xlsx(table: pd.DataFrame, path: Path, name: str) -> None:
@@ -263,7 +276,6 @@ def _write_xlsx(table: pd.DataFrame, path: Path, name: str) -> None:
         return [text(it) if isinstance(it, str) else it for it in _plain(column)]
 
     sheet.append([text(str(column)) for column in table])
-    columns = [cells(column) for _, column in table.items()]
-    for row in zip(*columns, strict=True):
+    for row in _rows(table, cells):
         sheet.append(row)
     book.save(path)

@@ -76,7 +76,8 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("layout", exports.LAYOUTS)
-def test_the_four_formats_hold_the_same_values(frame, layout, tmp_path):
+def test_the_four_formats_hold_the_same_values(frame, layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 7)
     table = exports.of_forecasts(
         frame, currencies={"BRK.B": "USD"}, sessions_behind=dict.fromkeys(ODD, 2), guesses=["../x"]
     )

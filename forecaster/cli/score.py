@@ -65,6 +65,10 @@ def score(
     if values not in (None, *external.VALUES):
         raise UsageError(f"--values must be {' or '.join(external.VALUES)}, got {values!r}")
     folder, export = results.destination(out, table, layout)
+    if export and export.file.resolve() == file.resolve():
+        raise UsageError(
+            f"--out would replace {file}, whose forecasts are scored; name another file"
+        )
     store = Store(home)
     forecasts = forecast_files.read(
         file,

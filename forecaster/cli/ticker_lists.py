@@ -25,9 +25,9 @@ def expanded(words: list[str] | None, known: Collection[str] = ()) -> list[str]:
     ----------
     known : tickers that there are, for those with a comma in their name.
     """
-    tickers: list[str] = []
+    tickers, whole = list[str](), set(known)
     for word in words or []:
-        if word.strip() in known:
+        if word.strip() in whole:
             tickers.append(word.strip())
         elif word in ("-", "@-"):
             tickers += _in(sys.stdin.read())

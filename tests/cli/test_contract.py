@@ -160,6 +160,7 @@ def test_out_and_json_go_together(forecast, home, tmp_path):
         (["explain", "AAA", "--table", "lags", "--out", "x.png"], 2, "name one with --out"),
         (["explain", "AAA", "--table", "gates", "--out", "x.csv"], 2, "features, lags, forecasts"),
         (["predict", "../x", "--out", "x.csv"], 1, "../x"),
+        (["score", "file.csv", "--out", "./file.csv"], 2, "whose forecasts are scored"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(
