@@ -195,7 +195,7 @@ def print_verdict(verdict: "Verdict") -> None:
     titles = ["question", "answer", "p", "seen"]
     rows = [[f"{it.symbol} {it.question}", it.words, it.chance, it.figure] for it in verdict.rows]
     output.table(titles, rows, left=len(titles), prose=True)
-    output.say(f"{verdict.advice}\n")
+    output.say(verdict.advice)
     output.detail("\n".join(verdict.details))
 
 

@@ -233,7 +233,7 @@ def tickers(scores: pd.DataFrame) -> str:
     rows = scores[scores["ticker"] != metrics.POOLED]
     wide = rows.pivot(index="ticker", columns="model", values="crps")[rows["model"].unique()]
     shown = pivoted("CRPS\u00a0%", "Ticker", wide, ".4f")
-    return folded(f"CRPS of each of {len(wide)} tickers", shown)
+    return folded(f"CRPS by ticker ({len(wide)})", shown)
 
 
 def statistics(tables: dict[str, pd.DataFrame]) -> Iterator[str]:

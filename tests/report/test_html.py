@@ -264,7 +264,7 @@ def test_the_page_says_things_in_order(written):
         backtest.verdict.details[-1],
         "Inside 95%",
         "lstm against every other model",
-        "CRPS of each of 2 tickers",
+        "CRPS by ticker (2)",
         "Volatility of",
         "one steep rise",
         "Diebold–Mariano tests",
