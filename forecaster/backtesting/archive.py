@@ -29,6 +29,12 @@ TABLES = (
 )
 """Tables that every backtest has, also one of version 0.1.0."""
 
+LATER_TABLES = (
+    *("mean", "seeds", "years", "stability", "dynamic_quantile", "independence", "decomposition"),
+    *("encompassing", "murphy"),
+)
+"""Tables that a backtest of version 0.1.0 lacks."""
+
 UNFINISHED = "unfinished"
 """In a backtest's folder, what one that was interrupted has left there."""
 

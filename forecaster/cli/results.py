@@ -71,7 +71,7 @@ def destination(out: Path | None, table: str, layout: str) -> tuple[Path | None,
     from forecaster.backtesting import archive
 
     exports.check_layout(layout)
-    known = ("forecasts", *archive.TABLES, "mean", "seeds")
+    known = ("forecasts", *archive.TABLES, *archive.LATER_TABLES)
     if table not in known:
         raise UsageError(
             f"there is no table {table!r}; {did_you_mean(table, known)}there are {', '.join(known)}"
