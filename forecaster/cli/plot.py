@@ -136,7 +136,8 @@ def _of_backtest(
         every = len(rows) if start else evaluation.SESSIONS
         return evaluation.forecast(rows, str(ticker), model, sessions=every)
     if name == "volatility":
-        return evaluation.volatility(rows, str(ticker))
+        every = len(rows) if start else evaluation.SESSIONS
+        return evaluation.volatility(rows, str(ticker), sessions=every)
     if name == "calibration":
         return evaluation.calibration(rows)
     return evaluation.skill(rows, model, evaluation.baselines(rows, model))

@@ -303,7 +303,6 @@ def _print(
             ]
             for row in rows
         ],
-        picture=True,
     )
     output.say(
         f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."

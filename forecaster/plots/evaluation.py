@@ -67,13 +67,13 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = SE
     return figure
 
 
-def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
+def volatility(frame: pd.DataFrame, ticker: str, *, sessions: int = SESSIONS) -> "Figure":
     """Draw every model's predicted volatility of a ticker against the size of its returns.
 
     Dots are absolute log returns, those above every volatility set on the top edge. The dark line
     is the volatility realised over the 21 sessions that end on the day drawn
     (:func:`forecaster.evaluation.metrics.realised_volatility`): it contains the day forecast and so
-    is hindsight, which no forecast of that day could have. All in % a day.
+    is hindsight, which no forecast of that day could have. All in % a day, of the latest `sessions`.
 
     Raises
     ------
@@ -82,7 +82,9 @@ def volatility(frame: pd.DataFrame, ticker: str) -> "Figure":
     """
     rows = _rows(frame, ticker=ticker)
     returns = 100 * rows.drop_duplicates("date").set_index("date")["log_return"].astype(float)
-    realised = metrics.realised_volatility(returns)
+    realised = metrics.realised_volatility(returns).tail(sessions)
+    returns = returns.tail(sessions)
+    rows = rows[rows["date"] >= returns.index[0]]
     days = returns.index.to_numpy()
     figure = style.canvas()
     (axes,) = figure.axes

@@ -173,7 +173,12 @@ def _ticker_canvas(names: Sequence[str]) -> charts.Canvas:
         x_axis_label="CRPS over the baseline's, less 1 (%; left is better)",
     )
     axis = canvas.figure.yaxis
-    axis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0, desired_num_ticks=len(names))
+    few = len(names) * ROW < TALLEST / 2
+    axis.ticker = (
+        list(range(len(names)))
+        if few
+        else BasicTicker(min_interval=1, num_minor_ticks=0, desired_num_ticks=len(names))
+    )
     axis.major_label_overrides = {-1: "", **dict(enumerate([*names, ""]))}
     axis.major_label_text_font_size = "10px"
     canvas.level(0, across=False)

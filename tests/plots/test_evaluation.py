@@ -65,7 +65,7 @@ def test_a_forecast_without_an_outcome_has_a_band_and_no_close(frame):
 
 
 def test_volatilities_are_in_percent_and_the_realised_one_is_named_hindsight(frame):
-    figure = evaluation.volatility(frame, "AAPL")
+    figure = evaluation.volatility(frame, "AAPL", sessions=300)
     (axes,) = figure.axes
     rows = of(frame, "AAPL", "gjr")
     np.testing.assert_allclose(line(axes, "gjr").get_ydata(), 100 * rows["volatility"])
@@ -279,7 +279,7 @@ def test_dollars_are_not_mathematics(frame):
 def test_longer_steps_are_left_out(frame):
     far = frame.assign(step=5, log_return=9.0)
     for name in ("AAPL", "^GSPC"):
-        (axes,) = evaluation.volatility(pd.concat([frame, far]), name).axes
+        (axes,) = evaluation.volatility(pd.concat([frame, far]), name, sessions=300).axes
         assert len(line(axes, "gjr").get_ydata()) == 300
     assert (
         evaluation.calibration(pd.concat([frame, far])).axes[0].get_title() == "gjr (600 forecasts)"
