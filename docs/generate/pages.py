@@ -1,6 +1,7 @@
 """Pages of the site that are made as it is built, from what they are about: MkDocs calls these hooks."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from forecaster.cli.app import app
+
+# MkDocs runs this file by its path, without its folder.
+sys.path.insert(0, str(Path(__file__).parent))
+from leaderboard import leaderboard
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,6 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {
         "reference/cli.md": "".join(cli()),
         "benchmarks.md": benchmarks,
+        "leaderboard.md": "".join(leaderboard()),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
     for path, content in made.items():
