@@ -24,7 +24,9 @@ PAGES = {path: path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
 COMMANDS = PAGES[DOCS / "reference" / "commands.md"]
 PYTHON = PAGES[DOCS / "reference" / "python.md"]
 FRAMES = PAGES[DOCS / "reference" / "frames.md"]
-MADE = {DOCS / name for name in ("reference/cli.md", "benchmarks.md", "leaderboard.md", "changelog.md")}
+MADE = {
+    DOCS / name for name in ("reference/cli.md", "benchmarks.md", "leaderboard.md", "changelog.md")
+}
 """Pages that docs/generate/pages.py makes as the site is built."""
 
 MOST_LINES = 130

@@ -7,7 +7,6 @@ small settings and backtests few models, where the page names none. These commen
 - ``<!-- file: NAME -->``: it is the file of that name.
 """
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -102,31 +101,3 @@ def test_a_block_that_is_not_run_says_why():
                 line for line in block["text"].splitlines() if re.match(r"(pip|dask|ray) ", line)
             ]
             assert not runs or block["kind"] or name(page) == "README.md", runs
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A home with a run of naive on the end of the sample."""
-    home = tmp_path_factory.mktemp("home")
-    for words in (
-        ["fetch", "--source", "sample", "--start", "2016-01-01"],
-        ["train", "--model", "naive"],
-    ):
-        with pytest.raises(SystemExit) as stop:
-            main([*words, "--home", str(home), "--quiet"])
-        assert stop.value.code == 0
-    return home
-
-
-@pytest.mark.parametrize("command", ["fetch", "data list", "runs", "predict"])
-def test_the_fields_of_a_json_document_are_those_of_the_page(home, capsys, command):
-    page = (ROOT / "docs" / "reference" / "frames.md").read_text(encoding="utf-8")
-    ((document, fields),) = re.findall(rf"^\| `forecast {command}` \| (.*) \| (.*) \|$", page, re.M)
-    extra = ["--source", "sample"] if command == "fetch" else []
-    with pytest.raises(SystemExit):
-        main([*command.split(), *extra, "--json", "--quiet", "--home", str(home)])
-    printed = json.loads(capsys.readouterr().out)
-    if isinstance(printed, dict):
-        assert list(printed) == re.findall(r"`(\w+)`", document)
-        printed = printed["forecasts"]
-    assert list(printed[0]) == re.findall(r"`(\w+)`", fields)

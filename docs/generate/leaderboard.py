@@ -18,7 +18,7 @@ those of `python benchmarks/peers.py`, `accuracy.py` and `baselines.py`, of the 
 _W1 = """
 ## W1: 20 US stocks, 2013 to 2022
 
-The CRPS in percent of log return, of the 23 quantiles, as `forecast score` computes it. The LSTM of the tutorials
+The CRPS in percent of log return, of the 23 quantiles, as `forecast score` computes it. The tutorials' LSTM
 is not among them: it forecasts a price and no distribution, with 33 times the error of "tomorrow is today".
 
 """
@@ -35,15 +35,16 @@ _SUBMIT = """
 ## Add a model
 
 1. W1 is open: the stocks of `sp500_dataset.csv.gz` in the package skfolio, adjusted closes. Forecast every
-   session from 2013-01-01 to 2022-12-28 one step ahead; fit on data to 2012-12-31, or refit on what was known.
+   session from 2013-01-01 to 2022-12-28 one step ahead; fit on data to 2012-12-31, or refit on what was
+   known.
 2. Write the quantiles of the log return in [any layout that `score` reads](how-to/score-a-file.md).
 3. Score the file beside the baselines. Its first line is the verdict, `--json` has the figures of the table:
    <!-- parse only: the file is yours -->
    ```
    forecast score forecasts.csv --json
    ```
-4. Propose a script like `benchmarks/peers.py` that makes the file from the prices alone, and the row. A figure
-   that nobody else can make again is not listed.
+4. Propose a script like `benchmarks/peers.py` that makes the file from the prices alone, and the row. What
+   nobody can make again is not listed.
 """
 
 
