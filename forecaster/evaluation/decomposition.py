@@ -51,6 +51,30 @@ def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "forecast", *columns])
 
 
+def reliability(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the reliability diagram of P(rise): how often it rose, by what was forecast.
+
+    Parameters
+    ----------
+    frame : the forecasts frame, of rows whose return is known.
+
+    Returns
+    -------
+    Two rows for each step of the isotonic regression of each model, its ends: model, probability
+    (forecast), share (of rises) and forecasts (their number in the step).
+    """
+    tables = []
+    for model, its in frame.groupby("model", sort=False):
+        p, rise = forecasts.probability_of_rise(its), its["log_return"].to_numpy() > 0
+        rows = pd.DataFrame({"probability": p, "share": recalibrated(p, rise)})
+        steps = rows.groupby("share")["probability"].agg(["min", "max", "size"])
+        ends = steps.melt(["size"], value_name="probability", ignore_index=False).reset_index()
+        ends = ends.sort_values(["share", "probability"], kind="stable")
+        tables.append(ends.rename(columns={"size": "forecasts"}).assign(model=model))
+    columns = ["model", "probability", "share", "forecasts"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
 def recalibrated(forecast: ArrayLike, outcome: ArrayLike) -> np.ndarray:
     """Return the isotonic regression of outcomes on forecasts, at each forecast: (rows,)."""
     from sklearn.isotonic import isotonic_regression

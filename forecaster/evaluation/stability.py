@@ -105,6 +105,18 @@ def stability(
     return pd.DataFrame(rows, columns=columns)
 
 
+def moving(losses: pd.DataFrame, model: str, against: str, metric: str = "crps") -> pd.Series:
+    """Return the t statistics of `fluctuation` of two models, by the last session of each window."""
+    daily = significance.daily_pair(significance.by_model(losses, metric), model, against)
+    values = fluctuation((daily[model] - daily[against]).to_numpy())
+    return pd.Series(values, daily.index[len(daily) - len(values) :])
+
+
+def critical_value(level: float = 0.05) -> float:
+    """Return what the largest absolute statistic exceeds under equal losses with a probability."""
+    return float(np.quantile(_largest(), 1 - level))
+
+
 def conditional_ability(d: np.ndarray) -> tuple[float, float]:
     """Return Giacomini and White's statistic of differences of losses (sessions,), and its p-value."""
     moments = np.column_stack([d[1:], d[1:] * d[:-1]])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from forecaster.evaluation import calibration, metrics
+from forecaster.evaluation import calibration, decomposition, metrics
 from forecaster.plots.style import Look
 from forecaster.report import charts
 from forecaster.report.markup import chance, folded, pivoted, table, texts
@@ -19,7 +19,7 @@ PARTS = {"low": "calm third", "high": "rough third"}
 def of_calibration(
     frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
 ) -> Iterator[charts.Chart]:
-    """Yield PIT, reliability, coverage, and the first model's surprises.
+    """Yield PIT, reliability of the quantiles and of P(rise), coverage, and the first model's surprises.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ def of_calibration(
     """
     yield _pit(calibration.histogram(frame), tables["uniformity"], looks)
     yield _reliability(calibration.reliability(frame), looks)
+    if "decomposition" in tables:  # an earlier version made none
+        yield _rises(decomposition.reliability(frame), tables["decomposition"], looks)
     yield _coverage(tables["coverage"], looks)
     model = next(iter(looks))
     yield _surprises(frame[frame["model"] == model], model)
@@ -128,6 +130,52 @@ def _reliability(below: pd.DataFrame, looks: Mapping[str, Look]) -> charts.Chart
         table=folded(
             "The same as a table",
             pivoted("Share of the returns below each quantile", "Level", wide, ".4f"),
+        ),
+    )
+
+
+def _rises(steps: pd.DataFrame, parts: pd.DataFrame, looks: Mapping[str, Look]) -> charts.Chart:
+    canvas = charts.Canvas("rises (%)", dates=False, x_axis_label="P(rise) forecast (%)")
+    ends = np.array([steps["probability"].min(), steps["probability"].max()]) * 100
+    canvas.line(
+        "calibrated", charts.INK, dash="dashed", x="at", y="at", source=charts.source(at=ends)
+    )
+    marks = []
+    for i, (model, look) in enumerate(looks.items()):
+        its = steps[steps["model"] == model]
+        source = charts.source(
+            probability=100 * its["probability"],
+            share=100 * its["share"],
+            forecasts=its["forecasts"],
+            model=its["model"],
+        )
+        data = {"x": "probability", "y": "share", "source": source}
+        color, dash = look["color"], charts.dash(look)
+        path = canvas.line(f"rise_{i}", color, dash=dash, width=2 if i == 0 else 1.2, **data)
+        dot = canvas.dots(f"rise_dot_{i}", color, size=5, **data)
+        path.visible = dot.visible = _shown_first(model, i)
+        canvas.add_entry(model, color, dash, path, dot)
+        marks.append(dot)
+    fields = [
+        ("Model", "@model"),
+        ("P(rise)", "@probability{0.0}%"),
+        ("Rises", "@share{0.0}%"),
+        ("Forecasts in this step", "@forecasts{0,0}"),
+    ]
+    canvas.hover(marks, fields, along=False)
+    of_rise = parts[parts["forecast"] == "rise"].set_index("model").reindex(list(looks))
+    names = ["score", "miscalibration", "discrimination", "uncertainty"]
+    cells = zip(map(str, of_rise.index), *(texts(of_rise[it], ".5f") for it in names), strict=True)
+    return canvas.chart(
+        "rises",
+        "Reliability of P(rise)",
+        alternative="how often it rose, by the probability that was forecast, beside the diagonal.",
+        caption="How often it rose, by what was forecast (CORP: isotonic regression). On the diagonal "
+        "is calibrated; a short or flat line tells days hardly apart, as it should of what cannot be "
+        "known.",
+        table=folded(
+            "Brier's score: miscalibration less discrimination, plus uncertainty",
+            table("Parts of the score", ["Model", *map(str.capitalize, names)], cells),
         ),
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.errors import first_few
-from forecaster.evaluation import metrics, significance, skill, strategy
+from forecaster.evaluation import metrics, significance, skill, stability, strategy
 from forecaster.plots import outliers
 from forecaster.plots.style import Look
 from forecaster.report import charts
@@ -38,6 +38,10 @@ def of_skill(
         rows = rows[(rows["metric"] == "crps") & (rows["model"] == model)]
         rows = rows[rows["ticker"] != metrics.POOLED]
         yield _tickers(rows, tables["tickers"], model, baselines, looks)
+        if "stability" in tables and len(tables["stability"]):  # an earlier version made none
+            yield _over_time(losses, tables["stability"], model, baselines, looks)
+        if "murphy" in tables and len(tables["murphy"]):
+            yield _murphy(tables["murphy"], model, baselines, looks)
 
 
 def _skill(
@@ -76,6 +80,100 @@ def _skill(
         "day. Rising is winning; one steep rise is one episode, not skill.",
         table=folded(
             "The same by year", table(f"{caption}the baseline's", ["Year", *baselines], cells)
+        ),
+    )
+
+
+def _over_time(
+    losses: pd.DataFrame,
+    tests: pd.DataFrame,
+    model: str,
+    baselines: Sequence[str],
+    looks: Mapping[str, Look],
+) -> charts.Chart:
+    """Draw the fluctuation test, turned so that up is better."""
+    canvas = charts.Canvas("t statistic of a window (up is better)")
+    bound = stability.critical_value()
+    for at in (-bound, 0, bound):
+        canvas.level(at)
+    lines = []
+    for i, name in enumerate(baselines):
+        its = -stability.moving(losses, model, name)
+        source = charts.source(date=charts.milliseconds(its.index), value=its)
+        color, dash = looks[name]["color"], charts.dash(looks[name])
+        data = {"x": "date", "y": "value", "source": source}
+        lines.append(canvas.line(f"window_{i}", color, dash=dash, width=2, **data))
+        canvas.add_entry(f"against {name}", color, dash, lines[-1])
+    canvas.hover(lines, [("Window to", "@date{%F}"), ("t", "@value{+0.00}")])
+    of_model = tests[tests["model"] == model].set_index("against").loc[list(baselines)]
+    cells = zip(
+        baselines,
+        texts(of_model["fluctuation"], ".2f"),
+        texts(of_model["fluctuation_p"], ".3f"),
+        of_model["worst_from"],
+        of_model["worst_to"],
+        texts(-1e4 * of_model["worst_difference"], "+.3f"),
+        texts(of_model["conditional_p"], ".3f"),
+        strict=True,
+    )
+    titles = [
+        "Against",
+        "Largest |t|",
+        "p",
+        "Worst from",
+        "to",
+        "CRPS saved then, bp",
+        "Foreseeable, p",
+    ]
+    return canvas.chart(
+        "stability",
+        "Does the gain last?",
+        alternative=f"the t statistic of {model} against its baselines in a moving window.",
+        caption=f"CRPS saved in windows of {stability.WINDOW:.0%} of the sessions, in standard errors, by "
+        f"the last session. Beyond ±{bound:.2f} equals go once in twenty backtests (fluctuation test); "
+        "below zero the model was the worse.",
+        table=folded("The tests", table("Changes over time", titles, cells)),
+    )
+
+
+def _murphy(
+    rows: pd.DataFrame, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
+) -> charts.Chart:
+    """Draw the Murphy diagram of the variance, turned so that up is better."""
+    canvas = charts.Canvas(
+        "elementary score saved (%; up is better)",
+        dates=False,
+        x_axis_label="volatility that matters (% a day)",
+    )
+    canvas.level(0)
+    marks, columns, percent = [], {}, ["share", "low", "high"]
+    for i, name in enumerate(baselines):
+        its = rows[(rows["model"] == model) & (rows["against"] == name)].copy()
+        its[percent] *= -100
+        values = {it: its[it] for it in percent}
+        source = charts.source(volatility=100 * its["volatility"], **values)
+        color, dash = looks[name]["color"], charts.dash(looks[name])
+        line = {"line_color": color, "line_alpha": 0.5, "line_width": 2}
+        ends = {"x0": "volatility", "x1": "volatility", "y0": "low", "y1": "high"}
+        bar = canvas.figure.segment(name=f"murphy_bar_{i}", source=source, **line, **ends)
+        data = {"x": "volatility", "y": "share", "source": source}
+        path = canvas.line(f"murphy_{i}", color, dash=dash, width=2, **data)
+        dot = canvas.dots(f"murphy_dot_{i}", color, **data)
+        canvas.add_entry(f"against {name}", color, dash, bar, path, dot)
+        marks.append(dot)
+        columns[f"Volatility, {name}"] = texts(100 * its["volatility"], ".2f")
+        columns[f"Saved against {name}"] = texts(its["share"], "+.1f")
+    fields = [("Volatility", "@volatility{0.00}%"), ("Saved", "@share{+0.0}%")]
+    canvas.hover(marks, fields, along=False)
+    return canvas.chart(
+        "murphy",
+        "For whom is the volatility better? (Murphy diagram)",
+        alternative=f"the elementary scores that {model} saves, by the volatility that matters.",
+        caption="Elementary scores of the variance that are saved, by the threshold on which they turn; "
+        "bars are 95% intervals of each alone. Above zero everywhere is better by every consistent loss.",
+        table=folded(
+            "The same as a table",
+            table("Saved, %", [*columns], zip(*columns.values(), strict=True)),
         ),
     )
 

@@ -37,3 +37,15 @@ def test_parts_add_up_and_a_wrong_scale_is_miscalibration():
     extra = wrong["miscalibration"] - right["miscalibration"]
     assert extra == pytest.approx(np.log(4) - 0.75, abs=0.1)
     assert wrong["discrimination"] == pytest.approx(right["discrimination"])
+
+
+def test_the_diagram_holds_the_steps_of_the_regression():
+    frame = simulated(models=2, tickers=2, sessions=300, shared=0.0, seed=3)
+    steps = decomposition.reliability(frame)
+    for model, its in frame.groupby("model"):
+        mine = steps[steps["model"] == model]
+        assert mine["probability"].is_monotonic_increasing
+        assert mine["share"].is_monotonic_increasing
+        assert mine["forecasts"].sum() / 2 == len(its)
+        rises = (mine["share"] * mine["forecasts"]).sum() / 2
+        assert rises == pytest.approx((its["log_return"] > 0).sum())

@@ -87,3 +87,11 @@ def test_too_few_sessions_and_equal_models_say_nothing():
     assert stability.stability(losses([1.0] * 5, [2.0] * 5), against=["gjr"]).empty
     (row,) = stability.stability(losses([1.0] * 50, [1.0] * 50), against=["gjr"]).to_dict("records")
     assert (row["fluctuation"], row["fluctuation_p"], row["conditional_p"]) == (0.0, 1.0, 1.0)
+
+
+def test_the_windows_of_a_pair_end_with_its_last_session():
+    d = np.random.default_rng(4).normal(size=100)
+    series = stability.moving(losses(5 + d, np.full(100, 5.0)), "lstm", "gjr")
+    assert series.index[-1] == DAYS[100]
+    np.testing.assert_allclose(series, stability.fluctuation(d))
+    assert stability.critical_value() == pytest.approx(3.012, rel=0.02)

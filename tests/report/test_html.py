@@ -193,11 +193,11 @@ def test_every_chart_has_a_text_alternative_and_numbers(written):
     page = Page(written[3])
     charts = [it for it in page.all("div") if it.get("class") == "canvas"]
     assert [it["id"].removeprefix("chart-") for it in charts] == [
-        *["price", "volatility", "risk", "skill", "tickers", "pit", "reliability", "coverage"],
-        *["surprises", "equity", "drawdown"],
+        *["price", "volatility", "risk", "skill", "tickers", "stability", "murphy", "pit"],
+        *["reliability", "rises", "coverage", "surprises", "equity", "drawdown"],
     ]
     assert all(it["aria-label"].startswith("Chart: ") for it in charts)
-    assert written[3].count("The same as a table") == 4
+    assert written[3].count("The same as a table") == 5
     assert written[3].count("The same by year") == 3
 
 
