@@ -23,7 +23,7 @@ PHONE = {
     "has_touch": True,
     "is_mobile": True,
 }
-CHARTS = 11
+CHARTS = 14
 PATIENCE = 120_000
 """Milliseconds that a browser on a busy machine is waited for."""
 
