@@ -32,8 +32,9 @@ MADE = {
 MOST_LINES = 130
 
 
-def test_readme_is_short():
+def test_readme_is_short_and_has_the_two_commands():
     assert len(README.splitlines()) <= MOST_LINES
+    assert "\nmake demo\nmake test\n" in README  # .ci/run reads the second
 
 
 def test_every_command_and_model_is_documented():

@@ -50,7 +50,7 @@ def test_breaches_that_follow_breaches_are_foreseen():
 def test_size_of_one_ticker():
     rng = np.random.default_rng(4)
     rejected = []
-    for _ in range(200):
+    for _ in range(150):
         scale = np.exp(np.cumsum(rng.normal(0, 0.05, 500)))
         one = frame(scale * rng.normal(size=500), -1.644854 * scale)
         one["q0.01"] = -2.326348 * scale
@@ -60,12 +60,13 @@ def test_size_of_one_ticker():
     assert sizes.between(0.015, 0.095).all(), sizes
 
 
-def test_size_over_tickers_that_move_together():
-    frame = simulated(models=100, tickers=6, sessions=400, shared=0.6, seed=11)
+def test_size_over_tickers_that_move_together(monkeypatch):
+    monkeypatch.setattr(dynamic_quantile, "DRAWS", 199)
+    frame = simulated(models=80, tickers=4, sessions=300, shared=0.6, seed=11)
     table = dynamic_quantile.dynamic_quantile(frame)
     pooled = table[table["ticker"] == POOLED]
     sizes = (pooled["p_value"] < 0.05).groupby(pooled["level"]).mean()
-    assert sizes.between(0.005, 0.115).all(), sizes
+    assert sizes.between(0.005, 0.125).all(), sizes
 
 
 def test_too_few_sessions_say_nothing():
