@@ -47,6 +47,15 @@ _SUBMIT = """
    nobody can make again is not listed.
 """
 
+_TITLES = {
+    "crps_quantiles": "CRPS %",
+    "ratio": "of GJR",
+    "coverage_80": "in 80%",
+    "coverage_90": "90%",
+    "coverage_95": "95%",
+    "rel_mae": "relMAE",
+}
+
 
 def leaderboard() -> Iterator[str]:
     """Yield the page in pieces."""
@@ -75,7 +84,7 @@ def _table(rows: pd.DataFrame, columns: dict[str, str]) -> Iterator[str]:
     library = rows["versions"].str.split(",").str[0]
     its = rows.assign(library=library).groupby("model", sort=False)
     means = its[list(columns)].mean().assign(seeds=its.size(), library=its["library"].first())
-    titles = ["", "model", *(name.replace("_", " ") for name in columns), "trainings", "library"]
+    titles = ["", "model", *(_TITLES[name] for name in columns), "runs", "library"]
     yield f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}\n"
     for rank, (model, row) in enumerate(means.sort_values(first).iterrows(), start=1):
         cells = [f"{row[name]:{spec}}" for name, spec in columns.items()]
