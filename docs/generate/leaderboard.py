@@ -51,7 +51,6 @@ _TITLES = {
     "crps_quantiles": "CRPS %",
     "ratio": "of GJR",
     "coverage_80": "in 80%",
-    "coverage_90": "90%",
     "coverage_95": "95%",
     "rel_mae": "relMAE",
 }
@@ -64,7 +63,6 @@ def leaderboard() -> Iterator[str]:
     columns = {
         "crps_quantiles": ".4f",
         "coverage_80": ".1%",
-        "coverage_90": ".1%",
         "coverage_95": ".1%",
         "rel_mae": ".4f",
     }
@@ -72,7 +70,7 @@ def leaderboard() -> Iterator[str]:
     yield from _table(peers.dropna(subset="crps_quantiles"), columns)
     ours = [pd.read_csv(RESULTS / f"{name}.csv") for name in ("accuracy", "baselines")]
     rows = pd.concat(ours).query("set == 'W2'").drop_duplicates(["model", "seed"])
-    columns = dict.fromkeys(("coverage_80", "coverage_90", "coverage_95"), ".1%")
+    columns = dict.fromkeys(("coverage_80", "coverage_95"), ".1%")
     yield _W2
     yield from _table(rows, {"ratio": ".4f", **columns})
     yield _SUBMIT
@@ -83,9 +81,9 @@ def _table(rows: pd.DataFrame, columns: dict[str, str]) -> Iterator[str]:
     first = next(iter(columns))
     library = rows["versions"].str.split(",").str[0]
     its = rows.assign(library=library).groupby("model", sort=False)
-    means = its[list(columns)].mean().assign(seeds=its.size(), library=its["library"].first())
-    titles = ["", "model", *(_TITLES[name] for name in columns), "runs", "library"]
+    means = its[list(columns)].mean().assign(library=its["library"].first())
+    titles = ["", "model", *(_TITLES[name] for name in columns), "library"]
     yield f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}\n"
     for rank, (model, row) in enumerate(means.sort_values(first).iterrows(), start=1):
         cells = [f"{row[name]:{spec}}" for name, spec in columns.items()]
-        yield f"| {rank} | {model} | {' | '.join(cells)} | {row['seeds']} | {row['library']} |\n"
+        yield f"| {rank} | {model} | {' | '.join(cells)} | {row['library']} |\n"
