@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import shlex
 
 import numpy as np
 import pandas as pd
@@ -243,22 +242,6 @@ def is_named(schema, path):
             return False
         schema = named[0]["properties"][step]
     return True
-
-
-def test_the_example_of_the_reference_runs(forecast, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FORECAST_HOME", str(tmp_path / "home"))
-    (block,) = re.findall(r"```\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for line in block.splitlines():
-        program, *words = shlex.split(line)
-        assert program == "forecast"
-        result = forecast(*words, "--quiet")
-        assert (result.code, result.err) == (0, ""), line
-        if "--out" in words:
-            assert (tmp_path / words[words.index("--out") + 1]).is_file()
-    table = pd.read_csv("tomorrow.csv")
-    assert table["unique_id"].tolist() == ["^GSPC", "^IXIC"]
-    assert (table["ewma-hi-95"] > table["ewma"]).all()
 
 
 def test_every_column_of_forecasts_is_in_the_reference():
