@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.distributions import forecasts
+from forecaster.evaluation import metrics
 
 _FLOOR = 1e-12
 """Variances below this, of returns that rest, count as this."""
@@ -41,7 +42,7 @@ def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
         variance = np.maximum(its["volatility"].to_numpy() ** 2, _FLOOR)
         for name, forecast, outcome, score in (
             ("rise", p, rise, brier),
-            ("variance", variance, np.maximum(x**2, _FLOOR), qlike),
+            ("variance", variance, np.maximum(x**2, _FLOOR), _qlike),
         ):
             value = float(score(forecast, outcome).mean())
             better = float(score(recalibrated(forecast, outcome), outcome).mean())
@@ -91,6 +92,6 @@ def brier(probability: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     return np.asarray(np.square(probability - outcome))
 
 
-def qlike(variance: np.ndarray, square: np.ndarray) -> np.ndarray:
-    """Return log(h) + x² / h of the variance h and the square x²."""
-    return np.asarray(np.log(variance) + square / variance)
+def _qlike(variance: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """Return the QLIKE of a variance at a square."""
+    return metrics.qlike(np.sqrt(square), np.sqrt(variance))

@@ -68,7 +68,7 @@ def independence(frame: pd.DataFrame) -> pd.DataFrame:
     before = rows.groupby(["model", "ticker"], sort=False)[["z", "square"]].shift(1)
     rows = rows.assign(memory=z * before["z"], scale_memory=rows["square"] * before["square"] / 2)
     names = ["memory", "scale_memory", *(f"s{k}" for k in _MOMENTS)]
-    found = []
+    series = []
     for model, its in rows.groupby("model", sort=False):
         parts = [
             (ticker, one.set_index("date")) for ticker, one in its.groupby("ticker", sort=False)
@@ -77,7 +77,7 @@ def independence(frame: pd.DataFrame) -> pd.DataFrame:
             parts.append((POOLED, its.groupby("date")[names].mean()))
         else:
             parts.append((POOLED, parts[0][1]))
-        found += [
+        series += [
             {"ticker": ticker, "model": model, **_of_series(one)}
             for ticker, one in parts
             if len(one) >= _LEAST
@@ -86,7 +86,7 @@ def independence(frame: pd.DataFrame) -> pd.DataFrame:
         *("ticker", "model", "memory", "memory_p", "scale_memory", "scale_memory_p"),
         *("berkowitz", "berkowitz_p", "knueppel", "knueppel_p", "sessions"),
     ]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(series, columns=columns)
 
 
 _MOMENTS = {1: 0.0, 2: 1.0, 3: 0.0, 4: 1.8}
