@@ -4,6 +4,7 @@
 
     ForecastError            exit code 1
     ├── PricesError          a price history breaks a rule
+    ├── EventsError          a list of events breaks a rule
     ├── SourceError          a source could not deliver prices
     │   ├── UnknownTickerError
     │   ├── NoPricesError
@@ -36,6 +37,10 @@ class ForecastError(Exception):
 
 class PricesError(ForecastError):
     """A price history breaks a rule of the prices frame."""
+
+
+class EventsError(ForecastError):
+    """A list of events breaks a rule of the events frame."""
 
 
 class SourceError(ForecastError):

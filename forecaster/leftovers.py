@@ -48,7 +48,7 @@ def sweep(home: Path) -> None:
 
     What cannot be removed stays, without a word: it is in nobody's way.
     """
-    places = (home, *(home / name for name in ("prices", "runs", "backtests", "scores")))
+    places = (home, *(home / name for name in ("prices", "events", "runs", "backtests", "scores")))
     left = [path for folder in places for path in _listed(folder, ".") if _is_left(path.name)]
     temporary = Path(tempfile.gettempdir())
     left += [path for path in _listed(temporary, FOLDER) if _is_left(path.name)]

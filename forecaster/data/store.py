@@ -1,26 +1,19 @@
 """Prices on disk: one Parquet file a ticker, each replaced whole or not at all."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forecaster import atomic
-from forecaster.data import checksum, filenames, mends, prices, splicing
-from forecaster.data.filenames import filename, ticker_of
-from forecaster.errors import StoreError, did_you_mean, first_few, one_line
-
-# Arrow's own allocator keeps 30 MB for a next time that a short command never has.
-pa.set_memory_pool(pa.system_memory_pool())
+from forecaster.data import filenames, mends, prices, sealed, splicing
+from forecaster.data.filenames import filename
+from forecaster.errors import StoreError, did_you_mean, first_few
 
 RECENT = 250
 """Rows of a history that a write gives back, for a look at how it moves."""
@@ -28,9 +21,7 @@ RECENT = 250
 AHEAD = 64
 """Tickers that are read at once."""
 
-_METADATA = b"forecaster"
 _MENDS = b"forecaster.mends"
-_CHECKSUM = b"forecaster.checksum"
 _FORMAT = 3
 _UNSEALED_FORMATS = (1, 2)
 """Those of files without a checksum."""
@@ -212,7 +203,7 @@ class Store:
         path = self._path(ticker)
         if not path.exists():
             return None
-        with _opened(path, ticker) as (file, note):
+        with sealed.opened(path, ticker, _FORMAT, _UNSEALED_FORMATS) as (file, note):
             footer = file.metadata
             column = prices.COLUMNS.index("date")
             return TickerState(
@@ -242,7 +233,7 @@ class Store:
         """
         self.require([ticker])
         path = self._path(ticker)
-        with _opened(path, ticker) as (file, _):
+        with sealed.opened(path, ticker, _FORMAT, _UNSEALED_FORMATS) as (file, _):
             letters = file.metadata.metadata.get(_MENDS)
             return mends.unpacked(letters, ticker) if letters else mends.no_mends()
 
@@ -268,14 +259,7 @@ class Store:
         if missing := [ticker for ticker in tickers if ticker not in stored]:
             raise StoreError(_not_stored(missing, stored))
         for ticker in tickers:
-            path = self._path(ticker)
-            with atomic.locked(path):
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise StoreError(
-                        f"cannot remove {path}: {error.strerror}; make the folder writable"
-                    ) from error
+            sealed.remove(self._path(ticker))
 
     def _path(self, ticker: str) -> Path:
         return self.folder / filename(ticker)
@@ -326,20 +310,13 @@ class Store:
             "format": _FORMAT,
             "ticker": ticker,
             "source": source,
-            "fetched_at": pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "fetched_at": sealed.stamp(pd.Timestamp.now("UTC")),
             "notes": notes,
         }
         counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
         # One thread: to start a pool of them takes longer than ten columns do.
         table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
-        metadata: dict[bytes, bytes | str] = {_METADATA: json.dumps(note)}
-        if len(mended):
-            metadata[_MENDS] = mends.packed(mended)
-        metadata[_CHECKSUM] = checksum.UNSEALED
-        content = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd")
-        with atomic.replacing(path) as temporary:
-            temporary.write_bytes(checksum.sealed(content.getvalue().to_pybytes()))
+        sealed.write(path, table, note, {_MENDS: mends.packed(mended)} if len(mended) else {})
 
     def _table(
         self,
@@ -348,7 +325,7 @@ class Store:
         start: date | None = None,
         end: date | None = None,
     ) -> pa.Table:
-        with _opened(self._path(ticker), ticker) as (file, note):
+        with sealed.opened(self._path(ticker), ticker, _FORMAT, _UNSEALED_FORMATS) as (file, note):
             table = file.read(columns=[*columns, "date"], use_threads=False)
             if note["format"] == 1:  # it had no actions
                 for name in set(columns) - set(table.column_names):
@@ -370,40 +347,3 @@ def _between(table: pa.Table, start: date | None, end: date | None) -> pa.Table:
     first = days.searchsorted(np.datetime64(start)) if start else 0
     after = days.searchsorted(np.datetime64(end), side="right") if end else len(days)
     return table.slice(first, max(0, after - first))
-
-
-@contextmanager
-def _opened(path: Path, ticker: str) -> Iterator[tuple[pq.ParquetFile, dict[str, Any]]]:
-    """Gives a stored file whose every byte is the one that was written, and the store's note in it."""
-    with _explained(path):
-        content = path.read_bytes()
-        sealed = checksum.is_sealed(content)
-        # Files of earlier versions have the checksums of Parquet alone.
-        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-            note = _note(file.metadata.metadata, ticker)
-            if not sealed and note["format"] not in _UNSEALED_FORMATS:
-                raise ValueError("its checksum is gone")
-            yield file, note
-
-
-def _note(metadata: dict[bytes, bytes] | None, ticker: str) -> dict[str, Any]:
-    """The store's own note in a file, or ValueError where the file is not the store's."""
-    if not metadata or _METADATA not in metadata:
-        raise ValueError("it was not written by this program")
-    note: dict[str, Any] = json.loads(metadata[_METADATA])
-    if note["format"] not in (*_UNSEALED_FORMATS, _FORMAT):
-        raise ValueError(f"its format is {note['format']}, and {_FORMAT} was expected")
-    if note["ticker"] != ticker:
-        raise ValueError(f"it holds {note['ticker']}, and its name is that of {ticker}")
-    return note
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Names the file and the way out where a stored file cannot be read."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise StoreError(
-            f"cannot read {path}: {one_line(error)}; fetch {ticker_of(path.name)} again with `refresh`"
-        ) from error
