@@ -108,7 +108,7 @@ def united(frame: pd.DataFrame) -> pd.DataFrame:
     first of them was.
     """
     if not frame.duplicated(KEY).any():
-        return frame.reset_index(drop=True)
+        return frame
     groups = frame.groupby(KEY, sort=False, as_index=False)
     return _typed(groups.agg(time=("time", _only), first_seen=("first_seen", "min")))
 

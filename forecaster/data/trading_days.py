@@ -75,6 +75,13 @@ def trading_days(calendar: str) -> TradingDays:
         return _of(calendar)
 
 
+@functools.cache
+def zone(calendar: str) -> str:
+    """Return the time zone of a calendar of ``exchange_calendars``, such as ``Europe/London``."""
+    year = pd.Timestamp("2024-01-01"), pd.Timestamp("2024-12-31")  # any that the package knows
+    return str(_package_calendar(calendar, *year).tz)
+
+
 def guessed(dates: np.ndarray) -> TradingDays:
     """Return the sessions of an exchange without a calendar, guessed from a history.
 

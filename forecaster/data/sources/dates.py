@@ -3,7 +3,8 @@
 ``2024-01-02``, ``2024.1.2``, ``20240102``, ``2024年1月2日``, ``Jan 02, 2024``, ``02-Jan-24``, ``2.1.2024``,
 ``01/02/2024``, with a time and a zone or without, and the seconds, milli-, micro- or nanoseconds
 since 1970. Whether ``03/01/2017`` is in January or in March is decided by the column: a part beyond
-12 is no month, and no price is of a day to come. Where neither helps, it is asked for.
+12 is no month, and no price is of a day to come, nor is an event of a day years ahead. Where neither
+helps, it is asked for.
 """
 
 import re
@@ -111,10 +112,12 @@ class _Stamp:
 
 def looks_like(cell: str) -> bool:
     """Return whether a cell may be a date, with a time or without."""
-    return _stamp(cell) is not None
+    return _stamp(cell, date.max.year) is not None
 
 
-def parse(cells: pd.Series, order: str | None, where: object) -> Stamps:
+def parse(
+    cells: pd.Series, order: str | None, where: object, latest: pd.Timestamp | None = None
+) -> Stamps:
     """Return the dates and times of a column.
 
     Parameters
@@ -122,6 +125,7 @@ def parse(cells: pd.Series, order: str | None, where: object) -> Stamps:
     cells : text, numbers or timestamps (n,).
     order : ``day-first`` or ``month-first``, for dates that leave it open.
     where : the file, for the message.
+    latest : no date is later; by default that of today, as for prices.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def parse(cells: pd.Series, order: str | None, where: object) -> Stamps:
     if len(unique) > _MANY and unique.str.fullmatch(_ISO).all():
         wall, instant = _read_iso(unique.to_series())
     else:
-        wall, instant = _read(unique.tolist(), order, where)
+        wall, instant = _read(unique.tolist(), order, where, latest or prices.last_day())
     nothing = np.datetime64("NaT", "us")  # the last is that of code -1, of a missing cell
     wall, instant = np.append(wall, nothing), np.append(instant, nothing)
     return Stamps(pd.Series(wall[codes], cells.index), pd.Series(instant[codes], cells.index))
@@ -154,14 +158,16 @@ def _read_iso(texts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return wall.to_numpy("datetime64[us]"), instant.to_numpy("datetime64[us]")
 
 
-def _read(texts: list[str], order: str | None, where: object) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    texts: list[str], order: str | None, where: object, latest: pd.Timestamp
+) -> tuple[np.ndarray, np.ndarray]:
     """The wall clock (n,) and the instant (n,) of texts in any form."""
-    stamps = [_stamp(text) for text in texts]
-    places = _places([it for it in stamps if it], order, where)
+    stamps = [_stamp(text, latest.year) for text in texts]
+    places = _places([it for it in stamps if it], order, where, latest)
     wall = np.full(len(stamps), np.datetime64("NaT", "us"))
     instant = wall.copy()
     for at, stamp in enumerate(stamps):
-        since = _since_1970(stamp, places) if stamp else None
+        since = _since_1970(stamp, places, latest.year) if stamp else None
         if stamp and since is not None:
             wall[at] = np.datetime64(since, "us")
             if stamp.offset is not None:
@@ -169,8 +175,8 @@ def _read(texts: list[str], order: str | None, where: object) -> tuple[np.ndarra
     return wall, instant
 
 
-def _stamp(text: str) -> _Stamp | None:
-    """What a cell says; None if it is no date."""
+def _stamp(text: str, last: int) -> _Stamp | None:
+    """What a cell says; None if it is no date. The year ``last`` is the last one that it can name."""
     text = _WEEKDAY.sub("", _COMPACT.sub(r"\1 \2:\3", text.strip()), count=1)
     if number := _EPOCH.fullmatch(text):
         unit = _MICROSECONDS.get(len(number[1]))
@@ -191,7 +197,7 @@ def _stamp(text: str) -> _Stamp | None:
             name = headings.key(day["m"])
             month = int(name) if name.isdigit() else _MONTHS.get(name[:4], _MONTHS.get(name[:3]))
             if month:
-                return _Stamp((_year(int(day["y"])), month, int(day["d"])), "", clock, offset)
+                return _Stamp((_year(int(day["y"]), last), month, int(day["d"])), "", clock, offset)
     return None
 
 
@@ -212,14 +218,16 @@ def _clock(stamp: re.Match[str]) -> tuple[int, int | None]:
     return min(clock, 86_400) * 1_000_000, offset
 
 
-def _year(year: int) -> int:
-    """A year, of the past where it has two digits."""
+def _year(year: int, last: int) -> int:
+    """A year, not after the last one where it has two digits."""
     if year > 99:
         return year
-    return year + (2000 if 2000 + year <= prices.last_day().year else 1900)
+    return year + (2000 if 2000 + year <= last else 1900)
 
 
-def _places(stamps: list[_Stamp], order: str | None, where: object) -> tuple[int, ...] | None:
+def _places(
+    stamps: list[_Stamp], order: str | None, where: object, latest: pd.Timestamp
+) -> tuple[int, ...] | None:
     """Where year, month and day are among numbers of an unknown order; None if none are to be read.
 
     Beside dates whose order is plain such numbers are strangers, and stay unread.
@@ -244,10 +252,12 @@ def _places(stamps: list[_Stamp], order: str | None, where: object) -> tuple[int
         )
     if marks <= {".", ".."} and "day-first" in possible:
         return ORDERS["day-first"]  # between points there is no other order
-    past = {name: it for name, it in possible.items() if not _is_beyond(parts, it)} or possible
+    past = {
+        name: it for name, it in possible.items() if not _is_beyond(parts, it, latest)
+    } or possible
     if len({tuple(tuple(day[place] for place in it) for day in parts) for it in past.values()}) > 1:
         meanings = " or ".join(
-            f"{_year(parts[0][it[0]])}-{parts[0][it[1]]:02}-{parts[0][it[2]]:02}"
+            f"{_year(parts[0][it[0]], latest.year)}-{parts[0][it[1]]:02}-{parts[0][it[2]]:02}"
             for it in past.values()
         )
         options = " or ".join(f'`dates="{name}"`' for name in past)
@@ -255,15 +265,16 @@ def _places(stamps: list[_Stamp], order: str | None, where: object) -> tuple[int
     return next(iter(past.values()))
 
 
-def _is_beyond(parts: list[tuple[int, int, int]], places: tuple[int, ...]) -> bool:
-    """Whether numbers read in an order would be days to come."""
-    last = prices.last_day().date()
+def _is_beyond(
+    parts: list[tuple[int, int, int]], places: tuple[int, ...], latest: pd.Timestamp
+) -> bool:
+    """Whether numbers read in an order would be days too late."""
     year, month, day = places
-    latest = max((_year(it[year]), it[month], it[day]) for it in parts)
-    return latest > (last.year, last.month, last.day)
+    last = max((_year(it[year], latest.year), it[month], it[day]) for it in parts)
+    return last > (latest.year, latest.month, latest.day)
 
 
-def _since_1970(stamp: _Stamp, places: tuple[int, ...] | None) -> int | None:
+def _since_1970(stamp: _Stamp, places: tuple[int, ...] | None, last: int) -> int | None:
     """The microseconds from 1970 to a wall clock, if there is such a day."""
     if stamp.mark and places is None:
         return None
@@ -271,7 +282,7 @@ def _since_1970(stamp: _Stamp, places: tuple[int, ...] | None) -> int | None:
         (stamp.parts[place] for place in (places or (0, 1, 2))) if stamp.mark else stamp.parts
     )
     try:
-        days = date(_year(year) if stamp.mark else year, month, day).toordinal() - _EPOCH_DAY
+        days = date(_year(year, last) if stamp.mark else year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:
         return None
     return days * _DAY + stamp.clock

@@ -69,6 +69,8 @@ class Table:
     """Columns 0, 1, …; text in a CSV file. The index counts the rows below the headings, from 1."""
     delimiter: str
     """Nothing in a Parquet file."""
+    between: Sequence[str] = ()
+    """Lines between the headings and the first row that are neither."""
 
     @property
     def places(self) -> range:
@@ -195,7 +197,10 @@ def _read_text(path: Path, raw: bytes, name: str) -> Table:
         f"headings {' / '.join(first_few(row, 10) for row in rows)}" if rows else "no headings",
         f"; left out: {first_few([*skipped, *notes], 3)}" if skipped or notes else "",
     )
-    return Table(path, rows, _cells(path, body, delimiter, width), delimiter)
+    above = [line.cells for line in lines[:first]]
+    last = above.index(rows[-1]) if rows and rows[-1] in above else len(above)
+    between = [delimiter.join(cells) for cells in above[last + 1 :] if any(cells)]
+    return Table(path, rows, _cells(path, body, delimiter, width), delimiter, between)
 
 
 def _lines(raw: bytes) -> tuple[str, list[_Line]]:
