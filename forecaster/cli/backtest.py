@@ -185,6 +185,7 @@ def _done(
     """Do what is asked for, keep the results, and return them with their folder."""
     from forecaster import atomic
     from forecaster.backtesting import archive, backtest
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
     from forecaster.runs import bundle
@@ -205,6 +206,7 @@ def _done(
         done = backtest.run(
             store.each(needed),
             spec,
+            events=EventStore(home).read(needed),
             trained=trained,
             engine=engine,
             folder=unfinished.parts(folder),

@@ -66,6 +66,7 @@ def explain(
 
     Example: forecast explain ^GSPC --as-of 2018-12-31 --out explanation.png
     """
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
     from forecaster.runs import bundle
@@ -76,11 +77,13 @@ def explain(
     explanation.recurrent(trained)  # says so at once if it is none
     store = Store(home)
     stored = ticker_lists.only(store, ticker)
+    needed = ticker_lists.with_universe(trained, store, [stored])
     with output.progress(quiet=quiet) as progress:
         explained = explanation.of(
             trained,
-            store.read(ticker_lists.with_universe(trained, store, [stored])),
+            store.read(needed),
             ticker=stored,
+            events=EventStore(home).read(needed),
             as_of=as_of,
             others=bundle.readable(home),
             progress=progress,
