@@ -164,7 +164,8 @@ def _print(explained: "Explanation") -> None:
     output.say(
         f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
         f"volatility of {volatility} for {row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
-        f"times {row['volatility'] / explained.ewma:.3f}. The latter is the network's part; it would be "
+        f"{_scheduled(explained)}times {row['volatility'] / explained.unit:.3f}. The latter is the "
+        "network's part; it would be "
         f"{exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made by these "
         "features (in logarithms, which add up):"
     )
@@ -172,6 +173,15 @@ def _print(explained: "Explanation") -> None:
     _print_lags(explained)
     for text in (_units(explained), _compared(explained), _checked(explained)):
         output.say(text)
+
+
+def _scheduled(explained: "Explanation") -> str:
+    """What an announcement contributes, as part of a product."""
+    if explained.unit == explained.ewma:
+        return ""
+    return (
+        f"times {explained.unit / explained.ewma:.3f} for earnings that may be traded on that day, "
+    )
 
 
 def _print_features(explained: "Explanation") -> None:

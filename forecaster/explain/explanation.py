@@ -111,6 +111,8 @@ class Explanation(Reading):
 
     ewma: float
     """The EWMA volatility at the cutoff, a fraction a day"""
+    unit: float
+    """What the network's outputs are relative to: that, times what is expected of a scheduled reaction"""
     memory: ShockResponse
     gradients: dict[str, Floats]
     """By cell, (sessions,): the size of the gradient of the log of the forecast volatility by a session's
@@ -182,6 +184,7 @@ def of(
         run=run,
         forecast=forecast,
         ewma=float(history.volatility[session]),
+        unit=float(model.unit(history)[session]),
         activity=activity(model, history, session),
         memory=ShockResponse(
             shock_response(run, known, history, progress), *gjr_response(run, history)
