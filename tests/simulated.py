@@ -16,7 +16,8 @@ HOSTILE = '<script>alert("1")</script>&$A$</script'
 SCALES = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016, '<b a="x">': 0.011}
 
 
-def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
+def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60, reactions=()):
+    """A backtest of some sessions; those whose numbers are in ``reactions`` react to earnings."""
     rng = np.random.default_rng(3)
     dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
     returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
@@ -37,14 +38,20 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     )
     prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluate(found, features.realised_variance(prices), model=next(iter(models)))
+    days = pd.DataFrame(
+        [(it, dates[1 + at + k], k) for it in tickers for at in reactions for k in range(6)],
+        columns=["ticker", "date", "since"],
+    )
+    variance = features.realised_variance(prices)
+    said = evaluate(found, variance, model=next(iter(models)), reactions=days)
     run = RunSummary(
         format=1, name="lstm-2017", model="lstm", tickers=["AAPL"], first="1999-01-04",
         until="2017-12-29", prices_sha256="", created="", versions={},
     )  # fmt: skip
     return Backtest(
         forecasts=found,
-        tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
+        tables=said.tables
+        | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"]), "reactions": days},
         verdict=said.verdict,
         provenance=Provenance(
             spec=BacktestSpec(tuple(models), tickers, dates[1].date(), dates[-1].date()),

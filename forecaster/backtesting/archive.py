@@ -20,6 +20,7 @@ from forecaster.data import filenames
 from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, StoreError, one_line
+from forecaster.evaluation import announced
 from forecaster.evaluation.verdict import Verdict
 
 TABLES = (
@@ -54,6 +55,9 @@ _TEXT_COLUMNS = {
     *("forecast", "worst_from", "worst_to"),
 }
 """Columns of the tables that hold text, not numbers."""
+
+_DAY_COLUMNS = {"date"}
+"""Columns of the tables that hold days."""
 
 _DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError),
@@ -103,6 +107,17 @@ def load(folder: Path) -> Backtest:
         The folder holds no backtest, or a damaged one.
     """
     return atomic.read_folder(folder, _load)
+
+
+def read_reactions(folder: Path) -> pd.DataFrame:
+    """Return the table ``reactions`` of a backtest in a folder; an earlier version wrote none.
+
+    Raises
+    ------
+    StoreError
+        The table is damaged.
+    """
+    return atomic.read_folder(folder, _read_reactions)
 
 
 def latest(home: Path) -> Path:
@@ -176,6 +191,14 @@ def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
     return frame, provenance
 
 
+def _read_reactions(folder: Path) -> pd.DataFrame:
+    path = folder / "tables" / "reactions.csv"
+    try:
+        return _read_table(path) if path.is_file() else announced.NONE
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
 def _load(folder: Path) -> Backtest:
     frame, provenance = _read_forecasts(folder)
     try:
@@ -200,7 +223,11 @@ def _read_table(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values={name: [""] for name in columns if name not in texts},
     )
-    return table.assign(**{name: cell_texts(table[name]) for name in texts})
+    days = [name for name in columns if name in _DAY_COLUMNS]
+    return table.assign(
+        **{name: cell_texts(table[name]) for name in texts},
+        **{name: table[name].astype("datetime64[us]") for name in days},
+    )
 
 
 def _damaged(folder: Path, error: Exception) -> StoreError:
@@ -211,8 +238,10 @@ def _damaged(folder: Path, error: Exception) -> StoreError:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as JSON holds them: what is not a number is null."""
+    """Return the rows of a frame as JSON holds them: what is not a number is null, a day is text."""
     finite = frame.replace([np.inf, -np.inf], np.nan)
+    days = finite.select_dtypes("datetime")
+    finite = finite.assign(**{str(name): days[name].dt.strftime("%Y-%m-%d") for name in days})
     rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
 

@@ -155,7 +155,7 @@ def _document(done: "Backtest", folder: Path) -> dict[str, Any]:
     tables = {
         name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
         for name, table in done.tables.items()
-        if name not in ("scores", "significance", "tickers")
+        if name not in ("scores", "significance", "tickers", "reactions")
     }
     return {
         **done.verdict.document,

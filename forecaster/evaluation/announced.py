@@ -91,6 +91,6 @@ def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
         if (part == name).any()
     ]
     table = pd.concat(tables)
-    table = table[table["ticker"] == metrics.POOLED]
+    table = table[(table["ticker"] == metrics.POOLED) & (table["split"] == "all")]
     names = {"mean": "pit_mean", "variance": "pit_variance"}
     return table.rename(columns=names)[["model", "part", *names.values(), "p_value"]]

@@ -68,6 +68,12 @@ _STATISTICS = {
         "Coverage of the intervals, whole, by volatility known at the cutoff, and by year",
         "model split part nominal:.1% share:.1% low:.1% high:.1% p_value:.3f",
     ),
+    "announced": (
+        "Around earnings, of the tickers that have announcements: reaction sessions, the five after, and "
+        "all others. The PIT has a mean of 0.5 and a variance of 0.083 where the forecast is right",
+        "model part forecasts:,.0f crps:.4f log_score:.4f coverage_80:.1% coverage_95:.1% "
+        "pit_mean:.3f pit_variance:.3f p_value:.3f",
+    ),
     "value_at_risk": (
         "Value at risk: breaches, and the tests of Kupiec (unconditional) and Christoffersen "
         "(independence, conditional); shortfall is what was forecast, loss what came. Unconditional and "
