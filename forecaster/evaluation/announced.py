@@ -74,6 +74,16 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
     return merged.reindex(columns=COLUMNS).reset_index(drop=True)
 
 
+def reacting(rows: pd.DataFrame, reactions: pd.DataFrame | None) -> np.ndarray:
+    """Return whether each row, of a ticker and a date, is of a reaction session: (rows,)."""
+    if reactions is None or reactions.empty:
+        return np.zeros(len(rows), dtype=bool)
+    keys = ["ticker", "date"]
+    days = reactions.loc[reactions["since"] == 0, keys].assign(reacts=1.0)
+    marked: np.ndarray = rows[keys].merge(days, on=keys, how="left")["reacts"].notna().to_numpy()
+    return marked
+
+
 def _part(rows: pd.DataFrame, reactions: pd.DataFrame) -> np.ndarray:
     """Return the part of each row: (rows,)."""
     keys = ["ticker", "date"]

@@ -39,7 +39,7 @@ class Entry:
     label: str
     color: str
     shape: str
-    """``solid``, ``dashed``, ``dotted``, ``circle``, ``diamond``, ``triangle``,
+    """``solid``, ``dashed``, ``dotted``, ``circle``, ``ring``, ``diamond``, ``triangle``,
     ``inverted_triangle`` or ``band``"""
     glyphs: Sequence["Renderer"]
     opacity: float = 0.5
@@ -52,6 +52,7 @@ class Entry:
         dash = {"dashed": "6 3", "dotted": "2 3"}.get(self.shape, "none")
         swatch = {
             "circle": f'<circle cx="11" cy="6" r="4" fill="{color}"/>',
+            "ring": f'<circle cx="11" cy="6" r="5" fill="none" stroke="{color}" stroke-width="2"/>',
             "diamond": f'<path d="M11 0L15 6L11 12L7 6Z" fill="{color}"/>',
             "triangle": f'<path d="M11 1L17 11H5Z" fill="{color}"/>',
             "inverted_triangle": f'<path d="M11 11L17 1H5Z" fill="{color}"/>',
@@ -170,6 +171,11 @@ class Canvas:
         shade, tags = _painted(color)
         look = {"fill_color": shade, "line_color": shade, "size": size}
         return self.figure.scatter(name=name, tags=[*tags, PAPER][: 2 * len(tags)], **look, **data)
+
+    def rings(self, name: str, color: str, **data: Any) -> "Renderer":
+        """Draw rings around what is drawn at the same places."""
+        look = {"fill_color": None, "line_color": color, "line_width": 2, "size": 12}
+        return self.figure.scatter(name=name, **look, **data)
 
     def bars(self, name: str, color: str, **data: Any) -> "Renderer":
         """Draw thin bars, across."""

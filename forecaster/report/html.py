@@ -19,7 +19,7 @@ from forecaster.backtesting.backtest import Backtest
 from forecaster.distributions import forecasts
 from forecaster.evaluation import metrics
 from forecaster.plots import evaluation, style
-from forecaster.report import charts, sessions, tables
+from forecaster.report import charts, earnings, sessions, tables
 from forecaster.report.calibration import of_calibration
 from forecaster.report.comparison import of_skill, of_strategy
 from forecaster.report.markup import definitions, escape
@@ -56,7 +56,8 @@ def page(backtest: Backtest) -> str:
     known = metrics.known(frame)
     looks = style.looks(frame)
     losses = metrics.losses(known)[["ticker", "model", "cutoff", "date", "crps"]]
-    of_ticker = sessions.of_ticker(frame)
+    of_ticker = sessions.of_ticker(frame, with_earnings=sessions.has_earnings(statistics))
+    around = earnings.of_earnings(statistics, looks)
     of_all = [
         *of_skill(losses, statistics, looks),
         *of_calibration(known, statistics, looks),
@@ -80,11 +81,13 @@ def page(backtest: Backtest) -> str:
         tickers=tables.tickers(backtest.scores),
         fan=of_ticker[0].html,
         sessions="\n".join(chart.html for chart in of_ticker[1:]),
+        earnings=earnings.section(around) if around else "",
+        to_earnings=earnings.LINK if around else "",
         charts="\n".join(chart.html for chart in of_all),
         tests=tables.tests(backtest.comparison, model),
         statistics="\n".join(tables.statistics(statistics)),
         origin=tables.origin(provenance, statistics["fallbacks"]),
-        figures=_json(_figures([*of_ticker, *of_all])),
+        figures=_json(_figures([*of_ticker, *([around] if around else []), *of_all])),
         packed=packed,
         library=library,
         script=script,

@@ -60,6 +60,10 @@
       columns[`risk_${risk}`] = percent((row) => its.median[row] - its[`risk_${risk}`][row]);
       columns[`breach_${risk}`] = percent((row) => its.breach[row] === least ? its.log_return[row] : NaN);
     }
+    if (its.reaction) {
+      columns.reaction = columns.actual.map((close, row) => its.reaction[row] ? close : NaN);
+      columns.earnings = [...its.reaction].map((reacts) => reacts ? ", earnings" : "");
+    }
     packed.models.forEach((_, i) => {
       columns[`volatility_${i}`] = percent((row) => its[`volatility_${i}`][row]);
     });
@@ -107,6 +111,7 @@
       ...[50, 80, 95].map((band) => [`${band}% interval`,
         (row) => `${price(its[`low_${band}`][row])} to ${price(its[`high_${band}`][row])}`]),
       ["Log return", (row) => percent(its.percent[row])],
+      ...its.reaction ? [["Earnings", (row) => its.earnings[row] ? "reaction" : "–"]] : [],
       ...packed.models.map((name, i) => [`Volatility, ${name}`, (row) => percent(its[`volatility_${i}`][row])]),
       ["Realised", (row) => percent(its.realised[row])],
       ["95% value at risk", (row) => percent(its.risk_95[row])],

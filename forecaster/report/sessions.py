@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.distributions import forecasts
-from forecaster.evaluation import metrics
+from forecaster.evaluation import announced, metrics
 from forecaster.evaluation.value_at_risk import breached
 from forecaster.plots import style
 from forecaster.report import charts, packing
@@ -40,6 +40,9 @@ DRAWN = [
     *["percent", "size", "realised", "risk_95", "risk_99", "breach_95", "breach_99"],
 ]
 """What ``page.js`` makes of it; the volatilities of all models follow."""
+
+REACTION = "reaction"
+"""Packed after these columns, and drawn as the close of such sessions and as words, where there are any."""
 
 
 def colors(look: style.Look) -> dict[str, tuple[str, str]]:
@@ -73,6 +76,7 @@ def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str,
     below_95        the median less the lower end of the 95% interval, and so on
     skew_95         how much further from the median its upper end is, 0 for a Student-t
     risk_95, _99    the median less the quantiles 0.05 and 0.01
+    reaction        1 if it was a reaction session to earnings, else 0; only if any was
     volatility_0    the forecast of the first model, and so on
     ==============  ===========================================================================
 
@@ -81,30 +85,43 @@ def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str,
     models = list(frame["model"].unique())
     wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
     notes = _notes(tables, models[0])
+    own = [REACTION] if has_earnings(tables) else []
     tickers = {}
     for ticker, rows in frame[frame["model"] == models[0]].groupby("ticker", sort=False):
         rows = rows.sort_values("date")
         volatility = wide.loc[ticker].reindex(rows["date"])[models].to_numpy()
-        numbers = packing.pack(_columns(rows, volatility))
+        reacts = announced.reacting(rows, tables["reactions"]).astype(float) if own else None
+        numbers = packing.pack(_columns(rows, volatility, reacts))
         tickers[str(ticker)] = {"note": notes.get(str(ticker), ""), **numbers}
-    names = [*PACKED, *(f"volatility_{i}" for i in range(len(models)))]
+    names = [*PACKED, *own, *(f"volatility_{i}" for i in range(len(models)))]
     return {"columns": names, "models": models, "tickers": tickers}
 
 
-def of_ticker(frame: pd.DataFrame) -> list[charts.Chart]:
+def has_earnings(tables: Mapping[str, pd.DataFrame]) -> bool:
+    """Return whether any session of a backtest reacted to earnings."""
+    return "reactions" in tables and bool((tables["reactions"]["since"] == 0).any())
+
+
+def of_ticker(frame: pd.DataFrame, *, with_earnings: bool = False) -> list[charts.Chart]:
     """Return price with bands, volatility and value at risk, on one span of dates."""
     from bokeh.models import ColumnDataSource, Range1d
 
     looks = style.looks(frame)
     source = ColumnDataSource(name="sessions")
-    for name in [*DRAWN, *(f"volatility_{i}" for i in range(len(looks)))]:
+    own = [REACTION, "earnings"] if with_earnings else []
+    for name in [*DRAWN, *own, *(f"volatility_{i}" for i in range(len(looks)))]:
         source.add([], name)
     span = Range1d(0, 1, name="span")
     model = next(iter(looks))
-    return [_price(source, span, model), _volatility(source, span, looks), _risk(source, span)]
+    day = (charts.DATE[0], charts.DATE[1] + "@earnings") if with_earnings else charts.DATE
+    return [
+        _price(source, span, day, model),
+        _volatility(source, span, day, looks),
+        _risk(source, span, day),
+    ]
 
 
-def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
+def _price(source: "ColumnDataSource", span: Any, day: tuple[str, str], model: str) -> charts.Chart:
     canvas = charts.Canvas("price (currency of the ticker)", x_range=span, height=400)
     canvas.figure.yaxis.formatter.use_scientific = False
     for band in BANDS:
@@ -116,8 +133,11 @@ def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
     actual = canvas.dots("actual", charts.INK, size=5, x="date", y="actual", source=source)
     canvas.add_entry("median forecast", charts.MEDIAN, "solid", median)
     canvas.add_entry("actual close", charts.INK, "circle", actual)
+    if REACTION in source.column_names:
+        ring = canvas.rings(REACTION, charts.VERMILION, x="date", y=REACTION, source=source)
+        canvas.add_entry("reaction to earnings", charts.VERMILION, "ring", ring)
     bands = [(f"{it}%", f"@low_{it}{{%.6g}} to @high_{it}{{%.6g}}") for it in (50, 80, 95)]
-    fields = [charts.DATE, ("Median", "@median{%.6g}"), *bands, ("Actual", "@actual{%.6g}")]
+    fields = [day, ("Median", "@median{%.6g}"), *bands, ("Actual", "@actual{%.6g}")]
     canvas.hover([median], fields)
     return canvas.chart(
         "price",
@@ -130,7 +150,7 @@ def _price(source: "ColumnDataSource", span: Any, model: str) -> charts.Chart:
 
 
 def _volatility(
-    source: "ColumnDataSource", span: Any, looks: Mapping[str, style.Look]
+    source: "ColumnDataSource", span: Any, day: tuple[str, str], looks: Mapping[str, style.Look]
 ) -> charts.Chart:
     canvas = charts.Canvas("volatility (% a day)", x_range=span)
     size = canvas.dots("size", style.GREY, size=3, alpha=0.6, x="date", y="size", source=source)
@@ -149,7 +169,7 @@ def _volatility(
     canvas.add_entry(label, charts.INK, "solid", realised)
     canvas.add_entry("|log return|", style.GREY, "circle", size)
     fields = [
-        charts.DATE,
+        day,
         *((model, f"@volatility_{i}{{%.3g}}%") for i, model in enumerate(looks)),
         ("Realised", "@realised{%.3g}%"),
         ("|Log return|", "@size{%.3g}%"),
@@ -165,7 +185,7 @@ def _volatility(
     )
 
 
-def _risk(source: "ColumnDataSource", span: Any) -> charts.Chart:
+def _risk(source: "ColumnDataSource", span: Any, day: tuple[str, str]) -> charts.Chart:
     canvas = charts.Canvas("log return (%)", x_range=span)
     canvas.level(0)
     orange, red = style.PALETTE[5], charts.VERMILION
@@ -181,7 +201,7 @@ def _risk(source: "ColumnDataSource", span: Any) -> charts.Chart:
     dots = canvas.dots("breach_99", red, size=9, marker="triangle", y="breach_99", **data)
     canvas.add_entry("below the 99%", red, "triangle", dots)
     fields = [
-        charts.DATE,
+        day,
         ("Log return", "@percent{%.3g}%"),
         ("95% value at risk", "@risk_95{%.3g}%"),
         ("99% value at risk", "@risk_99{%.3g}%"),
@@ -197,7 +217,9 @@ def _risk(source: "ColumnDataSource", span: Any) -> charts.Chart:
     )
 
 
-def _columns(rows: pd.DataFrame, volatility: np.ndarray) -> list[tuple[np.ndarray, float]]:
+def _columns(
+    rows: pd.DataFrame, volatility: np.ndarray, reacts: np.ndarray | None
+) -> list[tuple[np.ndarray, float]]:
     """The columns of a ticker with their units."""
     coarse = float(rows["volatility"].median()) / COARSE
     returns, median = rows["log_return"].to_numpy(), rows["q0.5"].to_numpy()
@@ -215,6 +237,7 @@ def _columns(rows: pd.DataFrame, volatility: np.ndarray) -> list[tuple[np.ndarra
         low, high = forecasts.interval(rows, band)
         columns += [(median - low, coarse), (high + low - 2 * median, coarse)]
     columns += [(median - rows[name].to_numpy(), coarse) for name in ("q0.05", "q0.01")]
+    columns += [] if reacts is None else [(reacts, 1.0)]
     return columns + [(its, coarse) for its in volatility.T]
 
 

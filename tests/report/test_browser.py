@@ -290,3 +290,28 @@ def test_without_scripts_words_and_tables_remain(browser, file, backtest):
     assert page.locator("noscript").is_visible()
     assert page.locator("#scores table tbody tr").count() > 3
     context.close()
+
+
+def test_earnings_are_ringed_and_named_under_the_pointer(browser, tmp_path):
+    earnings = simulated(("AAPL",), sessions=60, reactions=(30,))
+    path = tmp_path / "report.html"
+    path.write_text(html.page(earnings), encoding="utf-8")
+    context = browser.new_context(**DESKTOP)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=PATIENCE)
+    assert page.locator(".canvas").count() == CHARTS + 1
+    until(page, lambda: inked(page, "coverage-around-earnings") > 10)
+    box = frame_of(page, "price")
+    words = set()
+    for at in range(30, 70):
+        page.mouse.move(box["x"] + box["width"] * at / 100, box["y"] + box["height"] / 2)
+        words.add(told(page).split("Median")[0])
+    day = earnings.tables["reactions"]["date"].iloc[0]
+    assert f"Session: {day:%Y-%m-%d}, earnings " in words
+    assert sum("earnings" in it for it in words) == 1
+    keep(page, "earnings", full_page=True)
+    page.click("text=The sessions in view as a table")
+    table = page.locator("#in-view tbody tr", has_text=f"{day:%Y-%m-%d}")
+    assert "reaction" in table.inner_text()
+    context.close()
