@@ -155,6 +155,7 @@ def read(folder: Path) -> Run:
             first=date.fromisoformat(document["first"]),
             until=date.fromisoformat(document["until"]),
             prices_sha256=str(document["prices_sha256"]),
+            events_sha256=_sha256(document.get("events_sha256")),
             created=datetime.fromisoformat(document["created"]).isoformat(),
             versions={str(k): str(v) for k, v in document["versions"].items()},
         )
@@ -177,6 +178,10 @@ def readable(home: Path) -> list[Run]:
         except BundleError as error:
             log.warning("passed over: %s", error)
     return sorted(runs, key=lambda run: run.created, reverse=True)
+
+
+def _sha256(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _printable(ticker: str) -> str:
