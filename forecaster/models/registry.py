@@ -25,6 +25,9 @@ REGISTRY = {
 }
 """Each name, and the module whose ``create(name, config)`` returns the model."""
 
+NETWORKS = ("lstm", "gru", "rnn")
+"""The models that depend on a :class:`forecaster.config.RecurrentConfig`."""
+
 
 def create(name: str, config: RecurrentConfig | None = None) -> "Model":
     """Return an unfitted model by its registered name.
