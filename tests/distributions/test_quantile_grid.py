@@ -373,9 +373,9 @@ def test_crps_of_the_tails_and_the_middle_adds_up():
         np.array([-3.0, 0.1, 2.0]),
         np.sort(np.random.default_rng(0).normal(size=(3, 23))),
     )
-    lower = quantile_grid.weighted_crps(x, quantiles, lambda u: np.square(1 - u))
-    upper = quantile_grid.weighted_crps(x, quantiles, np.square)
-    middle = quantile_grid.weighted_crps(x, quantiles, lambda u: 2 * u * (1 - u))
+    lower, upper, middle = quantile_grid.weighted_crps(
+        x, quantiles, lambda u: np.square(1 - u), np.square, lambda u: 2 * u * (1 - u)
+    )
     np.testing.assert_allclose(lower + upper + middle, quantile_grid.crps(x, quantiles))
     assert lower[0] > upper[0]
     assert upper[2] > lower[2]
