@@ -90,9 +90,6 @@ def test_the_running_sum_is_of_the_daily_means_that_both_forecast():
     assert table["baseline"].tolist() == [3.0, 4.0, 2.0]
     assert table["total"].tolist() == [-1.0, -3.0, -2.0]
     np.testing.assert_allclose(table["share"], [-1 / 3, -3 / 7, -2 / 9])
-    years = skill.by_year(table).set_index("year")
-    assert years["difference"].to_dict() == {2018: -1.0, 2019: -1.0}
-    np.testing.assert_allclose(years["share"], [-1 / 3, -1 / 6])
 
 
 def test_a_running_sum_needs_days_that_both_forecast():

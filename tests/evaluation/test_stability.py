@@ -38,6 +38,8 @@ def test_a_gain_that_turns_is_seen_by_year_and_in_the_worst_window():
     assert of[2015] < 0 < of[2018]
     series = pd.Series(d, DAYS[1:])
     np.testing.assert_allclose(of, series.groupby(series.index.year).mean())
+    np.testing.assert_allclose(years["ratio"], 1 + of / 5)
+    assert years["sessions"].to_dict() == series.groupby(series.index.year).size().to_dict()
 
 
 def test_giacomini_and_white_is_the_regression_of_one_on_the_moments():
