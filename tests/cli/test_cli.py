@@ -50,7 +50,7 @@ def home(tmp_path_factory):
     """A home with the sample stored and a small LSTM trained on its first years."""
     home = tmp_path_factory.mktemp("home")
     settings = home / "small.toml"
-    settings.write_text("units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 2\n")
+    settings.write_text("units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 2\nseeds = 1\n")
     for words in (
         ["fetch", "--source", "sample", "--end", "2006-12-29"],
         ["train", "--until", "2005-12-30", "--config", settings, "--run", "small"],
@@ -502,7 +502,7 @@ main(sys.argv[1:])
 def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_path):
     before = contents(home)
     small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "5"]
-    words = [*small, "--run", "half", "--home", home]
+    words = [*small, "--seeds", "3", "--run", "half", "--home", home]
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, "train", *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
