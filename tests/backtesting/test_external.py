@@ -33,7 +33,7 @@ def har(ours):
 def score(world, tmp_path):
     """A function from a table to what the referee says of it, by way of a CSV file."""
 
-    def scored(table, models=MODELS, **options):
+    def scored(table, models=("naive",), **options):
         path = tmp_path / "mine.csv"
         table.to_csv(path, index=False)
         return external.score(forecast_files.read(path), world, models=models, **options)
@@ -67,7 +67,7 @@ def nixtla(har):
 
 
 def test_a_whole_frame_is_scored_as_a_backtest_scores_it(score, har, ours):
-    found = score(har.assign(model="mine"))
+    found = score(har.assign(model="mine"), models=MODELS)
     expected = ours[ours["model"] == "har"].sort_values(["ticker", "date"])
     np.testing.assert_allclose(
         told(found, "mine")[forecasts.QUANTILES], expected[forecasts.QUANTILES], rtol=1e-12
@@ -163,7 +163,7 @@ def test_no_model_beats_itself_in_any_layout(layout, every_model, tmp_path):
 @pytest.mark.parametrize("layout", ["moments", "three quantiles", "ends"])
 def test_gjr_ties_with_itself(layout, score, ours):
     rows = ours[ours["model"] == "gjr"]
-    table = score(LAYOUTS[layout](rows)).tables["significance"]
+    table = score(LAYOUTS[layout](rows), models=MODELS).tables["significance"]
     against = table[(table["model"] == "mine") & (table["against"] == "gjr")]
     assert len(against) > 1
     assert (against["difference"] == 0).all()
@@ -221,7 +221,7 @@ def test_without_a_cutoff_it_is_the_session_before(score, har, caplog):
 
 
 def test_a_name_of_ours_stays_ours(score, har):
-    found = score(har.assign(model="naive"))
+    found = score(har.assign(model="naive"), models=MODELS)
     assert set(found.forecasts["model"]) == {"naive (file)", *MODELS}
 
 
@@ -307,32 +307,30 @@ def test_days_that_the_baselines_cannot_forecast_are_counted(score, world, caplo
     days = world["date"].unique()[120:124]  # CCC has begun 30 sessions before
     table = world.loc[world["date"].isin(days), ["ticker", "date"]].assign(point=0.0)
     with caplog.at_level(logging.WARNING):
-        found = score(table, models=["naive"])
+        found = score(table)
     assert "4 rows are of days that the baselines could not forecast" in caplog.text
     assert set(found.forecasts["ticker"]) == {"AAA", "BBB"}
 
 
 def test_a_median_made_up_from_symmetric_quantiles_has_no_sign(score, har):
-    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], models=["naive"])
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]])
     assert (told(found, "mine")["q0.5"] == 0).all()
     assert (told(found, "naive")["q0.5"] == 0).all()
     assert "its median never changes its sign" in found.verdict.text
 
 
 def test_one_day_can_be_scored_though_little_can_be_said(score, har):
-    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1], models=["naive"])
+    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1])
     assert "Nothing can be said of mine" in found.verdict.text
 
 
 def test_another_file_of_the_same_name_is_another_trial(score, har):
     table = har[["ticker", "cutoff", "date"]]
-    one, other = (
-        backtest.experiments(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
-    )
+    one, other = (backtest.experiments(score(table.assign(point=x))) for x in (0.0, 0.001))
     keys = [{trial.model: trial.key for trial in its} for its in (one, other)]
     assert keys[0]["mine"] != keys[1]["mine"]
     assert keys[0]["naive"] == keys[1]["naive"]
-    again = score(table.assign(point=0.0), models=["naive"], earlier=[*one, *other])
+    again = score(table.assign(point=0.0), earlier=[*one, *other])
     assert again.provenance.tried == 1  # the other file
 
 
@@ -354,17 +352,17 @@ def test_days_before_the_baselines_can_forecast_are_refused(score, world):
 
 
 def test_the_verdict_reads_what_the_file_gives_and_nothing_that_was_filled_in(score, har):
-    point = score(LAYOUTS["point"](har)).verdict
+    point = score(LAYOUTS["point"](har), models=MODELS).verdict
     assert (point.intervals, point.tails, point.pits) == ((), (), ())
     assert not [it for it in point.claims if it.subject == "volatility"]
     assert "Intervals: not given." in point.text
     assert "Lower tail: not given." in point.text
-    ends = score(LAYOUTS["ends"](har)).verdict
+    ends = score(LAYOUTS["ends"](har), models=MODELS).verdict
     assert {it.nominal for it in ends.intervals} == {0.95}
     assert not ends.tails
-    moments = score(LAYOUTS["moments"](har)).verdict
+    moments = score(LAYOUTS["moments"](har), models=MODELS).verdict
     assert not moments.intervals
     assert [it for it in moments.claims if it.subject == "volatility"]
-    whole = score(har).verdict
+    whole = score(har, models=MODELS).verdict
     assert {it.nominal for it in whole.intervals} == {0.8, 0.95}
     assert whole.tails
