@@ -34,34 +34,34 @@ def begun(world, tmp_path):
 def test_an_unfinished_walk_goes_on_to_the_same_bits(world, whole, begun):
     folder, finished, total = begun
     told = []
-    found = forecast_history(
+    result = forecast_history(
         world, SPEC, folder=folder, resume=True, progress=lambda *news: told.append(news)
     )
-    pd.testing.assert_frame_equal(found.forecasts, whole, check_exact=True)
+    pd.testing.assert_frame_equal(result.forecasts, whole, check_exact=True)
     assert [done for done, _, _ in told] == list(range(finished, total + 1))
 
 
 def test_a_walk_that_begins_anew_takes_nothing_of_another(world, whole, begun):
     folder, _, total = begun
     told = []
-    found = forecast_history(world, SPEC, folder=folder, progress=lambda *news: told.append(news))
-    pd.testing.assert_frame_equal(found.forecasts, whole, check_exact=True)
+    result = forecast_history(world, SPEC, folder=folder, progress=lambda *news: told.append(news))
+    pd.testing.assert_frame_equal(result.forecasts, whole, check_exact=True)
     assert [done for done, _, _ in told] == list(range(total + 1))
 
 
 def test_parts_of_a_few_tickers_are_the_same_as_of_all(world, whole, monkeypatch):
     monkeypatch.setattr(walk_forward, "CHUNK", 1)
-    found = forecast_history(world, SPEC).forecasts
-    pd.testing.assert_frame_equal(found, whole, check_exact=True)
+    result = forecast_history(world, SPEC).forecasts
+    pd.testing.assert_frame_equal(result, whole, check_exact=True)
 
 
 def test_a_ticker_too_new_for_a_fit_is_left_out_of_its_fold_alone(world, newcomer, monkeypatch):
     monkeypatch.setattr(walk_forward, "CHUNK", 1)
     late = newcomer[newcomer["date"] >= pd.Timestamp("2017-06-01")]
     spec = replace(SPEC, models=("garch",))
-    found = forecast_history(prices.check(pd.concat([world, late])), spec).forecasts
-    assert set(found["ticker"]) == {"AAA", "BBB", "CCC", "NEW"}
-    first = found.groupby("ticker")["cutoff"].min()
+    result = forecast_history(prices.check(pd.concat([world, late])), spec).forecasts
+    assert set(result["ticker"]) == {"AAA", "BBB", "CCC", "NEW"}
+    first = result.groupby("ticker")["cutoff"].min()
     assert first["NEW"] > first["AAA"]
     with pytest.raises(HistoryError, match="garch needs 251 sessions"):
         forecast_history(late, replace(spec, start=date(2018, 2, 1)))
@@ -105,8 +105,8 @@ def test_the_luck_of_the_seed_is_that_of_networks_trained_alone(world, tiny):
         spec = BacktestSpec(("lstm",), start=start, refit="never", config=replace(tiny, **settings))
         return forecast_history(world, spec)
 
-    def crps(found):
-        return 100 * metrics.losses(found.forecasts)["crps"].mean()
+    def crps(result):
+        return 100 * metrics.losses(result.forecasts)["crps"].mean()
 
     both, alone = made(seeds=2), made()
     assert both.seeds["seed"].tolist() == [0, 1]

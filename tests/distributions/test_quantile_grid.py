@@ -266,8 +266,8 @@ def test_the_body_of_a_student_t_is_near_its_own(df):
 def test_errors_of_the_expected_shortfall_are_those_stated(df, errors):
     for level, error in zip((0.001, 0.01, 0.05), errors, strict=True):
         exact = student_t.tail_mean(0.0, 1.0, df, level)
-        found = quantile_grid.tail_mean(grid_of_t(df), level)
-        assert 100 * (found / exact - 1) == pytest.approx(error, abs=0.06)
+        result = quantile_grid.tail_mean(grid_of_t(df), level)
+        assert 100 * (result / exact - 1) == pytest.approx(error, abs=0.06)
 
 
 @pytest.mark.parametrize("skew", [0.85, 0.95, 1.1])

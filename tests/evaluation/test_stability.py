@@ -62,8 +62,8 @@ def test_a_foreseeable_difference_of_mean_zero_is_found():
 
 def test_the_critical_value_is_that_of_the_paper():
     # Giacomini and Rossi (2010), table 1: for a window of 0.3, 3.012 at 5% and 2.766 at 10%.
-    found = np.quantile(stability._largest(), [0.9, 0.95])
-    np.testing.assert_allclose(found, [2.766, 3.012], rtol=0.02)
+    result = np.quantile(stability._largest(), [0.9, 0.95])
+    np.testing.assert_allclose(result, [2.766, 3.012], rtol=0.02)
 
 
 def test_sizes_under_equal_losses():

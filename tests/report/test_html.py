@@ -80,8 +80,8 @@ def test_the_files_are_the_report_and_a_png_of_every_figure(written):
 
 def scripts(text):
     """Each script of a page: its attributes and its text."""
-    found = re.findall(r"<script(.*?)>(.*?)</script>", text, flags=re.DOTALL)
-    return [(attributes.strip(), body) for attributes, body in found]
+    result = re.findall(r"<script(.*?)>(.*?)</script>", text, flags=re.DOTALL)
+    return [(attributes.strip(), body) for attributes, body in result]
 
 
 def unpacked(packed):
