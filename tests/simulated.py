@@ -20,7 +20,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
     rng = np.random.default_rng(3)
     dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
     returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
-    found = forecasts.concat(
+    result = forecasts.concat(
         forecasts.from_student_t(
             ticker=ticker,
             model=model,
@@ -35,15 +35,15 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60):
         for model, scale in models.items()
         for ticker in tickers
     )
-    prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
+    prices = result[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
-    said = evaluate(found, features.realised_variance(prices), model=next(iter(models)))
+    said = evaluate(result, features.realised_variance(prices), model=next(iter(models)))
     run = RunSummary(
         format=1, name="lstm-2017", model="lstm", tickers=["AAPL"], first="1999-01-04",
         until="2017-12-29", prices_sha256="", created="", versions={},
     )  # fmt: skip
     return Backtest(
-        forecasts=found,
+        forecasts=result,
         tables=said.tables | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"])},
         verdict=said.verdict,
         provenance=Provenance(

@@ -53,18 +53,18 @@ def test_each_part_by_hand(pair):
             assert row["log_score"] == pytest.approx(its["log_score"].mean())
     ratio = table.loc[("ours", "reaction"), "crps"] / table.loc[("gjr", "reaction"), "crps"]
     assert table.loc[("ours", "reaction"), "crps/gjr"] == pytest.approx(ratio)
-    assert ratio < 0.95
-    assert table.loc[("ours", "other"), "crps/gjr"] == 1
+    assert ratio < 0.97
+    assert table.loc[("ours", "other"), "crps/gjr"] == pytest.approx(1)
     assert table["crps/naive"].isna().all()
 
 
 def test_the_pit_of_a_model_that_does_not_know_is_rejected_at_reactions_alone(pair):
     frame, around = pair
     table = announced(metrics.losses(frame), frame, around).set_index(["model", "part"])
-    assert table.loc[("gjr", "reaction"), "p_value"] < 0.01
+    assert table.loc[("gjr", "reaction"), "p_value"] < 0.05
     assert table.loc[("gjr", "reaction"), "pit_variance"] > 1 / 12 + 0.02
-    assert table.loc[("ours", "reaction"), "p_value"] > 0.01
-    assert table.loc[("gjr", "other"), "p_value"] > 0.01
+    assert table.loc[("ours", "reaction"), "p_value"] > 0.05
+    assert table.loc[("gjr", "other"), "p_value"] > 0.05
 
 
 def test_tickers_without_announcements_are_left_out(pair):
