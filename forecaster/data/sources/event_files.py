@@ -124,7 +124,7 @@ def _of(frame: pd.DataFrame, tickers: Sequence[str], path: Path) -> pd.DataFrame
 
 def _columns(table: Table) -> dict[str, int]:
     """The places of the columns by name: ``ticker``, ``date`` and those of the others that there are."""
-    names = list(table.named())
+    names = [str(name) for name in table.named()]
     keys = [headings.key(name) for name in names]
     columns = {_OWN[key]: place for place, key in enumerate(keys) if key in _OWN}
     ranks = {
