@@ -4,18 +4,15 @@ Companies announce some weeks ahead and seldom change their minds, so a ticker i
 and when a day that was to come has passed. Prices never wait for events, nor fail with them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from forecaster.data import calendars, trading_days
+from forecaster.data import calendars, capitals, trading_days
 from forecaster.data.event_store import EventState, EventStore
 from forecaster.data.exchanges import CRYPTO, CURRENCIES, FUTURES, exchange, has_calendar
-from forecaster.data.sources import event_files
 from forecaster.data.store import Store, TickerState
 from forecaster.data.update import KINDS, Announce, Asker, unheard
 from forecaster.errors import (
@@ -25,11 +22,6 @@ from forecaster.errors import (
     RateLimitedError,
     StoreError,
 )
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    from forecaster.data.sources.tables import Format
 
 AGAIN = pd.Timedelta(days=7)
 """After which a ticker is asked for again."""
@@ -109,49 +101,32 @@ def from_yahoo(
             asker.gate.abandoned.set()
 
 
-def from_file(
+def from_frame(
     event_store: EventStore,
-    path: str | Path,
-    tickers: Sequence[str] | None = None,
+    frame: pd.DataFrame,
+    source: str,
     *,
-    start: "date | None" = None,
-    end: "date | None" = None,
+    known: Collection[str] = (),
     refresh: bool = False,
-    form: "Format | None" = None,
-    known: Iterable[str] = (),
 ) -> Iterator[EventResult]:
-    """Store the events of a file; yield each ticker as it is done.
+    """Store the events of a file (:mod:`forecaster.data.sources.event_files`); yield each ticker.
 
     Parameters
     ----------
-    tickers : those wanted; all that the file has by default.
-    start, end : the first and the last day wanted.
-    form : the order of the file's dates, if it leaves that open.
-    known : tickers whose capitals count.
-
-    Raises
-    ------
-    SourceError
-        The file cannot be read, or has none of the tickers.
+    frame : an events frame.
+    source : the file.
+    known : tickers whose capitals count where those of the frame differ.
+    refresh : replace files that cannot be read.
     """
-    frame = event_files.load(path, tickers, form, list(known))
-    if start is not None:
-        frame = frame[frame["date"] >= pd.Timestamp(start)]
-    if end is not None:
-        frame = frame[frame["date"] <= pd.Timestamp(end)]
-    for ticker, its in frame.groupby("ticker", sort=True):
+    for name, its in frame.groupby("ticker", sort=True):
+        (ticker,) = capitals.matched([str(name)], known)
         try:
-            before = _rows(event_store, str(ticker), refresh)
-            (saved,) = event_store.write(its, source=str(path), refresh=refresh)
-            yield EventResult(
-                saved.ticker,
-                _status(before, saved.new_rows),
-                saved.rows,
-                saved.new_rows,
-                saved.next,
-            )
+            before = _rows(event_store, ticker, refresh)
+            (saved,) = event_store.write(its.assign(ticker=ticker), source=source, refresh=refresh)
+            status = _status(before, saved.new_rows)
+            yield EventResult(ticker, status, saved.rows, saved.new_rows, saved.next)
         except ForecastError as error:
-            yield EventResult(str(ticker), "failed", error=error)
+            yield EventResult(ticker, "failed", error=error)
 
 
 def announces(ticker: str, prices: TickerState) -> bool:

@@ -6,6 +6,7 @@ ways is refused with the question that decides. A time is a word (``pre``, ``bmo
 Close``) or a clock of the exchange (``16:30``, in a column of its own or behind the date).
 """
 
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from forecaster.errors import (
     did_you_mean,
     first_few,
 )
+
+log = logging.getLogger(__name__)
 
 _DATES = (
     *("date", "earningsdate", "eventdate", "announcementdate", "reportdate", "reporteddate"),
@@ -119,6 +122,8 @@ def _of(frame: pd.DataFrame, tickers: Sequence[str], path: Path) -> pd.DataFrame
             f"{path} has no events of {first_few(wanted)}; {did_you_mean(wanted, there)}it has those "
             f"of {first_few(there, 10)}"
         )
+    if missing := [ticker for ticker in wanted if ticker not in there]:
+        log.warning("%s has no events of %s", path, first_few(missing))
     return frame[frame["ticker"].isin(wanted)]
 
 
