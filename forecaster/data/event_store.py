@@ -203,7 +203,7 @@ def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     both = both.sort_values([*events.KEY, "age"], kind="stable", ignore_index=True)
     times = both["time"].groupby([both[name] for name in events.KEY]).transform("last")
     first = ~both.duplicated(events.KEY)
-    return both.assign(time=times).loc[first, list(events.COLUMNS)].reset_index(drop=True)
+    return events.typed(both.assign(time=times)[first])
 
 
 def _seen(new: pd.DataFrame, now: pd.Timestamp, since: pd.Timestamp | None) -> pd.DataFrame:

@@ -204,7 +204,7 @@ def _local(names: pd.Series, cells: pd.Series, form: Format | None, path: Path) 
 
 def _times(frame: pd.DataFrame, clocks: pd.Series, table: Table, place: int | None) -> pd.Series:
     """``pre``, ``post`` or None for each row (n,), from its clock or the column at a place."""
-    times = pd.Series(None, index=clocks.index, dtype=object)
+    times = pd.Series([None] * len(clocks), index=clocks.index, dtype=object)
     if place is not None:
         cells = table.cells[place].map(_text)
         words, hours = dict[str, str | None](), dict[str, pd.Timedelta]()
