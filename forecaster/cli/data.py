@@ -43,7 +43,8 @@ def listing(
     for ticker in store.tickers():
         try:
             if state := store.state(ticker):  # else another command has just removed it
-                rows.append(_summary(state, event_store.state(ticker)))
+                rows.append(_summary(state))
+                rows[-1] |= _coming(event_store.state(ticker))
         except ForecastError as error:
             failed.append(error)
     alone = sorted(set(event_store.tickers()) - set(store.tickers()))
@@ -72,11 +73,19 @@ def _listed(row: dict[str, Any], name: str) -> str:
     return str(value or "–") if name in ("earnings", "next") else str(value)
 
 
-def _summary(state: "TickerState", events: "EventState | None") -> dict[str, Any]:
+def _coming(state: "EventState | None") -> dict[str, Any]:
+    """Return how many events are stored of a ticker, and the first that is to come."""
+    coming = state.next if state else None
+    return {
+        "events": state.rows if state else 0,
+        "next_event": f"{coming:%Y-%m-%d}" if coming is not None else None,
+    }
+
+
+def _summary(state: "TickerState") -> dict[str, Any]:
     from forecaster.data import calendars
 
     age = calendars.now() - state.fetched_at
-    coming = events.next if events else None
     return {
         "ticker": state.ticker,
         "source": state.source,
@@ -85,8 +94,7 @@ def _summary(state: "TickerState", events: "EventState | None") -> dict[str, Any
         "rows": state.rows,
         "fetched_at": f"{state.fetched_at:%Y-%m-%dT%H:%M:%SZ}",
         "age_days": round(age.total_seconds() / 86_400, 2),
-        "events": events.rows if events else 0,
-        "next_event": coming and f"{coming:%Y-%m-%d}",
+        **_coming(None),
         **state.notes,
     }
 

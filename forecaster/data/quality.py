@@ -125,7 +125,7 @@ def check_events(frame: pd.DataFrame) -> dict[str, Any]:
         "untimed": int(frame["time"].isna().sum()),
         "gaps": listed(np.append(steps > LONGEST_SILENCE, False)[: len(days)]),
         "crowded": listed(np.append(False, steps <= CROWDED)[: len(days)]),
-        "weekend": listed(frame["date"].dt.dayofweek.to_numpy() >= 5),
+        "weekend": listed(frame["date"].dt.day_of_week.to_numpy() >= 5),
     }
 
 
