@@ -399,6 +399,13 @@ class Handler(BaseHTTPRequestHandler):
         page = announcements_page(ticker, QUARTERLY).replace("Earnings Date", "Event Name")
         self.reply(200, page)
 
+    def mode_blank(self, ticker: str) -> None:
+        """A page whose table has nothing that is one."""
+        self.reply(200, "<html><body><table></table></body></html>")
+
+    def mode_rowless(self, ticker: str) -> None:
+        self.reply(200, announcements_page(ticker, []))
+
     def mode_torn(self, ticker: str) -> None:
         self.reply(200, "<html><table><tr><td><table></tr></td")
 

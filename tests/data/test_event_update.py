@@ -272,6 +272,8 @@ ENDLESS = {
     "TRUNCATED": ("truncated", "network"),
     "HEADLESS": ("headless", "garbage"),
     "TORN": ("torn", "garbage"),
+    "BLANK": ("blank", "garbage"),
+    "ROWLESS": ("rowless", "garbage"),
 }
 
 
@@ -287,12 +289,21 @@ def test_trouble_with_events_is_named_in_a_line_and_fails_no_prices(yahoo, fetch
     }
     for ticker in ENDLESS:
         assert outcome.events[ticker]["error"].startswith(f"{ticker}: expected earnings dates, ")
+        assert "install" not in outcome.events[ticker]["error"]  # of a parser, which would not help
     (line,) = outcome.warnings
     assert line.startswith("warning: the earnings dates of LIMITED, BROKEN, FORBIDDEN, ")
     assert "Traceback" not in outcome.err
     assert EventStore(tmp_path).tickers() == ["ACME"]
     assert set(Store(tmp_path).tickers()) == set(tickers)
-    for ticker in ("FORBIDDEN", "REFUSED", "UNKNOWN", "HEADLESS", "TORN"):  # no use to ask again
+    for ticker in (
+        "FORBIDDEN",
+        "REFUSED",
+        "UNKNOWN",
+        "HEADLESS",
+        "TORN",
+        "BLANK",
+        "ROWLESS",
+    ):  # no use to ask again
         assert len(yahoo.calendar_requests(ticker)) == 1
     yahoo.requests.clear()
     fetch(*tickers, "--patience", 0)

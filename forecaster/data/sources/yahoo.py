@@ -193,6 +193,8 @@ class Yahoo:
             return announced(ticker, () if table is None else table.index, zone)
         except ForecastError:
             raise
+        except ImportError as error:  # of another parser, tried where the first one finds nothing
+            raise _garbage(ticker, "a table that cannot be read", "earnings dates") from error
         except Exception as error:  # whatever a page leads yfinance to
             raise _classified(ticker, error, "earnings dates") from error
 
