@@ -1,6 +1,12 @@
 """Earnings dates of ``forecast fetch``, from a Yahoo on the loopback and an unpatched yfinance."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pandas as pd
 import pytest
@@ -260,6 +266,20 @@ def test_a_source_that_is_not_yahoo_is_not_asked_for_events(yahoo, fetch):
     assert yahoo.requests == []
 
 
+def test_a_file_takes_the_place_of_yahoo(yahoo, fetch, stored, tmp_path):
+    yahoo.charts["ELSE"] = Chart(history())
+    file = tmp_path / "events.csv"
+    file.write_text("ticker,date\nacme,2024-02-01\nOTHER,2024-02-02\n")
+    outcome = fetch("acme", "ELSE", "--events", file)
+    assert (outcome.code, outcome.prices) == (0, {"ACME": "new", "ELSE": "new"})
+    assert outcome.warnings == [f"warning: {file} has no events of ELSE"]
+    assert yahoo.calendar_requests() == []
+    assert EventStore(tmp_path).tickers() == ["ACME"]
+    # Yahoo was never asked, so it is due, and what it has of before is history as well.
+    assert fetch("ACME").events["ACME"]["rows"] == 4
+    assert stored()[2] == ("2024-02-01", "post", None)
+
+
 # ---- trouble
 
 ENDLESS = {
@@ -368,9 +388,28 @@ def test_the_rest_is_not_asked_for_where_no_page_makes_sense(yahoo, fetch):
     assert len(outcome.warnings) == 1
 
 
-def test_no_more_requests_are_in_flight_than_set(yahoo, fetch):
-    import threading
+def test_an_interrupt_keeps_the_prices_and_the_events_that_came(yahoo, tmp_path):
+    yahoo.charts["ELSE"] = Chart(history())
+    yahoo.calendar_modes = {"ELSE": ["stall"]}
+    words = ["fetch", "ACME", "ELSE", "--home", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "default", "-m", "forecaster", *words],
+        env=os.environ | yahoo.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (yahoo.calendar_requests("ELSE") and EventStore(tmp_path).tickers()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert Store(tmp_path).tickers() == ["ACME", "ELSE"]
+    assert len(EventStore(tmp_path).read()) == 4
 
+
+def test_no_more_requests_are_in_flight_than_set(yahoo, fetch):
     all_asked, places, had_a_place = threading.Barrier(3), threading.Semaphore(3), []
 
     def answer(handler, ticker):
