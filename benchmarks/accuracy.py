@@ -10,6 +10,7 @@ import sys
 import time
 
 import common
+import pandas as pd
 
 from forecaster.backtesting import backtest
 from forecaster.config import RecurrentConfig
@@ -32,17 +33,41 @@ def main(names: list[str]) -> None:
             **common.scores(bar, bar.assign(model="bar")),
             seconds=time.perf_counter() - begin,
         )
+        informed = common.bar(work, "gjr-events", again=True) if work.events is not None else None
+        if informed is not None:
+            common.row(
+                "accuracy",
+                {"set": name, "model": "gjr-events", "seed": ""},
+                **common.scores(informed, bar),
+            )
         for seed in SEEDS:
             begin = time.perf_counter()
-            run = training.train(work.universe, until=work.until, config=RecurrentConfig(seed=seed))
+            run = training.train(
+                work.universe,
+                events=work.events,
+                until=work.until,
+                config=RecurrentConfig(seed=seed),
+            )
             seconds = time.perf_counter() - begin
-            found = backtest.run(work.prices, work.spec("lstm"), trained=run)
+            found = backtest.run(work.prices, work.spec("lstm"), events=work.events, trained=run)
             common.row(
                 "accuracy",
                 {"set": name, "model": "lstm", "seed": seed},
                 **common.scores(found.forecasts, bar),
+                **(around_reactions(found, informed) if informed is not None else {}),
                 seconds=seconds,
             )
+
+
+def around_reactions(found: backtest.Backtest, informed: pd.DataFrame) -> dict[str, float]:
+    """The CRPS over that of gjr-events, and the coverage on reaction sessions."""
+    table = found.tables["announced"].set_index("part")
+    return {
+        "ratio_informed": common.scores(found.forecasts, informed)["ratio"],
+        "reaction_80": table.loc["reaction", "coverage_80"],
+        "reaction_95": table.loc["reaction", "coverage_95"],
+        "other_crps": table.loc["other", "crps"],
+    }
 
 
 if __name__ == "__main__":

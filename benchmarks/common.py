@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import pandas as pd
 from forecaster.backtesting import backtest
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
-from forecaster.data import prices
+from forecaster.data import events, prices
 from forecaster.data.sources import loading
 from forecaster.distributions import forecasts
 from forecaster.evaluation import metrics
@@ -55,6 +55,8 @@ class Work:
     """First and last date scored."""
     held_out: tuple[str, ...] = ()
     """Tickers that are scored but not trained on; empty means that all are both."""
+    events: pd.DataFrame | None = None
+    """Announcements of its tickers, for what is to know of them."""
 
     @property
     def universe(self) -> pd.DataFrame:
@@ -113,6 +115,14 @@ def w2_unseen() -> Work:
     return Work("W2-unseen", work.prices, work.until, work.start, work.end, held_out)
 
 
+def with_events(work: Work) -> Work:
+    """A work of US stocks with the announcements of their earnings, called after it with an E."""
+    table = pd.read_parquet(_file("dev_us_earnings_2003_2018"))
+    table = table[table["ticker"].isin(work.prices["ticker"])]
+    frame = events.check(table.assign(kind=events.EARNINGS, first_seen=pd.NaT))
+    return replace(work, name=f"{work.name}E", events=frame)
+
+
 def sample() -> Work:
     """The two indices that come with the arch package."""
     frame = _loaded("sample")
@@ -140,21 +150,28 @@ THIRDS = (
 WORKS: dict[str, Callable[[], Work]] = {
     "W1": w1,
     "W2": w2,
+    "W2E": lambda: with_events(w2()),
     "W2-unseen": w2_unseen,
+    "W2-unseenE": lambda: with_events(w2_unseen()),
     "sample": sample,
     **{file: lambda file=file: thirds(file) for file in THIRDS},
+    "dev_us_small_1995_2018E": lambda: with_events(thirds("dev_us_small_1995_2018")),
 }
 
 
 def stored(file: str) -> pd.DataFrame:
     """The prices frame of a file of the data folder, or the end with a word on what is missing."""
-    path = DATA / f"{file}.parquet"
+    return _loaded(str(_file(file)))
+
+
+def _file(name: str) -> Path:
+    path = DATA / f"{name}.parquet"
     if not path.exists():
         raise SystemExit(
             f"{path.name} is not in the data folder; put it in shared/data beside the checkout, or "
             "name its folder with FORECAST_DATA"
         )
-    return _loaded(str(path))
+    return path
 
 
 def _loaded(source: str) -> pd.DataFrame:
@@ -166,12 +183,12 @@ def _loaded(source: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def bar(work: Work, *, again: bool = False) -> pd.DataFrame:
+def bar(work: Work, model: str = "gjr", *, again: bool = False) -> pd.DataFrame:
     """The forecasts frame of gjr, refitted every 250 sessions; kept in the cache, as it takes long."""
-    file = CACHE / f"gjr-{work.name}-{prices.digest(work.prices)[:12]}.parquet"
+    file = CACHE / f"{model}-{work.name}-{prices.digest(work.prices)[:12]}.parquet"
     if again or not file.exists():
         CACHE.mkdir(exist_ok=True)
-        found = backtest.run(work.prices, work.spec("gjr", refit=REFIT))
+        found = backtest.run(work.prices, work.spec(model, refit=REFIT), events=work.events)
         found.forecasts.to_parquet(file, index=False)
     return forecasts.check(pd.read_parquet(file))
 

@@ -93,6 +93,7 @@ def fetch(
 def train(
     prices: "pd.DataFrame",
     *,
+    events: "pd.DataFrame | None" = None,
     model: str = "lstm",
     until: Day | None = None,
     name: str | None = None,
@@ -103,6 +104,7 @@ def train(
     Parameters
     ----------
     prices : the prices frame.
+    events : the events frame of its tickers, whose scheduled announcements are then features.
     model : ``lstm``, ``gru``, ``rnn``, ``trees``, ``gjr``, ``egarch``, ``garch``, ``har``, ``ewma``,
         ``drift`` or ``naive``.
     until : the last date to learn from; the last there is by default.
@@ -123,13 +125,17 @@ def train(
     from forecaster.runs import training
 
     checked = _checked(prices)
-    return training.train(checked, model=model, name=name, until=_day(until), config=config)
+    known = _scheduled(events)
+    return training.train(
+        checked, events=known, model=model, name=name, until=_day(until), config=config
+    )
 
 
 def backtest(
     prices: "pd.DataFrame",
     models: Sequence[str] = ("lstm", *REFERENCES),
     *,
+    events: "pd.DataFrame | None" = None,
     run: "Run | None" = None,
     tickers: Sequence[str] | None = None,
     start: Day | None = None,
@@ -144,6 +150,7 @@ def backtest(
     ----------
     prices : the prices frame.
     models : their names; the verdict is on the first.
+    events : the events frame of the tickers.
     run : stands for its model as it is, and forecasts only what came after it was trained.
     tickers : whose sessions to forecast; all of the prices by default.
     start, end : first and last date forecast; by default all after the run's training span, or
@@ -183,13 +190,16 @@ def backtest(
         refit=schedule(str(refit)),
         config=config or RecurrentConfig(),
     )
-    return backtest.run(checked, spec, trained=run, engine=engine or LOCAL)
+    return backtest.run(
+        checked, spec, events=_scheduled(events), trained=run, engine=engine or LOCAL
+    )
 
 
 def predict(
     run: "Run",
     prices: "pd.DataFrame",
     *,
+    events: "pd.DataFrame | None" = None,
     tickers: Sequence[str] | None = None,
     as_of: Day | None = None,
 ) -> "pd.DataFrame":
@@ -199,6 +209,7 @@ def predict(
     ----------
     run : a trained model.
     prices : the prices frame of the tickers, and of those that the run was trained on.
+    events : the events frame of the tickers.
     tickers : whose sessions; all of the prices by default.
     as_of : the last date that the forecasts may use; the last there is by default.
 
@@ -218,7 +229,10 @@ def predict(
     from forecaster.runs import forecasting
 
     checked = _checked(prices)
-    return forecasting.predict(run, checked, tickers=_known(checked, tickers), as_of=_day(as_of))
+    known = _known(checked, tickers)
+    return forecasting.predict(
+        run, checked, tickers=known, events=_scheduled(events), as_of=_day(as_of)
+    )
 
 
 def explain(
@@ -226,6 +240,7 @@ def explain(
     prices: "pd.DataFrame",
     ticker: str,
     *,
+    events: "pd.DataFrame | None" = None,
     as_of: Day | None = None,
     others: Sequence["Run"] = (),
 ) -> "Explanation":
@@ -235,6 +250,7 @@ def explain(
     ----------
     run : of ``lstm``, ``gru`` or ``rnn``.
     prices : the prices frame of the ticker, and of those that the run was trained on.
+    events : the events frame of the ticker.
     as_of : the last date that the forecast may use; the last there is by default.
     others : runs of the other cells, trained on the same prices, to compare gradients with.
 
@@ -252,7 +268,9 @@ def explain(
 
     checked = _checked(prices)
     (known,) = _known(checked, [ticker])
-    return explanation.of(run, checked, ticker=known, as_of=_day(as_of), others=others)
+    return explanation.of(
+        run, checked, ticker=known, events=_scheduled(events), as_of=_day(as_of), others=others
+    )
 
 
 def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
@@ -265,6 +283,12 @@ def _checked(prices: "pd.DataFrame") -> "pd.DataFrame":
             f"prices must be a prices frame, a pandas DataFrame as fetch returns; got {prices!r:.60}"
         )
     return rules.check(prices)
+
+
+def _scheduled(events: "pd.DataFrame | None") -> "pd.DataFrame | None":
+    from forecaster.data import events as rules
+
+    return None if events is None else rules.check(events)
 
 
 def _known(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:

@@ -27,7 +27,7 @@ REFERENCES = ("gjr", "egarch", "garch", "har", "average", "ewma", "drift", "naiv
 """Models that every forecast stands beside by default."""
 
 HEADS = ("skewed", "student", "normal")
-GROUPS = ("range", "volume", "calendar", "market")
+GROUPS = ("range", "volume", "calendar", "market", "events")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import prices
+from forecaster.data.events import check
 from forecaster.data.exchanges import exchange
-from forecaster.data.publication import public_dates
+from forecaster.data.publication import closing_instants, public_dates
+from forecaster.dataset.announcements import VISIBLE, sessions_of
 
 
 def rewritten(
@@ -54,6 +56,34 @@ def rewritten(
         **{name: values.where(later[name].notna()) for name, values in others.items()}
     )
     return prices.check(pd.concat([frame.drop(later.index), future]))
+
+
+def rescheduled(
+    events: pd.DataFrame, after: np.datetime64, *, observer: str, seed: int = 0
+) -> pd.DataFrame:
+    """Return the events frame with all that was not public at the close of a date replaced.
+
+    Days beyond those on which a date is visible are moved, dropped or get another time, and dates that
+    the store first held after that close are left out.
+
+    Parameters
+    ----------
+    events : the events frame.
+    after : the date whose close is the present.
+    observer : the exchange that has closed by then.
+    """
+    rng = np.random.default_rng(seed)
+    (now,) = closing_instants(observer, np.array([after]), latest=False)
+    events = events[~(events["first_seen"] > now)]
+    sessions = sessions_of(observer)
+    last = sessions[np.searchsorted(sessions, after, side="right") - 1 + VISIBLE]
+    hidden = events["date"] > pd.Timestamp(last)
+    moved = events[hidden].sample(frac=0.8, random_state=seed)
+    days = pd.to_timedelta(rng.integers(0, 40, len(moved)), "D")
+    times = rng.choice(np.array(["pre", "post", None], dtype=object), len(moved))
+    future = moved.assign(date=moved["date"] + days, time=times)
+    future = future.drop_duplicates(["ticker", "date", "kind"])
+    return check(pd.concat([events[~hidden], future]))
 
 
 def shuffled(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

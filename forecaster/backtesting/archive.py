@@ -31,7 +31,7 @@ TABLES = (
 
 LATER_TABLES = (
     *("mean", "seeds", "years", "stability", "dynamic_quantile", "independence", "decomposition"),
-    *("encompassing", "murphy"),
+    *("encompassing", "murphy", "announced", "reactions"),
 )
 """Tables that a backtest of version 0.1.0 lacks."""
 

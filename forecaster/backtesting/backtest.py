@@ -38,7 +38,7 @@ class Backtest:
     tables: dict[str, pd.DataFrame]
     """All statistics by name; see :class:`forecaster.evaluation.evaluate.Evaluation`. And
     ``fallbacks``: model, until and ticker of the fits that did not converge, for which fixed
-    parameters stand in. And ``seeds``, of :class:`.walk_forward.WalkForwardForecasts`."""
+    parameters stand in. And ``seeds`` and ``reactions``, of :class:`.walk_forward.WalkForwardForecasts`."""
     verdict: Verdict
     """On the first model."""
     provenance: Provenance
@@ -59,6 +59,7 @@ def run(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     spec: BacktestSpec,
     *,
+    events: pd.DataFrame | None = None,
     trained: Run | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
@@ -72,6 +73,7 @@ def run(
     ----------
     frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     spec : what is asked for.
+    events : the events frame of any tickers.
     trained : stands for its model, if that is among the models.
     engine, folder, resume : who works, where finished parts are kept, and whether to go on from
         them; see :func:`forecaster.backtesting.walk_forward.forecast_history`.
@@ -92,6 +94,7 @@ def run(
     made = forecast_history(
         frames,
         spec,
+        events=events,
         trained=trained,
         engine=engine,
         folder=folder,
@@ -141,13 +144,14 @@ def evaluated(
         made.variance,
         model=provenance.models[0],
         seeds=made.seeds,
+        reactions=made.reactions,
         company=company,
         cost_bp=made.spec.cost_bp,
         given=given,
     )
     return Backtest(
         forecasts=forecasts,
-        tables=evaluation.tables | {"fallbacks": made.fallbacks},
+        tables=evaluation.tables | {"fallbacks": made.fallbacks, "reactions": made.reactions},
         verdict=evaluation.verdict,
         provenance=replace(provenance, tried=company.experiments),
     )

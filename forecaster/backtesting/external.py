@@ -46,6 +46,7 @@ def score(
     models: Sequence[str] = REFERENCES,
     values: str | None = None,
     cost_bp: float = COST_BP,
+    events: pd.DataFrame | None = None,
     earlier: Sequence[Experiment] = (),
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
@@ -60,6 +61,7 @@ def score(
     values : ``returns`` or ``prices``; by default log returns in a forecasts frame, and in
         any other layout what the numbers look like.
     cost_bp : of buying or selling, in basis points a side.
+    events : the events frame of any tickers.
     earlier : the experiments on these tickers and days before.
     config : settings of recurrent models among ``models``.
 
@@ -82,7 +84,7 @@ def score(
         cost_bp=cost_bp,
         config=config or RecurrentConfig(),
     )
-    made = forecast_history(frame, spec, progress=progress)
+    made = forecast_history(frame, spec, events=events, progress=progress)
     clash = rows["model"].isin(models)
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
     ours = made.forecasts[made.forecasts["log_return"].notna()]

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.backtesting import backtest
-from forecaster.backtesting.alternative_histories import rewritten, shuffled
+from forecaster.backtesting.alternative_histories import rescheduled, rewritten, shuffled
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
@@ -84,6 +84,7 @@ def audit(
     frame: pd.DataFrame,
     model: str = "lstm",
     *,
+    events: pd.DataFrame | None = None,
     config: RecurrentConfig | None = None,
     seeds: int = 3,
     make: Callable[[RecurrentConfig], Model] | None = None,
@@ -95,6 +96,7 @@ def audit(
     ----------
     frame : the prices frame.
     model : a registered name.
+    events : the events frame of its tickers.
     config : settings of a recurrent model.
     seeds : how many trainings from different seeds are compared.
     make : returns an unfitted model to audit in place of the registered one of that name.
@@ -133,30 +135,35 @@ def audit(
         return lambda _, __, text: progress(done, STEPS, f"{title}: {text}")
 
     until = folds[0].until
-    trained = _fitted(seeded(0), Panel.of(frame), until, step("fit"))
+    trained = _fitted(seeded(0), Panel.of(frame, events=events), until, step("fit"))
     checks = [
-        forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts")),
-        fit_look_ahead(quick, frame, folds, step("look-ahead of fits")),
+        forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts"), events),
+        fit_look_ahead(quick, frame, folds, step("look-ahead of fits"), events),
         shuffled_returns(quick, frame, folds, step("shuffled returns")),
-        lag(_forecasts(trained, frame, folds)),
+        lag(_forecasts(trained, frame, folds, events)),
         *simulated(quick, step("simulated market")),
-        parity(trained, build(config), frame, folds, step("parity")),
-        seed_luck(trained, seeded, seeds, frame, folds, step("seeds")),
+        parity(trained, build(config), frame, folds, step("parity"), events),
+        seed_luck(trained, seeded, seeds, frame, folds, step("seeds"), events),
     ]
     progress(STEPS, STEPS, "audited")
     return checks
 
 
 def forecast_look_ahead(
-    model: Model, frame: pd.DataFrame, folds: Sequence[Fold], progress: Progress = silent
+    model: Model,
+    frame: pd.DataFrame,
+    folds: Sequence[Fold],
+    progress: Progress = silent,
+    events: pd.DataFrame | None = None,
 ) -> Check:
-    """Check that forecasts stay the same, bit for bit, when all prices after their cutoff are rewritten.
+    """Check that forecasts stay the same, bit for bit, when all that came after their cutoff is rewritten.
 
     The fitted model forecasts every session of the folds; the future is rewritten after cutoffs
-    beside each refit and halfway. The future of a ticker begins at the instant its own exchange
-    closes, whatever the date is elsewhere, so each exchange has a future of its own.
+    beside each refit and halfway: later prices, and events that were not public yet. The future of a
+    ticker begins at the instant its own exchange closes, whatever the date is elsewhere, so each
+    exchange has a future of its own.
     """
-    ours = _forecasts(model, frame, folds)
+    ours = _forecasts(model, frame, folds, events)
     cutoffs = _cutoffs(frame, folds)
     exchanges = frame["ticker"].drop_duplicates().map(exchange)
     steps = list(product(cutoffs, exchanges.unique()))
@@ -165,7 +172,10 @@ def forecast_look_ahead(
     for done, (cutoff, observer) in enumerate(steps):
         progress(done, len(steps), str(cutoff))
         other = rewritten(frame, cutoff, observers=[observer], seed=done)
-        theirs = _forecasts(model, other, folds)
+        scheduled = events
+        if events is not None:
+            scheduled = rescheduled(events, cutoff, observer=observer, seed=done)
+        theirs = _forecasts(model, other, folds, scheduled)
         pair = [
             f[(f["cutoff"] <= pd.Timestamp(cutoff)) & (f["ticker"].map(exchange_of) == observer)]
             for f in (ours, theirs)
@@ -173,9 +183,10 @@ def forecast_look_ahead(
         compared += len(pair[0])
         changed += _differing(*(f.drop(columns=["date", "log_return"]) for f in pair))
     if changed:
-        words = f"of {compared:,} forecasts read prices dated after their cutoff: the model peeks"
+        words = f"of {compared:,} forecasts read what came after their cutoff: the model peeks"
     else:
-        words = f"of {compared:,} forecasts, when all prices after {len(cutoffs)} cutoffs were rewritten"
+        what = "prices" if events is None else "prices and unannounced events"
+        words = f"of {compared:,} forecasts, when all {what} after {len(cutoffs)} cutoffs were rewritten"
     return Check("look-ahead of forecasts", changed == 0, changed, "changed", words)
 
 
@@ -184,6 +195,7 @@ def fit_look_ahead(
     frame: pd.DataFrame,
     folds: Sequence[Fold],
     progress: Progress = silent,
+    events: pd.DataFrame | None = None,
 ) -> Check:
     """Check that a fit stays the same, bit for bit, when all prices after its cutoff are rewritten.
 
@@ -195,8 +207,8 @@ def fit_look_ahead(
         pair = []
         for seen in (frame, rewritten(frame, fold.until)):
             model = make()
-            model.fit(Panel.of(seen), fold.until, progress)
-            pair.append(_forecasts(model, frame, [fold, folds[-1]]))
+            model.fit(Panel.of(seen, events=events), fold.until, progress)
+            pair.append(_forecasts(model, frame, [fold, folds[-1]], events))
         compared += len(pair[0])
         changed += _differing(*pair)
     if changed:
@@ -330,6 +342,7 @@ def parity(
     frame: pd.DataFrame,
     folds: Sequence[Fold],
     progress: Progress = silent,
+    events: pd.DataFrame | None = None,
 ) -> Check:
     """Check that the backtest and ``predict`` agree bit for bit.
 
@@ -341,15 +354,18 @@ def parity(
     restored = _run(again, frame, folds[0].until)
     restored.model.restore(model.state())
     tickers = sorted(frame["ticker"].unique())
-    table = backtest.run(frame, BacktestSpec((model.name,)), trained=run).forecasts
+    spec = BacktestSpec((model.name,))
+    table = backtest.run(frame, spec, events=events, trained=run).forecasts
     cutoffs = _cutoffs(frame, folds)
     compared = differing = 0
     for done, cutoff in enumerate(cutoffs):
         progress(done, len(cutoffs), str(cutoff))
         day = _date(cutoff)
         stored = frame[frame["date"] <= pd.Timestamp(cutoff)]
-        later, _ = forecasting.predict_each(run, frame, tickers=tickers, as_of=day)
-        evening, _ = forecasting.predict_each(restored, stored, tickers=tickers, as_of=day)
+        later, evening = (
+            forecasting.predict_each(it, known, tickers=tickers, events=events, as_of=day).table
+            for it, known in ((run, frame), (restored, stored))
+        )
         rows = later[["ticker", "cutoff"]].merge(table, on=["ticker", "cutoff"])
         later = later.merge(rows[["ticker", "cutoff"]], on=["ticker", "cutoff"])
         evening = evening.merge(rows[["ticker", "cutoff"]], on=["ticker", "cutoff"])
@@ -374,6 +390,7 @@ def seed_luck(
     frame: pd.DataFrame,
     folds: Sequence[Fold],
     progress: Progress = silent,
+    events: pd.DataFrame | None = None,
 ) -> Check:
     """Compare the CRPS of trainings from several seeds with that of GJR-GARCH and naive.
 
@@ -381,12 +398,12 @@ def seed_luck(
     if the CRPS of a seed is ``NAIVE_LIMIT`` or more above naive's, so that a good score of another
     was luck.
     """
-    panel, until = Panel.of(frame), folds[0].until
+    panel, until = Panel.of(frame, events=events), folds[0].until
     others = [seeded(number) for number in range(1, seeds)]
     fitted = [_fitted(m, panel, until, progress) for m in (*others, create("gjr"), create("naive"))]
     names = [*(f"seed {number}" for number in range(seeds)), "gjr", "naive"]
     tables = [
-        _forecasts(m, frame, folds).assign(model=name)
+        _forecasts(m, frame, folds, events).assign(model=name)
         for m, name in zip([model, *fitted], names, strict=True)
     ]
     losses = metrics.common(metrics.losses(forecasts.concat(tables)))
@@ -425,8 +442,10 @@ def _fitted(model: Model, panel: Panel, until: np.datetime64, progress: Progress
     return model
 
 
-def _forecasts(model: Model, frame: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
-    table = model.forecast(Panel.of(frame), folds[0].first, folds[-1].last)
+def _forecasts(
+    model: Model, frame: pd.DataFrame, folds: Sequence[Fold], events: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    table = model.forecast(Panel.of(frame, events=events), folds[0].first, folds[-1].last)
     if table.empty:
         raise HistoryError(
             f"{model.name} has no forecast from {folds[0].first} to {folds[-1].last}, so there is "

@@ -21,6 +21,8 @@ class PriceSpan:
     """First and last session, YYYY-MM-DD."""
     sha256: str
     """:attr:`forecaster.data.prices.Reading.digest`"""
+    events_sha256: str | None = None
+    """:func:`forecaster.data.events.digest`; None if no event was known."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,14 @@ class Provenance:
     def experiments(self) -> list[Experiment]:
         """Return what is tried of each model, before anything has come of it."""
         document = self.document()
-        shared = ("refit", "calibrated", "settings", "run_settings", "prices_sha256")
+        shared = (
+            "refit",
+            "calibrated",
+            "settings",
+            "run_settings",
+            "prices_sha256",
+            "events_sha256",
+        )
         settings = {name: document[name] for name in shared}
         of_file = self.file.models if self.file else ()
         sha256 = {"file_sha256": self.file.sha256 if self.file else None}
@@ -96,6 +105,7 @@ class Provenance:
             "prices_from": self.prices.first,
             "prices_to": self.prices.last,
             "prices_sha256": self.prices.sha256,
+            "events_sha256": self.prices.events_sha256,
             "versions": self.versions,
         }
 
@@ -120,7 +130,12 @@ class Provenance:
                 Fold(*(np.datetime64(fold[name]) for name in ("until", "first", "last")))
                 for fold in document["folds"]
             ),
-            prices=PriceSpan(*(str(document[f"prices_{it}"]) for it in ("from", "to", "sha256"))),
+            prices=PriceSpan(
+                first=str(document["prices_from"]),
+                last=str(document["prices_to"]),
+                sha256=str(document["prices_sha256"]),
+                events_sha256=document.get("events_sha256"),
+            ),
             versions=dict(document["versions"]),
             run=summary_of(document["run"]) if document["run"] else None,
             run_settings=document.get("run_settings"),

@@ -25,8 +25,10 @@ from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.events import digest
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
+from forecaster.dataset.reactions import reactions_of
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import HistoryError, ResumeError, StoreError, UsageError
 from forecaster.identity import Identity
@@ -64,6 +66,8 @@ class WalkForwardForecasts:
     variance: pd.DataFrame
     """:func:`forecaster.dataset.features.realised_variance` of the sessions forecast"""
     prices: PriceSpan
+    reactions: pd.DataFrame
+    """:func:`forecaster.dataset.reactions.reactions_of` the tickers, between the dates forecast"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def forecast_history(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     spec: BacktestSpec,
     *,
+    events: pd.DataFrame | None = None,
     trained: Run | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
@@ -114,6 +119,7 @@ def forecast_history(
     ----------
     frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     spec : what is asked for.
+    events : the events frame of any tickers.
     trained : stands for its model, which must be among those of ``spec``.
     engine : who works.
     folder : where parts are kept until the caller removes it; by default for as long as this takes.
@@ -146,15 +152,18 @@ def forecast_history(
     folds = list(walk_forward_folds(sessions, start=first, end=last, refit=spec.refit))
     folds[0] = _early_enough(folds[0], [bars[ticker].dates for ticker in tickers], last)
     averages = _averages(spec.models, trained)
+    span = PriceSpan(str(reading.first), str(reading.last), reading.digest, digest(events))
     parts = _parts([it for it in spec.models if it not in averages], folds, len(tickers), trained)
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(temporary_folder())
-        paths = _part_paths(folder, parts, _identity(spec, trained, reading.digest), resume=resume)
+        paths = _part_paths(folder, parts, _identity(spec, trained, span), resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
-        inputs = _worker_inputs(bars, parts, spec, trained)
+        inputs = _worker_inputs(bars, events, parts, spec, trained)
+        panel = inputs.panel if inputs.panel.histories else inputs.run_panel
+        reactions = reactions_of(panel.histories if span.events_sha256 else (), first, last)
         unfitted = _make_missing(parts, paths, inputs, engine, progress)
-        del bars, inputs  # forecasts take their place in memory
+        del bars, inputs, panel  # forecasts take their place in memory
         malloc.return_freed()
         made = {paths[at]: part for at, part in enumerate(parts) if at not in unfitted}
         forecast, fallbacks, seeds = _gathered(made)
@@ -164,8 +173,7 @@ def forecast_history(
     inside = forecast["date"].between(pd.Timestamp(first), pd.Timestamp(last))
     forecast = forecast if inside.all() else forecast[inside]
     _require_all(forecast, spec.models)
-    span = PriceSpan(str(reading.first), str(reading.last), reading.digest)
-    return WalkForwardForecasts(forecast, spec, folds, fallbacks, seeds, variance, span)
+    return WalkForwardForecasts(forecast, spec, folds, fallbacks, seeds, variance, span, reactions)
 
 
 def _early_enough(fold: Fold, calendars: Sequence[np.ndarray], last: np.datetime64) -> Fold:
@@ -188,14 +196,15 @@ def _early_enough(fold: Fold, calendars: Sequence[np.ndarray], last: np.datetime
     return Fold(min(fold.until, first), first, fold.last)
 
 
-def _identity(spec: BacktestSpec, trained: Run | None, digest: str) -> Identity:
+def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Identity:
     """Return what the forecasts of a resolved request depend on."""
     document = spec.document()
     return Identity.of(
         **{name: document[name] for name in ("models", "tickers", "start", "end", "refit")},
         settings=document["settings"],
         run=trained.summary if trained else None,
-        prices=digest,
+        prices=prices.sha256,
+        events=prices.events_sha256,
         versions=versions(),
     )
 
@@ -252,14 +261,20 @@ def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) 
 
 
 def _worker_inputs(
-    bars: dict[str, Bars], parts: list[Part], spec: BacktestSpec, trained: Run | None
+    bars: dict[str, Bars],
+    events: pd.DataFrame | None,
+    parts: list[Part],
+    spec: BacktestSpec,
+    trained: Run | None,
 ) -> WorkerInputs:
     nothing = Panel(())
     fitted = not all(part.of_run for part in parts)
     return WorkerInputs(
-        panel=Panel.of(bars, tickers=spec.tickers, universe=spec.tickers) if fitted else nothing,
+        panel=Panel.of(bars, tickers=spec.tickers, universe=spec.tickers, events=events)
+        if fitted
+        else nothing,
         run=trained.model if trained else None,
-        run_panel=panel_of(trained, bars, spec.tickers) if trained else nothing,
+        run_panel=panel_of(trained, bars, spec.tickers, events) if trained else nothing,
         config=spec.config,
     )
 

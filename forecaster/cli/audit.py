@@ -50,6 +50,7 @@ def audit(
     from forecaster.backtesting import archive, leakage_audit
     from forecaster.config import RecurrentConfig, configured, replaced
     from forecaster.data import prices
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.runs import bundle
 
@@ -77,8 +78,12 @@ def audit(
             f"--until must lie within the stored prices, which start {begin}; got {until}"
         )
     frame = prices.between(frame, None, until)
+    scheduled = EventStore(home).read(chosen)
+    events = None if scheduled.empty else scheduled
     with output.progress(quiet=quiet) as progress:
-        checks = leakage_audit.audit(frame, name, config=settings, seeds=seeds, progress=progress)
+        checks = leakage_audit.audit(
+            frame, name, events=events, config=settings, seeds=seeds, progress=progress
+        )
     passed = sum(check.passed for check in checks)
     if as_json:
         rows = archive.records(pd.DataFrame([asdict(check) for check in checks]))

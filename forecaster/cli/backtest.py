@@ -25,6 +25,10 @@ MANY = 500
 """Of more tickers, memory is given back as it is freed, which takes a second of a backtest of few."""
 
 
+DEFAULT = ",".join(("lstm", *REFERENCES))
+"""Models that are compared if none are named; ``gjr-events`` joins them where announcements are stored."""
+
+
 def backtest(
     context: typer.Context,
     tickers: options.Tickers = None,
@@ -35,7 +39,7 @@ def backtest(
             help="Models, separated by commas; the verdict is on the first.",
             autocompletion=options.complete_models,
         ),
-    ] = ",".join(("lstm", *REFERENCES)),
+    ] = DEFAULT,
     start: Annotated[
         date | None,
         options.day("First date forecast; by default the first after the run's training span."),
@@ -135,11 +139,16 @@ def _request(
 ) -> unfinished.Request:
     """Return what the options ask for, completed by what is stored."""
     from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.model_selection.splits import schedule
 
+    stored = tuple(ticker_lists.stored(Store(home), tickers))
+    names = listed(models)
+    if models == DEFAULT and set(EventStore(home).tickers()) & set(stored):
+        names.insert(names.index("gjr") + 1, "gjr-events")  # nobody wins by information alone
     spec = BacktestSpec(
-        models=tuple(listed(models)),
+        models=tuple(names),
         start=start,
         end=end,
         refit="yearly" if refit is None else schedule(refit),
@@ -149,7 +158,6 @@ def _request(
     )
     spec.check()
     trained = _trained(home, run, spec.models, refit)
-    stored = tuple(ticker_lists.stored(Store(home), tickers))
     if trained:
         _require_unseen(trained, Store(home), stored, tickers)
     return unfinished.Request(
@@ -185,6 +193,7 @@ def _done(
     """Do what is asked for, keep the results, and return them with their folder."""
     from forecaster import atomic
     from forecaster.backtesting import archive, backtest
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
     from forecaster.runs import bundle
@@ -205,6 +214,7 @@ def _done(
         done = backtest.run(
             store.each(needed),
             spec,
+            events=EventStore(home).read(needed),
             trained=trained,
             engine=engine,
             folder=unfinished.parts(folder),

@@ -66,6 +66,7 @@ def explain(
 
     Example: forecast explain ^GSPC --as-of 2018-12-31 --out explanation.png
     """
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
     from forecaster.runs import bundle
@@ -76,11 +77,13 @@ def explain(
     explanation.recurrent(trained)  # says so at once if it is none
     store = Store(home)
     stored = ticker_lists.only(store, ticker)
+    needed = ticker_lists.with_universe(trained, store, [stored])
     with output.progress(quiet=quiet) as progress:
         explained = explanation.of(
             trained,
-            store.read(ticker_lists.with_universe(trained, store, [stored])),
+            store.read(needed),
             ticker=stored,
+            events=EventStore(home).read(needed),
             as_of=as_of,
             others=bundle.readable(home),
             progress=progress,
@@ -161,7 +164,8 @@ def _print(explained: "Explanation") -> None:
     output.say(
         f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
         f"volatility of {volatility} for {row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
-        f"times {row['volatility'] / explained.ewma:.3f}. The latter is the network's part; it would be "
+        f"{_scheduled(explained)}times {row['volatility'] / explained.unit:.3f}. The latter is the "
+        "network's part; it would be "
         f"{exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made by these "
         "features (in logarithms, which add up):"
     )
@@ -169,6 +173,15 @@ def _print(explained: "Explanation") -> None:
     _print_lags(explained)
     for text in (_units(explained), _compared(explained), _checked(explained)):
         output.say(text)
+
+
+def _scheduled(explained: "Explanation") -> str:
+    """What an announcement contributes, as part of a product."""
+    if explained.unit == explained.ewma:
+        return ""
+    return (
+        f"times {explained.unit / explained.ewma:.3f} for earnings that may be traded on that day, "
+    )
 
 
 def _print_features(explained: "Explanation") -> None:

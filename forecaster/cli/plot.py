@@ -169,6 +169,7 @@ def _of_run(
     home: Path,
     as_of: date | None,
 ) -> "Figure":
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import explanation
     from forecaster.models.recurrent.training import CELLS
@@ -181,8 +182,14 @@ def _of_run(
             bundle.load(home, run),
             ticker_lists.stored(store, [ticker] if ticker else None),
         )
-        frames = store.each(ticker_lists.with_universe(trained, store, stored[:1]))
-        row = forecasting.predict(trained, frames, tickers=stored[:1], as_of=as_of)
+        needed = ticker_lists.with_universe(trained, store, stored[:1])
+        row = forecasting.predict(
+            trained,
+            store.each(needed),
+            tickers=stored[:1],
+            events=EventStore(home).read(needed),
+            as_of=as_of,
+        )
         history = store.read(stored[:1], columns=("ticker", "date", "close"))
         closes = history.set_index("date")["close"]
         return prediction.prediction(row, closes[closes.index <= row["cutoff"].iloc[0]])
@@ -192,5 +199,9 @@ def _of_run(
     if name == "training":
         return network.training(model.training)
     stored = ticker_lists.stored(store, [ticker] if ticker else None)
-    frame = store.read(ticker_lists.with_universe(trained, store, stored))
-    return network.gates(explanation.read(trained, frame, ticker=stored[0], as_of=as_of))
+    needed = ticker_lists.with_universe(trained, store, stored)
+    events = EventStore(home).read(needed)
+    activity = explanation.read(
+        trained, store.read(needed), ticker=stored[0], events=events, as_of=as_of
+    )
+    return network.gates(activity)

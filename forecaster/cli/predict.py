@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecaster.data.store import Store
+    from forecaster.dataset.announcements import NextEvent
     from forecaster.runs.run import Run
 
 RECENT = 60
@@ -64,6 +65,7 @@ def predict(
     Example: forecast predict AAPL --json
     """
     from forecaster import exports
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.distributions import forecasts
     from forecaster.runs import bundle, forecasting
@@ -78,16 +80,21 @@ def predict(
         raise UsageError(f"--layout {layout} is of a file: name one with --out")
     trained, store = bundle.load(home, run), Store(home)
     stored = ticker_lists.stored(store, tickers)
-    frame, failures = forecasting.predict_each(
+    needed = ticker_lists.with_universe(trained, store, stored)
+    events = EventStore(home).read(needed)
+    frame, failures, announced = forecasting.predict_each(
         trained,
-        store.each(ticker_lists.with_universe(trained, store, stored)),
+        store.each(needed),
         tickers=stored,
+        events=events,
         as_of=as_of,
         calibrate=calibrate,
     )
     rows = forecasts.summary(frame)
     histories = _recent_dates(store, rows)
     _count_sessions_behind(rows, histories)
+    for row in rows:
+        row["next_event"] = _event(announced.get(row["ticker"]))
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
         failed.append(_too_old(old, max_age))
@@ -130,6 +137,26 @@ def predict(
             words = holdout.universe(trained, store.tickers())
             output.say(_without_backtest(trained, words, home, last, named=run is not None))
     output.end(failed)
+
+
+def _event(event: "NextEvent | None") -> dict[str, Any] | None:
+    """Return the next announcement as JSON holds it, its expected move a fraction."""
+    if event is None:
+        return None
+    return {
+        "kind": "earnings",
+        "date": event.day.isoformat(),
+        "time": event.time,
+        "reaction_session": event.reaction.isoformat(),
+        "expected_move": event.expected_move,
+    }
+
+
+def _reports(event: dict[str, Any]) -> str:
+    """Return an announcement in a few words: Thu 30 Jan after the close (±5.1%)."""
+    day = date.fromisoformat(event["date"])
+    when = {"pre": " before the open", "post": " after the close", None: ""}[event["time"]]
+    return f"{day:%a} {day.day} {day:%b}{when} (±{event['expected_move']:.1%})"
 
 
 def _without_backtest(
@@ -277,11 +304,12 @@ def _print(
 
     with_currency = any(row["currency"] for row in rows)
     with_age = with_age and any(row["sessions_behind"] for row in rows)
+    with_events = any(row["next_event"] for row in rows)
     output.table(
         [
             *("ticker", "last close", *["in"] * with_currency, "of", *["behind"] * with_age),
             *("forecast of", "median", "80% interval", "95% interval", "volatility"),
-            *("P(rise)", "95% VaR", f"last {RECENT} sessions"),
+            *("P(rise)", "95% VaR", *["reports"] * with_events, f"last {RECENT} sessions"),
         ],
         [
             [
@@ -299,6 +327,7 @@ def _print(
                 f"{number(row['volatility'], '.2%', digits=2)}/day",
                 f"{row['p_up']:.1%}",
                 number(row["var_95"], ".2%", digits=2),
+                *[_reports(row["next_event"]) if row["next_event"] else "–"] * with_events,
                 output.sparkline(recent[row["ticker"]]),
             ]
             for row in rows

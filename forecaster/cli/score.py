@@ -55,6 +55,7 @@ def score(
     """
     from forecaster.backtesting import archive, external, forecast_files
     from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.data.event_store import EventStore
     from forecaster.data.sources.tables import Format
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
@@ -91,6 +92,7 @@ def score(
             models=names,
             values=values,
             cost_bp=cost,
+            events=EventStore(home).read(stored),
             earlier=experiment_log.recorded(home, stored, days.min(), days.max()),
             progress=progress,
         )

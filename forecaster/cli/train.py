@@ -47,6 +47,7 @@ def train(
     Example: forecast train --until 2023-12-29
     """
     from forecaster.config import configured
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
     from forecaster.models.registry import create
@@ -63,6 +64,7 @@ def train(
     with output.progress(quiet=quiet) as progress:
         trained = training.train(
             store.each(stored),
+            events=EventStore(home).read(stored),
             model=model,
             name=run,
             until=until,

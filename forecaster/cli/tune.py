@@ -72,6 +72,7 @@ def tune(
     """
     from forecaster import atomic
     from forecaster.config import read
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.model_selection import search
     from forecaster.parallel.jobs import Engine
@@ -82,8 +83,10 @@ def tune(
         _check_replaceable(out)
     held = read(config) if config else {}
     store = Store(home)
+    stored = ticker_lists.stored(store, tickers)
     objective = search.Objective.of(
-        store.each(ticker_lists.stored(store, tickers)),
+        store.each(stored),
+        events=EventStore(home).read(stored),
         model=model,
         until=until,
         held=held,

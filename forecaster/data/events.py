@@ -19,6 +19,8 @@ first seen by then.
 open counts as ``pre``, because that day's session is the first that can trade on it.
 """
 
+from hashlib import sha256
+
 import pandas as pd
 
 from forecaster.data import calendars, prices, publication
@@ -111,6 +113,14 @@ def united(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     groups = frame.groupby(KEY, sort=False, as_index=False)
     return typed(groups.agg(time=("time", _only), first_seen=("first_seen", "min")))
+
+
+def digest(frame: pd.DataFrame | None) -> str | None:
+    """Return the SHA-256 of a checked events frame, in hexadecimal; None where there are no events."""
+    if frame is None or frame.empty:
+        return None
+    hashes = pd.util.hash_pandas_object(frame[list(COLUMNS)].astype(str), index=False)
+    return sha256(hashes.to_numpy().tobytes()).hexdigest()
 
 
 def timing(ticker: str, local: pd.Series, zone: str | None) -> pd.Series:

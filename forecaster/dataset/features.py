@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster import config
+from forecaster.dataset.announcements import TYPICAL_SIZE, Announcements
 from forecaster.dataset.bars import (
     DECAY,
     FAST,
@@ -57,8 +58,15 @@ RANGE = (
 )
 VOLUME = ("volume_surprise",)
 CALENDAR = ("days_since_session", "monday", "tuesday", "wednesday", "thursday", "friday")
-FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET
-GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET), strict=True))
+EVENTS = (
+    "reaction_chance",
+    "reaction_size",
+    "reaction_today",
+    "after_reaction",
+    "last_reaction",
+)
+FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET + EVENTS
+GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET, EVENTS), strict=True))
 """Features that can be left out: all but those of the closes."""
 
 
@@ -77,7 +85,7 @@ def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def compute(bars: Bars, market: Market) -> np.ndarray:
+def compute(bars: Bars, market: Market, announcements: Announcements | None = None) -> np.ndarray:
     """Return the features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
     r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
     overnight = bars.overnight
@@ -124,7 +132,23 @@ def compute(bars: Bars, market: Market) -> np.ndarray:
     }
     own |= {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}
     columns = [own[name] for name in CLOSE + RANGE + VOLUME + CALENDAR]
-    return np.column_stack([*columns, market.at(bars.dates)]).astype(np.float32)
+    scheduled = _scheduled(announcements, len(bars.dates))
+    return np.column_stack([*columns, market.at(bars.dates), scheduled]).astype(np.float32)
+
+
+def _scheduled(known: Announcements | None, sessions: int) -> Floats:
+    """Return the features of a ticker's announcements: (sessions, len(EVENTS)), NaN without any."""
+    if known is None:
+        return np.full((sessions, len(EVENTS)), np.nan)
+    since = np.nan_to_num(known.since, nan=np.inf)
+    features = {
+        "reaction_chance": known.chance,
+        "reaction_size": np.log(known.size / TYPICAL_SIZE),
+        "reaction_today": known.weight,
+        "after_reaction": np.exp(-since / 3),
+        "last_reaction": np.log1p(np.nan_to_num(known.last)) * np.exp(-since / 10),
+    }
+    return np.column_stack([features[name] for name in EVENTS])
 
 
 def _sessions_since(event: np.ndarray) -> Floats:

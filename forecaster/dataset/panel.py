@@ -9,7 +9,7 @@ history computes its features on demand.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, overload
 
@@ -19,6 +19,16 @@ import pandas as pd
 from forecaster.data import calendars, exchanges, prices
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.publication import public_dates
+from forecaster.dataset.announcements import (
+    Announcements,
+    NextEvent,
+    Schedule,
+    Typical,
+    announcements_of,
+    next_event,
+    schedules_of,
+    typical_of,
+)
 from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
@@ -37,6 +47,10 @@ class Past:
 
     ticker: str
     bars: Bars
+    announcements: Announcements | None = field(default=None, kw_only=True)
+    """What its scheduled announcements mean; None if none is known."""
+    schedule: Schedule | None = field(default=None, kw_only=True)
+    """The announcements themselves."""
 
     @property
     def dates(self) -> np.ndarray:
@@ -59,6 +73,12 @@ class Past:
         return self.bars.volatility
 
     @property
+    def scale(self) -> Floats:
+        """The EWMA volatility, times what is expected of a reaction if the next session may be one."""
+        known = self.announcements
+        return self.volatility * known.inflation if known else self.volatility
+
+    @property
     def variance(self) -> Floats:
         """Variance of each session by its range, or its squared return where there is no range."""
         variance = self.bars.variance
@@ -68,6 +88,12 @@ class Past:
     def gaps(self) -> np.ndarray:
         """Whether the session after each is unknown: at the last and before missing data."""
         return np.append(np.diff(self.dates) > LONGEST_CLOSURE, True)
+
+    def next_event(self, session: int) -> NextEvent | None:
+        """Return the next announcement that is known at the close of a session."""
+        if self.schedule is None or self.announcements is None:
+            return None
+        return next_event(self.ticker, self.bars, self.schedule, self.announcements, session)
 
     def between(self, first: np.datetime64, last: np.datetime64) -> np.ndarray:
         """Return the indices of the sessions from ``first`` to ``last``, both included."""
@@ -79,7 +105,13 @@ class Past:
 
     def until(self, date: np.datetime64) -> "Past":
         """Return the past as it was known at the close of ``date``."""
-        return Past(self.ticker, self.bars.first(self.count_until(date)))
+        count, known = self.count_until(date), self.announcements
+        return Past(
+            self.ticker,
+            self.bars.first(count),
+            announcements=known.first(count) if known else None,
+            schedule=self.schedule,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,10 +205,8 @@ def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
 class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made on access."""
 
-    def __init__(
-        self, bars: dict[str, Bars], markets: Mapping[str, Market], observers: frozenset[str]
-    ) -> None:
-        self._bars, self._markets, self._observers = bars, markets, observers
+    def __init__(self, bars: dict[str, Bars], surroundings: Mapping[str, "Surroundings"]) -> None:
+        self._bars, self._surroundings = bars, surroundings
         self.tickers = tuple(sorted(bars))
 
     def __len__(self) -> int:
@@ -189,10 +219,22 @@ class Histories(Sequence[History]):
     def __getitem__(self, at: int | slice) -> "History | Histories":
         if isinstance(at, slice):
             bars = {it: self._bars[it] for it in self.tickers[at]}
-            return Histories(bars, self._markets, self._observers)
+            return Histories(bars, self._surroundings)
         ticker = self.tickers[at]
-        market = self._markets[exchanges.exchange(ticker)]
-        return _history(ticker, self._bars[ticker], market, self._observers)
+        surroundings = self._surroundings[exchanges.exchange(ticker)]
+        return _history(ticker, self._bars[ticker], surroundings)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What the tickers of an exchange share."""
+
+    observers: frozenset[str]
+    """The exchanges of all tickers that forecasts are made for."""
+    market: Market
+    schedules: Mapping[str, Schedule]
+    """Of the tickers, whatever their exchange, that have announcements."""
+    typical: Typical
 
 
 @dataclass(frozen=True)
@@ -210,6 +252,7 @@ class Panel:
         *,
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
+        events: pd.DataFrame | None = None,
     ) -> "Panel":
         """Return the panel of checked prices.
 
@@ -220,6 +263,7 @@ class Panel:
         tickers : of the histories; all by default.
         universe : the tickers whose average is the market; all by default. Those without prices are
             left out.
+        events : the events frame of any tickers.
 
         Raises
         ------
@@ -231,8 +275,14 @@ class Panel:
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
         observers = frozenset(map(exchanges.exchange, tickers))
-        markets = {it: Market.of(members, it) for it in observers}
-        return cls(Histories({it: bars[it] for it in tickers}, markets, observers), known)
+        schedules = schedules_of(events)
+        surroundings = {
+            it: Surroundings(
+                observers, Market.of(members, it), schedules, typical_of(members, schedules, it)
+            )
+            for it in observers
+        }
+        return cls(Histories({it: bars[it] for it in tickers}, surroundings), known)
 
     @property
     def tickers(self) -> tuple[str, ...]:
@@ -248,10 +298,16 @@ class Panel:
 _features = lru_cache(maxsize=CACHED_TICKERS)(compute)
 
 
-def _history(ticker: str, bars: Bars, market: Market, observers: frozenset[str]) -> History:
-    public = public_dates(bars.dates, exchanges.exchange(ticker), observers)
+def _history(ticker: str, bars: Bars, surroundings: Surroundings) -> History:
+    public = public_dates(bars.dates, exchanges.exchange(ticker), surroundings.observers)
     next_dates = np.append(bars.dates[1:], bars.dates[-1:])
-    history = History(ticker, bars, public, next_dates, partial(_features, bars, market))
+    known, schedule = None, surroundings.schedules.get(ticker)
+    if schedule:
+        known, _ = announcements_of(ticker, bars, schedule, surroundings.typical)
+    features = partial(_features, bars, surroundings.market, known)
+    history = History(
+        ticker, bars, public, next_dates, features, announcements=known, schedule=schedule
+    )
     unknown = history.gaps
     next_dates[unknown] = [
         calendars.next_session(ticker, date, bars.dates).date for date in bars.dates[unknown]

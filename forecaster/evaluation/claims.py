@@ -25,7 +25,7 @@ LEVEL = 0.05
 QUESTIONS = ("distribution", "volatility", "mean", "direction")
 """What a model is asked, whichever models are beside it."""
 
-GARCH_LIKE = ("garch", "gjr", "egarch", "har", "average")
+GARCH_LIKE = ("garch", "gjr", "gjr-events", "egarch", "har", "average")
 """Models of the volatility; a volatility is of use if it is better than that of each that is there."""
 
 RIVALS = ("naive", *GARCH_LIKE)
@@ -56,6 +56,7 @@ MEASURES = {
 """What is measured, and the question that it answers."""
 
 _TITLES = {"garch": "GARCH", "gjr": "GJR-GARCH", "egarch": "EGARCH", "har": "HAR"}
+_TITLES |= {"gjr-events": "GJR-GARCH with earnings"}
 _TITLES |= {"average": "the GARCH average", "drift": "the historical mean"}
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from forecaster.config import COST_BP
 from forecaster.evaluation import (
+    announced,
     calibration,
     decomposition,
     dynamic_quantile,
@@ -53,6 +54,7 @@ class Evaluation:
     superior_ability
     skill                                    :func:`forecaster.evaluation.skill.skill`
     years, stability                         of :mod:`forecaster.evaluation.stability`, by crps
+    announced                                :func:`forecaster.evaluation.announced.announced`
     uniformity, coverage                     of :mod:`forecaster.evaluation.calibration`
     value_at_risk                            :func:`forecaster.evaluation.value_at_risk.value_at_risk`
     dynamic_quantile, independence,          of the modules of these names
@@ -72,6 +74,7 @@ def evaluate(
     *,
     model: str,
     seeds: pd.DataFrame | None = None,
+    reactions: pd.DataFrame | None = None,
     company: Company = NO_COMPANY,
     cost_bp: float = COST_BP,
     given: Given = WHOLE,
@@ -84,6 +87,8 @@ def evaluate(
     variance : :func:`forecaster.dataset.features.realised_variance` of the days that came.
     model : whom the verdict is on.
     seeds : model, seed, crps and ratio (to their average) of networks alone, to be shown.
+    reactions : ticker, date and since (sessions since the reaction session) of the sessions around
+        announcements, to be scored apart.
     company : the other experiments on these tickers and days.
     cost_bp : of a trade, in basis points a side.
     given : what the forecasts give of their distributions, for the verdict.
@@ -105,6 +110,9 @@ def evaluate(
         "skill": skill.skill(frame, losses),
         "years": stability.by_year(losses),
         "stability": stability.stability(losses),
+        "announced": announced.announced(
+            losses, frame, announced.NONE if reactions is None else reactions
+        ),
     }
     del losses  # what comes next is as large
     tables |= {

@@ -232,7 +232,7 @@ def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> F
     outputs = model.outputs([Cutoffs(history, index) for history in histories])
     return np.array(
         [
-            head.crps(h.next_returns[index], output, h.volatility[index])
+            head.crps(h.next_returns[index], output, model.unit(h)[index])
             for h, output in zip(histories, outputs, strict=True)
         ]
     )
@@ -261,7 +261,7 @@ def without_lags(
         x[[len(x) - lag for lag in lags if lag <= len(x)]] = 0
         inputs.append(x)
     outputs = outputs_after(model, inputs)
-    return head.crps(history.next_returns[index], outputs, history.volatility[index])
+    return head.crps(history.next_returns[index], outputs, model.unit(history)[index])
 
 
 def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> Floats:

@@ -27,6 +27,7 @@ def of(explanation: Explanation) -> dict[str, Any]:
         "date": f"{row['date']:%Y-%m-%d}",
         "volatility": float(row["volatility"]),
         "ewma_volatility": explanation.ewma,
+        "event_factor": explanation.unit / explanation.ewma,
         "calm": {
             "volatility": explanation.ewma
             * float(np.exp(attributed.calm_log_ratio - attributed.unit)),

@@ -111,6 +111,8 @@ class Explanation(Reading):
 
     ewma: float
     """The EWMA volatility at the cutoff, a fraction a day"""
+    unit: float
+    """What the network's outputs are relative to: that, times what is expected of a scheduled reaction"""
     memory: ShockResponse
     gradients: dict[str, Floats]
     """By cell, (sessions,): the size of the gradient of the log of the forecast volatility by a session's
@@ -126,13 +128,20 @@ class Explanation(Reading):
     """See :func:`forecaster.explain.attribution.ablation`; None if too few sessions are scored"""
 
 
-def read(run: Run, frame: pd.DataFrame, *, ticker: str, as_of: date | None = None) -> Reading:
+def read(
+    run: Run,
+    frame: pd.DataFrame,
+    *,
+    ticker: str,
+    events: pd.DataFrame | None = None,
+    as_of: date | None = None,
+) -> Reading:
     """Return the forecast of :func:`of` and the gates and states before it, without what moved it.
 
     Parameters and errors are those of :func:`of`.
     """
     model = recurrent(run)
-    forecast, _, history = _forecast(run, frame, ticker, as_of)
+    forecast, _, history = _forecast(run, frame, ticker, events, as_of)
     return Reading(run, forecast, activity(model, history, len(history.dates) - 1))
 
 
@@ -141,6 +150,7 @@ def of(
     frame: pd.DataFrame,
     *,
     ticker: str,
+    events: pd.DataFrame | None = None,
     as_of: date | None = None,
     others: Iterable[Run] = (),
     progress: Progress = silent,
@@ -152,6 +162,7 @@ def of(
     run : of a recurrent model.
     frame : the prices frame of the ticker and of the run's universe.
     ticker : the ticker forecast.
+    events : the events frame of any tickers.
     as_of : the latest date a forecast may use; by default that of the last price.
     others : runs among which to find the other cells, trained alike (see :func:`alike`).
 
@@ -163,7 +174,7 @@ def of(
         The run's model is not a recurrent network.
     """
     model = recurrent(run)
-    forecast, known, history = _forecast(run, frame, ticker, as_of)
+    forecast, known, history = _forecast(run, frame, ticker, events, as_of)
     session = len(history.dates) - 1
     compared = {run.model.name: run} | alike(run, others)
     attributed = attribution.attribute(model, history, session)
@@ -173,6 +184,7 @@ def of(
         run=run,
         forecast=forecast,
         ewma=float(history.volatility[session]),
+        unit=float(model.unit(history)[session]),
         activity=activity(model, history, session),
         memory=ShockResponse(
             shock_response(run, known, history, progress), *gjr_response(run, history)
@@ -191,12 +203,12 @@ def of(
 
 
 def _forecast(
-    run: Run, frame: pd.DataFrame, ticker: str, as_of: date | None
+    run: Run, frame: pd.DataFrame, ticker: str, events: pd.DataFrame | None, as_of: date | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, History]:
     """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's history in them."""
-    forecast = forecasting.predict(run, frame, tickers=[ticker], as_of=as_of)
+    forecast = forecasting.predict(run, frame, tickers=[ticker], events=events, as_of=as_of)
     known = frame[frame["date"] <= forecast["cutoff"].iloc[0]]
-    (history,) = forecasting.panel_of(run, known, [ticker]).histories
+    (history,) = forecasting.panel_of(run, known, [ticker], events).histories
     return forecast, known, history
 
 
@@ -302,7 +314,7 @@ def shock_response(
             own = Bars.of(shocked(groups[ticker], session, log_return))
             if ticker in universe:
                 market = Market.of(universe | {ticker: own}, exchange)
-            changed = history.with_features(compute(own, market))
+            changed = history.with_features(compute(own, market, history.announcements))
             inputs.append(model.inputs(changed, slice(begin, None)))
             ewma.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")

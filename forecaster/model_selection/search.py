@@ -102,6 +102,7 @@ class Objective:
         cls,
         frames: pd.DataFrame | Iterable[pd.DataFrame],
         *,
+        events: pd.DataFrame | None = None,
         model: str = "lstm",
         until: date | None = None,
         held: dict[str, Any] | None = None,
@@ -112,6 +113,7 @@ class Objective:
         Parameters
         ----------
         frames : the prices frame, or one for each ticker.
+        events : the events frame of any tickers.
         model : of ``MODELS``.
         until : the last date that anything is read of; by default the last there is.
         held : settings that are not searched.
@@ -131,7 +133,7 @@ class Objective:
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)
         span = prices.Reading(frames, until)
-        panel = Panel.of(span)
+        panel = Panel.of(span, events=events)
         if until is not None and not span.begin <= until <= span.end:
             raise HistoryError(
                 f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import Floats
-from forecaster.dataset.features import FEATURES
+from forecaster.dataset.features import EVENTS, FEATURES
 from forecaster.dataset.panel import Panel, TickerForecasts, forecasts_of
 from forecaster.distributions import quantile_grid
 from forecaster.models.protocol import (
@@ -67,6 +67,8 @@ class Trees(Model):
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
+        self._features = len(FEATURES)
+        self._with_events = False
 
     def fit(
         self,
@@ -79,7 +81,10 @@ class Trees(Model):
         from sklearn.ensemble import HistGradientBoostingRegressor
         from threadpoolctl import threadpool_limits
 
+        self._with_events = any(history.announcements for history in panel.histories)
+        self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
         x, y = _examples(panel, until)
+        x = x[:, : self._features]  # no tree can be grown on what nobody has
         if not len(y):
             raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
         ensembles, start = [], []
@@ -103,19 +108,25 @@ class Trees(Model):
             index = index[index >= SESSIONS_TO_FORECAST - 1]
             if len(index):
                 quantiles = _evaluated(self._arrays, history.features[index])  # (cutoffs, levels)
-                quantiles *= history.volatility[index, None]
+                unit = history.scale if self._with_events else history.volatility
+                quantiles *= unit[index, None]
                 parts.append(TickerForecasts(history, index, quantiles))
         return forecasts_of(self.name, parts)
 
     def state(self) -> ModelState:
         """Return the nodes of all trees."""
-        return ModelState(dict(self._arrays), {"features": list(FEATURES)})
+        return ModelState(
+            dict(self._arrays),
+            {"features": list(FEATURES[: self._features]), "events": self._with_events},
+        )
 
     def restore(self, state: ModelState) -> None:
         """Take the nodes of a state."""
         arrays = {name: state.arrays[name] for name in (*NODES, "roots", "start")}
-        if state.settings["features"] != list(FEATURES):
-            raise ValueError("expected trees grown on the features of this version")
+        self._features = len(state.settings["features"])
+        if state.settings["features"] != list(FEATURES[: self._features]):  # new ones come last
+            raise ValueError("expected trees grown on features of this version")
+        self._with_events = bool(state.settings.get("events", False))
         count = len(arrays["value"])
         if any(arrays[name].shape != (count,) for name in NODES) or not count:
             raise ValueError("expected one number a node in each array")
@@ -124,18 +135,18 @@ class Trees(Model):
             raise ValueError("expected an ensemble for each quantile level")
         for name, below in (("left", count), ("right", count), ("roots", count)):
             _require_within(name, arrays[name], below)
-        _require_within("feature", arrays["feature"], len(FEATURES))
+        _require_within("feature", arrays["feature"], self._features)
         if not all(np.isfinite(arrays[name]).all() for name in ("value", "start")):
             raise ValueError("expected finite values")
         self._arrays = arrays
 
 
 def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, Floats]:
-    """Return features (rows, features) and next returns over the EWMA volatility (rows,)."""
+    """Return features (rows, features) and next returns over :attr:`History.scale` (rows,)."""
     features, targets = [], []
     for history in panel.histories:
         last = max(history.count_public(until) - 1, 0)  # its next return is not known
-        target = history.next_returns[:last] / history.volatility[:last]
+        target = history.next_returns[:last] / history.scale[:last]
         learnt = np.flatnonzero(np.isfinite(target))
         learnt = learnt[learnt >= SESSIONS_TO_FORECAST - 1]
         features.append(history.features[learnt])

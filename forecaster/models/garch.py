@@ -64,7 +64,7 @@ class GarchParameters(Parameters):
 
 
 class Garch(PerTicker[GarchParameters]):
-    """A per-ticker model: ``garch`` is symmetric, ``gjr`` has a leverage term."""
+    """A per-ticker model: ``garch`` is symmetric, every other has a leverage term."""
 
     parameters = GarchParameters
     sessions_to_fit = SESSIONS_TO_FIT + 1
@@ -74,7 +74,7 @@ class Garch(PerTicker[GarchParameters]):
         """Fit by maximum likelihood."""
         from arch import arch_model
 
-        returns, leverage = PERCENT * past.log_returns[1:], int(self.name == "gjr")
+        returns, leverage = PERCENT * past.log_returns[1:], int(self.name != "garch")
         result = estimate(arch_model(returns, p=1, o=leverage, q=1, dist="t", rescale=False))
         if result is None:
             return None

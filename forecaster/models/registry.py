@@ -15,6 +15,7 @@ REGISTRY = {
     "rnn": "forecaster.models.recurrent.model",
     "trees": "forecaster.models.boosting",
     "gjr": "forecaster.models.garch",
+    "gjr-events": "forecaster.models.gjr_events",
     "egarch": "forecaster.models.egarch",
     "garch": "forecaster.models.garch",
     "har": "forecaster.models.har",

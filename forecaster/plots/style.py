@@ -119,6 +119,7 @@ _LOOKS = {
     "rnn": Look(color=_SKY, linestyle="--"),
     "trees": Look(color=_GREEN, linestyle="--"),
     "gjr": Look(color=_VERMILION, linestyle="-"),
+    "gjr-events": Look(color=_VERMILION, linestyle=":"),
     "egarch": Look(color=_VERMILION, linestyle="--"),
     "garch": Look(color=_ORANGE, linestyle="-"),
     "average": Look(color=_ORANGE, linestyle="--"),

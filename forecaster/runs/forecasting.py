@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.panel import History, Panel
 from forecaster.distributions import forecasts, recalibration
@@ -18,11 +20,23 @@ BATCH = 64
 """Tickers whose histories are in memory at a time, as they are forecast."""
 
 
+class Predictions(NamedTuple):
+    """Forecasts of the next session."""
+
+    table: pd.DataFrame
+    """The forecasts frame, a row for each ticker that could be forecast."""
+    failed: dict[str, HistoryError]
+    """Why the other tickers could not."""
+    announced: dict[str, NextEvent]
+    """The next announcement of each ticker that has one within sight."""
+
+
 def predict(
     run: Run,
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     tickers: Sequence[str],
+    events: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
 ) -> pd.DataFrame:
@@ -32,6 +46,7 @@ def predict(
     ----------
     run : a trained model.
     frames : the prices frame of the tickers and of the run's universe, or one for each of them.
+    events : the events frame of any tickers.
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.distributions.recalibration`.
@@ -46,10 +61,12 @@ def predict(
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
-    table, failed = predict_each(run, frames, tickers=tickers, as_of=as_of, calibrate=calibrate)
-    for error in failed.values():
+    predictions = predict_each(
+        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate
+    )
+    for error in predictions.failed.values():
         raise error
-    return table
+    return predictions.table
 
 
 def predict_each(
@@ -57,13 +74,15 @@ def predict_each(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     tickers: Sequence[str],
+    events: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
-) -> tuple[pd.DataFrame, dict[str, HistoryError]]:
+) -> Predictions:
     """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
-    histories = panel_of(run, frames, tickers).histories
+    histories = panel_of(run, frames, tickers, events).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
+    announced: dict[str, NextEvent] = {}
     forecast = _calibrated if calibrate else _uncalibrated
     parts = []
     for begin in range(0, len(histories), BATCH):
@@ -73,7 +92,10 @@ def predict_each(
             if problem:
                 failed[history.ticker] = HistoryError(problem)
             else:
-                cutoff = history.dates[history.count_until(limit) - 1]
+                session = history.count_until(limit) - 1
+                cutoff = history.dates[session]
+                if event := history.next_event(session):
+                    announced[history.ticker] = event
                 cutoffs.setdefault(cutoff, []).append(history)
         parts += [forecast(run, Panel(tuple(own)), cutoff) for cutoff, own in cutoffs.items()]
     table = forecasts.concat(parts).set_index("ticker")
@@ -83,7 +105,7 @@ def predict_each(
             "train a run with it"
         )
     order = [ticker for ticker in tickers if ticker in table.index]
-    return table.loc[order].reset_index(), failed
+    return Predictions(table.loc[order].reset_index(), failed, announced)
 
 
 def _uncalibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
@@ -125,9 +147,10 @@ def panel_of(
     run: Run,
     frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     tickers: Sequence[str],
+    events: pd.DataFrame | None = None,
 ) -> Panel:
     """Return the panel of some tickers in the market that the run was trained in."""
-    panel = Panel.of(frames, tickers=tickers, universe=run.tickers)
+    panel = Panel.of(frames, tickers=tickers, universe=run.tickers, events=events)
     if not panel.universe:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "

@@ -28,6 +28,7 @@ class RunSummary(TypedDict):
     first: str
     until: str
     prices_sha256: str
+    events_sha256: str | None
     created: str
     versions: dict[str, str]
 
@@ -47,6 +48,8 @@ class Run:
     prices_sha256: str
     created: str
     versions: dict[str, str]
+    events_sha256: str | None = None
+    """Of the events it was trained with; None if there were none."""
 
     @property
     def summary(self) -> RunSummary:
@@ -59,6 +62,7 @@ class Run:
             "first": self.first.isoformat(),
             "until": self.until.isoformat(),
             "prices_sha256": self.prices_sha256,
+            "events_sha256": self.events_sha256,
             "created": self.created,
             "versions": self.versions,
         }
@@ -79,9 +83,14 @@ def summary_of(document: Mapping[str, Any]) -> RunSummary:
         "first": str(document["first"]),
         "until": str(document["until"]),
         "prices_sha256": str(document["prices_sha256"]),
+        "events_sha256": _text(document.get("events_sha256")),
         "created": str(document["created"]),
         "versions": dict(document["versions"]),
     }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def versions() -> dict[str, str]:

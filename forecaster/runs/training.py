@@ -16,6 +16,7 @@ from safetensors import numpy as safetensors
 from forecaster import atomic
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
+from forecaster.data.events import digest
 from forecaster.dataset.panel import Panel
 from forecaster.errors import BundleError, HistoryError
 from forecaster.identity import Identity
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 def train(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
+    events: pd.DataFrame | None = None,
     model: str = "lstm",
     name: str | None = None,
     until: date | None = None,
@@ -43,6 +45,7 @@ def train(
     Parameters
     ----------
     frames : the prices frame, or one for each ticker.
+    events : the events frame of any tickers.
     model : a registered name.
     name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``, and a
         number if a run of that name in ``home`` was backtested.
@@ -64,7 +67,7 @@ def train(
     if name is not None and home is not None:
         _require_replaceable(checked_name(name), home)
     span = prices.Reading(frames, until)
-    panel = Panel.of(span)
+    panel = Panel.of(span, events=events)
     if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(
             f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
@@ -76,6 +79,7 @@ def train(
         first=span.first,
         until=span.last,
         prices_sha256=span.digest,
+        events_sha256=digest(events),
         created=datetime.now(UTC).isoformat(),
         versions=versions(),
     )
@@ -164,5 +168,6 @@ def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
         model=run.model.name,
         settings=asdict(config or RecurrentConfig()),
         prices=run.prices_sha256,
+        events=run.events_sha256,
         versions=run.versions,
     )

@@ -19,7 +19,7 @@ import pandas as pd
 
 from forecaster.config import RecurrentConfig, replaced
 from forecaster.dataset.bars import Floats
-from forecaster.dataset.features import FEATURES, chosen
+from forecaster.dataset.features import EVENTS, FEATURES, chosen
 from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
 from forecaster.errors import HistoryError
 from forecaster.models.protocol import (
@@ -80,6 +80,15 @@ class Scaler:
     def only(self, columns: np.ndarray) -> "Scaler":
         """Return the scaler of some of the features."""
         return Scaler(self.mean[columns], self.scale[columns], self.clip)
+
+    def leaving(self, columns: np.ndarray) -> "Scaler":
+        """Return the scaler that leaves some of the features as they are.
+
+        What is 0 but on a few sessions of a year has a small deviation: scaled by it, those few would
+        be cut off.
+        """
+        mean = np.where(columns & np.isfinite(self.mean), np.float32(0), self.mean)
+        return Scaler(mean, np.where(columns, np.float32(1), self.scale), self.clip)
 
     def transform(self, table: np.ndarray) -> np.ndarray:
         """Return scaled features, (sessions, features), float32; unknown ones become the mean, 0."""
@@ -151,10 +160,11 @@ class Recurrent(Model):
         text = f"{self.name}: features of {len(panel.histories)} tickers"
         progress(0, config.seeds * config.epochs, text)
         scaler = Scaler.fit((h.features[: h.count_public(until)] for h in used()), config.clip)
+        scaler = scaler.leaving(np.isin(FEATURES, EVENTS))
         seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
         self.scaler = scaler.only(seen)
-        windowed = Windowed.of(used(), self.inputs, until, cut, config)
+        windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
                 f"{self.name} holds out the sessions from {cut} to {until} to know when to stop, "
@@ -213,7 +223,7 @@ class Recurrent(Model):
                 cutoffs.append(Cutoffs(history, index))
         outputs = self.outputs(cutoffs) if cutoffs else []
         parts = [
-            TickerForecasts(history, index, head.distribution(output, history.volatility[index]))
+            TickerForecasts(history, index, head.distribution(output, self.unit(history)[index]))
             for (history, index), output in zip(cutoffs, outputs, strict=True)
         ]
         return forecasts_of(self.name, parts)
@@ -222,6 +232,10 @@ class Recurrent(Model):
         """Return the scaled features that the network reads of some sessions: (sessions, features)."""
         columns = [FEATURES.index(name) for name in self.features]
         return self.scaler.transform(history.features[sessions, columns])
+
+    def unit(self, history: History) -> Floats:
+        """Return the volatility that the outputs are relative to: (sessions,), a fraction."""
+        return history.scale if set(EVENTS) & set(self.features) else history.volatility
 
     def outputs(self, cutoffs: Sequence[Cutoffs]) -> list[Floats]:
         """Return the head's raw outputs at the cutoffs of each history, averaged over the seeds.

@@ -152,13 +152,15 @@ class Windowed:
         cls,
         histories: Iterable[History],
         inputs: Callable[[History, slice], np.ndarray],
+        unit: Callable[[History], np.ndarray],
         until: np.datetime64,
         cut: np.datetime64,
         config: RecurrentConfig,
     ) -> "Windowed":
         """Return the windows of histories up to ``until``, with the targets from ``cut`` on held out.
 
-        ``inputs`` returns the network's inputs at some sessions of a history: (sessions, features).
+        ``inputs`` returns the network's inputs at some sessions of a history, (sessions, features), and
+        ``unit`` the volatility that its outputs are relative to, (sessions,).
         """
         table = windows.Table()
         lengths, trained, held_out = [], [], []
@@ -166,7 +168,7 @@ class Windowed:
             length = history.count_public(until)
             table.append(inputs(history, slice(length)))
             lengths.append(length)
-            ratio = history.next_returns[: length - 1] / history.volatility[: length - 1]
+            ratio = history.next_returns[: length - 1] / unit(history)[: length - 1]
             target = np.append(ratio, np.nan).astype(np.float32)
             early = history.next_dates[:length] < cut
             trained.append(np.where(early, target, np.float32(np.nan)))

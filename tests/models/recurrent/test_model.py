@@ -94,7 +94,12 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
     limit, cut = np.datetime64(until), np.datetime64(until) - 90
     lengths = [h.count_until(limit) for h in histories]
     held = model_module.Windowed.of(
-        histories, lambda history, sessions: np.zeros((sessions.stop, 2)), limit, cut, tiny
+        histories,
+        lambda history, sessions: np.zeros((sessions.stop, 2)),
+        lambda history: history.volatility,
+        limit,
+        cut,
+        tiny,
     )
     date = np.concatenate([h.next_dates[:n] for h, n in zip(histories, lengths, strict=True)])
     trains, validates = np.isfinite(held.train_targets), np.isfinite(held.validation_targets)

@@ -1,0 +1,365 @@
+"""Announcements as the closes of a ticker know them: when the next reaction is due, and how large.
+
+Earnings move a price at their *reaction session*, the first that can trade on them: the day of the
+announcement if it comes ``pre``, before the open, and the session after if it comes ``post``, after
+the close. Where the time is unknown the reaction comes on either, by the ticker's own habit.
+
+Row *t* of everything here depends on the sessions up to *t*, on the calendar of the exchange, and on
+the dates that were public at its close: a date is public ``VISIBLE`` sessions before its reaction, or
+later, if the store learned of it later.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.data import calendars, exchanges
+from forecaster.data.events import POST, PRE
+from forecaster.data.publication import closing_instants, public_dates
+from forecaster.dataset.bars import DECAY, FLOOR, SLOWEST, Bars, Floats, ewma
+
+VISIBLE = 10
+"""Sessions before a reaction in which companies have announced its date."""
+
+SAME = np.timedelta64(20, "D")
+"""Dates of a ticker closer than this are of one announcement, which was moved."""
+
+ORDINARY = 0.79
+"""Mean absolute move of an ordinary session of US stocks, in EWMA volatilities of the close before."""
+
+LARGEST = 12.0
+"""A reaction of more volatilities than this counts as one of so many."""
+
+SIZES = (1.0, 8.0)
+"""Least and most that a reaction is expected to exceed an ordinary session by."""
+
+FADING = 0.9
+"""What a reaction weighs at the next, over what it weighed before."""
+
+PRIOR = 4.0
+"""Reactions of its own that a ticker's universe weighs as much as."""
+
+TYPICAL_SIZE, TYPICAL_AFTER = 2.5, 0.5
+"""How far reactions exceed ordinary sessions, and the share on the session after, before any was seen."""
+
+BEGINNING = 20.0
+"""Reactions of a universe that these weigh as much as."""
+
+_MEMORY = 2500
+"""Sessions after which the slowest average has forgotten all but a thousandth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """One ticker's announcements, ascending by date; each (announcements,)."""
+
+    days: np.ndarray
+    """datetime64[D], at the exchange."""
+    after: Floats
+    """1 after the close, 0 before the open, NaN where the time is unknown."""
+    since: np.ndarray
+    """datetime64[us], UTC: when the date became known; NaT for always."""
+    until: np.ndarray
+    """datetime64[us], UTC: when another date took its place; NaT for never."""
+
+    @classmethod
+    def of(cls, events: pd.DataFrame) -> "Schedule":
+        """Return the schedule of a ticker's rows of an events frame."""
+        events = events.sort_values("date", kind="stable")
+        days = events["date"].to_numpy().astype("datetime64[D]")
+        since = events["first_seen"].to_numpy().astype("datetime64[us]")
+        after = np.asarray(events["time"].map({PRE: 0.0, POST: 1.0}), dtype=np.float64)
+        until = np.full(len(days), np.datetime64("NaT", "us"))
+        for at, day in enumerate(days if not np.isnat(since).all() else ()):
+            same = np.abs(days - day) < SAME
+            later = since[same & ~np.isnat(since) & (np.isnat(since[at]) | (since > since[at]))]
+            until[at] = later.min() if len(later) else until[at]
+        return cls(days, after, since, until)
+
+
+def schedules_of(events: pd.DataFrame | None) -> dict[str, Schedule]:
+    """Return the schedule of each ticker of an events frame."""
+    if events is None:
+        return {}
+    return {str(ticker): Schedule.of(its) for ticker, its in events.groupby("ticker", sort=False)}
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What came of an announcement."""
+
+    row: int
+    """Of the session at whose close it was over."""
+    move: float
+    """Absolute, in units of :meth:`_Walk.unit`."""
+    after: float
+    """Probability that it came on the session after the day of the announcement."""
+
+
+@dataclass(frozen=True, eq=False)
+class Typical:
+    """What the reactions of a universe were like, by the date at whose close that was known."""
+
+    dates: np.ndarray
+    """datetime64[D]: (dates,)"""
+    moves: Floats
+    """Mean of :attr:`Reaction.move` before the first date and at each: (dates + 1,)"""
+    afters: Floats
+    """Mean of :attr:`Reaction.after`, likewise."""
+
+    @classmethod
+    def of(cls, reactions: Iterable[tuple[np.ndarray, list[Reaction]]]) -> "Typical":
+        """Return the means over a universe: of each ticker, its sessions' public dates and reactions."""
+        rows = [(dates[it.row], it.move, it.after) for dates, its in reactions for it in its]
+        rows.sort()
+        begin = BEGINNING * np.array([[TYPICAL_SIZE * ORDINARY, TYPICAL_AFTER]])
+        news = np.array([row[1:] for row in rows]).reshape(-1, 2)
+        counts = BEGINNING + np.arange(len(rows) + 1)
+        moves, afters = (np.cumsum(np.concatenate([begin, news]), axis=0) / counts[:, None]).T
+        return cls(np.array([row[0] for row in rows], "datetime64[D]"), moves, afters)
+
+    def at(self, dates: np.ndarray) -> tuple[Floats, Floats]:
+        """Return the mean move, and the share on the session after, known on dates: (dates,) each."""
+        rows = np.searchsorted(self.dates, dates, side="right")
+        return self.moves[rows], self.afters[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Announcements:
+    """What a ticker's announcements mean at each of its closes; each (sessions,)."""
+
+    chance: Floats
+    """Probability that the next session is a reaction session."""
+    size: Floats
+    """Volatility that a reaction would have, over an ordinary session's."""
+    weight: Floats
+    """Probability that the session was a reaction session, as seen at its close."""
+    discount: Floats
+    """The session's move over this is an ordinary one."""
+    since: Floats
+    """Sessions since the last reaction, 0 at it; NaN before the first."""
+    until: Floats
+    """Sessions to the next possible reaction, 1 if the next is one; NaN if none is visible."""
+    last: Floats
+    """Absolute move of the last reaction over an ordinary one; NaN before the first."""
+    upcoming: np.ndarray
+    """The place in the schedule of the next announcement that is visible; -1 if none is."""
+
+    @property
+    def inflation(self) -> Floats:
+        """Volatility of the next session over an ordinary one's."""
+        return np.sqrt(1 + self.chance * (self.size**2 - 1))
+
+    def first(self, count: int) -> "Announcements":
+        """Return what is known of the first ``count`` sessions."""
+        return Announcements(*(getattr(self, field.name)[:count] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class NextEvent:
+    """The next announcement that a close knows of."""
+
+    day: date
+    """At the exchange."""
+    time: str | None
+    """``pre`` or ``post``; None where it is not known."""
+    reaction: date
+    """The first session that may be the reaction; without a time, the one after may be it too."""
+    expected_move: float
+    """Mean absolute log return expected of the reaction session, a fraction."""
+
+
+def next_event(
+    ticker: str, bars: Bars, schedule: Schedule, known: Announcements, session: int
+) -> NextEvent | None:
+    """Return the next announcement that is visible at the close of a session, None if none is."""
+    at = int(known.upcoming[session])
+    if at < 0:
+        return None
+    calendar = sessions_of(exchanges.exchange(ticker))
+    now = int(np.searchsorted(calendar, bars.dates[session], side="right")) - 1
+    return NextEvent(
+        schedule.days[at].item(),
+        {0.0: PRE, 1.0: POST}.get(float(schedule.after[at])),
+        calendar[now + int(known.until[session])].item(),
+        float(ORDINARY * known.size[session] * bars.volatility[session]),
+    )
+
+
+def announcements_of(
+    ticker: str, bars: Bars, schedule: Schedule, typical: Typical
+) -> tuple[Announcements, list[Reaction]]:
+    """Return what a schedule means at each close of a ticker, and what came of it.
+
+    Parameters
+    ----------
+    typical : of the ticker's universe, which stands in for reactions that the ticker lacks.
+    """
+    walk = _Walk(ticker, bars, schedule, typical)
+    for at in range(len(schedule.days)):
+        walk.announce(at)
+    return walk.result(), walk.reactions
+
+
+def typical_of(
+    universe: Mapping[str, Bars], schedules: Mapping[str, Schedule], exchange: str
+) -> Typical:
+    """Return what the reactions of a universe were like, as known at the closes of an exchange."""
+    nothing = Typical.of([])
+
+    def reactions() -> Iterator[tuple[np.ndarray, list[Reaction]]]:
+        for ticker, bars in universe.items():
+            if ticker in schedules:
+                _, its = announcements_of(ticker, bars, schedules[ticker], nothing)
+                yield public_dates(bars.dates, exchanges.exchange(ticker), [exchange]), its
+
+    return Typical.of(reactions())
+
+
+class _Walk:
+    """A walk through a ticker's announcements, which learns from each before the next."""
+
+    def __init__(self, ticker: str, bars: Bars, schedule: Schedule, typical: Typical) -> None:
+        rows, exchange = len(bars.dates), exchanges.exchange(ticker)
+        calendar = sessions_of(exchange)
+        # Sessions to come are counted in the calendar: those of the prices are not yet known.
+        self.numbers = np.searchsorted(calendar, bars.dates, side="right") - 1
+        self.due = np.searchsorted(calendar, schedule.days + np.where(schedule.after == 1, 1, 0))
+        closes = np.empty(0, "datetime64[us]")
+        if not (np.isnat(schedule.since) & np.isnat(schedule.until)).all():
+            closes = closing_instants(exchange, bars.dates, latest=True)
+        self.begin = np.where(np.isnat(schedule.since), 0, np.searchsorted(closes, schedule.since))
+        self.end = np.where(np.isnat(schedule.until), rows, np.searchsorted(closes, schedule.until))
+        self.after, self.returns = schedule.after, np.nan_to_num(bars.log_returns)
+        self.variance = self.returns**2
+        """Of ordinary sessions, a fraction."""
+        self.typical_moves, self.typical_afters = typical.at(bars.dates)
+        self.moves, self.afters, self.counts = np.zeros((3, rows))
+        """Sums over the ticker's own reactions, those of long ago faded."""
+        self.chance, self.weight, self.discount = np.zeros(rows), np.zeros(rows), np.ones(rows)
+        self.since, self.until, self.last = np.full((3, rows), np.nan)
+        self.upcoming = np.full(rows, -1)
+        self.reactions: list[Reaction] = []
+
+    def announce(self, at: int) -> None:
+        """Enter an announcement: when it was visible, and what came of it if its session is over."""
+        row = int(
+            np.searchsorted(self.numbers, self.due[at])
+        )  # of the first session that may react
+        begin = max(self.begin[at], np.searchsorted(self.numbers, self.due[at] - VISIBLE))
+        visible = np.arange(begin, min(row, self.end[at]))
+        nearest = visible[~(self.until[visible] <= self.due[at] - self.numbers[visible])]
+        self.until[nearest] = self.due[at] - self.numbers[nearest]
+        self.upcoming[nearest] = at
+        if row - 1 not in visible:
+            return  # it was a surprise, or never came
+        uncertain = bool(np.isnan(self.after[at]))
+        odds = self._odds_of_after(row - 1) if uncertain else 0.0
+        if self.numbers[row - 1] == self.due[at] - 1:
+            self._expect(row - 1, 1 - odds)
+        if row == len(self.numbers):
+            return
+        sigma, tilt = self._volatility(row - 1)
+        size = self._size(row - 1, tilt)
+        moves = [self._move(row, sigma)]
+        likely = (1 - odds) * _likelihood(moves[0], size)
+        today = likely / (likely + odds)
+        self._settle(row, today, size)
+        if not uncertain:
+            self._learn(Reaction(row, moves[0] / tilt, self.after[at]), moves[0], row)
+            return
+        if self.numbers[row] == self.due[at]:
+            self._expect(row, 1 - today)
+            self.until[row], self.upcoming[row] = 1, at
+        if row + 1 == len(self.numbers):
+            return
+        moves.append(self._move(row + 1, self._volatility(row)[0]))
+        late = odds * _likelihood(moves[1], size)
+        after = late / (likely + late)
+        self._settle(row + 1, after, size)
+        move = (1 - after) * moves[0] + after * moves[1]
+        self._learn(Reaction(row + 1, move / tilt, after), move, row + round(after))
+
+    def result(self) -> Announcements:
+        """Return what the announcements mean, once all are entered."""
+        variance = np.append(np.nan, self.variance[1:])
+        ratio = ewma(variance, SLOWEST) / np.maximum(ewma(variance, DECAY), FLOOR**2)
+        size = self._size(slice(None), np.nan_to_num(ratio, nan=1.0) ** 0.25)
+        return Announcements(
+            *(self.chance, size, self.weight, self.discount, self.since, self.until, self.last),
+            self.upcoming,
+        )
+
+    def _expect(self, row: int, chance: float) -> None:
+        self.chance[row] = 1 - (1 - self.chance[row]) * (1 - chance)
+
+    def _settle(self, row: int, weight: float, size: float) -> None:
+        """Take a reaction out of what is ordinary, as far as the session was one."""
+        self.weight[row] = 1 - (1 - self.weight[row]) * (1 - weight)
+        divisor = np.sqrt(1 + weight * (size**2 - 1))
+        self.discount[row] *= divisor
+        self.variance[row] /= divisor**2
+
+    def _learn(self, reaction: Reaction, move: float, row: int) -> None:
+        """Add a reaction, of a move in volatilities at ``row``, to what later closes know."""
+        over = reaction.row
+        for sums, value in (
+            (self.moves, reaction.move),
+            (self.afters, reaction.after),
+            (self.counts, 1.0),
+        ):
+            sums[over:] = FADING * sums[over] + value
+        self.last[over:] = move / ORDINARY
+        self.since[over:] = np.arange(over - row, len(self.since) - row)
+        self.reactions.append(reaction)
+
+    def _odds_of_after(self, row: int) -> float:
+        own, count = self.afters[row], self.counts[row]
+        return float((PRIOR * self.typical_afters[row] + own) / (PRIOR + count))
+
+    def _size(self, row: Any, tilt: Any) -> Any:
+        """Return what a reaction is expected to exceed an ordinary session by, as closes know it.
+
+        How far a price reacts depends as much on the ticker's volatility of years as on today's, so
+        reactions are measured in the geometric mean of the two: ``tilt`` is that mean over today's.
+        """
+        own = (PRIOR * self.typical_moves[row] + self.moves[row]) / (PRIOR + self.counts[row])
+        return np.clip(own * tilt / ORDINARY, *SIZES)
+
+    def _volatility(self, row: int) -> tuple[float, float]:
+        """Return a close's EWMA volatility of ordinary sessions, and its tilt (:meth:`_size`)."""
+        past = self.variance[max(1, row + 1 - _MEMORY) : row + 1][::-1]
+        if not len(past):
+            return np.inf, 1.0
+        fast, slow = (past @ it[: len(past)] / it[: len(past)].sum() for it in _WEIGHTS)
+        sigma = max(float(np.sqrt(fast)), FLOOR)
+        return sigma, float(slow / sigma**2) ** 0.25
+
+    def _move(self, row: int, sigma: float) -> float:
+        return min(abs(float(self.returns[row])) / sigma, LARGEST)
+
+
+_WEIGHTS = [decay ** np.arange(_MEMORY) for decay in (DECAY, SLOWEST)]
+
+
+def _likelihood(move: float, size: float) -> float:
+    """Return how much likelier a move is at a reaction than at an ordinary session.
+
+    Both are Student-t with 4 degrees of freedom, that of a reaction wider by ``size``.
+    """
+    return float(((1 + move**2 / 4) / (1 + (move / size) ** 2 / 4)) ** 2.5 / size)
+
+
+@lru_cache
+def sessions_of(exchange: str) -> np.ndarray:
+    """Return the sessions of an exchange, the working days where it has no calendar."""
+    if exchanges.has_calendar(exchange):
+        return calendars.closes(exchange).index.to_numpy().astype("datetime64[D]")
+    return np.arange("1900", "2050", dtype="datetime64[D]")[
+        np.is_busday(np.arange("1900", "2050", dtype="datetime64[D]"))
+    ]

@@ -1,0 +1,96 @@
+"""How good forecasts are around announcements of earnings, and on all other sessions."""
+
+import numpy as np
+import pandas as pd
+
+from forecaster.evaluation import calibration, metrics
+
+PARTS = ("reaction", "after", "other")
+"""Reaction sessions, the five sessions after them, and all others."""
+
+NONE = pd.DataFrame(columns=["ticker", "date", "since"])
+"""Of tickers without announcements."""
+
+COLUMNS = [
+    *("model", "part", "forecasts", "crps", "crps/naive", "crps/gjr", "log_score"),
+    *("coverage_80", "coverage_95", "pit_mean", "pit_variance", "p_value"),
+]
+
+
+def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each model on reaction sessions, on those after them, and on all others.
+
+    Parameters
+    ----------
+    losses : :func:`forecaster.evaluation.metrics.losses`.
+    frame : the forecasts that they are of.
+    reactions : :func:`forecaster.dataset.reactions.reactions_of` the tickers with announcements; the
+        scores are of these tickers alone.
+
+    Returns
+    -------
+    A row for each model and part, of the rows that all models have; none without reactions:
+
+    ========================  ==================================================================
+    forecasts                 rows
+    crps                      mean, in percent of log return
+    crps/naive, crps/gjr      over that of the baseline on the same rows; NaN where it is not there
+    log_score                 mean; NaN where a forecast is no Student-t
+    coverage_80, coverage_95  share of outcomes inside the central intervals
+    pit_mean, pit_variance    1/2 and 1/12 when right; a larger variance means too narrow
+    p_value                   of the uniformity of the PIT, by
+                              :func:`forecaster.evaluation.calibration.uniformity`
+    ========================  ==================================================================
+    """
+    if reactions.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    with_events = losses["ticker"].isin(reactions["ticker"])
+    rows = metrics.common(losses[with_events])
+    part = _part(rows, reactions)
+    table = pd.DataFrame(
+        {
+            "model": rows["model"],
+            "part": part,
+            "forecasts": 1,
+            "crps": 100 * rows["crps"],
+            "log_score": rows["log_score"],
+            "coverage_80": rows["inside_80"],
+            "coverage_95": rows["inside_95"],
+        }
+    )
+    how = dict.fromkeys(("crps", "log_score", "coverage_80", "coverage_95"), "mean")
+    groups = table.groupby(["model", "part"], sort=False)
+    scores = groups.agg({"forecasts": "sum", **how})
+    scores.loc[groups["log_score"].count() < scores["forecasts"], "log_score"] = np.nan
+    for name in metrics.BASELINES:
+        if name in scores.index:
+            base = scores["crps"].xs(name)
+            its = base.reindex(scores.index.get_level_values("part"))
+            scores[f"crps/{name}"] = scores["crps"] / its.to_numpy()
+    tests = _uniformity(metrics.comparable(frame), reactions)
+    merged = scores.reset_index().merge(tests, on=["model", "part"], how="left")
+    order = {part: place for place, part in enumerate(PARTS)}
+    merged = merged.sort_values("part", key=lambda it: it.map(order), kind="stable")
+    return merged.reindex(columns=COLUMNS).reset_index(drop=True)
+
+
+def _part(rows: pd.DataFrame, reactions: pd.DataFrame) -> np.ndarray:
+    """Return the part of each row: (rows,)."""
+    keys = ["ticker", "date"]
+    since = rows[keys].merge(reactions, on=keys, how="left")["since"].to_numpy()
+    return np.select([since == 0, since > 0], PARTS[:2], PARTS[2])
+
+
+def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, variance and uniformity of the PIT of each model and part, over all tickers."""
+    frame = frame[frame["ticker"].isin(reactions["ticker"])]
+    part = _part(frame, reactions)
+    tables = [
+        calibration.uniformity(frame[part == name]).assign(part=name)
+        for name in PARTS
+        if (part == name).any()
+    ]
+    table = pd.concat(tables)
+    table = table[table["ticker"] == metrics.POOLED]
+    names = {"mean": "pit_mean", "variance": "pit_variance"}
+    return table.rename(columns=names)[["model", "part", *names.values(), "p_value"]]

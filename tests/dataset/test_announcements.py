@@ -1,0 +1,181 @@
+"""Announcements, by hand and by properties: when a reaction is due, how large, and who knew it when."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster.data import calendars, events
+from forecaster.dataset.announcements import (
+    ORDINARY,
+    TYPICAL_SIZE,
+    VISIBLE,
+    Schedule,
+    Typical,
+    announcements_of,
+    next_event,
+    typical_of,
+)
+from forecaster.dataset.bars import Bars
+
+SESSIONS = calendars.sessions_between("AAA", pd.Timestamp("2015-01-02"), pd.Timestamp("2018-12-31"))
+NOBODY = Typical.of([])
+
+
+def prices(returns: np.ndarray, ticker: str = "AAA") -> pd.DataFrame:
+    close = 100 * np.exp(np.cumsum(returns))
+    dates = SESSIONS[: len(returns)]
+    frame = pd.DataFrame({"ticker": ticker, "date": dates, "close": close, "adj_close": close})
+    return frame.assign(open=close, high=close, low=close, volume=1.0)
+
+
+def scheduled(*rows: tuple, ticker: str = "AAA") -> pd.DataFrame:
+    """An events frame of (day, time) or (day, time, first seen)."""
+    table = pd.DataFrame([(*row, None)[:3] for row in rows], columns=["date", "time", "first_seen"])
+    return events.check(table.assign(ticker=ticker, kind="earnings"))
+
+
+def known(returns: np.ndarray, *rows: tuple, typical: Typical = NOBODY):
+    bars = Bars.of(prices(returns))
+    result, _ = announcements_of("AAA", bars, Schedule.of(scheduled(*rows)), typical)
+    return bars, result
+
+
+def calm(count: int = 300, seed: int = 0) -> np.ndarray:
+    return 0.01 * np.random.default_rng(seed).standard_normal(count)
+
+
+def test_before_the_open_moves_its_own_day_and_after_the_close_the_next():
+    day = SESSIONS[250]
+    for time, row in (("pre", 250), ("post", 251)):
+        _, it = known(calm(), (day, time))
+        assert np.flatnonzero(it.chance).tolist() == [row - 1]
+        assert it.chance[row - 1] == 1
+        assert np.flatnonzero(it.weight).tolist() == [row]
+
+
+def test_a_day_without_a_session_moves_the_next_one():
+    friday = next(i for i, it in enumerate(SESSIONS) if i > 200 and it.weekday() == 4)
+    saturday = SESSIONS[friday] + pd.Timedelta(days=1)
+    for time in ("pre", "post"):
+        _, it = known(calm(), (saturday, time))
+        assert np.flatnonzero(it.chance).tolist() == [friday]
+
+
+def test_without_a_time_the_odds_are_even_until_the_day_speaks():
+    day, jump = SESSIONS[250], calm()
+    jump[250] = 0.08
+    _, it = known(jump, (day, None))
+    assert it.chance[249] == pytest.approx(0.5)
+    assert it.chance[250] < 0.1  # the day moved: the reaction is over
+    assert it.weight[250] > 0.9
+    quiet = calm()
+    quiet[250] = 0.0
+    _, it = known(quiet, (day, None))
+    # By hand: the density at no move is 1 at an ordinary session and 1 / size at a reaction.
+    size = it.size[249]
+    assert it.chance[250] == pytest.approx(0.5 / (0.5 / size + 0.5))
+
+
+def test_a_habit_is_learned():
+    rows = np.arange(20, 290, 20)
+    moves = calm()
+    moves[rows + 1] = 0.08
+    _, it = known(moves, *((SESSIONS[row], None) for row in rows))
+    assert it.chance[rows[0] - 1] == pytest.approx(0.5)
+    assert it.chance[rows[-1] - 1] < 0.25
+    assert it.chance[rows[-1]] > 0.75
+
+
+def test_size_by_hand_from_one_reaction():
+    """The second expectation: four of the universe's, and the one move that came."""
+    returns, day = np.where(np.arange(300) % 2, 0.01, -0.01), SESSIONS[150]
+    returns[150] = 0.06
+    _, it = known(returns, (day, "pre"))
+    assert it.size[149] == pytest.approx(TYPICAL_SIZE)  # both volatilities are 1% there
+    move = 0.06 / 0.01
+    learned = (4 * TYPICAL_SIZE * ORDINARY + move) / 5 / ORDINARY
+    assert it.last[150] == pytest.approx(move / ORDINARY)
+    assert it.size[299] == pytest.approx(learned, rel=0.02)
+    assert it.inflation[149] == pytest.approx(TYPICAL_SIZE)
+    assert it.inflation[200] == 1
+
+
+def test_a_reaction_counts_as_an_ordinary_session():
+    """The volatility that the next reaction is measured in does not know of the jump."""
+    returns = np.where(np.arange(300) % 2, 0.01, -0.01)
+    returns[150] = 0.025  # what is expected of it
+    _, it = known(returns, (SESSIONS[150], "pre"))
+    assert it.discount[150] == pytest.approx(2.5)
+    assert np.flatnonzero(it.discount != 1).tolist() == [150]
+
+
+def test_days_are_visible_ten_sessions_ahead():
+    _, it = known(calm(), (SESSIONS[250], "pre"))
+    assert np.flatnonzero(np.isfinite(it.until)).tolist() == list(range(250 - VISIBLE, 250))
+    assert it.until[250 - VISIBLE] == VISIBLE
+    assert it.since[250:253].tolist() == [0, 1, 2]
+    assert np.isnan(it.since[:250]).all()
+
+
+def test_the_next_event_beyond_the_last_session():
+    bars, it = known(calm(248), (SESSIONS[250], "post"))
+    schedule = Schedule.of(scheduled((SESSIONS[250], "post")))
+    event = next_event("AAA", bars, schedule, it, 247)
+    assert event is not None
+    assert (event.day, event.time) == (SESSIONS[250].date(), "post")
+    assert event.reaction == SESSIONS[251].date()
+    expected = ORDINARY * it.size[247] * bars.volatility[247]
+    assert event.expected_move == pytest.approx(expected)
+    assert next_event("AAA", bars, schedule, it, 200) is None
+
+
+def test_a_date_that_moved_is_known_as_it_was_known():
+    """Told on session 240 for 250, moved on session 245 to 253."""
+    first, second = (SESSIONS[at] + pd.Timedelta(hours=12) for at in (240, 245))
+    _, it = known(calm(), (SESSIONS[250], "pre", first), (SESSIONS[253], "pre", second))
+    assert np.isnan(it.until[:240]).all()
+    assert it.until[240:245].tolist() == [10, 9, 8, 7, 6]
+    assert it.until[245:253].tolist() == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert np.flatnonzero(it.chance).tolist() == [252]
+
+
+def test_a_date_learned_after_the_close_is_not_known_at_it():
+    evening = SESSIONS[249] + pd.Timedelta(hours=22)  # New York closes at 20:00 or 21:00 UTC
+    _, it = known(calm(), (SESSIONS[250], "pre", evening))
+    assert not it.chance.any()
+    assert not it.weight.any()  # nor is a surprise divided by what nobody expected
+
+
+@pytest.mark.parametrize("cut", [100, 201, 249, 250, 251, 262])
+def test_no_row_knows_what_came_later(cut):
+    """Rows up to a cutoff are the same bit for bit, whatever prices and unannounced dates follow."""
+    rows = [(SESSIONS[at], time) for at, time in ((60, None), (122, "post"), (185, None))]
+    rows += [(SESSIONS[250], None), (SESSIONS[262 + 5], "pre")]
+    returns = calm()
+    _, whole = known(returns, *rows)
+    other = np.append(returns[: cut + 1], 3 * calm(seed=1)[cut + 1 :])
+    limit = SESSIONS[cut + VISIBLE]
+    moved = [
+        (day if day <= limit else day + pd.Timedelta(days=25), None if day > limit else time)
+        for day, time in rows
+    ]
+    _, changed = known(other, *moved)
+    _, truncated = known(returns[: cut + 1], *rows)
+    for name in ("chance", "size", "weight", "discount", "since", "until", "last"):
+        ours = getattr(whole, name)[: cut + 1]
+        assert np.array_equal(ours, getattr(changed, name)[: cut + 1], equal_nan=True), name
+        assert np.array_equal(ours, getattr(truncated, name), equal_nan=True), name
+
+
+def test_a_universe_counts_a_peer_s_reaction_when_it_is_public():
+    """Tokyo learns of New York's reaction of a date on the day after."""
+    returns = calm()
+    returns[250] = 0.1
+    bars = {"AAA": Bars.of(prices(returns))}
+    schedules = {"AAA": Schedule.of(scheduled((SESSIONS[250], "pre")))}
+    day = SESSIONS[250].to_datetime64().astype("datetime64[D]")
+    for exchange, first in (("XNYS", day), ("XTKS", day + 1)):
+        typical = typical_of(bars, schedules, exchange)
+        moves, _ = typical.at(np.array([first - 1, first]))
+        assert moves[0] == pytest.approx(TYPICAL_SIZE * ORDINARY)
+        assert moves[1] > moves[0]

@@ -1,0 +1,186 @@
+"""Models that know of scheduled announcements, on prices that jump at every second of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from histories import assert_same, assert_same_state
+
+from forecaster.backtesting import backtest
+from forecaster.backtesting.alternative_histories import rescheduled
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.data import events
+from forecaster.dataset.features import EVENTS
+from forecaster.dataset.panel import Panel
+from forecaster.models.registry import create
+from forecaster.runs import forecasting, training
+
+NAMES = ("lstm", "trees", "gjr-events")
+EVERY = 40
+"""Sessions from one announcement to the next."""
+
+
+@pytest.fixture(scope="module")
+def announced(world):
+    """The announcements of all three tickers: after the close, before the open, and unknown."""
+    tables = []
+    for ticker, time in (("AAA", "post"), ("BBB", "pre"), ("CCC", None)):
+        dates = world.loc[world["ticker"] == ticker, "date"].iloc[30::EVERY]
+        tables.append(pd.DataFrame({"ticker": ticker, "date": dates, "time": time}))
+    frame = pd.concat(tables).assign(kind="earnings", first_seen=None)
+    return events.check(frame)
+
+
+@pytest.fixture(scope="module")
+def jumpy(world, announced):
+    """The prices with a move of 8% more at the session that reacts."""
+    frame = world.copy()
+    for ticker, its in frame.groupby("ticker"):
+        days = announced.loc[announced["ticker"] == ticker, "date"]
+        at = np.searchsorted(its["date"], days) + (1 if ticker == "AAA" else 0)
+        at = at[at < len(its)]
+        moves = np.zeros(len(its))
+        moves[at] = 0.08 * np.where(np.arange(len(at)) % 2, 1, -1)
+        factor = np.exp(np.cumsum(moves))
+        columns = ["open", "high", "low", "close", "adj_close"]
+        frame.loc[its.index, columns] = its[columns].mul(factor, axis=0)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def informed(jumpy, announced, tiny, until):
+    """Runs trained with the announcements, by the model's name."""
+    return {
+        name: training.train(jumpy, events=announced, model=name, until=until, config=tiny)
+        for name in NAMES
+    }
+
+
+def chances(frame, announced):
+    """The chance of a reaction after each cutoff of the prices."""
+    return {
+        (history.ticker, date): chance
+        for history in Panel.of(frame, events=announced).histories
+        for date, chance in zip(history.dates, history.announcements.chance, strict=True)
+    }
+
+
+def forecasts(model, frame, until, announced):
+    last = frame["date"].max().to_datetime64().astype("datetime64[D]")
+    return model.forecast(Panel.of(frame, events=announced), np.datetime64(until), last)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reaction_is_wider_than_its_neighbours(name, informed, jumpy, announced, until):
+    table = forecasts(informed[name].model, jumpy, until, announced)
+    chance = chances(jumpy, announced)
+    days = table["cutoff"].to_numpy().astype("datetime64[D]")
+    table["chance"] = [chance[key] for key in zip(table["ticker"], days, strict=True)]
+    width = (table["q0.9"] - table["q0.1"]).groupby(table["chance"] >= 0.5).median()
+    assert width[True] > 1.8 * width[False]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forecasts_do_not_know_what_was_not_public(
+    name, informed, jumpy, announced, until, rewritten
+):
+    model = informed[name].model
+    ours = forecasts(model, jumpy, until, announced)
+    sessions = np.unique(jumpy["date"].to_numpy("datetime64[D]"))
+    for seed, back in enumerate((100, 61, 60, 33)):
+        cutoff = sessions[-back]
+        others = rescheduled(announced, cutoff, observer="XNYS", seed=seed)
+        assert not others.equals(announced)
+        theirs = forecasts(model, rewritten(jumpy, cutoff, seed), until, others)
+        pair = (it[it["cutoff"] <= pd.Timestamp(cutoff)] for it in (ours, theirs))
+        assert_same(
+            *(it.drop(columns=["log_return", "date"]).reset_index(drop=True) for it in pair)
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fit_does_not_look_ahead(name, informed, jumpy, announced, tiny, until, rewritten):
+    model = create(name, tiny)
+    model.fit(Panel.of(rewritten(jumpy, until), events=announced), np.datetime64(until))
+    assert_same_state(model.state(), informed[name].model.state())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predict_is_the_row_of_the_backtest(name, informed, jumpy, announced):
+    run = informed[name]
+    made = backtest.run(jumpy, BacktestSpec((name,)), events=announced, trained=run)
+    cutoff = made.forecasts["cutoff"].unique()[45]
+    seen = jumpy[jumpy["date"] <= cutoff]
+    table = forecasting.predict(run, seen, tickers=["AAA", "BBB"], events=announced)
+    both = ["AAA", "BBB"]
+    rows = made.forecasts[
+        (made.forecasts["cutoff"] == cutoff) & made.forecasts["ticker"].isin(both)
+    ]
+    hidden = ["log_return", "date"]
+    assert_same(
+        table.drop(columns=hidden).reset_index(drop=True),
+        rows.drop(columns=hidden).reset_index(drop=True),
+    )
+
+
+@pytest.mark.parametrize("name", ["lstm", "trees"])
+def test_a_run_without_events_forecasts_without_them(name, trained, world, announced, until):
+    model = trained(name).model
+    assert_same(*(forecasts(model, world, until, it) for it in (None, announced)))
+
+
+def test_a_network_without_events_is_what_it_was(trained):
+    model = trained("lstm").model
+    assert not set(model.features) & set(EVENTS)
+
+
+def test_gjr_events_without_events_is_gjr(world, until):
+    first = np.datetime64(until)
+    pair = []
+    for name in ("gjr", "gjr-events"):
+        model = create(name)
+        model.fit(Panel.of(world), first)
+        pair.append(forecasts(model, world, until, None).drop(columns="model"))
+    assert_same(*pair)
+
+
+def test_gjr_events_by_hand(informed, jumpy, announced, until):
+    """Its variance is that of gjr's recursion on moves over what was expected of them."""
+    model = informed["gjr-events"].model
+    fitted = model.fitted["AAA"]
+    (history,) = Panel.of(jumpy, tickers=["AAA"], events=announced).histories
+    known = history.announcements
+    begin = history.count_until(np.datetime64(until)) - 1
+    variance, expected = fitted.variance, []
+    for row in range(begin, len(history.dates)):
+        shock = 100 * history.log_returns[row] / known.discount[row] - fitted.mu
+        variance = (
+            fitted.omega
+            + (fitted.alpha + fitted.gamma * (shock < 0)) * shock**2
+            + fitted.beta * variance
+        )
+        expected.append(np.sqrt(variance) / 100 * known.inflation[row])
+    table = forecasts(model, jumpy, until, announced)
+    ours = table.loc[table["ticker"] == "AAA", "volatility"]
+    np.testing.assert_allclose(ours, expected[-len(ours) :], rtol=1e-9)
+    assert known.inflation[begin:].max() > 1.5
+
+
+def test_the_backtest_scores_reactions_apart(informed, jumpy, announced):
+    """Counts by hand: every reaction of AAA and BBB, whose times are known."""
+    spec = BacktestSpec(("gjr-events", "gjr", "naive"), ("AAA", "BBB"))
+    made = backtest.run(jumpy, spec, events=announced, trained=informed["gjr-events"])
+    table = made.tables["announced"].set_index(["model", "part"])
+    dates = set(made.forecasts["date"])
+    later = {"AAA": 1, "BBB": 0}
+    count = 0
+    for ticker, its in jumpy.groupby("ticker"):
+        if ticker not in later:
+            continue
+        days = announced.loc[announced["ticker"] == ticker, "date"]
+        at = np.searchsorted(its["date"], days) + later[str(ticker)]
+        count += sum(day in dates for day in its["date"].iloc[at[at < len(its)]])
+    assert table.loc[("gjr-events", "reaction"), "forecasts"] == count > 4
+    assert table.loc[("gjr-events", "reaction"), "crps/gjr"] < 0.9
+    assert table.loc[("gjr", "other"), "crps/gjr"] == 1
+    whole = table.xs("gjr-events")["forecasts"].sum()
+    assert whole == (made.forecasts["model"] == "gjr").sum() - 2  # the last is not known
