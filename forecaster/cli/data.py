@@ -112,12 +112,11 @@ def check(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Say how sound the stored prices are (missing sessions, stale tails, frozen bars, leaps), and
-    the earnings dates.
+    """Say how sound what is stored is: missing sessions, stale tails, leaps, doubtful earnings dates.
 
     Example: forecast data check AAPL
     """
-    from forecaster.data import calendars, prices, quality
+    from forecaster.data import calendars, events, prices, quality
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
 
@@ -134,10 +133,10 @@ def check(
             frame = store.read([ticker], columns=columns)
             notes = state.notes if state else {}
             kind = notes.get("instrument")
-            state_of_events = quality.check_events(event_store.read([ticker]))
             row = quality.check(frame, now, notes.get("currency"), kind)
-            rows.append(row | {"events": state_of_events})
+            rows.append(row | {"events": quality.check_events(events.empty())})
             pictures.append(_picture(frame["close"]))
+            rows[-1]["events"] = quality.check_events(event_store.read([ticker]))
         except ForecastError as error:
             failed.append(error)
     if as_json:

@@ -204,5 +204,6 @@ def test_a_damaged_record_is_named_by_every_command_that_reads_it(forecast, home
         assert done.code == 1
         assert f"cannot read {path}: " in done.err
         assert "Traceback" not in done.err
-    assert "^GSPC    sample" in forecast("data", "list", "--home", home).out
+    for command in ("list", "check"):  # of the prices all the same
+        assert "\n ^GSPC " in forecast("data", command, "--home", home).out
     assert forecast("data", "export", tmp_path / "out.csv", "--home", home).code == 0
