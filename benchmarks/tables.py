@@ -112,10 +112,17 @@ def announced() -> str:
 def events() -> str:
     """What is left of the gain where announcements are worse."""
     rows = [
-        [f"{it['set']}, {it['announcements']}", f"{it['gain']:.2f}", f"{100 * it['left']:.0f}"]
+        [
+            f"{it['set']}, {it['announcements']}",
+            f"{it['gain']:.2f}",
+            f"{it['p_value']:.2g}",
+            f"{100 * it['left']:.0f}",
+            f"{it['others']:.2f}",
+        ]
         for it in read("events").to_dict("records")
     ]
-    return markdown(["announcements", "gain of CRPS, %", "left, %"], rows)
+    header = ["set, announcements", "gain of CRPS, %", "p", "left, %"]
+    return markdown([*header, "gain on other sessions, %"], rows)
 
 
 def tails() -> str:
