@@ -17,8 +17,9 @@ demo: .venv/forecaster
 	@cat $(DEMO)/scores.txt
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
+# The longest files come first (tests/conftest.py); pytest-xdist would begin with those of most tests.
 test: .venv/dev
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -49,7 +50,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy events baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site

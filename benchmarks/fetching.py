@@ -2,7 +2,8 @@
 
 The Yahoo of the tests answers on the loopback, each request after 50 ms, with 20 years of prices
 that it has ready. Dictated are 50 ms for the cookie and for the crumb, and for each round of as many
-charts as may be in flight. Start-up, which a fetch of one ticker shows, is not counted.
+charts as may be in flight. Start-up, which a fetch of one ticker shows, is not counted; earnings dates,
+which are due once a week, are left out.
 `python benchmarks/fetching.py`
 """
 
@@ -70,8 +71,8 @@ def main() -> None:
 
 def _cost(tickers: list[str]) -> common.Cost:
     with tempfile.TemporaryDirectory() as home:
-        words = ["fetch", *tickers, "--home", home, "--concurrency", str(CONCURRENCY), "--quiet"]
-        return common.cost(common.forecast(*words), cores="all")
+        words = ["--home", home, "--concurrency", str(CONCURRENCY), "--no-events", "--quiet"]
+        return common.cost(common.forecast("fetch", *tickers, *words), cores="all")
 
 
 def _history() -> pd.DataFrame:

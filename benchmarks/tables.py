@@ -87,6 +87,44 @@ def accuracy() -> str:
     return markdown([*header, "in 80%", "90%", "95%", "train s"], rows)
 
 
+def announced() -> str:
+    """The sets with announcements of earnings, the mean of their seeds, and gjr with the same."""
+    table = read("accuracy")
+    table = table[table["set"].str.endswith("E") & (table["model"] != "gjr")]
+    numbers = table.select_dtypes("number").columns.drop("seed")
+    mean = table.groupby(["set", "model"], sort=False)[list(numbers)].mean()
+    rows = [
+        [
+            f"{name}, {model}",
+            f"{it['ratio']:.4f}",
+            shown(it["ratio_informed"], ".4f"),
+            f"{it['log_score_gain']:+.3f}",
+            f"{it['better']:.4g} of {it['tickers']:.0f}",
+            *(shown(100 * it[f"reaction_{level}"], ".1f") for level in (80, 95)),
+            shown(it["other_crps"], ".4f"),
+        ]
+        for (name, model), it in mean.iterrows()
+    ]
+    header = ["set, model", "CRPS over gjr", "over gjr-events", "log score", "better on"]
+    return markdown([*header, "reactions in 80%", "in 95%", "CRPS % of others"], rows)
+
+
+def events() -> str:
+    """What is left of the gain where announcements are worse."""
+    rows = [
+        [
+            f"{it['set']}, {it['announcements']}",
+            f"{it['gain']:.2f}",
+            f"{it['p_value']:.2g}",
+            f"{100 * it['left']:.0f}",
+            f"{it['others']:.2f}",
+        ]
+        for it in read("events").to_dict("records")
+    ]
+    header = ["set, announcements", "gain of CRPS, %", "p", "left, %"]
+    return markdown([*header, "gain on other sessions, %"], rows)
+
+
 def tails() -> str:
     """Shares beyond the outer quantiles of each set, without a skew and with one."""
     table = read("tails")
@@ -318,6 +356,16 @@ def goals() -> str:
         ("W1: CRPS, %", sets["crps"].get("W1", np.nan), 0.8826),
         ("W2: CRPS over gjr's", sets["ratio"].get("W2", np.nan), 0.9928),
         ("W2, tickers never seen: CRPS over gjr's", sets["ratio"].get("W2-unseen", np.nan), 0.994),
+        ("W2E: CRPS over gjr's", sets["ratio"].get("W2E", np.nan), 0.9865),
+        ("W2E: CRPS over gjr-events'", sets["ratio_informed"].get("W2E", np.nan), 0.995),
+        *(
+            (
+                f"W2E: error of the {level}% coverage on reaction sessions, points",
+                abs(100 * sets[f"reaction_{level}"].get("W2E", np.nan) - level),
+                3,
+            )
+            for level in (80, 95)
+        ),
         ("worst set: CRPS over gjr's", sets["ratio"].max(), 1.0),
         ("worst set: error of a coverage, points", max(errors), 1.5),
         ("W1: CRPS over the tuned neuralforecast LSTM's", models["crps"]["lstm"] / nf, 1.0),
@@ -364,6 +412,8 @@ def goals() -> str:
     least = [
         ("W2: tickers better, of 88", sets["better"].get("W2", np.nan), 86),
         ("W2: gain in log score", sets["log_score_gain"].get("W2", np.nan), 0.02),
+        ("W2E: tickers better, of 88", sets["better"].get("W2E", np.nan), 87),
+        ("W2E: gain in log score", sets["log_score_gain"].get("W2E", np.nan), 0.032),
         ("sample: tickers better, of 2", sets["better"].get("sample", np.nan), 2),
     ]
     rows = [
@@ -419,6 +469,8 @@ TABLES = {
     "calibration": calibration,
     "ablation": ablation,
     "tails": tails,
+    "announced": announced,
+    "events": events,
     "peers": peers,
     "speed": speed,
     "scaling": scaling,
@@ -428,7 +480,7 @@ TABLES = {
     "market": market,
     "whole-market": whole_market,
 }
-NEEDED = {"whole-market": "market"}
+NEEDED = {"whole-market": "market", "announced": "accuracy"}
 """The results that a table is made of, where they have another name."""
 
 

@@ -21,7 +21,8 @@ PRINTED = (
 """What the commands print."""
 
 EXPORTED = (
-    *("features", "forecasts", "forecasts-nixtla", "lags", "prices", "prices-nixtla", "statistics"),
+    *("events", "features", "forecasts", "forecasts-nixtla", "lags", "prices", "prices-nixtla"),
+    "statistics",
 )
 """What is exported to a JSON file."""
 

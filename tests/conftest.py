@@ -3,6 +3,7 @@ import logging
 import signal
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,21 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+
+
+LONGEST = (
+    *("parallel/test_engines", "cli/test_cli", "cli/test_tune", "cli/test_contract"),
+    *("test_notebooks", "test_pages", "backtesting/test_external"),
+    *("backtesting/test_leakage_audit", "backtesting/test_backtest", "model_selection/test_search"),
+)
+"""Files of half a minute or more."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files, so that no process is left with one while the others are done."""
+    tests = Path(__file__).parent
+    places = {tests / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

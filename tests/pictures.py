@@ -42,8 +42,8 @@ def simulated(tickers=("AAPL", "^GSPC"), sessions=300, seed=7):
 
 
 def line(axes, label):
-    (found,) = (it for it in axes.lines if it.get_label() == label)
-    return found
+    (result,) = (it for it in axes.lines if it.get_label() == label)
+    return result
 
 
 def legend(figure):

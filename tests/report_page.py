@@ -52,8 +52,8 @@ class Page(HTMLParser):
 
 def scripts(text):
     """Each script of a page: its attributes and its text."""
-    found = re.findall(r"<script(.*?)>(.*?)</script>", text, flags=re.DOTALL)
-    return [(attributes.strip(), body) for attributes, body in found]
+    result = re.findall(r"<script(.*?)>(.*?)</script>", text, flags=re.DOTALL)
+    return [(attributes.strip(), body) for attributes, body in result]
 
 
 def unpacked(packed):

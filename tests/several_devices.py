@@ -24,15 +24,15 @@ def main(prices: str, until: str, settings: str) -> None:
     )
     config = RecurrentConfig(**json.loads(settings))
     panel = Panel.of(pd.read_parquet(prices))
-    found = {}
+    result = {}
     for name, devices in {"one": [], "three": SPLIT}.items():
         training.devices = lambda devices=devices: devices
         training._traced.cache_clear()
         model = create("lstm", config)
         model.fit(panel, np.datetime64(until))
         weights = {key: array.tolist() for key, array in model.state().arrays.items()}
-        found[name] = {"training": model.training, "weights": weights, "steps": steps(config)}
-    json.dump([found["one"], found["three"], steps(config)], sys.stdout)
+        result[name] = {"training": model.training, "weights": weights, "steps": steps(config)}
+    json.dump([result["one"], result["three"], steps(config)], sys.stdout)
 
 
 def steps(config: RecurrentConfig) -> list[float]:

@@ -21,7 +21,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60, reactions=(
     rng = np.random.default_rng(3)
     dates = pd.bdate_range("2018-01-02", periods=sessions + 1)
     returns = {ticker: 0.01 * rng.standard_t(5, sessions) for ticker in tickers}
-    found = forecasts.concat(
+    result = forecasts.concat(
         forecasts.from_student_t(
             ticker=ticker,
             model=model,
@@ -36,20 +36,20 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60, reactions=(
         for model, scale in models.items()
         for ticker in tickers
     )
-    prices = found[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
+    prices = result[["ticker", "date"]].drop_duplicates().assign(close=100.0, adj_close=100.0)
     prices[["open", "high", "low", "volume"]] = np.nan
     days = pd.DataFrame(
         [(it, dates[1 + at + k], k) for it in tickers for at in reactions for k in range(6)],
         columns=["ticker", "date", "since"],
     )
     variance = features.realised_variance(prices)
-    said = evaluate(found, variance, model=next(iter(models)), reactions=days)
+    said = evaluate(result, variance, model=next(iter(models)), reactions=days)
     run = RunSummary(
         format=1, name="lstm-2017", model="lstm", tickers=["AAPL"], first="1999-01-04",
         until="2017-12-29", prices_sha256="", created="", versions={},
     )  # fmt: skip
     return Backtest(
-        forecasts=found,
+        forecasts=result,
         tables=said.tables
         | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"]), "reactions": days},
         verdict=said.verdict,

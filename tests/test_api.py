@@ -32,7 +32,7 @@ def run(sample, tiny):
 
 
 @pytest.fixture(scope="module")
-def found(sample, run):
+def result(sample, run):
     return api.backtest(sample, ["lstm", "ewma", "naive"], run=run, start="2006-06-01")
 
 
@@ -44,12 +44,12 @@ def test_fetch_returns_the_prices_frame(sample):
     assert len(one) == 5031
 
 
-def test_train_predict_and_backtest_pass_frames_and_say_the_same(sample, run, found):
+def test_train_predict_and_backtest_pass_frames_and_say_the_same(sample, run, result):
     assert (run.name, str(run.until)) == ("lstm-2005-12-30", "2005-12-30")
-    rows = found.forecasts[found.forecasts["model"] == "lstm"]
+    rows = result.forecasts[result.forecasts["model"] == "lstm"]
     assert list(rows) == forecasts.FORECAST_COLUMNS
-    assert set(found.forecasts["model"]) == {"lstm", "ewma", "naive"}
-    assert "lstm" in found.verdict.text
+    assert set(result.forecasts["model"]) == {"lstm", "ewma", "naive"}
+    assert "lstm" in result.verdict.text
     last = rows[rows["date"] == rows["date"].max()]
     said = api.predict(run, sample, as_of=last["cutoff"].iloc[0].date())
     assert list(said) == forecasts.FORECAST_COLUMNS

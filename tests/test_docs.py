@@ -12,6 +12,7 @@ import typer
 import forecaster
 from forecaster import api
 from forecaster.cli.app import app
+from forecaster.data import events
 from forecaster.data.prices import COLUMNS
 from forecaster.distributions.forecasts import FORECAST_COLUMNS
 from forecaster.evaluation.metrics import SCORES
@@ -92,7 +93,7 @@ def test_every_page_is_in_the_site_and_reached_from_its_start():
 
 
 def test_the_frames_are_described_column_by_column():
-    for columns in (COLUMNS, FORECAST_COLUMNS, SCORES):
+    for columns in (COLUMNS, events.COLUMNS, FORECAST_COLUMNS, SCORES):
         for column in columns:
             assert f"`{column}`" in FRAMES or re.fullmatch(r"q0\.\d+", column), column
 

@@ -132,9 +132,9 @@ def test_no_rows_are_a_head_alone(frame, layout, tmp_path):
     table, name = exports.laid_out(exports.of_forecasts(frame.iloc[:0]), layout)
     for suffix in exports.FORMATS:
         exports.write(table, tmp_path / f"file{suffix}", name)
-        found = read(tmp_path / f"file{suffix}")
-        assert len(found) == 0
-        assert suffix == ".json" or list(found) == list(table)
+        result = read(tmp_path / f"file{suffix}")
+        assert len(result) == 0
+        assert suffix == ".json" or list(result) == list(table)
 
 
 def test_text_is_no_formula_in_a_spreadsheet(frame, tmp_path):
@@ -158,9 +158,9 @@ def test_days_are_days_and_unknown_or_infinite_numbers_are_empty(tmp_path):
     table["date"] = pd.to_datetime(["2018-12-31", "2019-01-02"])
     for suffix in exports.FORMATS:
         exports.write(table, tmp_path / f"t{suffix}", "scores")
-        found = read(tmp_path / f"t{suffix}")
-        assert found["df"].tolist()[1] == 3
-        assert found[["df", "crps"]].isna().to_numpy().tolist() == [[True, True], [False, False]]
+        result = read(tmp_path / f"t{suffix}")
+        assert result["df"].tolist()[1] == 3
+        assert result[["df", "crps"]].isna().to_numpy().tolist() == [[True, True], [False, False]]
     document = json.loads((tmp_path / "t.json").read_text())
     assert document["rows"][0] == {"model": "a", "df": None, "crps": None, "date": "2018-12-31"}
     sheet = workbook(tmp_path / "t.xlsx").active

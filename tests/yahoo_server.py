@@ -9,6 +9,9 @@ An unpatched yfinance in a process with that environment believes that it talks 
 proxy answers for every host, with certificates of an authority made for the occasion. The
 answers have the shape of Yahoo's own, as yfinance 1.7 reads them. What Yahoo knows may change
 between two requests: ``server.charts["ACME"] = Chart(...)``.
+
+Earnings dates come on a page, ``server.announcements["ACME"] = [pd.Timestamp(...), ...]``, in the words
+of Yahoo and in the zone of each instant.
 """
 
 import json
@@ -32,6 +35,7 @@ import pandas as pd
 import trustme
 
 CHART = "/v8/finance/chart/"
+CALENDAR = "/calendar/earnings"
 FIELDS = ["open", "high", "low", "close", "volume"]
 LATE = 1.5  # seconds that a late answer takes
 
@@ -135,6 +139,35 @@ class Chart:
         }
 
 
+QUARTERLY = [
+    pd.Timestamp(f"{day} 16:00", tz="America/New_York")
+    for day in ("2024-04-25", "2024-02-01", "2023-11-02", "2023-08-03")
+]
+"""What is announced of every ticker of which nothing else is said; the latest first, as on the page."""
+
+
+def announcements_page(ticker: str, announced: Sequence[pd.Timestamp | str]) -> str:
+    """Yahoo's page of a company's earnings dates; a text stands for itself, "" for a blank."""
+    names = ["Symbol", "Company", "Earnings Date", "EPS Estimate", "Reported EPS", "Surprise (%)"]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = "".join(
+        f"<tr><td>{ticker}</td><td>{ticker} Corporation</td>"
+        f"<td>{moment if isinstance(moment, str) else in_words(moment)}</td>"
+        "<td>1.5</td><td>-</td><td>-</td></tr>"
+        for moment in announced
+    )
+    return (
+        "<!doctype html><html><body><h1>Earnings</h1><table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></body></html>"
+    )
+
+
+def in_words(moment: pd.Timestamp) -> str:
+    """An instant as Yahoo writes it: ``October 30, 2025 at 4 PM EDT``."""
+    half = "PM" if moment.hour >= 12 else "AM"
+    return f"{moment:%B} {moment.day}, {moment.year} at {moment.hour % 12 or 12} {half} {moment:%Z}"
+
+
 def failure(code: str, description: str, kind: str = "chart") -> dict:
     """Yahoo's own way to say no."""
     return {kind: {"result": None, "error": {"code": code, "description": description}}}
@@ -155,6 +188,11 @@ class Request:
         return path.removeprefix(CHART) if path.startswith(CHART) else None
 
     @property
+    def company(self) -> str | None:
+        """That of a page of earnings dates."""
+        return self.query["symbol"] if urlsplit(self.path).path == CALENDAR else None
+
+    @property
     def query(self) -> dict[str, str]:
         """The last value of each name."""
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
@@ -165,7 +203,8 @@ class YahooServer:
 
     ``modes`` gives, by ticker, what becomes of its chart requests, one after another; the last
     goes on for ever. A mode is ``fine``, a method of ``Handler`` that starts with ``mode_``, or a
-    function of the handler and the ticker. ``latency`` is the seconds that each request takes.
+    function of the handler and the ticker. ``calendar_modes`` does so for the pages of earnings dates.
+    ``latency`` is the seconds that each request takes.
     However long a client takes, the server waits for it.
     """
 
@@ -177,6 +216,8 @@ class YahooServer:
     ):
         self.charts = dict(charts)
         self.modes = {ticker: list(queue) for ticker, queue in modes.items()}
+        self.announcements: dict[str, Sequence[pd.Timestamp | str]] = {}
+        self.calendar_modes: dict[str, list[Mode]] = {}
         self.latency = latency
         self.requests: list[Request] = []
         self.closing = threading.Event()
@@ -221,9 +262,14 @@ class YahooServer:
         """The chart requests for a ticker, or for all, in the order of arrival."""
         return [it for it in self.requests if it.ticker and ticker in (None, it.ticker)]
 
-    def next_mode(self, ticker: str) -> "Mode":
-        """Take the mode of this ticker's next chart request."""
-        queue = self.modes.get(ticker, ["fine"])
+    def calendar_requests(self, ticker: str | None = None) -> list["Request"]:
+        """The requests for the earnings dates of a ticker, or of all, in the order of arrival."""
+        return [it for it in self.requests if it.company and ticker in (None, it.company)]
+
+    @staticmethod
+    def next_mode(modes: Mapping[str, list["Mode"]], ticker: str) -> "Mode":
+        """Take the mode of this ticker's next request."""
+        queue = modes.get(ticker, ["fine"])
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
 
@@ -314,7 +360,15 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(404, failure("Not Found", reason, "quoteSummary"))
 
     def chart(self, ticker: str) -> None:
-        mode = self.server.yahoo.next_mode(ticker)
+        yahoo = self.server.yahoo
+        mode = yahoo.next_mode(yahoo.modes, ticker)
+        (getattr(Handler, f"mode_{mode}") if isinstance(mode, str) else mode)(self, ticker)
+
+    def calendar(self, _: str) -> None:
+        yahoo, ticker = self.server.yahoo, Request(self.host, self.path, 0.0).company
+        mode = yahoo.next_mode(yahoo.calendar_modes, ticker)
+        if mode == "fine":
+            mode = "announced"
         (getattr(Handler, f"mode_{mode}") if isinstance(mode, str) else mode)(self, ticker)
 
     routes: Mapping[str, Callable[["Handler", str], None]] = {
@@ -324,6 +378,7 @@ class Handler(BaseHTTPRequestHandler):
         f"query1.finance.yahoo.com{CHART}": chart,
         f"query2.finance.yahoo.com{CHART}": chart,
         "query2.finance.yahoo.com/v10/finance/quoteSummary/": quote,
+        f"finance.yahoo.com{CALENDAR}": calendar,
     }
 
     def mode_fine(self, ticker: str) -> None:
@@ -331,6 +386,28 @@ class Handler(BaseHTTPRequestHandler):
         if chart is None:
             return self.mode_unknown(ticker)
         return self.reply(*chart.answer(ticker, Request(self.host, self.path, 0.0).query))
+
+    def mode_announced(self, ticker: str) -> None:
+        announced = self.server.yahoo.announcements.get(ticker, QUARTERLY)
+        self.reply(200, announcements_page(ticker, announced))
+
+    def mode_unlisted(self, ticker: str) -> None:
+        self.reply(200, "<html><body>We couldn't find any results.</body></html>")
+
+    def mode_headless(self, ticker: str) -> None:
+        """A page whose columns have other names, as that of 2024 had."""
+        page = announcements_page(ticker, QUARTERLY).replace("Earnings Date", "Event Name")
+        self.reply(200, page)
+
+    def mode_blank(self, ticker: str) -> None:
+        """A page whose table has nothing that is one."""
+        self.reply(200, "<html><body><table></table></body></html>")
+
+    def mode_rowless(self, ticker: str) -> None:
+        self.reply(200, announcements_page(ticker, []))
+
+    def mode_torn(self, ticker: str) -> None:
+        self.reply(200, "<html><table><tr><td><table></tr></td")
 
     def mode_unknown(self, ticker: str) -> None:
         self.reply(404, failure("Not Found", "No data found, symbol may be delisted"))

@@ -9,6 +9,7 @@ import numpy as np
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.model_selection.splits import Fold
+from forecaster.models.registry import INFORMED, NETWORKS
 from forecaster.runs.run import RunSummary, summary_of
 
 
@@ -62,29 +63,33 @@ class Provenance:
 
     def experiments(self) -> list[Experiment]:
         """Return what is tried of each model, before anything has come of it."""
-        document = self.document()
-        shared = (
-            "refit",
-            "calibrated",
-            "settings",
-            "run_settings",
-            "prices_sha256",
-            "events_sha256",
-        )
-        settings = {name: document[name] for name in shared}
-        of_file = self.file.models if self.file else ()
-        sha256 = {"file_sha256": self.file.sha256 if self.file else None}
         return [
             Experiment(
                 kind="score" if self.file else "backtest",
                 model=name,
-                tickers=document["tickers"],
-                start=document["start"],
-                end=document["end"],
-                settings=settings | (sha256 if name in of_file else {}),  # another file, another
+                tickers=list(self.spec.tickers),
+                start=str(self.spec.start),
+                end=str(self.spec.end),
+                settings=self._settings_of(name),
             )
             for name in self.models
         ]
+
+    def _settings_of(self, model: str) -> dict[str, Any]:
+        """Return what else the forecasts of a model, and their outcomes, depend on."""
+        shared: dict[str, Any] = {
+            "calibrated": self.spec.calibrate,
+            "prices_sha256": self.prices.sha256,
+        }
+        if self.file and model in self.file.models:
+            return shared | {"file_sha256": self.file.sha256}
+        if self.prices.events_sha256 and model in INFORMED:
+            shared["events_sha256"] = self.prices.events_sha256
+        if self.run and model == self.run["model"]:
+            run = {"until": self.run["until"], "prices_sha256": self.run["prices_sha256"]}
+            return shared | {"run": run, "run_settings": self.run_settings}
+        settings = {"settings": asdict(self.spec.config)} if model in NETWORKS else {}
+        return shared | {"refit": self.spec.refit} | settings
 
     def document(self) -> dict[str, Any]:
         """Return what ``config.json`` holds; :meth:`of_document` reads it back."""

@@ -1,16 +1,19 @@
 """``forecast data``: what is stored."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecaster.cli import options, output, ticker_lists
-from forecaster.errors import ForecastError, StoreError, first_few
+from forecaster.data import capitals
+from forecaster.errors import ForecastError, StoreError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecaster.data.event_store import EventState, EventStore
     from forecaster.data.store import Store, TickerState
 
 PICTURED = 40
@@ -27,39 +30,56 @@ def listing(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """List the stored tickers: dates, rows, source and age.
+    """List the stored tickers: dates, rows, source and age, and their earnings dates.
 
     Example: forecast data list --json
     """
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    store = Store(home)
+    store, event_store = Store(home), EventStore(home)
     rows, failed = [], []
     for ticker in store.tickers():
         try:
             if state := store.state(ticker):  # else another command has just removed it
                 rows.append(_summary(state))
+                rows[-1] |= _coming(event_store.state(ticker))
         except ForecastError as error:
             failed.append(error)
+    alone = sorted(set(event_store.tickers()) - set(store.tickers()))
     if as_json:
-        output.dump("data", {"tickers": rows})
+        output.dump("data", {"tickers": rows, "events_alone": alone})
     elif rows:
-        output.table(
-            ["ticker", "source", "first", "last", "rows", "fetched", "age"],
-            [
-                [
-                    *(str(row[name]) for name in ("ticker", "source", "first", "last", "rows")),
-                    row["fetched_at"][:10],
-                    f"{row['age_days']:.0f} days",
-                ]
-                for row in rows
-            ],
-            left=2,
-        )
-    elif not failed:
+        shown = [
+            *("ticker", "source", "first", "last", "rows", "fetched", "age"),
+            *(("earnings", "next") if any(row["events"] for row in rows) else ()),
+        ]
+        output.table(shown, [[_listed(row, name) for name in shown] for row in rows], left=2)
+    elif not failed and not alone:
         output.note("nothing is stored yet; `forecast fetch --source sample` is a start")
+    if alone and not as_json:
+        output.say(f"Earnings dates alone, without prices: {first_few(alone)}")
     output.end(failed)
+
+
+def _listed(row: dict[str, Any], name: str) -> str:
+    """Return a cell of the list."""
+    if name == "fetched":
+        return str(row["fetched_at"][:10])
+    if name == "age":
+        return f"{row['age_days']:.0f} days"
+    value = row[{"earnings": "events", "next": "next_event"}.get(name, name)]
+    return str(value or "–") if name in ("earnings", "next") else str(value)
+
+
+def _coming(state: "EventState | None") -> dict[str, Any]:
+    """Return how many events are stored of a ticker, and the first that is to come."""
+    coming = state.next if state else None
+    return {
+        "events": state.rows if state else 0,
+        "next_event": f"{coming:%Y-%m-%d}" if coming is not None else None,
+    }
 
 
 def _summary(state: "TickerState") -> dict[str, Any]:
@@ -74,6 +94,7 @@ def _summary(state: "TickerState") -> dict[str, Any]:
         "rows": state.rows,
         "fetched_at": f"{state.fetched_at:%Y-%m-%dT%H:%M:%SZ}",
         "age_days": round(age.total_seconds() / 86_400, 2),
+        **_coming(None),
         **state.notes,
     }
 
@@ -91,15 +112,16 @@ def check(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Say how sound the stored prices are: missing sessions, stale tails, frozen bars, leaps.
+    """Say how sound what is stored is: missing sessions, stale tails, leaps, doubtful earnings dates.
 
     Example: forecast data check AAPL
     """
-    from forecaster.data import calendars, prices, quality
+    from forecaster.data import calendars, events, prices, quality
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    store = Store(home)
+    store, event_store = Store(home), EventStore(home)
     if mends:
         _list_mends(store, ticker_lists.stored(store, tickers), as_json=as_json)
         return
@@ -111,8 +133,10 @@ def check(
             frame = store.read([ticker], columns=columns)
             notes = state.notes if state else {}
             kind = notes.get("instrument")
-            rows.append(quality.check(frame, now, notes.get("currency"), kind))
+            row = quality.check(frame, now, notes.get("currency"), kind)
+            rows.append(row | {"events": quality.check_events(events.empty())})
             pictures.append(_picture(frame["close"]))
+            rows[-1]["events"] = quality.check_events(event_store.read([ticker]))
         except ForecastError as error:
             failed.append(error)
     if as_json:
@@ -180,6 +204,19 @@ def _explain(row: dict[str, Any]) -> None:
         output.say(f"{ticker}: {row['motion']}")
     if row["currency"] in units.MINOR:
         output.say(f"{ticker} is priced in {units.words(row['currency'])}")
+    _explain_events(ticker, row["events"])
+
+
+def _explain_events(ticker: str, events: dict[str, Any]) -> None:
+    """Print what of the earnings dates of a ticker may be wrong."""
+    faults = {
+        "gaps": "no other for more than a year after {}",
+        "crowded": "{} within 20 days of the one before",
+        "weekend": "{} on a weekend",
+    }
+    parts = [words.format(first_few(events[it], 3)) for it, words in faults.items() if events[it]]
+    if parts:
+        output.say(f"{ticker} has {events['rows']:,} earnings dates: {'; '.join(parts)}")
 
 
 def _list_mends(store: "Store", tickers: list[str], *, as_json: bool) -> None:
@@ -215,6 +252,9 @@ def export(
     ],
     tickers: options.Tickers = None,
     *,
+    events: Annotated[
+        bool, options.flag("The earnings dates (the events frame), not the prices.", "--events")
+    ] = False,
     layout: Annotated[
         str,
         typer.Option(
@@ -229,19 +269,35 @@ def export(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Write stored prices to a CSV, JSON, Parquet or Excel file.
+    """Write stored prices, or earnings dates, to a CSV, JSON, Parquet or Excel file.
 
     Example: forecast data export prices.csv --layout nixtla
     """
     from forecaster import exports
-    from forecaster.data import prices
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     exports.check(file)
     exports.check_layout(layout)
     options.check_order(start, end)
-    store = Store(home)
+    if events:
+        if layout != "long":
+            raise UsageError(f"--layout {layout} is one of prices; leave out --layout or --events")
+        frame, name = _events(EventStore(home), Store(home), tickers, start, end), "events"
+    else:
+        frame, name = _prices(Store(home), tickers, layout, start, end)
+    output.export(frame, name, file, quiet=quiet)
+    if as_json:
+        output.dump("data-export", {"out": str(file), "table": name, "rows": len(frame)})
+
+
+def _prices(
+    store: "Store", tickers: list[str] | None, layout: str, start: date | None, end: date | None
+) -> tuple["pd.DataFrame", str]:
+    """Return stored prices in a layout, and what that table is called."""
+    from forecaster.data import prices
+
     nixtla = {"ticker": "unique_id", "date": "ds", "adj_close": "y"}
     frame = store.read(
         ticker_lists.stored(store, tickers),
@@ -252,11 +308,42 @@ def export(
     if frame.empty:
         raise StoreError(f"nothing is stored between {start} and {end}")
     if layout == "nixtla":
-        frame = frame.rename(columns=nixtla)
-    name = "prices-nixtla" if layout == "nixtla" else "prices"
-    output.export(frame, name, file, quiet=quiet)
-    if as_json:
-        output.dump("data-export", {"out": str(file), "table": name, "rows": len(frame)})
+        return frame.rename(columns=nixtla), "prices-nixtla"
+    return frame, "prices"
+
+
+def _events(
+    event_store: "EventStore",
+    store: "Store",
+    tickers: list[str] | None,
+    start: date | None,
+    end: date | None,
+) -> "pd.DataFrame":
+    """Return stored events; those of all tickers if none are named."""
+    from forecaster.data import prices
+
+    named = _anywhere(event_store, store, tickers) if tickers else None
+    frame = prices.between(event_store.read(named), start, end)
+    frame = frame.assign(first_seen=frame["first_seen"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if frame.empty:
+        raise StoreError(
+            f"no earnings dates are stored of {first_few(named) if named else 'any ticker'}"
+            + (" between these dates" if start or end else "")
+            + "; get some with: forecast fetch TICKERS, or --events FILE"
+        )
+    return frame
+
+
+def _anywhere(event_store: "EventStore", store: "Store", words: list[str]) -> list[str]:
+    """Return the tickers typed, as prices or events of them are stored; StoreError if one's are not."""
+    known = sorted({*store.tickers(), *event_store.tickers()})
+    named = capitals.matched(ticker_lists.expanded(words, known), known)
+    if missing := [ticker for ticker in named if ticker not in known]:
+        raise StoreError(
+            f"not stored: {first_few(missing)}; {did_you_mean(missing, known)}stored are "
+            f"{first_few(known) or 'none'}"
+        )
+    return named
 
 
 @app.command("remove")
@@ -274,16 +361,19 @@ def remove(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Remove tickers from the store; runs and backtests stay.
+    """Remove the prices and events of tickers from the store; runs and backtests stay.
 
     Example: forecast data remove AAPL
     """
+    from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
-    store = Store(home)
-    named = ticker_lists.named(store, tickers)
-    store.remove(named)
+    store, event_store = Store(home), EventStore(home)
+    named = _anywhere(event_store, store, tickers)
+    prices = set(store.tickers())
+    store.remove([ticker for ticker in named if ticker in prices])
+    event_store.remove(named)
     if as_json:
         output.dump("data-removed", {"removed": named})
     elif not quiet:

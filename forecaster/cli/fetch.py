@@ -1,14 +1,20 @@
 """``forecast fetch``."""
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecaster.cli import options, output, ticker_lists
-from forecaster.errors import UsageError
+from forecaster.errors import UsageError, first_few
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.data.event_update import EventResult
+    from forecaster.data.store import Store
     from forecaster.data.update import FetchResult
 
 log = logging.getLogger(__name__)
@@ -31,6 +37,16 @@ def fetch(
     source: Annotated[
         str, typer.Option(help="yahoo, sample (two indices, offline), or a CSV or Parquet file.")
     ] = "yahoo",
+    events: Annotated[
+        Path | None,
+        options.optional(
+            "Earnings dates from a CSV or Parquet file, ticker,date[,time], in place of Yahoo's; "
+            "without tickers or --source nothing else is fetched."
+        ),
+    ] = None,
+    no_events: Annotated[
+        bool, options.flag("Leave out the earnings dates that Yahoo has.", "--no-events")
+    ] = False,
     start: options.Start = None,
     end: options.End = None,
     refresh: Annotated[
@@ -69,27 +85,34 @@ def fetch(
 
     Example: forecast fetch AAPL MSFT ^GSPC --start 2005-01-01
     """
-    from forecaster.data import update
+    from forecaster.data import event_update, prices, update
+    from forecaster.data.event_store import EventStore
+    from forecaster.data.sources import event_files
     from forecaster.data.sources.tables import Format
     from forecaster.data.store import Store
 
     output.start(quiet=quiet, verbose=verbose)
     options.check_order(start, end)
-    store, results = Store(home), list["FetchResult"]()
+    if events and no_events:
+        raise UsageError("--events gives a file of events, and --no-events leaves them out")
+    store, event_store = Store(home), EventStore(home)
+    results, dated = list["FetchResult"](), list["EventResult"]()
     wanted = ticker_lists.expanded(tickers, store.tickers())
     form = Format(columns, dates, decimal) if columns or dates or decimal else None
+    listed = None
+    if events:  # before anything is fetched, as its faults are to be mended first
+        listed = event_files.load(events, wanted, form, store.tickers())
+        listed = prices.between(listed, start, end)
+        if source in ("yahoo", "sample") and not columns and not decimal:
+            form = None
     with output.progress(quiet=quiet) as progress:
 
         def announce(words: str) -> None:
             progress(len(results), max(len(wanted), len(results), 1), words)
 
-        if source == "yahoo" and form is None:
-            wanted = list(dict.fromkeys(it.upper() for it in wanted))
-            wanted = wanted or update.tickers_from_yahoo(store)
-            if not wanted:
-                raise UsageError(
-                    "name the tickers to fetch from Yahoo, or a --source that has its own"
-                )
+        outcomes: Iterable[FetchResult] = ()
+        if source == "yahoo" and form is None and not (events and not wanted):
+            wanted = _of_yahoo(store, wanted)
             outcomes = update.from_yahoo(
                 store,
                 wanted,
@@ -101,7 +124,7 @@ def fetch(
                 patience=patience,
                 announce=announce,
             )
-        else:
+        elif source != "yahoo" or form is not None:
             outcomes = update.from_source(
                 store,
                 source,
@@ -115,15 +138,96 @@ def fetch(
         for result in outcomes:
             results.append(result)
             announce(f"fetch {result.ticker}")
+        if listed is not None:
+            dated += event_update.from_frame(
+                event_store, listed, str(events), known=store.tickers(), refresh=refresh
+            )
+        elif source == "yahoo" and not no_events:
+            dated += event_update.from_yahoo(
+                store,
+                event_store,
+                [result.ticker for result in results if not result.error],
+                refresh=refresh,
+                concurrency=concurrency,
+                patience=patience,
+                announce=announce,
+            )
     order = {ticker.casefold(): place for place, ticker in enumerate(wanted)}
     results.sort(key=lambda result: order.get(result.ticker.casefold(), 0))
-    if as_json:
-        output.dump("fetch", {"tickers": [_document(result) for result in results]})
-    elif good := [result for result in results if not result.error]:
-        output.table(["ticker", *COLUMNS], [[result.ticker, *_cells(result)] for result in good])
+    dated.sort(key=lambda result: (order.get(result.ticker.casefold(), 0), result.ticker))
+    _print(results, dated, as_json=as_json)
     for result in results:
         _warn(result)
-    output.end(result.error for result in results if result.error)
+    if not events:
+        _warn_of_events(dated)
+    required = [*results, *(dated if events else ())]
+    output.end(result.error for result in required if result.error)
+
+
+def _of_yahoo(store: "Store", wanted: list[str]) -> list[str]:
+    """Return the tickers wanted in Yahoo's capitals, or those that are stored from there."""
+    from forecaster.data import update
+
+    names = list(dict.fromkeys(it.upper() for it in wanted)) or update.tickers_from_yahoo(store)
+    if not names:
+        raise UsageError("name the tickers to fetch from Yahoo, or a --source that has its own")
+    return names
+
+
+def _print(results: "list[FetchResult]", dated: "list[EventResult]", *, as_json: bool) -> None:
+    """Print tables of the prices and, if they are alone, of the events, for which a line does else."""
+    if as_json:
+        documents = [_document(result) for result in results]
+        output.dump("fetch", {"tickers": documents, "events": [_dated(it) for it in dated]})
+        return
+    if good := [result for result in results if not result.error]:
+        output.table(["ticker", *COLUMNS], [[result.ticker, *_cells(result)] for result in good])
+    stored = [it for it in dated if it.rows]
+    if stored and good:
+        new = sum(it.new_rows for it in stored)
+        coming = sorted((it.next, it.ticker) for it in stored if it.next)
+        output.say(
+            f"Earnings dates of {ticker_lists.count([it.ticker for it in stored])}: "
+            f"{sum(it.rows for it in stored):,} stored, {new:,} new; next: "
+            + (first_few([f"{ticker} {day:%Y-%m-%d}" for day, ticker in coming], 3) or "not known")
+        )
+    elif stored:
+        output.table(
+            ["ticker", "status", "earnings", "new", "next"],
+            [
+                [it.ticker, it.status, str(it.rows), str(it.new_rows), _day(it.next) or "–"]
+                for it in stored
+            ],
+        )
+
+
+def _day(day: "pd.Timestamp | None") -> str | None:
+    return None if day is None else f"{day:%Y-%m-%d}"
+
+
+def _dated(one: "EventResult") -> dict[str, Any]:
+    """Return what became of the events of a ticker, for JSON."""
+    return {
+        "ticker": one.ticker,
+        "status": one.status,
+        "rows": one.rows,
+        "new_rows": one.new_rows,
+        "next": _day(one.next),
+        "error": output.with_options(str(one.error)) if one.error else None,
+        "kind": one.kind,
+    }
+
+
+def _warn_of_events(dated: "list[EventResult]") -> None:
+    """Warn, in a line each, of the tickers whose earnings dates did not come, or that have none."""
+    if failed := [it for it in dated if it.error]:
+        log.warning(
+            "the earnings dates of %s did not come, and will be asked for again (%s)",
+            first_few(it.ticker for it in failed),
+            failed[0].error,
+        )
+    if none := [it.ticker for it in dated if it.status == "none"]:
+        log.warning("Yahoo lists no earnings dates of %s", first_few(none))
 
 
 def _cells(one: "FetchResult") -> list[str]:

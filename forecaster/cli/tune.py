@@ -7,6 +7,7 @@ import typer
 
 from forecaster.cli import options, output, ticker_lists
 from forecaster.errors import StoreError, UsageError
+from forecaster.models.registry import NETWORKS
 
 if TYPE_CHECKING:
     from forecaster.model_selection.search import SearchResult
@@ -22,9 +23,7 @@ def tune(
         str,
         typer.Option(
             help="lstm, gru or rnn.",
-            autocompletion=lambda incomplete: [
-                it for it in ("lstm", "gru", "rnn") if it.startswith(incomplete)
-            ],
+            autocompletion=lambda incomplete: [it for it in NETWORKS if it.startswith(incomplete)],
         ),
     ] = "lstm",
     until: options.Until = None,

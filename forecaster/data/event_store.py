@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -153,7 +154,7 @@ class EventStore:
     def _path(self, ticker: str) -> Path:
         return self.folder / filenames.filename(ticker)
 
-    def _opened(self, ticker: str) -> tuple[pa.Table, dict[str, str]]:
+    def _opened(self, ticker: str) -> tuple[pa.Table, dict[str, Any]]:
         with sealed.opened(self._path(ticker), ticker, _FORMAT) as (file, note):
             return file.read(use_threads=False).cast(_SCHEMA), note
 
@@ -166,7 +167,7 @@ class EventStore:
             since = note.get("since", "") if asked else ""
             seen = _seen(new, now, pd.Timestamp(since) if since else None)
             rows = joined(old, seen)
-            note = {
+            note |= {
                 "format": _FORMAT,
                 "ticker": ticker,
                 "source": source,
@@ -178,7 +179,7 @@ class EventStore:
             sealed.write(path, table, note)
         return SavedEvents(ticker, len(rows), len(rows) - len(old), _first_from(rows["date"], now))
 
-    def _old(self, ticker: str, refresh: bool) -> tuple[pd.DataFrame, dict[str, str]]:
+    def _old(self, ticker: str, refresh: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
         """What is stored, and its note; nothing if nothing is, or it is to be replaced if damaged."""
         if self._path(ticker).exists():
             try:
@@ -202,7 +203,7 @@ def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     both = both.sort_values([*events.KEY, "age"], kind="stable", ignore_index=True)
     times = both["time"].groupby([both[name] for name in events.KEY]).transform("last")
     first = ~both.duplicated(events.KEY)
-    return both.assign(time=times).loc[first, list(events.COLUMNS)].reset_index(drop=True)
+    return events.typed(both.assign(time=times)[first])
 
 
 def _seen(new: pd.DataFrame, now: pd.Timestamp, since: pd.Timestamp | None) -> pd.DataFrame:

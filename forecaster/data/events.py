@@ -43,7 +43,7 @@ _EARLIEST = pd.Timestamp("1900-01-01")
 
 def empty() -> pd.DataFrame:
     """Return an events frame without rows."""
-    return _typed(pd.DataFrame({name: [] for name in COLUMNS}))
+    return typed(pd.DataFrame({name: [] for name in COLUMNS}))
 
 
 def check(frame: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
         "first_seen",
         "write instants as 2026-11-26T15:00:00Z",
     )
-    tidy = _typed(frame.assign(date=days, first_seen=seen))
+    tidy = typed(frame.assign(date=days, first_seen=seen))
     tidy = tidy.sort_values(["ticker", "date", "first_seen"], kind="stable", ignore_index=True)
     again = tidy.duplicated(KEY)
     _require(tidy, ~again, "date", "a day may come only once for a ticker")
@@ -112,7 +112,7 @@ def united(frame: pd.DataFrame) -> pd.DataFrame:
     if not frame.duplicated(KEY).any():
         return frame
     groups = frame.groupby(KEY, sort=False, as_index=False)
-    return _typed(groups.agg(time=("time", _only), first_seen=("first_seen", "min")))
+    return typed(groups.agg(time=("time", _only), first_seen=("first_seen", "min")))
 
 
 def digest(frame: pd.DataFrame | None) -> str | None:
@@ -134,7 +134,7 @@ def timing(ticker: str, local: pd.Series, zone: str | None) -> pd.Series:
     local : dates and times without a zone; their days need not be sessions.
     zone : the exchange's, such as ``Europe/London``.
     """
-    nothing = pd.Series(None, index=local.index, dtype=object)
+    nothing = pd.Series([None] * len(local), index=local.index, dtype=object)
     name, days = exchange(ticker), local.dt.normalize()
     if zone is None or not has_calendar(name) or local.empty:
         return nothing
@@ -142,7 +142,7 @@ def timing(ticker: str, local: pd.Series, zone: str | None) -> pd.Series:
     instants = instants.dt.tz_convert("UTC").dt.tz_localize(None)
     closes = publication.closing_instants(name, days.to_numpy(), latest=False)
     times = nothing.mask(instants < closes, PRE).mask(instants >= closes, POST)
-    return times.mask(local == days, None)
+    return times.where(local != days, None)
 
 
 def _only(times: pd.Series) -> object:
@@ -150,7 +150,8 @@ def _only(times: pd.Series) -> object:
     return known[0] if len(known) == 1 else None
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the columns and dtypes of an events frame, indexed from 0, unchecked."""
     times = [time if isinstance(time, str) else None for time in frame["time"]]
     return pd.DataFrame(
         {

@@ -1,4 +1,7 @@
-"""How sound stored prices are, ticker by ticker: what is missing, stale, frozen, motionless or leaps."""
+"""How sound stored prices are, ticker by ticker: what is missing, stale, frozen, motionless or leaps.
+
+And how sound their earnings dates are: what is missing, comes again, or falls on a day of rest.
+"""
 
 from typing import Any
 
@@ -13,6 +16,12 @@ STALE = 5
 
 MONTHS, YEAR = 60, 250
 """Sessions over which a price is asked whether it moves."""
+
+LONGEST_SILENCE = np.timedelta64(365, "D")
+"""Companies announce earnings four times a year, some twice, none less than once."""
+
+CROWDED = np.timedelta64(20, "D")
+"""Two earnings dates so near each other are probably one, that moved or that two sources differ on."""
 
 _MOTIONLESS = 0.9
 """The share of sessions without a move from which a price counts as motionless."""
@@ -89,6 +98,34 @@ def check(
         "currency": currency,
         "hundredths": minor is not None and minor.ratio == 100,
         "score": round(max(100 - lost - (10 if behind > STALE else 0), 0.0), 1),
+    }
+
+
+def check_events(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the state of the earnings dates of one ticker.
+
+    Parameters
+    ----------
+    frame : an events frame of one ticker, which may have no rows.
+
+    Returns
+    -------
+    ``rows``; ``untimed``, how many of them are known by their day alone; ``gaps``, the dates before
+    more than a year without any; ``crowded``, those within ``CROWDED`` after another one; and
+    ``weekend``, those on a Saturday or a Sunday.
+    """
+    days = frame["date"].to_numpy()
+    steps = np.diff(days)
+
+    def listed(which: np.ndarray) -> list[str]:
+        return [f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(days[which])]
+
+    return {
+        "rows": len(frame),
+        "untimed": int(frame["time"].isna().sum()),
+        "gaps": listed(np.append(steps > LONGEST_SILENCE, False)[: len(days)]),
+        "crowded": listed(np.append(False, steps <= CROWDED)[: len(days)]),
+        "weekend": listed(frame["date"].dt.day_of_week.to_numpy() >= 5),
     }
 
 

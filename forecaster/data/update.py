@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.pool import ThreadPool  # its threads do not keep a process that is to end
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 import tenacity
@@ -19,7 +19,7 @@ import tenacity
 from forecaster.data import calendars, cleaning, mends, quality
 from forecaster.data.exchanges import exchange, has_calendar
 from forecaster.data.sources import loading
-from forecaster.data.sources.yahoo import Answer, Gate, Yahoo
+from forecaster.data.sources.yahoo import Gate, Yahoo
 from forecaster.data.store import Saved, Store, TickerState
 from forecaster.errors import (
     ForecastError,
@@ -67,8 +67,11 @@ Announce = Callable[[str], None]
 """Takes what is waited for, in words; threads call it."""
 
 
-def _unheard(words: str) -> None:
-    pass
+Given = TypeVar("Given")
+
+
+def unheard(words: str) -> None:
+    """Announce nothing."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def from_yahoo(
     raw: bool = False,
     concurrency: int,
     patience: float,
-    announce: Announce = _unheard,
+    announce: Announce = unheard,
 ) -> Iterator[FetchResult]:
     """Bring the stored prices of tickers up to date with Yahoo; yield each as it is done.
 
@@ -157,12 +160,13 @@ def from_yahoo(
     if not requests:
         return
     announce("connect to Yahoo")
-    fetcher = _Fetcher(store, refresh, raw, patience, announce)
+    asker = Asker(patience, announce)
+    fetcher = _Fetcher(store, refresh, raw, asker)
     with ThreadPool(min(concurrency, len(requests))) as pool:
         try:
             yield from pool.imap_unordered(fetcher.fetch, requests)
         finally:
-            fetcher.gate.abandoned.set()
+            asker.gate.abandoned.set()
 
 
 def _dates(store: Store, ticker: str) -> pd.Series | None:
@@ -262,18 +266,32 @@ def _again(ticker: str, state: TickerState) -> PriceRequest:
     return PriceRequest(ticker, state, beginning, None, True, beginning)
 
 
-class _Fetcher:
-    """What the threads of one fetch share."""
+class Asker:
+    """Asks Yahoo with patience; what the threads of one fetch share.
 
-    def __init__(self, store: Store, refresh: bool, raw: bool, patience: float, announce: Announce):
+    Parameters
+    ----------
+    patience : seconds for which one ticker in trouble is asked for again.
+    announce : called with what is waited for.
+    passing : the errors that another try may do away with.
+    """
+
+    def __init__(
+        self,
+        patience: float,
+        announce: Announce,
+        passing: tuple[type[ForecastError], ...] = PASSING,
+    ):
         self.gate = Gate()
-        self._yahoo = Yahoo(self.gate, FIRST_WAIT)
-        self._store, self._refresh, self._raw, self._announce = store, refresh, raw, announce
+        self.yahoo = Yahoo(self.gate, FIRST_WAIT)
+        self._announce = announce
         self._reached = self._offline = False
         self._lost = 0
         self._counting = threading.Lock()
         self._again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, passing) and not isinstance(error, OfflineError)
+            ),
             wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT)
             + tenacity.wait_random(0, FIRST_WAIT),
             stop=tenacity.stop_before_delay(patience)
@@ -283,62 +301,31 @@ class _Fetcher:
             reraise=True,
         )
 
-    def fetch(self, due: PriceRequest) -> FetchResult:
-        """Fetch one ticker, from the question to the file."""
-        try:
-            try:
-                return self._stored(due)
-            except HistoryChangedError as changed:
-                whole = replace(due, start=due.beginning, end=None, whole=True)
-                return self._stored(whole, str(changed).partition(";")[0])
-            except NoPricesError:
-                if due.whole:
-                    raise
-                return _up_to_date(due.ticker, due.stored)
-        except ForecastError as error:
-            return FetchResult(due.ticker, "failed", error=error)
+    def ask(self, question: Callable[..., Given], ticker: str, *details: object) -> Given:
+        """Return what Yahoo gives of a ticker, after as many tries as it takes.
 
-    def _stored(self, due: PriceRequest, reason: str | None = None) -> FetchResult:
-        """Ask Yahoo and write what it gives to the store."""
-        answer = self._answer(due)
-        raw = self._raw or bool(due.stored and due.stored.notes.get("raw"))
-        clean = loading.usable(due.ticker, answer.frame, answer.notes, raw=raw)
-        notes = answer.notes | {
-            "start": str(due.beginning or ""),
-            "awaited": " ".join(_holes(due.ticker, clean.frame)),
-            "open": str(answer.open_session or ""),
-            "raw": "yes" if raw else "",
-        }
-        (saved,) = self._store.write(
-            clean.frame,
-            source="yahoo",
-            notes=notes,
-            mended=clean.mends,
-            refresh=self._refresh,
-            whole=due.whole,
-        )
-        return _done(saved, due.stored, clean.findings, reason)
-
-    def _answer(self, due: PriceRequest) -> Answer:
-        """The answer, after as many tries as it takes."""
+        Parameters
+        ----------
+        question : takes the ticker and the details, such as :meth:`Yahoo.answer`.
+        """
         if self._offline:
             raise OfflineError(
-                f"{due.ticker}: not asked for, as the name of Yahoo's server cannot be resolved; "
+                f"{ticker}: not asked for, as the name of Yahoo's server cannot be resolved; "
                 "connect this machine to the internet and fetch again"
             )
         if self._lost >= HOPELESS:
             raise NetworkError(
-                f"{due.ticker}: not asked for, as none of the last {self._lost} tickers came; "
+                f"{ticker}: not asked for, as none of the last {self._lost} tickers came; "
                 "check the connection and fetch again later"
             )
-        self._announce(f"fetch {due.ticker}")
+        self._announce(f"fetch {ticker}")
         try:
-            answer = self._again(self._yahoo.answer, due.ticker, due.start, due.end)
+            given = self._again(question, ticker, *details)
         except ForecastError as error:
             self._count(error)
             raise
         self._lost, self._reached = 0, True
-        return answer
+        return given
 
     def _count(self, error: ForecastError) -> None:
         """Count the tickers lost in a row, and note whether Yahoo was out of reach from the start."""
@@ -361,8 +348,47 @@ class _Fetcher:
             self.gate.close(wait)
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, PASSING) and not isinstance(error, OfflineError)
+class _Fetcher:
+    """What the threads that fetch prices share."""
+
+    def __init__(self, store: Store, refresh: bool, raw: bool, asker: Asker):
+        self._store, self._refresh, self._raw, self._asker = store, refresh, raw, asker
+
+    def fetch(self, due: PriceRequest) -> FetchResult:
+        """Fetch one ticker, from the question to the file."""
+        try:
+            try:
+                return self._stored(due)
+            except HistoryChangedError as changed:
+                whole = replace(due, start=due.beginning, end=None, whole=True)
+                return self._stored(whole, str(changed).partition(";")[0])
+            except NoPricesError:
+                if due.whole:
+                    raise
+                return _up_to_date(due.ticker, due.stored)
+        except ForecastError as error:
+            return FetchResult(due.ticker, "failed", error=error)
+
+    def _stored(self, due: PriceRequest, reason: str | None = None) -> FetchResult:
+        """Ask Yahoo and write what it gives to the store."""
+        answer = self._asker.ask(self._asker.yahoo.answer, due.ticker, due.start, due.end)
+        raw = self._raw or bool(due.stored and due.stored.notes.get("raw"))
+        clean = loading.usable(due.ticker, answer.frame, answer.notes, raw=raw)
+        notes = answer.notes | {
+            "start": str(due.beginning or ""),
+            "awaited": " ".join(_holes(due.ticker, clean.frame)),
+            "open": str(answer.open_session or ""),
+            "raw": "yes" if raw else "",
+        }
+        (saved,) = self._store.write(
+            clean.frame,
+            source="yahoo",
+            notes=notes,
+            mended=clean.mends,
+            refresh=self._refresh,
+            whole=due.whole,
+        )
+        return _done(saved, due.stored, clean.findings, reason)
 
 
 def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:

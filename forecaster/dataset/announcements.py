@@ -38,8 +38,8 @@ LARGEST = 12.0
 SIZES = (1.0, 8.0)
 """Least and most that a reaction is expected to exceed an ordinary session by."""
 
-FADING = 0.9
-"""What a reaction weighs at the next, over what it weighed before."""
+FADING, TYPICAL_FADING = 0.85, 0.98
+"""What a reaction weighs at the ticker's next, and at the next of its universe."""
 
 PRIOR = 4.0
 """Reactions of its own that a ticker's universe weighs as much as."""
@@ -108,7 +108,8 @@ class Typical:
     dates: np.ndarray
     """datetime64[D]: (dates,)"""
     moves: Floats
-    """Mean of :attr:`Reaction.move` before the first date and at each: (dates + 1,)"""
+    """Mean of :attr:`Reaction.move` before the first date and at each, the latest weighing most:
+    (dates + 1,)"""
     afters: Floats
     """Mean of :attr:`Reaction.after`, likewise."""
 
@@ -117,11 +118,13 @@ class Typical:
         """Return the means over a universe: of each ticker, its sessions' public dates and reactions."""
         rows = [(dates[it.row], it.move, it.after) for dates, its in reactions for it in its]
         rows.sort()
-        begin = BEGINNING * np.array([[TYPICAL_SIZE * ORDINARY, TYPICAL_AFTER]])
-        news = np.array([row[1:] for row in rows]).reshape(-1, 2)
-        counts = BEGINNING + np.arange(len(rows) + 1)
-        moves, afters = (np.cumsum(np.concatenate([begin, news]), axis=0) / counts[:, None]).T
-        return cls(np.array([row[0] for row in rows], "datetime64[D]"), moves, afters)
+        moves, afters, weight = [TYPICAL_SIZE * ORDINARY], [TYPICAL_AFTER], BEGINNING
+        for _, move, after in rows:
+            weight = TYPICAL_FADING * weight + 1
+            moves.append(moves[-1] + (move - moves[-1]) / weight)
+            afters.append(afters[-1] + (after - afters[-1]) / weight)
+        dates = np.array([row[0] for row in rows], "datetime64[D]")
+        return cls(dates, np.array(moves), np.array(afters))
 
     def at(self, dates: np.ndarray) -> tuple[Floats, Floats]:
         """Return the mean move, and the share on the session after, known on dates: (dates,) each."""

@@ -102,18 +102,25 @@ def crps(x: ArrayLike, quantiles: ArrayLike) -> Array:
     held at the outermost ones. For a calibrated Student-t of df 2.1 to 200 the mean is 0.22 to
     0.25% below the closed form, and each value is within 1% of it.
     """
-    return weighted_crps(x, quantiles, np.ones_like)
+    (score,) = weighted_crps(x, quantiles, np.ones_like)
+    return score
 
 
-def weighted_crps(x: ArrayLike, quantiles: ArrayLike, weight: Callable[[Array], Array]) -> Array:
-    """Return the `crps` with weights of the levels, from 0 to 1: the score of a part, such as a tail.
+def weighted_crps(
+    x: ArrayLike, quantiles: ArrayLike, *weights: Callable[[Array], Array]
+) -> tuple[Array, ...]:
+    """Return the `crps` with each of some weights of the levels, from 0 to 1.
+
+    A weight picks a part, such as a tail.
 
     Source: Gneiting and Ranjan (2011), section 2.
     """
     quantiles = np.asarray(quantiles, dtype=float)
     held = np.concatenate([quantiles[..., :1], quantiles, quantiles[..., -1:]], axis=-1)
     losses = pinball(np.asarray(x, dtype=float)[..., None], held, _ENDS)
-    return np.asarray(2 * np.trapezoid(weight(_ENDS) * losses, _ENDS, axis=-1))
+    return tuple(
+        np.asarray(2 * np.trapezoid(weight(_ENDS) * losses, _ENDS, axis=-1)) for weight in weights
+    )
 
 
 def pinball(x: ArrayLike, quantile: ArrayLike, level: ArrayLike) -> Array:

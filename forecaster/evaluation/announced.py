@@ -96,7 +96,7 @@ def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
     frame = frame[frame["ticker"].isin(reactions["ticker"])]
     part = _part(frame, reactions)
     tables = [
-        calibration.uniformity(frame[part == name]).assign(part=name)
+        calibration.uniformity(frame[part == name], splits=("all",)).assign(part=name)
         for name in PARTS
         if (part == name).any()
     ]

@@ -30,12 +30,13 @@ def pit(frame: pd.DataFrame) -> np.ndarray:
     return forecasts.cdf(frame, frame["log_return"])
 
 
-def uniformity(frame: pd.DataFrame) -> pd.DataFrame:
+def uniformity(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) -> pd.DataFrame:
     """Test whether the PIT is uniform, by chi-square in 20 bins.
 
     Parameters
     ----------
     frame : the forecasts frame; rows whose return is not known are left out.
+    splits : some of :data:`forecaster.evaluation.clusters.SPLITS`.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def uniformity(frame: pd.DataFrame) -> pd.DataFrame:
     names = [f"bin{i}" for i in range(BINS)]
     rows[names] = _bins(values)[:, None] == np.arange(BINS)
     tables = []
-    for part in clusters.slices(rows):
+    for part in clusters.slices(rows, splits):
         n, mean, square = map(part.total, ("n", "mean", "square"))
         counts = np.column_stack([part.total(name) for name in names])  # (groups, bins)
         expected = n / BINS

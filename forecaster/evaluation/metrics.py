@@ -192,15 +192,18 @@ def _losses(frame: pd.DataFrame) -> pd.DataFrame:
         for column in ["log_return", "last_close", "q0.5", "volatility", *forecasts.PARAMETERS]
     )
     quantiles = frame[forecasts.QUANTILES].to_numpy()  # (rows, 23)
+    whole, lower, upper = quantile_grid.weighted_crps(
+        x, quantiles, np.ones_like, lambda level: np.square(1 - level), np.square
+    )
     side = np.sign(x) * np.sign(median)
     inner = {
         f"inside_{percent}": inside(*forecasts.interval(frame, percent / 100), x)
         for percent in COVERAGES
     }
     return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
-        crps=quantile_grid.crps(x, quantiles),
-        crps_lower=quantile_grid.weighted_crps(x, quantiles, lambda level: np.square(1 - level)),
-        crps_upper=quantile_grid.weighted_crps(x, quantiles, np.square),
+        crps=whole,
+        crps_lower=lower,
+        crps_upper=upper,
         **{
             f"fz_{100 - percent}": fz0(
                 x,

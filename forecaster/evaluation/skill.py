@@ -102,13 +102,6 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
     return pd.concat(tables, ignore_index=True)
 
 
-def by_year(differences: pd.DataFrame) -> pd.DataFrame:
-    """Return against, year, difference and share of each year of the table of `running`."""
-    years = differences.groupby(["against", differences["date"].dt.year], sort=False)
-    sums = years[["difference", "baseline"]].sum().rename_axis(["against", "year"]).reset_index()
-    return sums.assign(share=sums["difference"] / sums["baseline"]).drop(columns="baseline")
-
-
 def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """The columns of `skill` but for the names, from the losses of two models by `KEYS`."""
     both = ours.index.intersection(theirs.index, sort=False)

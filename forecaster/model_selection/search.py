@@ -34,15 +34,12 @@ from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.garch import SESSIONS_TO_FIT
 from forecaster.models.protocol import Progress, silent, too_short
 from forecaster.models.recurrent.model import held_out_from
-from forecaster.models.registry import create
+from forecaster.models.registry import NETWORKS, create
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import LOCAL, Engine
 
 if TYPE_CHECKING:
     import optuna
-
-MODELS = ("lstm", "gru", "rnn")
-"""Models whose settings can be searched."""
 
 TRIAL_SETTINGS = {"seeds": 1, "epochs": 10}
 """Settings of a trial where none are given: enough to rank settings by, at a third of the price."""
@@ -114,7 +111,7 @@ class Objective:
         ----------
         frames : the prices frame, or one for each ticker.
         events : the events frame of any tickers.
-        model : of ``MODELS``.
+        model : of :data:`forecaster.models.registry.NETWORKS`.
         until : the last date that anything is read of; by default the last there is.
         held : settings that are not searched.
         seed : of the networks and of the search.
@@ -126,9 +123,9 @@ class Objective:
         UsageError
             The model has no such settings, or they cannot be.
         """
-        if model not in MODELS:
+        if model not in NETWORKS:
             raise UsageError(
-                f"tune searches settings of {', '.join(MODELS)}; got the `model` {model}"
+                f"tune searches settings of {', '.join(NETWORKS)}; got the `model` {model}"
             )
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)

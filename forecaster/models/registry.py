@@ -26,6 +26,12 @@ REGISTRY = {
 }
 """Each name, and the module whose ``create(name, config)`` returns the model."""
 
+NETWORKS = ("lstm", "gru", "rnn")
+"""The models that depend on a :class:`forecaster.config.RecurrentConfig`."""
+
+INFORMED = (*NETWORKS, "trees", "gjr-events")
+"""The models that read scheduled announcements."""
+
 
 def create(name: str, config: RecurrentConfig | None = None) -> "Model":
     """Return an unfitted model by its registered name.

@@ -33,7 +33,7 @@ def of_skill(
     """
     model = next(iter(looks))
     if baselines := [it for it in metrics.BASELINES if it in looks and it != model]:
-        yield _skill(skill.running(losses, model, baselines), model, baselines, looks)
+        yield _skill(losses, model, baselines, looks)
         rows = tables["skill"]
         rows = rows[(rows["metric"] == "crps") & (rows["model"] == model)]
         rows = rows[rows["ticker"] != metrics.POOLED]
@@ -45,8 +45,9 @@ def of_skill(
 
 
 def _skill(
-    running: pd.DataFrame, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
+    losses: pd.DataFrame, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
 ) -> charts.Chart:
+    running = skill.running(losses, model, baselines)
     canvas = charts.Canvas("CRPS saved, added up (bp; up is better)")
     canvas.level(0)
     totals = -1e4 * running.pivot(index="date", columns="against", values="total")[baselines]
@@ -60,11 +61,15 @@ def _skill(
         canvas.add_entry(f"against {name}", color, dash, lines[-1])
     fields = [(f"against {name}", f"@total_{i}{{+0.0}} bp") for i, name in enumerate(baselines)]
     canvas.hover(lines[:1], [charts.DATE, *fields])
-    years = skill.by_year(running).pivot(index="year", columns="against")
+    compared = losses[losses["model"].isin([model, *baselines])]
+    years = stability.by_year(compared, against=baselines)
+    years = years[years["model"] == model].pivot(index="year", columns="against")
+    every = [(column, name) for column in ("difference", "sessions", "ratio") for name in baselines]
+    years = years.reindex(columns=pd.MultiIndex.from_tuples(every)).astype(float)
     columns = []
     for name in baselines:
-        sums = texts(-1e4 * years["difference", name], "+.1f")
-        shares = texts(-years["share", name], "+.2%")
+        sums = texts(-1e4 * years["difference", name] * years["sessions", name], "+.1f")
+        shares = texts(1 - years["ratio", name], "+.2%")
         columns.append([f"{it} ({share})" for it, share in zip(sums, shares, strict=True)])
     cells = zip(map(str, years.index), *columns, strict=True)
     ends = " and ".join(
@@ -219,7 +224,7 @@ def _tickers(
         ("q-value", "@q_value{0.000}"),
     ]
     canvas.hover(marks, fields, along=False)
-    counts = significance.wins(tests, model).loc[list(baselines)]
+    counts = significance.wins(tests, model).reindex(list(baselines), fill_value=0)
     wins = " and ".join(
         f"better than {name} on {better} of {tickers} tickers"
         for name, tickers, better, _ in counts.itertuples()

@@ -5,7 +5,7 @@ import pytest
 from simulated import simulated
 
 from forecaster.backtesting import archive
-from forecaster.evaluation import announced, metrics
+from forecaster.evaluation import announced
 
 MODELS = {"lstm": 0.009, "gjr": 0.010, "naive": 0.016}
 
@@ -31,20 +31,6 @@ def test_the_tables_around_earnings_come_back_with_their_types(backtest, folder)
         )
     assert loaded.tables["reactions"]["date"].dtype == "datetime64[us]"
     pd.testing.assert_frame_equal(archive.read_reactions(folder), loaded.tables["reactions"])
-
-
-def test_there_is_a_row_for_each_model_and_part_by_hand(backtest):
-    """Three reactions of two tickers, five sessions after each, and the rest of 80."""
-    table = backtest.tables["announced"].set_index(["model", "part"])
-    assert table.index.is_unique
-    assert table.xs("lstm")["forecasts"].to_dict() == {"reaction": 6, "after": 30, "other": 124}
-    frame = backtest.forecasts
-    keys = ["ticker", "date"]
-    rows = frame.merge(backtest.tables["reactions"].query("since == 0"), on=keys)
-    losses = metrics.losses(rows)
-    ours, gjr = (100 * losses.loc[losses["model"] == it, "crps"].mean() for it in ("lstm", "gjr"))
-    row = table.loc["lstm", "reaction"]
-    assert (row["crps"], row["crps/gjr"]) == pytest.approx((ours, ours / gjr))
 
 
 def test_a_backtest_without_announcements_or_of_an_earlier_version_has_no_reactions(tmp_path):

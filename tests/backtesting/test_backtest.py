@@ -31,12 +31,12 @@ def start(world):
 def yearly(world, tiny, start):
     """All models, refitted at the start of 2018; with what progress was told."""
     told = []
-    found = backtest.run(
+    result = backtest.run(
         world,
         BacktestSpec(tuple(REGISTRY), start=start, refit="yearly", config=tiny),
         progress=lambda *news: told.append(news),
     )
-    return found, told
+    return result, told
 
 
 def test_every_model_forecasts_every_session_of_every_ticker(world, yearly, start):
@@ -111,23 +111,23 @@ def test_progress_ends_at_its_end(yearly):
 
 def test_refit_every_so_many_sessions(world, start):
     spec = BacktestSpec(("naive",), start=start, refit=100, end=date(2018, 9, 1))
-    found = backtest.run(world, spec)
-    folds = found.provenance.folds
+    result = backtest.run(world, spec)
+    folds = result.provenance.folds
     assert len(folds) == 2
-    cutoffs = found.forecasts.query("ticker == 'AAA'")["cutoff"]
+    cutoffs = result.forecasts.query("ticker == 'AAA'")["cutoff"]
     assert cutoffs.between(folds[0].first, folds[0].last).sum() == 100
-    assert found.provenance.spec.end <= date(2018, 9, 1)
+    assert result.provenance.spec.end <= date(2018, 9, 1)
 
 
 # A trained run.
 
 
 def test_a_run_is_tested_from_the_day_after_it_was_trained(world, trained, until):
-    found = backtest.run(world, BacktestSpec(("naive", "gjr")), trained=trained("naive"))
-    dates = found.forecasts["date"]
+    result = backtest.run(world, BacktestSpec(("naive", "gjr")), trained=trained("naive"))
+    dates = result.forecasts["date"]
     assert dates.min() == world.loc[world["date"] > pd.Timestamp(until), "date"].min()
     assert dates.max() == world["date"].max()
-    assert found.provenance.run == trained("naive").summary
+    assert result.provenance.run == trained("naive").summary
 
 
 @pytest.mark.parametrize("days", [0, 1, 200])
@@ -203,18 +203,18 @@ def strict(path):
 
 
 def test_write(yearly, world, tmp_path):
-    found = yearly[0]
-    archive.write(found, tmp_path)
+    result = yearly[0]
+    archive.write(result, tmp_path)
     pd.testing.assert_frame_equal(
         forecasts.check(pd.read_parquet(tmp_path / "forecasts.parquet")),
-        found.forecasts,
+        result.forecasts,
         check_exact=True,
     )
-    assert len(pd.read_csv(tmp_path / "scores.csv")) == len(found.scores)
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == len(result.scores)
     scores, config = strict(tmp_path / "scores.json"), strict(tmp_path / "config.json")
-    assert scores["verdict"] == found.verdict.text
-    assert len(scores["scores"]) == len(found.scores)
-    assert len(scores["significance"]) == len(found.comparison)
+    assert scores["verdict"] == result.verdict.text
+    assert len(scores["scores"]) == len(result.scores)
+    assert len(scores["significance"]) == len(result.comparison)
     pooled = [row for row in scores["scores"] if row["mae"] is None]
     assert len(pooled) == len(REGISTRY)  # currencies are not added up
     assert config["prices_sha256"] == prices.digest(world)
@@ -232,13 +232,13 @@ def test_records_are_what_json_can_say():
     frame = pd.DataFrame(
         {"name": ["a", "b", "c"], "value": [1.5, np.nan, np.inf], "count": [1, 2, 3]}
     )
-    found = archive.records(frame)
-    assert found == [
+    result = archive.records(frame)
+    assert result == [
         {"name": "a", "value": 1.5, "count": 1},
         {"name": "b", "value": None, "count": 2},
         {"name": "c", "value": None, "count": 3},
     ]
-    json.dumps(found, allow_nan=False)
+    json.dumps(result, allow_nan=False)
 
 
 def test_only_a_backtest_may_be_replaced(tmp_path):
@@ -274,10 +274,10 @@ def test_prices_may_come_a_ticker_at_a_time(world, start, tmp_path):
 
 def test_the_variance_of_a_walk_is_that_of_the_days_forecast(world, start):
     made = forecast_history(world, BacktestSpec(("naive",), start=start))
-    found = made.forecasts[["ticker", "date"]]
-    both = found.merge(made.variance, on=["ticker", "date"]).merge(
+    result = made.forecasts[["ticker", "date"]]
+    both = result.merge(made.variance, on=["ticker", "date"]).merge(
         realised_variance(world), on=["ticker", "date"], suffixes=("", "_of_prices")
     )
-    assert len(both) == len(found)
-    assert set(made.variance["date"]) == set(found["date"])
+    assert len(both) == len(result)
+    assert set(made.variance["date"]) == set(result["date"])
     np.testing.assert_array_equal(both["variance"], both["variance_of_prices"])

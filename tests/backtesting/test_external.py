@@ -20,8 +20,8 @@ START, END = date(2018, 6, 1), date(2018, 9, 28)
 def ours(world):
     """What our own models forecast over the days that the files are of."""
     spec = BacktestSpec(("har", *MODELS), start=START, end=END)
-    found = forecast_history(world, spec).forecasts
-    return found[found["log_return"].notna()].reset_index(drop=True)
+    result = forecast_history(world, spec).forecasts
+    return result[result["log_return"].notna()].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def har(ours):
 def score(world, tmp_path):
     """A function from a table to what the referee says of it, by way of a CSV file."""
 
-    def scored(table, models=MODELS, **options):
+    def scored(table, models=("naive",), **options):
         path = tmp_path / "mine.csv"
         table.to_csv(path, index=False)
         return external.score(forecast_files.read(path), world, models=models, **options)
@@ -41,13 +41,13 @@ def score(world, tmp_path):
     return scored
 
 
-def told(found, model):
-    rows = found.forecasts[found.forecasts["model"] == model]
+def told(result, model):
+    rows = result.forecasts[result.forecasts["model"] == model]
     return rows.sort_values(["ticker", "date"]).reset_index(drop=True)
 
 
-def crps(found, model):
-    scores = found.scores
+def crps(result, model):
+    scores = result.scores
     return scores.loc[(scores["ticker"] == "(all)") & (scores["model"] == model), "crps"].item()
 
 
@@ -67,15 +67,15 @@ def nixtla(har):
 
 
 def test_a_whole_frame_is_scored_as_a_backtest_scores_it(score, har, ours):
-    found = score(har.assign(model="mine"))
+    result = score(har.assign(model="mine"), models=MODELS)
     expected = ours[ours["model"] == "har"].sort_values(["ticker", "date"])
     np.testing.assert_allclose(
-        told(found, "mine")[forecasts.QUANTILES], expected[forecasts.QUANTILES], rtol=1e-12
+        told(result, "mine")[forecasts.QUANTILES], expected[forecasts.QUANTILES], rtol=1e-12
     )
-    np.testing.assert_array_equal(told(found, "mine")["log_return"], expected["log_return"])
-    assert set(found.tables["scores"]["model"]) == {"mine", *MODELS}
-    assert "mine" in found.verdict.text
-    assert found.provenance.file.name == "mine.csv"
+    np.testing.assert_array_equal(told(result, "mine")["log_return"], expected["log_return"])
+    assert set(result.tables["scores"]["model"]) == {"mine", *MODELS}
+    assert "mine" in result.verdict.text
+    assert result.provenance.file.name == "mine.csv"
 
 
 def test_what_happened_is_never_taken_from_the_file(score, har):
@@ -95,11 +95,11 @@ def test_quantiles_of_the_price_say_what_those_of_the_return_do(score, har):
 
 def test_with_some_quantiles_all_are_cut_alike(score, har):
     """The forecasts of a baseline, in a file, are worth what that baseline is worth."""
-    found = score(
+    result = score(
         har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]], models=[*MODELS, "har"]
     )
-    assert crps(found, "mine") == pytest.approx(crps(found, "har"), rel=1e-9)
-    assert found.forecasts["df"].isna().all()  # no log score of what has no density
+    assert crps(result, "mine") == pytest.approx(crps(result, "har"), rel=1e-9)
+    assert result.forecasts["df"].isna().all()  # no log score of what has no density
 
 
 def quantiles_of(rows, levels):
@@ -163,7 +163,7 @@ def test_no_model_beats_itself_in_any_layout(layout, every_model, tmp_path):
 @pytest.mark.parametrize("layout", ["moments", "three quantiles", "ends"])
 def test_gjr_ties_with_itself(layout, score, ours):
     rows = ours[ours["model"] == "gjr"]
-    table = score(LAYOUTS[layout](rows)).tables["significance"]
+    table = score(LAYOUTS[layout](rows), models=MODELS).tables["significance"]
     against = table[(table["model"] == "mine") & (table["against"] == "gjr")]
     assert len(against) > 1
     assert (against["difference"] == 0).all()
@@ -171,10 +171,10 @@ def test_gjr_ties_with_itself(layout, score, ours):
 
 
 def test_nixtla_is_read_as_it_is(score, har):
-    found = score(nixtla(har))
+    result = score(nixtla(har))
     for level in ("q0.025", "q0.1", "q0.5", "q0.9", "q0.975"):
         expected = har.sort_values(["ticker", "date"])[level]
-        np.testing.assert_allclose(told(found, "AutoX")[level], expected, atol=1e-12)
+        np.testing.assert_allclose(told(result, "AutoX")[level], expected, atol=1e-12)
 
 
 def test_several_models_of_nixtla_are_compared_on_the_levels_that_all_have(score, har, caplog):
@@ -182,14 +182,14 @@ def test_several_models_of_nixtla_are_compared_on_the_levels_that_all_have(score
     table["Theta"] = table["AutoX"]
     table["Theta-lo-80"], table["Theta-hi-80"] = table["AutoX-lo-80"], table["AutoX-hi-80"]
     with caplog.at_level(logging.WARNING):
-        found = score(table)
+        result = score(table)
     assert "different levels" in caplog.text
-    assert crps(found, "AutoX") == pytest.approx(crps(found, "Theta"), rel=1e-12)
+    assert crps(result, "AutoX") == pytest.approx(crps(result, "Theta"), rel=1e-12)
 
 
 def test_mean_and_volatility_have_the_shape_of_naive(score, har, ours):
-    found = score(har[["ticker", "cutoff", "date", "mean", "volatility"]])
-    mine, naive = told(found, "mine"), told(found, "naive")
+    result = score(har[["ticker", "cutoff", "date", "mean", "volatility"]])
+    mine, naive = told(result, "mine"), told(result, "naive")
     np.testing.assert_allclose(
         mine["volatility"], har.sort_values(["ticker", "date"])["volatility"]
     )
@@ -198,31 +198,31 @@ def test_mean_and_volatility_have_the_shape_of_naive(score, har, ours):
 
 def test_a_point_has_the_spread_of_naive(score, har):
     """So zero, which is naive's own point, is worth what naive is."""
-    found = score(har[["ticker", "cutoff", "date"]].assign(point=0.0))
-    assert crps(found, "mine") == crps(found, "naive")
-    assert "no better than naive" in found.verdict.text
+    result = score(har[["ticker", "cutoff", "date"]].assign(point=0.0))
+    assert crps(result, "mine") == crps(result, "naive")
+    assert "no better than naive" in result.verdict.text
 
 
 def test_a_student_t_without_quantiles(score, har):
-    found = score(har[["ticker", "cutoff", "date", "location", "scale", "df"]])
+    result = score(har[["ticker", "cutoff", "date", "location", "scale", "df"]])
     np.testing.assert_allclose(
-        told(found, "mine")["q0.05"], har.sort_values(["ticker", "date"])["q0.05"], atol=1e-12
+        told(result, "mine")["q0.05"], har.sort_values(["ticker", "date"])["q0.05"], atol=1e-12
     )
 
 
 def test_without_a_cutoff_it_is_the_session_before(score, har, caplog):
     with caplog.at_level(logging.WARNING):
-        found = score(har.drop(columns="cutoff"))
+        result = score(har.drop(columns="cutoff"))
     assert "nothing shows that the forecast was made by then" in caplog.text
     pd.testing.assert_series_equal(
-        told(found, "har")["cutoff"],
+        told(result, "har")["cutoff"],
         har.sort_values(["ticker", "date"])["cutoff"].reset_index(drop=True),
     )
 
 
 def test_a_name_of_ours_stays_ours(score, har):
-    found = score(har.assign(model="naive"))
-    assert set(found.forecasts["model"]) == {"naive (file)", *MODELS}
+    result = score(har.assign(model="naive"), models=MODELS)
+    assert set(result.forecasts["model"]) == {"naive (file)", *MODELS}
 
 
 def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog):
@@ -230,11 +230,11 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog)
     holiday = har[:1].assign(date=pd.Timestamp("2018-07-04"), cutoff=pd.Timestamp("2018-07-03"))
     later = har[1:2].assign(cutoff=har["cutoff"].iloc[0])
     with caplog.at_level(logging.WARNING):
-        found = score(pd.concat([har[1:], stranger, holiday, later]))
+        result = score(pd.concat([har[1:], stranger, holiday, later]))
     assert "1 tickers are not stored, and left out: ZZZ" in caplog.text
     assert "1 rows are of days without a stored session" in caplog.text
     assert "1 rows are not of the session after their cutoff" in caplog.text
-    assert len(told(found, "har")) == len(har) - 1
+    assert len(told(result, "har")) == len(har) - 1
 
 
 @pytest.mark.parametrize(
@@ -307,32 +307,30 @@ def test_days_that_the_baselines_cannot_forecast_are_counted(score, world, caplo
     days = world["date"].unique()[120:124]  # CCC has begun 30 sessions before
     table = world.loc[world["date"].isin(days), ["ticker", "date"]].assign(point=0.0)
     with caplog.at_level(logging.WARNING):
-        found = score(table, models=["naive"])
+        result = score(table)
     assert "4 rows are of days that the baselines could not forecast" in caplog.text
-    assert set(found.forecasts["ticker"]) == {"AAA", "BBB"}
+    assert set(result.forecasts["ticker"]) == {"AAA", "BBB"}
 
 
 def test_a_median_made_up_from_symmetric_quantiles_has_no_sign(score, har):
-    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]], models=["naive"])
-    assert (told(found, "mine")["q0.5"] == 0).all()
-    assert (told(found, "naive")["q0.5"] == 0).all()
-    assert "its median never changes its sign" in found.verdict.text
+    result = score(har[["ticker", "cutoff", "date", "q0.1", "q0.9"]])
+    assert (told(result, "mine")["q0.5"] == 0).all()
+    assert (told(result, "naive")["q0.5"] == 0).all()
+    assert "its median never changes its sign" in result.verdict.text
 
 
 def test_one_day_can_be_scored_though_little_can_be_said(score, har):
-    found = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1], models=["naive"])
-    assert "Nothing can be said of mine" in found.verdict.text
+    result = score(har[["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]][:1])
+    assert "Nothing can be said of mine" in result.verdict.text
 
 
 def test_another_file_of_the_same_name_is_another_trial(score, har):
     table = har[["ticker", "cutoff", "date"]]
-    one, other = (
-        backtest.experiments(score(table.assign(point=x), models=["naive"])) for x in (0.0, 0.001)
-    )
+    one, other = (backtest.experiments(score(table.assign(point=x))) for x in (0.0, 0.001))
     keys = [{trial.model: trial.key for trial in its} for its in (one, other)]
     assert keys[0]["mine"] != keys[1]["mine"]
     assert keys[0]["naive"] == keys[1]["naive"]
-    again = score(table.assign(point=0.0), models=["naive"], earlier=[*one, *other])
+    again = score(table.assign(point=0.0), earlier=[*one, *other])
     assert again.provenance.tried == 1  # the other file
 
 
@@ -354,17 +352,17 @@ def test_days_before_the_baselines_can_forecast_are_refused(score, world):
 
 
 def test_the_verdict_reads_what_the_file_gives_and_nothing_that_was_filled_in(score, har):
-    point = score(LAYOUTS["point"](har)).verdict
+    point = score(LAYOUTS["point"](har), models=MODELS).verdict
     assert (point.intervals, point.tails, point.pits) == ((), (), ())
     assert not [it for it in point.claims if it.subject == "volatility"]
     assert "Intervals: not given." in point.text
     assert "Lower tail: not given." in point.text
-    ends = score(LAYOUTS["ends"](har)).verdict
+    ends = score(LAYOUTS["ends"](har), models=MODELS).verdict
     assert {it.nominal for it in ends.intervals} == {0.95}
     assert not ends.tails
-    moments = score(LAYOUTS["moments"](har)).verdict
+    moments = score(LAYOUTS["moments"](har), models=MODELS).verdict
     assert not moments.intervals
     assert [it for it in moments.claims if it.subject == "volatility"]
-    whole = score(har).verdict
+    whole = score(har, models=MODELS).verdict
     assert {it.nominal for it in whole.intervals} == {0.8, 0.95}
     assert whole.tails

@@ -128,8 +128,8 @@ class LuckyFirstSeed(Dishonest):
 @pytest.mark.parametrize("name", ["naive", "ewma", "gjr"])
 def test_honest_models_pass(name, world):
     before, told = world.copy(), []
-    found = leakage_audit.audit(world, name, seeds=2, progress=lambda *news: told.append(news))
-    assert failed(found) == set(), found
+    result = leakage_audit.audit(world, name, seeds=2, progress=lambda *news: told.append(news))
+    assert failed(result) == set(), result
     pd.testing.assert_frame_equal(world, before)
     assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
     assert told[0][0] == 0
@@ -139,11 +139,13 @@ def test_honest_models_pass(name, world):
 def test_a_network_passes(world, tiny):
     # Of closes alone, which the simulated market has too, so one compiled network does.
     closes = prices.check(world[["ticker", "date", "close", "adj_close"]])
-    found = leakage_audit.audit(closes, "lstm", config=dataclasses.replace(tiny, epochs=1), seeds=2)
-    assert failed(found) == set(), found
+    result = leakage_audit.audit(
+        closes, "lstm", config=dataclasses.replace(tiny, epochs=1), seeds=2
+    )
+    assert failed(result) == set(), result
     # Its seeds differ, and the number of forecasts compared is not zero.
-    assert "over 2 seeds" in found[-1].words
-    assert not any(f"of 0 {what}" in c.words for c in found for what in ("fore", "pred"))
+    assert "over 2 seeds" in result[-1].words
+    assert not any(f"of 0 {what}" in c.words for c in result for what in ("fore", "pred"))
 
 
 # The others do not.
@@ -167,10 +169,10 @@ def test_a_network_passes(world, tiny):
 )
 def test_dishonest_models_are_caught(model, caught, world):
     one = world[world["ticker"] == "AAA"]  # a leak shows in one
-    found = failed(leakage_audit.audit(one, "ewma", make=model, seeds=1))
-    assert caught <= found
+    result = failed(leakage_audit.audit(one, "ewma", make=model, seeds=1))
+    assert caught <= result
     # Nothing is failed that is in order: only a leak or worse than naive touches the others.
-    assert found - caught <= {"simulated coverage", "simulated CRPS"}
+    assert result - caught <= {"simulated coverage", "simulated CRPS"}
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +185,11 @@ def folds(world):
 def test_what_is_run_live_must_be_what_is_backtested(model, world, folds):
     for made, same in ((model(), False), (registry.create("ewma"), True)):
         made.fit(Panel.of(world), folds[0].until)
-        found = leakage_audit.parity(made, type(made)(made.name) if same else model(), world, folds)
-        assert found.passed == same
-        assert (found.number == 0) == same
+        result = leakage_audit.parity(
+            made, type(made)(made.name) if same else model(), world, folds
+        )
+        assert result.passed == same
+        assert (result.number == 0) == same
 
 
 def test_intervals_that_are_too_narrow_are_found():
@@ -202,9 +206,9 @@ def test_a_seed_that_was_lucky_is_found(world, folds):
 
     first = seeded(0)
     first.fit(Panel.of(world), folds[0].until)
-    found = leakage_audit.seed_luck(first, seeded, 2, world, folds)
-    assert not found.passed
-    assert "over 2 seeds" in found.words
+    result = leakage_audit.seed_luck(first, seeded, 2, world, folds)
+    assert not result.passed
+    assert "over 2 seeds" in result.words
     assert leakage_audit.seed_luck(first, seeded, 1, world, folds).passed
 
 
@@ -282,20 +286,20 @@ DISGUISES = {
 @pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES.keys())
 def test_old_prices_are_found_in_any_disguise(disguise):
     returns = independent()
-    found = leakage_audit.lag(medians(disguise(returns), returns))
-    assert not found.passed
-    assert found.number > 1
-    assert "in disguise" in found.words
+    result = leakage_audit.lag(medians(disguise(returns), returns))
+    assert not result.passed
+    assert result.number > 1
+    assert "in disguise" in result.words
 
 
 def test_the_lag_test_in_numbers():
     # Of independent normal returns, the error of -r[t] is sqrt(2) times that of zero.
     returns = independent()
-    found = leakage_audit.lag(medians(-lagged(returns), returns))
-    assert found.number == pytest.approx(np.sqrt(2), rel=0.03)
+    result = leakage_audit.lag(medians(-lagged(returns), returns))
+    assert result.number == pytest.approx(np.sqrt(2), rel=0.03)
     assert (
         "the median moves 100% of what returns do, 100% of it explained by the last five"
-        in found.words
+        in result.words
     )
     assert leakage_audit.lag(medians(0.0, returns)).number == pytest.approx(1)
 
@@ -309,10 +313,10 @@ def test_who_claims_little_or_is_right_passes_the_lag_test():
     reversing = np.zeros(1000)
     for t in range(1, 1000):
         reversing[t] = -0.5 * reversing[t - 1] + independent()[t]
-    found = leakage_audit.lag(medians(-0.5 * lagged(reversing), reversing))
-    assert found.passed
-    assert found.number < 0.95
-    assert "right often enough" in found.words
+    result = leakage_audit.lag(medians(-0.5 * lagged(reversing), reversing))
+    assert result.passed
+    assert result.number < 0.95
+    assert "right often enough" in result.words
 
 
 def test_the_lag_test_needs_no_student_and_no_outcome(world):
@@ -460,10 +464,10 @@ def test_the_command_exits_1_for_another(run, monkeypatch):
     code, out, err = run("^GSPC", "--model", "ewma", "--seeds", "1", "--json", "--quiet")
     assert code == 1
     assert err == ""
-    found = validated(json.loads(out))["checks"]
-    assert [check["name"] for check in found] == NAMES
-    assert all(set(check) == {"name", "passed", "number", "unit", "words"} for check in found)
-    assert "lag" in {check["name"] for check in found if not check["passed"]}
+    result = validated(json.loads(out))["checks"]
+    assert [check["name"] for check in result] == NAMES
+    assert all(set(check) == {"name", "passed", "number", "unit", "words"} for check in result)
+    assert "lag" in {check["name"] for check in result if not check["passed"]}
 
 
 @pytest.fixture

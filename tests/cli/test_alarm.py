@@ -29,11 +29,11 @@ def write(days, point, path):
 def test_the_close_of_the_very_day_is_no_forecast(forecast, home, days, tmp_path):
     file, out = write(days, days["close"], tmp_path / "oracle.csv"), home / "scores" / "oracle"
     words = ["score", file, "--values", "prices", "--home", home, "--out", out]
-    found = forecast(*words, *MODELS, "--json")
-    assert found.code == 1
-    (line,) = [it for it in found.err.splitlines() if it.startswith("error: ")]
+    result = forecast(*words, *MODELS, "--json")
+    assert result.code == 1
+    (line,) = [it for it in result.err.splitlines() if it.startswith("error: ")]
     assert line == "error: oracle is too good to be a forecast: look for look-ahead"
-    said = found.json
+    said = result.json
     assert said["uses"] == []
     assert "median is the return that came, on 100% of the rows" in said["alarm"]["signs"]
     assert "the close of the very day" in said["alarm"]["cause"]
@@ -49,7 +49,7 @@ def test_the_close_of_the_very_day_is_no_forecast(forecast, home, days, tmp_path
 def test_yesterday_s_price_is_a_forecast(forecast, home, days, tmp_path):
     file = write(days, days["before"], tmp_path / "yesterday.csv")
     words = ["score", file, "--values", "prices", "--home", home, "--out", tmp_path / "out"]
-    found = forecast(*words, *MODELS, "--json")
-    assert found.code == 0
-    assert found.json["alarm"] is None
-    assert found.json["uses"] == []
+    result = forecast(*words, *MODELS, "--json")
+    assert result.code == 0
+    assert result.json["alarm"] is None
+    assert result.json["uses"] == []

@@ -50,7 +50,7 @@ def home(tmp_path_factory):
     """A home with the sample stored and a small LSTM trained on its first years."""
     home = tmp_path_factory.mktemp("home")
     settings = home / "small.toml"
-    settings.write_text("units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 2\n")
+    settings.write_text("units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 2\nseeds = 1\n")
     for words in (
         ["fetch", "--source", "sample", "--end", "2006-12-29"],
         ["train", "--until", "2005-12-30", "--config", settings, "--run", "small"],
@@ -499,10 +499,10 @@ main(sys.argv[1:])
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_path):
+def test_an_interrupted_training_changes_no_run_and_can_be_resumed(forecast, home, tmp_path):
     before = contents(home)
     small = ["--config", home / "small.toml", "--until", "2005-12-30", "--epochs", "5"]
-    words = [*small, "--run", "half", "--home", home]
+    words = [*small, "--seeds", "3", "--run", "half", "--home", home]
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, "train", *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -521,14 +521,14 @@ def test_an_interrupted_training_changes_no_run_and_can_be_resumed(home, tmp_pat
     kept = home / "runs" / ".half.training"
     assert {p: b for p, b in contents(home).items() if p != kept} == before
 
-    other = subprocess_forecast("train", *words, "--epochs", "4", "--resume")
-    assert other.returncode == 1
-    assert "settings" in other.stderr
+    other = forecast("train", *words, "--epochs", "4", "--resume")
+    assert other.code == 1
+    assert "settings" in other.err
     shutil.copytree(home, tmp_path / "copy")
     words[-1] = tmp_path / "copy"
-    assert subprocess_forecast("train", *words, "--resume").returncode == 0
+    assert forecast("train", *words, "--resume").code == 0
     assert not (tmp_path / "copy/runs/.half.training").exists()
-    assert subprocess_forecast("train", *words[:-3], "whole", *words[-2:]).returncode == 0
+    assert forecast("train", *words[:-3], "whole", *words[-2:]).code == 0
     weights = [tmp_path / f"copy/runs/{name}/weights.safetensors" for name in ("half", "whole")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     kept.unlink()

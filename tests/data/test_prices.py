@@ -136,9 +136,9 @@ def test_tomorrow_in_the_far_east_is_not_the_future():
     ],
 )
 def test_a_time_and_its_zone_leave_the_date_of_the_place(text):
-    found = prices.dates(pd.Series([text]))
-    assert found.tolist() == [pd.Timestamp("2018-01-02")]
-    assert found.dtype == "datetime64[us]"
+    result = prices.dates(pd.Series([text]))
+    assert result.tolist() == [pd.Timestamp("2018-01-02")]
+    assert result.dtype == "datetime64[us]"
 
 
 @pytest.mark.parametrize("text", ["2018", "2018-01", "2018-02-30", "1514851200", "1/2/2018", ""])
@@ -154,8 +154,8 @@ def test_between_includes_both_ends_and_keeps_unreadable_dates():
 
 
 def test_log_returns_by_hand():
-    found = prices.log_returns(np.array([1.0, np.e, np.e, 1.0]))
-    np.testing.assert_allclose(found, [np.nan, 1.0, 0.0, -1.0])
+    result = prices.log_returns(np.array([1.0, np.e, np.e, 1.0]))
+    np.testing.assert_allclose(result, [np.nan, 1.0, 0.0, -1.0])
 
 
 @given(st.permutations(range(3)))

@@ -74,9 +74,9 @@ def test_volatility_clusters_and_leans_on_bad_news():
     world = simulation.world(tickers=40, sessions=1000, seed=3)
     returns = np.log(wide(world.prices, "close")).diff().iloc[1:].to_numpy()
     sigma = student_t.volatility(wide(world.truth, "scale"), simulation.DF)
-    found = np.sqrt((sigma**2).mean(axis=0))
+    result = np.sqrt((sigma**2).mean(axis=0))
     usual = np.geomspace(simulation.LOWEST, simulation.HIGHEST, 40)
-    np.testing.assert_allclose(np.median(found / usual), 1, atol=0.1)
+    np.testing.assert_allclose(np.median(result / usual), 1, atol=0.1)
     change = np.log(sigma[1:] / sigma[:-1])
     down, up = (change[(side * returns[:-1]) > 0].mean() for side in (-1, 1))
     assert down > 0.01 > 0 > up
@@ -127,14 +127,14 @@ def test_a_market_keeps_its_parameters(market):
             "nu": simulation.DF,
         }
     )
-    found = []
+    result = []
     for frame in [frame for frame in market if len(frame) > 5000][:8]:
         returns = 100 * np.diff(np.log(frame["close"].to_numpy()))
         fit = arch_model(returns, o=1, dist="t").fit(disp="off").params
         persistence = fit["alpha[1]"] + fit["gamma[1]"] / 2 + fit["beta[1]"]
-        found.append([fit["gamma[1]"], persistence, fit["nu"]])
-    found = pd.DataFrame(found, columns=list(truth.index))
-    assert ((found.mean() - truth).abs() < 3 * found.std() / np.sqrt(len(found))).all()
+        result.append([fit["gamma[1]"], persistence, fit["nu"]])
+    result = pd.DataFrame(result, columns=list(truth.index))
+    assert ((result.mean() - truth).abs() < 3 * result.std() / np.sqrt(len(result))).all()
 
 
 def test_tickers_of_a_market_move_together(market):

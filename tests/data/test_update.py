@@ -44,6 +44,7 @@ def yahoo(running, monkeypatch):
     monkeypatch.setattr(update, "FIRST_WAIT", 0.1)
     monkeypatch.setattr("forecaster.data.sources.yahoo.TIMEOUT", FOR_EVER)
     running.charts, running.modes = {}, {}
+    running.announcements, running.calendar_modes = {}, {}
     running.requests.clear()
     return running
 

@@ -53,7 +53,7 @@ def test_without_a_shift_a_window_ends_at_each_last_session(lengths, window, ste
 @given(lengths, sizes, sizes)
 def test_over_all_shifts_every_window_has_its_turn(lengths, window, step):
     grid = (np.arange(8 * step) + 0.5) / (8 * step)
-    found = [windows.starts(lengths, window=window, step=step, shift=s) for s in grid]
+    result = [windows.starts(lengths, window=window, step=step, shift=s) for s in grid]
     ends = np.cumsum(lengths, dtype=int)
     possible = [
         np.arange(end - length, end - window + 1)
@@ -61,7 +61,7 @@ def test_over_all_shifts_every_window_has_its_turn(lengths, window, step):
         if length >= window
     ]
     expected = np.concatenate([np.empty(0, int), *possible])
-    np.testing.assert_array_equal(np.unique(np.concatenate(found)), expected)
+    np.testing.assert_array_equal(np.unique(np.concatenate(result)), expected)
 
 
 @pytest.mark.parametrize("shape", [(30,), (30, 3)])

@@ -95,12 +95,12 @@ def test_parts_do_not_depend_on_other_models():
 def test_labels_of_a_table(statistic):
     table = statistic(simulated(models=2, tickers=2, sessions=300))
     assert list(table.columns[:4]) == ["ticker", "model", "split", "part"]
-    found = table[["ticker", "split", "part"]].drop_duplicates()
+    result = table[["ticker", "split", "part"]].drop_duplicates()
     thirds = ["low", "middle", "high"]
     of_each = [("all", "all"), *(("volatility", part) for part in thirds)]
     expected = [(ticker, *it) for ticker in ("T0", "T1", metrics.POOLED) for it in of_each]
     expected += [(metrics.POOLED, "year", year) for year in ("2018", "2019")]
-    assert sorted(found.itertuples(index=False, name=None)) == sorted(expected)
+    assert sorted(result.itertuples(index=False, name=None)) == sorted(expected)
     keys = [name for name in ("level", "nominal") if name in table]
     assert not table.duplicated(["ticker", "model", "split", "part", *keys]).any()
     whole = pooled(table)

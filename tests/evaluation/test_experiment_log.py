@@ -40,10 +40,10 @@ def test_what_counts_is_what_shares_a_ticker_and_a_day(tmp_path):
     experiment_log.record(tmp_path, trial(model="gru", sharpes=[0.03]))
     experiment_log.record(tmp_path, trial(tickers=["MSFT"]))
     experiment_log.record(tmp_path, trial(start="2008-01-02", end="2009-01-02"))
-    found = experiment_log.recorded(tmp_path, ["AAPL", "IBM"], *SPAN)
-    assert experiment_log.others(found, []) == experiment_log.Company(2, (0.01, 0.02, 0.03), 0)
+    result = experiment_log.recorded(tmp_path, ["AAPL", "IBM"], *SPAN)
+    assert experiment_log.others(result, []) == experiment_log.Company(2, (0.01, 0.02, 0.03), 0)
     # What is run again is not its own company, whatever came of it.
-    assert experiment_log.others(found, [trial(sharpes=[0.5])]) == experiment_log.Company(
+    assert experiment_log.others(result, [trial(sharpes=[0.5])]) == experiment_log.Company(
         1, (0.03,), 0
     )
 

@@ -225,10 +225,10 @@ def test_losses_do_not_depend_on_the_blocks_they_are_made_in(monkeypatch, other)
 
 def test_comparable_rows_are_those_known_that_all_models_have():
     rows = forecasts.concat([frame(), frame("gjr", log_return=(0.01, np.nan, 0.0))])
-    found = metrics.comparable(rows)
-    pd.testing.assert_frame_equal(found, metrics.common(metrics.known(rows)))
-    assert len(found) == 4  # the first and the third day of both
-    assert metrics.comparable(found) is found
+    result = metrics.comparable(rows)
+    pd.testing.assert_frame_equal(result, metrics.common(metrics.known(rows)))
+    assert len(result) == 4  # the first and the third day of both
+    assert metrics.comparable(result) is result
 
 
 def test_fz0_by_hand_and_least_at_the_truth():

@@ -108,16 +108,16 @@ def test_without_the_historical_mean_there_is_no_test_of_the_mean():
 
 def test_clark_and_west_have_their_size_and_find_what_is_there():
     rng = np.random.default_rng(7)
-    found = {0.0: [], 0.15: []}
-    for skill, p_values in found.items():
+    result = {0.0: [], 0.15: []}
+    for skill, p_values in result.items():
         for _ in range(100):
             signal, x = rng.normal(size=(2, 250))
             x = skill * signal + x
             # The model's own estimate is noisy, as estimates are; that costs it no size.
             rows = [with_mean(x, 0.15 * signal), with_mean(x, 0 * x, "drift")]
             p_values.append(predictability.mean_test(pd.concat(rows))["p_value"].item())
-    assert 0.01 <= np.mean(np.array(found[0.0]) < 0.05) <= 0.1
-    assert np.mean(np.array(found[0.15]) < 0.05) > 0.6
+    assert 0.01 <= np.mean(np.array(result[0.0]) < 0.05) <= 0.1
+    assert np.mean(np.array(result[0.15]) < 0.05) > 0.6
 
 
 def test_the_lead_test_says_which_day_a_forecast_knows():

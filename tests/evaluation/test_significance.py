@@ -156,9 +156,9 @@ def test_compare_leaves_out_what_cannot_be_tested():
 def test_the_tickers_p_values_are_corrected_by_benjamini_and_hochberg():
     # Benjamini and Hochberg: the i-th smallest of n times n / i, then the least from the top down.
     table = pd.DataFrame({"model": "lstm", "p_value": [0.01, 0.04, 0.03, np.nan, 0.5]})
-    found = significance.corrected(table, ["model"])["q_value"]
+    result = significance.corrected(table, ["model"])["q_value"]
     expected = [0.04, 4 / 3 * 0.04, 4 / 3 * 0.04, np.nan, 0.5]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(result, expected)
 
 
 def test_each_ticker_is_tested_alone():
@@ -287,13 +287,13 @@ def judged(monkeypatch):
     monkeypatch.setattr(significance, "RESAMPLES", 200)
 
     def judge(count, worse):
-        found = []
+        result = []
         for seed in range(count):
             losses_of = panel(seed, worse)
             kept = significance.confidence_set(losses_of, seed=seed).set_index("model")["included"]
             spa = significance.superior_ability(losses_of, seed=seed).set_index("benchmark")
             hac = significance.compare(losses_of).set_index(["model", "against"])["p_value"]
-            found.append(
+            result.append(
                 {
                     "equal kept": kept["lstm"] and kept["gjr"],
                     "naive kept": kept["naive"],
@@ -303,7 +303,7 @@ def judged(monkeypatch):
                     "differs from gjr": hac["lstm", "gjr"] < 0.05,
                 }
             )
-        return pd.DataFrame(found).mean()
+        return pd.DataFrame(result).mean()
 
     return judge
 
@@ -311,18 +311,18 @@ def judged(monkeypatch):
 def test_equal_models_of_a_panel_are_told_apart_one_time_in_twenty(judged):
     count = 80
     most = stats.binom.ppf(0.999, count, 0.05) / count
-    found = judged(count, worse=0.0)
+    result = judged(count, worse=0.0)
     names = ["better than naive", "better than gjr", "differs from naive", "differs from gjr"]
-    assert (found[names] <= most).all(), found
-    assert found[["equal kept", "naive kept"]].min() >= 1 - most
+    assert (result[names] <= most).all(), result
+    assert result[["equal kept", "naive kept"]].min() >= 1 - most
 
 
 def test_a_model_of_a_panel_that_is_worse_is_found(judged):
-    found = judged(30, worse=0.14)
-    assert found["naive kept"] < 0.2
-    assert found[["better than naive", "differs from naive"]].min() > 0.8
-    assert found["equal kept"] > 0.8
-    assert found[["better than gjr", "differs from gjr"]].max() < 0.2
+    result = judged(30, worse=0.14)
+    assert result["naive kept"] < 0.2
+    assert result[["better than naive", "differs from naive"]].min() > 0.8
+    assert result["equal kept"] > 0.8
+    assert result[["better than gjr", "differs from gjr"]].max() < 0.2
 
 
 def test_the_days_of_a_panel_count_and_not_its_rows():

@@ -38,6 +38,8 @@ def test_a_gain_that_turns_is_seen_by_year_and_in_the_worst_window():
     assert of[2015] < 0 < of[2018]
     series = pd.Series(d, DAYS[1:])
     np.testing.assert_allclose(of, series.groupby(series.index.year).mean())
+    np.testing.assert_allclose(years["ratio"], 1 + of / 5)
+    assert years["sessions"].to_dict() == series.groupby(series.index.year).size().to_dict()
 
 
 def test_giacomini_and_white_is_the_regression_of_one_on_the_moments():
@@ -60,8 +62,8 @@ def test_a_foreseeable_difference_of_mean_zero_is_found():
 
 def test_the_critical_value_is_that_of_the_paper():
     # Giacomini and Rossi (2010), table 1: for a window of 0.3, 3.012 at 5% and 2.766 at 10%.
-    found = np.quantile(stability._largest(), [0.9, 0.95])
-    np.testing.assert_allclose(found, [2.766, 3.012], rtol=0.02)
+    result = np.quantile(stability._largest(), [0.9, 0.95])
+    np.testing.assert_allclose(result, [2.766, 3.012], rtol=0.02)
 
 
 def test_sizes_under_equal_losses():

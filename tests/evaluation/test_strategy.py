@@ -30,8 +30,8 @@ def days(x, location, cost_bp):
 def test_two_tickers_over_three_days_by_hand():
     x = np.log1p([[0.02, -0.01], [0.01, 0.03], [-0.02, 0.01]])
     location = np.array([[0.001, -0.001], [0.001, 0.0], [-0.001, 0.001]])
-    found = days(x, location, 10)
-    flat, short = found["lstm", "long/flat"], found["lstm", "long/short"]
+    result = days(x, location, 10)
+    flat, short = result["lstm", "long/flat"], result["lstm", "long/short"]
     np.testing.assert_allclose(flat["gross"], [0.01, 0.005, 0.005])
     # A half grows by 2% in a book that grows by 1%: what it is too large is sold, and paid for.
     moved = [0.5, 0.5 * 1.02 / 1.01 - 0.5, 0.5 * 1.01 / 1.005 + 0.5]
@@ -42,7 +42,7 @@ def test_two_tickers_over_three_days_by_hand():
     np.testing.assert_allclose(short["gross"], [0.015, 0.005, 0.015])
     moved = [1.0, 0.5 * 1.02 / 1.015 - 0.5 + 0.5 * 0.99 / 1.015, 0.5 * 1.01 / 1.005 + 1.0]
     np.testing.assert_allclose(short["turnover"], moved)
-    hold = found["(market)", "buy and hold"]
+    hold = result["(market)", "buy and hold"]
     np.testing.assert_allclose(hold["turnover"], [1, 0, 0], atol=1e-15)
     growth = (1.02 * 1.01 * 0.98 + 0.99 * 1.03 * 1.01) / 2
     assert (1 + hold["gross"]).prod() == pytest.approx(growth)

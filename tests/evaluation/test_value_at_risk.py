@@ -168,3 +168,40 @@ def test_monte_carlo_finds_breaches_that_come_together():
     ratio = value_at_risk.christoffersen(970, 10, 10, 10)
     p_value, _ = value_at_risk.monte_carlo([ratio], [ratio], [1000], [0.02], 0.02)
     assert p_value[0] == pytest.approx(0.0005)  # beyond all that were simulated
+
+
+@pytest.fixture(scope="module")
+def together():
+    """300 repetitions of right forecasts of 4 tickers that fall together, and their tests."""
+    frame = simulated(models=300, tickers=4, sessions=250, shared=0.6, seed=3)
+    return frame, pooled(value_at_risk.value_at_risk(frame))
+
+
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_breaches_of_days_in_common_are_independent_as_often_as_promised(together, level):
+    """At 5% between 1 and 7 times in a hundred; by pairs counted as independent it is 10 times."""
+    _, tests = together
+    assert 0.01 <= rejected(tests, "independence_p", level=level) <= 0.07
+    assert 0.01 <= rejected(tests, "conditional_p", level=level) <= 0.08
+
+
+def test_the_p_value_over_tickers_is_that_of_days_drawn_in_any_order(together):
+    """Where no day foretells the next, all orders of the days are as likely, whatever ties tickers."""
+    frame, tests = together
+    breach = value_at_risk.breached(frame, 0.95).reshape(300, 4, 250).swapaxes(1, 2)
+    told = tests[tests["level"] == 0.95]["independence_p"].to_numpy()
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(250), (500, 1)), axis=1)
+    expected = []
+    for its in breach[:40]:
+        draws, own = (value_at_risk.christoffersen(*pairs(it)) for it in (its[orders], its))
+        equal = np.isclose(draws, own)
+        expected.append(((draws > own) & ~equal).mean() + equal.mean() / 2)
+    assert np.abs(told[:40] - expected).mean() < 0.1
+    assert np.corrcoef(told[:40], expected)[0, 1] > 0.9
+
+
+def pairs(breach):
+    """Counts (n00, n01, n10, n11) of the pairs of successive sessions: of (..., sessions, tickers)."""
+    before, now = breach[..., :-1, :], breach[..., 1:, :]
+    kinds = (~before & ~now, ~before & now, before & ~now, before & now)
+    return [kind.sum(axis=(-2, -1)) for kind in kinds]

@@ -30,8 +30,8 @@ def test_the_log_ratio_is_that_of_the_forecast(case, name):
     day = history.dates[session]
     (volatility,) = model.forecast(Panel((history,)), day, day)["volatility"]
     x = attribution.read_at(model, history, session).astype(float)[:, None]
-    (found,), _ = attribution.differentiate(model, x)
-    assert found == pytest.approx(np.log(volatility / history.volatility[session]), abs=1e-5)
+    (result,), _ = attribution.differentiate(model, x)
+    assert result == pytest.approx(np.log(volatility / history.volatility[session]), abs=1e-5)
     outputs = attribution.outputs_after(model, [attribution.read_at(model, history, session)])
     (expected,) = model.outputs([(history, np.array([session]))])
     np.testing.assert_array_equal(outputs, expected)
@@ -59,27 +59,27 @@ def case_of_two(model):
     other = type(model.networks[0]).of(
         [w + rng.normal(0, 0.1, w.shape).astype(np.float32) for w in model.networks[0].weights]
     )
-    found = type(model)(model.name, model.config)
-    found.features, found.scaler = model.features, model.scaler
-    found.networks = [*model.networks, other]
-    return found
+    result = type(model)(model.name, model.config)
+    result.features, result.scaler = model.features, model.scaler
+    result.networks = [*model.networks, other]
+    return result
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
 def test_attributions_add_up_to_the_difference_from_a_calm_market(case, name):
     model, history, session = case(name)
     model = case_of_two(model)
-    found = attribution.attribute(model, history, session)
-    difference = found.log_ratio - found.calm_log_ratio
-    assert abs(found.missing) < 0.01 * abs(difference)
-    assert found.by_feature.sum() == pytest.approx(difference, rel=0.01)
-    assert found.by_lag.sum() == pytest.approx(difference, rel=0.01)
+    result = attribution.attribute(model, history, session)
+    difference = result.log_ratio - result.calm_log_ratio
+    assert abs(result.missing) < 0.01 * abs(difference)
+    assert result.by_feature.sum() == pytest.approx(difference, rel=0.01)
+    assert result.by_lag.sum() == pytest.approx(difference, rel=0.01)
     # The baseline by hand: the calmest third of the sessions up to the cutoff.
     width = history.volatility[: session + 1]
     calm = width <= np.nanquantile(width, 1 / 3)
     rows = model.inputs(history, slice(0, session + 1))[calm]
-    np.testing.assert_allclose(found.baseline, rows.astype(float).mean(axis=0), atol=1e-6)
-    assert found.unit == pytest.approx(np.log(width[session]) - np.log(width[calm]).mean())
+    np.testing.assert_allclose(result.baseline, rows.astype(float).mean(axis=0), atol=1e-6)
+    assert result.unit == pytest.approx(np.log(width[session]) - np.log(width[calm]).mean())
 
 
 def test_a_linear_network_gives_each_input_its_weight_times_its_distance(case):
@@ -90,18 +90,18 @@ def test_a_linear_network_gives_each_input_its_weight_times_its_distance(case):
     head[0, 1] = 1e4
     linear = case_of_two(model)
     linear.networks = [type(model.networks[0]).of([kernel, recurrent, bias, head, head_bias])]
-    found = attribution.attribute(linear, history, session)
-    expected = 1e4 * kernel[:, 0] * (found.inputs[-1] - found.baseline)
-    np.testing.assert_allclose(found.values[-1], expected, rtol=1e-4, atol=1e-9)
-    np.testing.assert_allclose(found.values[:-1], 0, atol=1e-12)  # it has no memory
+    result = attribution.attribute(linear, history, session)
+    expected = 1e4 * kernel[:, 0] * (result.inputs[-1] - result.baseline)
+    np.testing.assert_allclose(result.values[-1], expected, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(result.values[:-1], 0, atol=1e-12)  # it has no memory
 
 
 def test_only_cutoffs_whose_outcome_is_known_are_scored(case, until):
     _, history, _ = case("lstm")
-    found = attribution.scored(history, np.datetime64(until))
-    assert (history.dates[found] >= np.datetime64(until)).all()
-    assert found[-1] == len(history.dates) - 2
-    assert np.isfinite(history.next_returns[found]).all()
+    result = attribution.scored(history, np.datetime64(until))
+    assert (history.dates[result] >= np.datetime64(until)).all()
+    assert result[-1] == len(history.dates) - 2
+    assert np.isfinite(history.next_returns[result]).all()
 
 
 # ---- a world in which it is known what matters
@@ -134,18 +134,18 @@ def test_the_features_that_matter_are_found(mondays):
     assert friday["crps"] > 3 * friday["error"]
     # Before a wild Monday, and on no other day, it is the weekday that moved the forecast.
     before_monday = index[(history.dates[index].astype(int) + 3) % 7 == 4][-1]
-    found = attribution.attribute(model, history, int(before_monday))
-    effects = pd.Series(found.by_feature, found.features)
+    result = attribution.attribute(model, history, int(before_monday))
+    effects = pd.Series(result.by_feature, result.features)
     assert effects.abs().idxmax() == "friday"
     assert effects["friday"] > 0.2  # 20% wider and more
-    assert np.argmax(found.weight_of_lags) == 0  # the cutoff's own weekday says it
+    assert np.argmax(result.weight_of_lags) == 0  # the cutoff's own weekday says it
 
 
 def test_what_is_called_important_costs_more_when_removed(mondays):
     model, history, index = mondays
     before_monday = index[(history.dates[index].astype(int) + 3) % 7 == 4][-1]
-    found = attribution.attribute(model, history, int(before_monday))
-    table = attribution.ablation(model, history, index, found).set_index(["caller", "called"])
+    result = attribution.attribute(model, history, int(before_monday))
+    table = attribution.ablation(model, history, index, result).set_index(["caller", "called"])
     assert len(table) == 6
     for caller in table.index.unique("caller"):
         most, least = table.loc[(caller, "most")], table.loc[(caller, "least")]

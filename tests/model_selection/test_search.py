@@ -62,11 +62,11 @@ def crps_of_backtest(frame, until, objective, model, used):
     folds = objective.folds
     length = np.searchsorted(Panel.of(span).sessions, [folds[0].until, folds[1].until])
     start, refit = (folds[0].until + 1).item(), int(length[1] - length[0])
-    found = forecast_history(
+    result = forecast_history(
         span, BacktestSpec((model,), start=start, end=until, refit=refit, config=used)
     )
-    assert found.folds == folds
-    losses = metrics.losses(found.forecasts)
+    assert result.folds == folds
+    losses = metrics.losses(result.forecasts)
     known = {
         (fold.until, ticker): (its["date"] <= pd.Timestamp(fold.until)).sum()
         for fold in folds
@@ -113,29 +113,29 @@ def test_what_comes_after_the_span_changes_nothing_nor_does_an_interruption(
 ):
     other, home = objective_of(rewritten(world, until), until), tmp_path / "a?b #1 %20 é"
     search.run(other, home=home, trials=1)
-    found = search.run(other, home=home, trials=3)
-    assert found.trials == tuned.trials
-    assert found.reference == tuned.reference
+    result = search.run(other, home=home, trials=3)
+    assert result.trials == tuned.trials
+    assert result.reference == tuned.reference
     assert (home / "studies.db").is_file()
 
 
 def test_what_comes_after_a_fold_does_not_change_its_crps(world, until, objective, rewritten):
     fold, after = objective.folds[:2]
     work = search.TrialFold("lstm", objective.base, fold)
-    found = search.total_crps(work, objective.panel)
+    result = search.total_crps(work, objective.panel)
     later = objective_of(rewritten(world, after.until), until)
-    assert search.total_crps(work, later.panel) == found
+    assert search.total_crps(work, later.panel) == result
     earlier = objective_of(rewritten(world, after.until - 7), until)
-    assert search.total_crps(work, earlier.panel) != found
+    assert search.total_crps(work, earlier.panel) != result
 
 
 def test_every_trial_is_written_down_once(objective, home, tuned):
-    found = experiment_log.read(home)
-    assert [it.kind for it in found] == 3 * ["tune"]
-    assert len({it.key for it in found}) == 3
-    rates = {it.settings["config"]["learning_rate"] for it in found}
+    result = experiment_log.read(home)
+    assert [it.kind for it in result] == 3 * ["tune"]
+    assert len({it.key for it in result}) == 3
+    rates = {it.settings["config"]["learning_rate"] for it in result}
     assert rates == {it.settings["learning_rate"] for it in tuned.trials}
-    assert {(it.start, it.end) for it in found} == {(str(objective.first), str(objective.until))}
+    assert {(it.start, it.end) for it in result} == {(str(objective.first), str(objective.until))}
 
 
 def made_up(objective, value, **params):
@@ -159,10 +159,10 @@ def test_a_trial_that_falls_behind_is_pruned_and_counted(world, until, tmp_path)
             for _ in range(optuna_storage.STARTUP_TRIALS)
         ]
     )
-    found = search.run(objective, home=tmp_path, trials=optuna_storage.STARTUP_TRIALS + 2)
-    last = found.trials[-1]
+    result = search.run(objective, home=tmp_path, trials=optuna_storage.STARTUP_TRIALS + 2)
+    last = result.trials[-1]
     assert not last.complete
-    assert sum(not it.complete for it in found.trials) == 1
+    assert sum(not it.complete for it in result.trials) == 1
     used = dataclasses.replace(objective.base, **last.settings)
     total, rows = search.total_crps(
         search.TrialFold("lstm", used, objective.folds[0]), objective.panel
@@ -186,11 +186,11 @@ def test_what_the_values_vary_by_is_what_matters(world, until, tmp_path):
             for rate in np.geomspace(6e-4, 9e-3, 30).tolist()
         ]
     )
-    found = search.run(objective, home=tmp_path, trials=31)
-    assert set(found.importance) == set(objective.space)
-    assert sum(found.importance.values()) == pytest.approx(1)
-    assert max(found.importance, key=found.importance.get) == "learning_rate"
-    assert found.importance["learning_rate"] > 0.5
+    result = search.run(objective, home=tmp_path, trials=31)
+    assert set(result.importance) == set(objective.space)
+    assert sum(result.importance.values()) == pytest.approx(1)
+    assert max(result.importance, key=result.importance.get) == "learning_rate"
+    assert result.importance["learning_rate"] > 0.5
 
 
 @pytest.mark.parametrize(

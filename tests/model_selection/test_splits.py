@@ -74,9 +74,9 @@ def test_yearly_refits_at_the_first_session_of_each_year():
 
 
 def test_the_example_in_the_docstring():
-    found = doctest.testmod(splits)
-    assert found.attempted > 0
-    assert found.failed == 0
+    result = doctest.testmod(splits)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 @pytest.mark.parametrize(

@@ -155,13 +155,13 @@ def test_predict_says_what_the_backtest_says(name, world, trained, tested, cutof
 def test_a_calibrated_prediction_is_the_row_of_a_calibrated_backtest(name, world, trained, cutoffs):
     run = trained(name)
     rows = forecasts_of(world, run, calibrate=True)
-    found = forecasting.predict(
+    result = forecasting.predict(
         run, world, tickers=["AAA"], as_of=cutoffs[-1].item(), calibrate=True
     )
-    row = rows[(rows["ticker"] == "AAA") & (rows["cutoff"] == found["cutoff"][0])]
-    assert_same(found, row.reset_index(drop=True))
+    row = rows[(rows["ticker"] == "AAA") & (rows["cutoff"] == result["cutoff"][0])]
+    assert_same(result, row.reset_index(drop=True))
     plain = forecasting.predict(run, world, tickers=["AAA"], as_of=cutoffs[-1].item())
-    assert found["q0.05"][0] != plain["q0.05"][0]
+    assert result["q0.05"][0] != plain["q0.05"][0]
 
 
 @every_model

@@ -29,8 +29,8 @@ PATIENCE = 300
 """Seconds that a loaded machine may take for anything."""
 
 MODELS = ["lstm", "gjr", "naive"]
-COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-07-03", "--refit", "2"]
-PARTS = 126
+COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-10-02", "--refit", "2"]
+PARTS = 64
 """Some hundredths of a second each."""
 
 
@@ -84,10 +84,10 @@ def end(process):
 def until(condition, what):
     """Waits for something to be seen."""
     limit = time.monotonic() + PATIENCE
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < limit, f"{what} did not come"
         time.sleep(0.02)
-    return found
+    return result
 
 
 @contextlib.contextmanager
@@ -131,12 +131,12 @@ def engine(request):
 def forecasts_of(world, tiny):
     """A function from an engine to the forecasts of a walk with two fits of each model."""
 
-    def found(engine):
+    def result(engine):
         start, end = date(2017, 12, 1), date(2018, 3, 1)
         spec = BacktestSpec(tuple(MODELS), start=start, end=end, config=tiny)
         return forecast_history(world, spec, engine=engine).forecasts
 
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +163,9 @@ def test_the_same_bits_from_a_cluster(engine, forecasts_of, alone):
 
 def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path):
     shared = tmp_path / "died", np.arange(8) ** 0.5
-    found = list(jobs.ordered(dies_once, range(8), engine=engine, shared=shared))
-    assert [value for value, _ in found] == [n**0.5 for n in range(8)]
-    assert os.getpid() not in {worker for _, worker in found}
+    result = list(jobs.ordered(dies_once, range(8), engine=engine, shared=shared))
+    assert [value for value, _ in result] == [n**0.5 for n in range(8)]
+    assert os.getpid() not in {worker for _, worker in result}
     assert shared[0].exists()
 
 
@@ -223,12 +223,12 @@ def parts(folder):
 
 def session(process):
     """What runs of the processes that one has started, in the session it leads."""
-    found = []
+    result = []
     for other in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, psutil.Error):
             if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
-                found.append(other)
-    return found
+                result.append(other)
+    return result
 
 
 @pytest.fixture(scope="module")

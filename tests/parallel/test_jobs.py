@@ -57,8 +57,8 @@ def dies(_):
 @pytest.mark.parametrize("workers", [None, 1, 2])
 def test_results_come_in_the_order_of_the_items(workers):
     items = [float(number) for number in range(100, 0, -1)]
-    found = jobs.ordered(math.sqrt, items, engine=Engine(jobs=workers))
-    assert list(found) == [math.sqrt(x) for x in items]
+    result = jobs.ordered(math.sqrt, items, engine=Engine(jobs=workers))
+    assert list(result) == [math.sqrt(x) for x in items]
 
 
 def test_two_workers_are_other_processes():
@@ -91,8 +91,8 @@ def test_what_is_shared_is_mapped_by_every_worker():
     numbers.flags.writeable = False  # as it comes to another process
     shared = {"numbers": numbers, "words": ["no array"]}
     for workers in (1, 2):
-        found = jobs.ordered(product, range(100), engine=Engine(jobs=workers), shared=shared)
-        assert list(found) == [float(n * n) for n in range(100)]
+        result = jobs.ordered(product, range(100), engine=Engine(jobs=workers), shared=shared)
+        assert list(result) == [float(n * n) for n in range(100)]
 
 
 def test_a_worker_does_not_start_others():
@@ -107,8 +107,8 @@ def test_a_worker_that_grows_is_replaced_without_a_word(recwarn):
 
 def test_what_a_killed_worker_was_at_is_done_again(tmp_path, caplog):
     marker = tmp_path / "died"
-    found = jobs.ordered(dies_once, range(12), engine=Engine(jobs=2), shared=marker)
-    assert list(found) == [n * n for n in range(12)]
+    result = jobs.ordered(dies_once, range(12), engine=Engine(jobs=2), shared=marker)
+    assert list(result) == [n * n for n in range(12)]
     assert marker.exists()
     assert "a worker died" in caplog.text
 

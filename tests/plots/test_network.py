@@ -29,51 +29,51 @@ def test_every_text_can_be_read(explained, name, draw):
 
 
 def test_heat_maps_are_the_gates_with_long_memories_on_top(explained):
-    found = explained("lstm")
-    top, *others = network.gates(found, sessions=50).axes
+    result = explained("lstm")
+    top, *others = network.gates(result, sessions=50).axes
     maps = [axes for axes in others if axes.images]
     np.testing.assert_allclose(
-        [bar.get_height() for bar in top.patches], 100 * found.activity.log_returns[-50:]
+        [bar.get_height() for bar in top.patches], 100 * result.activity.log_returns[-50:]
     )
-    for axes, (name, values) in zip(maps, found.activity.gates.items(), strict=True):
+    for axes, (name, values) in zip(maps, result.activity.gates.items(), strict=True):
         assert axes.get_ylabel().replace("\n", " ") == name
         drawn = axes.images[0].get_array()
-        longest = np.argmax(found.activity.half_lives)
+        longest = np.argmax(result.activity.half_lives)
         np.testing.assert_allclose(drawn[-1], values[-50:, longest])  # the origin is below
         limits = axes.images[0].get_clim()
         assert limits == (0, 1) if name.endswith("gate") else limits[0] == -limits[1]
 
 
 def test_memory_draws_the_half_lives_and_the_shocks(explained):
-    found = explained("lstm")
-    units, shocks = network.memory(found).axes
-    assert sum(bar.get_height() for bar in units.patches) == len(found.activity.half_lives)
-    np.testing.assert_allclose(line(shocks, "lstm").get_ydata(), 100 * found.memory.network)
+    result = explained("lstm")
+    units, shocks = network.memory(result).axes
+    assert sum(bar.get_height() for bar in units.patches) == len(result.activity.half_lives)
+    np.testing.assert_allclose(line(shocks, "lstm").get_ydata(), 100 * result.memory.network)
     np.testing.assert_allclose(
-        line(shocks, "gjr, same days").get_ydata(), 100 * found.memory.garch_path
+        line(shocks, "gjr, same days").get_ydata(), 100 * result.memory.garch_path
     )
     np.testing.assert_allclose(
-        line(shocks, "gjr, closed form").get_ydata(), 100 * found.memory.garch_expected
+        line(shocks, "gjr, closed form").get_ydata(), 100 * result.memory.garch_expected
     )
 
 
 def test_gradients_are_drawn_for_the_cells_there_are(explained):
-    found = explained("gru")
-    there = {name: found.gradients[name] for name in ("gru", "rnn")}
-    (axes,) = network.gradients(replace(found, gradients=there)).axes
+    result = explained("gru")
+    there = {name: result.gradients[name] for name in ("gru", "rnn")}
+    (axes,) = network.gradients(replace(result, gradients=there)).axes
     assert [it.get_label() for it in axes.lines] == ["gru", "rnn"]
     assert axes.get_yscale() == "log"
     np.testing.assert_allclose(
-        line(axes, "gru").get_ydata(), found.gradients["gru"][: network.LAGS]
+        line(axes, "gru").get_ydata(), result.gradients["gru"][: network.LAGS]
     )
 
 
 def test_features_add_up_to_what_they_moved(explained):
-    found = explained("lstm")
-    axes = network.overview(found).axes[-1]
+    result = explained("lstm")
+    axes = network.overview(result).axes[-1]
     widths = [bar.get_width() for bar in axes.patches]
     assert len(widths) == network.MOST_FEATURES + 1
-    assert sum(widths) == pytest.approx(100 * found.attribution.by_feature.sum())
+    assert sum(widths) == pytest.approx(100 * result.attribution.by_feature.sum())
 
 
 def test_training_marks_the_best_of_the_sessions_held_out():

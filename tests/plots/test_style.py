@@ -27,10 +27,10 @@ def test_a_model_looks_the_same_whatever_is_beside_it():
 
 def test_all_models_and_six_more_can_be_told_apart():
     names = [*REGISTRY, *(f"theirs {i}" for i in range(6))]
-    found = looks(*names)
-    assert list(found) == names
-    assert len({tuple(it.values()) for it in found.values()}) == len(names)
-    assert looks(*reversed(names)) == found
+    result = looks(*names)
+    assert list(result) == names
+    assert len({tuple(it.values()) for it in result.values()}) == len(names)
+    assert looks(*reversed(names)) == result
 
 
 @pytest.mark.parametrize("color", style.PALETTE)

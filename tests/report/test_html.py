@@ -359,3 +359,8 @@ def test_a_ticker_out_of_all_proportion_is_named_and_leaves_the_scale_to_the_oth
     assert "alone makes" not in tables.pooled(scores)
     scores.loc[scores["ticker"] == "T3", "crps"] *= 20
     assert re.search(r"T3 alone makes 7\d% of the CRPS of 8 tickers", tables.pooled(scores))
+
+
+def test_a_report_of_one_session_has_no_test_to_show():
+    text = html.page(simulated(sessions=1))
+    assert "better than gjr on 0 of 0 tickers" in text

@@ -6,6 +6,7 @@ ways is refused with the question that decides. A time is a word (``pre``, ``bmo
 Close``) or a clock of the exchange (``16:30``, in a column of its own or behind the date).
 """
 
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from forecaster.errors import (
     did_you_mean,
     first_few,
 )
+
+log = logging.getLogger(__name__)
 
 _DATES = (
     *("date", "earningsdate", "eventdate", "announcementdate", "reportdate", "reporteddate"),
@@ -119,12 +122,14 @@ def _of(frame: pd.DataFrame, tickers: Sequence[str], path: Path) -> pd.DataFrame
             f"{path} has no events of {first_few(wanted)}; {did_you_mean(wanted, there)}it has those "
             f"of {first_few(there, 10)}"
         )
+    if missing := [ticker for ticker in wanted if ticker not in there]:
+        log.warning("%s has no events of %s", path, first_few(missing))
     return frame[frame["ticker"].isin(wanted)]
 
 
 def _columns(table: Table) -> dict[str, int]:
     """The places of the columns by name: ``ticker``, ``date`` and those of the others that there are."""
-    names = list(table.named())
+    names = [str(name) for name in table.named()]
     keys = [headings.key(name) for name in names]
     columns = {_OWN[key]: place for place, key in enumerate(keys) if key in _OWN}
     ranks = {
@@ -199,7 +204,7 @@ def _local(names: pd.Series, cells: pd.Series, form: Format | None, path: Path) 
 
 def _times(frame: pd.DataFrame, clocks: pd.Series, table: Table, place: int | None) -> pd.Series:
     """``pre``, ``post`` or None for each row (n,), from its clock or the column at a place."""
-    times = pd.Series(None, index=clocks.index, dtype=object)
+    times = pd.Series([None] * len(clocks), index=clocks.index, dtype=object)
     if place is not None:
         cells = table.cells[place].map(_text)
         words, hours = dict[str, str | None](), dict[str, pd.Timedelta]()

@@ -1,8 +1,10 @@
-"""Daily prices from Yahoo Finance: yfinance asks, and every row of the answer is accounted for.
+"""Prices and earnings dates from Yahoo Finance: yfinance asks, and every row is accounted for.
 
 yfinance brings what Yahoo wants of a caller: the cookie, the crumb, the consent page and the
 handshake of a browser. Its ``history`` is left aside. It merges and drops rows silently, fails on a
-volume beyond 64 bits, and spends a request on the time zone, which every answer states.
+volume beyond 64 bits, and spends a request on the time zone, which every answer states. Its
+``get_earnings_dates`` reads a page that Yahoo makes for people and has changed more than once, so that an
+upgrade of yfinance is all that the next change should take.
 """
 
 import functools
@@ -11,21 +13,23 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from curl_cffi import requests
 
-from forecaster.data import calendars
+from forecaster.data import calendars, events
 from forecaster.data.exchanges import CRYPTO, exchange
 from forecaster.errors import (
+    EventsError,
     ForecastError,
     GarbageError,
     NetworkError,
@@ -45,10 +49,13 @@ SETTLING = pd.Timedelta(minutes=30)
 """How long after a close the quotes of some exchanges still come late."""
 
 _CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
+_CALENDAR = "https://finance.yahoo.com/calendar/earnings"
 _COOKIE = "https://fc.yahoo.com"
 _TOO_MANY = 429
 _ANOTHER_COOKIE = (401, 403)
 """Refusals that yfinance answers, once, with a cookie it got in another way."""
+_ANNOUNCEMENTS = 100
+"""The most that Yahoo lists on a page: some 25 years."""
 _YEARS = 99
 """Yahoo refuses to look back further."""
 _UNRESOLVED = (5, 6)
@@ -117,7 +124,8 @@ class Yahoo:
         # Its databases lock each other out between processes and hold pickles. Below a file there
         # can be none, so yfinance does without.
         yfinance.set_tz_cache_location(str(Path(__file__) / "none"))
-        self._data = YfData(session=_Session(gate or Gate(), pause))
+        self._session = _Session(gate or Gate(), pause)
+        self._data = YfData(session=self._session)
 
     def answer(self, ticker: str, start: date | None = None, end: date | None = None) -> Answer:
         """Return a ticker's daily prices from ``start`` to ``end``, both included, by one request.
@@ -155,6 +163,62 @@ class Yahoo:
         except Exception as error:  # what yfinance does for a cookie is unguarded
             raise _classified(ticker, error) from error
         return read(ticker, response.status_code, response.content, start, end, now)
+
+    def earnings(self, ticker: str, zone: str | None) -> pd.DataFrame:
+        """Return the days of a company's earnings, past and announced or expected, by one request.
+
+        Parameters
+        ----------
+        zone : that of its exchange, such as ``Europe/London``; Yahoo has the clocks of New York.
+
+        Returns
+        -------
+        An events frame without ``first_seen``; no rows where Yahoo lists none, or shows another page.
+
+        Raises
+        ------
+        RefusedError, GarbageError
+            Yahoo will not say, or its page is not as yfinance knows it.
+        OfflineError
+            Yahoo's name cannot be resolved: this machine is not connected.
+        RateLimitedError, NetworkError
+            Worth another try.
+        """
+        import yfinance
+
+        self._data.cache_get.cache_clear()  # or another try would be given the same page
+        try:
+            company = yfinance.Ticker(ticker, session=self._session)
+            table = company.get_earnings_dates(limit=_ANNOUNCEMENTS)
+            return announced(ticker, () if table is None else table.index, zone)
+        except ForecastError:
+            raise
+        except ImportError as error:  # of another parser, tried where the first one finds nothing
+            raise _garbage(ticker, "a table that cannot be read", "earnings dates") from error
+        except Exception as error:  # whatever a page leads yfinance to
+            raise _classified(ticker, error, "earnings dates") from error
+
+
+def announced(ticker: str, stamps: Iterable[pd.Timestamp], zone: str | None) -> pd.DataFrame:
+    """Return the events frame of announcements at some instants, each in a zone of its own.
+
+    Midnight stands for a day alone, which is then that of the zone it is written in.
+    """
+    local = []
+    for stamp in stamps:
+        if pd.isna(stamp):
+            continue
+        wall = stamp.tz_localize(None)
+        if stamp.tz is not None and zone and wall != wall.normalize():
+            wall = stamp.tz_convert(zone).tz_localize(None)
+        local.append(wall)
+    times = pd.Series(local, dtype="datetime64[us]")
+    frame = events.empty().reindex(times.index).assign(ticker=ticker, date=times.dt.normalize())
+    frame = frame.assign(kind=events.EARNINGS, time=events.timing(ticker, times, zone))
+    try:
+        return events.check(events.united(frame))
+    except EventsError as error:
+        raise _garbage(ticker, str(error), "earnings dates") from error
 
 
 def load(
@@ -206,6 +270,8 @@ class _Session(requests.Session[requests.Response]):
         options["timeout"] = min(options.get("timeout", TIMEOUT), TIMEOUT)
         answer = super().request(method, url, *args, **options)
         status = answer.status_code
+        if url.startswith(_CALENDAR) and status >= 400:
+            self._refuse_calendar(url, status)
         if url == _COOKIE:
             self._cookie = answer
         elif url.startswith(_CHART) and status >= 400:
@@ -217,6 +283,22 @@ class _Session(requests.Session[requests.Response]):
             if status < 500 and status not in _ANOTHER_COOKIE:
                 raise _Final(answer)
         return answer
+
+    def _refuse_calendar(self, url: str, status: int) -> None:
+        """Raise what a calendar that is not given means; yfinance would read it as an empty one."""
+        ticker = parse_qs(urlsplit(url).query)["symbol"][-1]
+        if status == _TOO_MANY:
+            self._gate.close(self._pause)
+            raise _limited(ticker, "earnings dates")
+        if status >= 500:
+            raise NetworkError(
+                f"{ticker}: expected earnings dates, Yahoo's server is in trouble (HTTP {status}); "
+                "fetch again later"
+            )
+        raise RefusedError(
+            f"{ticker}: expected earnings dates, Yahoo refuses to give them (HTTP {status}); "
+            "fetch again another day"
+        )
 
 
 def read(
@@ -417,32 +499,32 @@ def _seconds(day: date) -> int:
     return int((stamp if stamp.tz else stamp.tz_localize("UTC")).timestamp())
 
 
-def _classified(ticker: str, error: Exception) -> ForecastError:
+def _classified(ticker: str, error: Exception, wanted: str = "prices") -> ForecastError:
     """Return the error of ours that what yfinance or curl raised amounts to."""
     cause = f"{type(error).__name__}: {error}".partition(" See https://curl.se")[0]
     if getattr(error, "code", None) in _UNRESOLVED or "Resolving timed out" in cause:
         return OfflineError(
-            f"{ticker}: expected prices, the name of Yahoo's server cannot be resolved "
+            f"{ticker}: expected {wanted}, the name of Yahoo's server cannot be resolved "
             f"({one_line(cause)}); connect this machine to the internet and fetch again"
         )
     if isinstance(error, OSError) and not isinstance(error, ValueError):  # ValueError: bad JSON
         return NetworkError(
-            f"{ticker}: expected prices, could not reach Yahoo ({one_line(cause)}); "
+            f"{ticker}: expected {wanted}, could not reach Yahoo ({one_line(cause)}); "
             "check the connection and fetch again"
         )
-    return _garbage(ticker, cause)
+    return _garbage(ticker, cause, wanted)
 
 
-def _limited(ticker: str) -> RateLimitedError:
+def _limited(ticker: str, wanted: str = "prices") -> RateLimitedError:
     return RateLimitedError(
-        f"{ticker}: expected prices, Yahoo is asked too often (429); "
+        f"{ticker}: expected {wanted}, Yahoo is asked too often (429); "
         "wait some minutes and fetch again"
     )
 
 
-def _garbage(ticker: str, cause: str) -> GarbageError:
+def _garbage(ticker: str, cause: str, wanted: str = "prices") -> GarbageError:
     return GarbageError(
-        f"{ticker}: expected prices, Yahoo's answer made no sense ({one_line(cause)}); "
+        f"{ticker}: expected {wanted}, Yahoo's answer made no sense ({one_line(cause)}); "
         "fetch again later"
     )
 

@@ -46,10 +46,10 @@ def test_dates_as_people_write_them(cell):
     ],
 )
 def test_times_and_zones(cell, wall, instant):
-    found = parsed(cell, cell)
-    assert found.wall.tolist() == [pd.Timestamp(wall)] * 2
+    result = parsed(cell, cell)
+    assert result.wall.tolist() == [pd.Timestamp(wall)] * 2
     expected = pd.NaT if instant is None else pd.Timestamp(instant)
-    assert found.instant[0] is expected or found.instant[0] == expected
+    assert result.instant[0] is expected or result.instant[0] == expected
 
 
 @pytest.mark.parametrize(

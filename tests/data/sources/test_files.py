@@ -57,10 +57,10 @@ def good_long():
     return {str(ticker): prices.check(rows) for ticker, rows in frame.groupby("ticker")}
 
 
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
+def assert_same(result, expected):
+    assert result.keys() == expected.keys()
     for ticker in expected:
-        pd.testing.assert_frame_equal(found[ticker], expected[ticker])
+        pd.testing.assert_frame_equal(result[ticker], expected[ticker])
 
 
 def test_long(write):
@@ -140,14 +140,14 @@ def test_the_two_rows_of_names_of_yfinance(tmp_path, by_ticker, kind, named):
 
 
 def test_closes_side_by_side(write):
-    found = good(write(CLOSES))
-    assert {ticker: frame["close"].tolist() for ticker, frame in found.items()} == {
+    result = good(write(CLOSES))
+    assert {ticker: frame["close"].tolist() for ticker, frame in result.items()} == {
         "AAPL": [10.0, 11.0],
         "LOW": [20.0],
         "005930.KS": [30.0],
     }
-    assert found["005930.KS"]["date"].tolist() == [pd.Timestamp("2018-01-03")]
-    assert found["AAPL"]["volume"].isna().all()
+    assert result["005930.KS"]["date"].tolist() == [pd.Timestamp("2018-01-03")]
+    assert result["AAPL"]["volume"].isna().all()
 
 
 def test_tickers_that_look_like_nothing_or_like_numbers_stay_tickers(write):
@@ -158,8 +158,8 @@ def test_tickers_that_look_like_nothing_or_like_numbers_stay_tickers(write):
 
 def test_only_what_is_asked_for(write):
     assert_same(good(write(LONG), ["MSFT", "MSFT"]), {"MSFT": good_long()["MSFT"]})
-    found = good(write(LONG), ["AAPL"], start=date(2018, 1, 3), end=date(2018, 1, 3))
-    assert found["AAPL"]["close"].tolist() == [11.0]
+    result = good(write(LONG), ["AAPL"], start=date(2018, 1, 3), end=date(2018, 1, 3))
+    assert result["AAPL"]["close"].tolist() == [11.0]
     assert good(write(LONG), ["AAPL"], end=date(2018, 1, 2))["AAPL"]["close"].tolist() == [10.0]
 
 
@@ -258,18 +258,18 @@ def test_no_file_and_a_folder_are_named(tmp_path):
 
 
 def test_the_sample_is_the_one_in_arch():
-    found = good("sample")
+    result = good("sample")
     # First and last rows of arch/data/sp500/sp500.csv.gz and nasdaq.csv.gz of arch 8.0.
     assert {
         ticker: (len(frame), str(frame["date"].iat[0].date()), str(frame["date"].iat[-1].date()))
-        for ticker, frame in found.items()
+        for ticker, frame in result.items()
     } == {
         "^GSPC": (5031, "1999-01-04", "2018-12-31"),
         "^IXIC": (5031, "1999-01-04", "2018-12-31"),
     }
-    assert found["^GSPC"].loc[0, "close"] == 1228.099976
-    assert found["^IXIC"]["close"].iat[-1] == 6635.279785
-    assert tuple(found["^GSPC"]) == prices.COLUMNS
+    assert result["^GSPC"].loc[0, "close"] == 1228.099976
+    assert result["^IXIC"]["close"].iat[-1] == 6635.279785
+    assert tuple(result["^GSPC"]) == prices.COLUMNS
 
 
 def test_the_sample_has_nothing_else():

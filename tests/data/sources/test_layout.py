@@ -27,17 +27,17 @@ def stacked(name, kinds=("AAA", "BBB")):
      "RIC", "Ativo", "Тикер"],
 )  # fmt: skip
 def test_instruments_are_told_apart_by_a_column_of_many_names(read, name):
-    found = read(csv(stacked(name)))
-    assert list(found) == ["AAA", "BBB"]
-    assert_bars(found["AAA"], A)
-    assert_bars(found["BBB"], B)
+    result = read(csv(stacked(name)))
+    assert list(result) == ["AAA", "BBB"]
+    assert_bars(result["AAA"], A)
+    assert_bars(result["BBB"], B)
 
 
 @pytest.mark.parametrize("name", ["permno", "gvkey", "SecuritiesCode", "code"])
 def test_instruments_may_be_numbers(read, name):
-    found = read(csv(stacked(name, ("14593", "000001"))))
-    assert list(found) == ["14593", "000001"]
-    assert_bars(found["000001"], B)
+    result = read(csv(stacked(name, ("14593", "000001"))))
+    assert list(result) == ["14593", "000001"]
+    assert_bars(result["000001"], B)
     parquet = io.BytesIO()
     stacked(name, (14593.0, 10107.0)).to_parquet(parquet)
     assert list(read(parquet.getvalue(), "x.parquet")) == ["14593", "10107"]
@@ -145,9 +145,9 @@ def test_what_is_no_ticker_is_not_read_as_one(read, refusal):
 
 def test_a_heading_that_is_asked_for_is_a_ticker(read):
     closes = pd.DataFrame({"date": A["date"], "spy": A["close"], "005930": B["close"], "rsi": 50.0})
-    found = read(csv(closes), tickers=["spy", "005930"])
-    np.testing.assert_array_equal(found["005930"]["close"], B["close"])
-    np.testing.assert_array_equal(found["spy"]["close"], A["close"])
+    result = read(csv(closes), tickers=["spy", "005930"])
+    np.testing.assert_array_equal(result["005930"]["close"], B["close"])
+    np.testing.assert_array_equal(result["spy"]["close"], A["close"])
 
 
 def test_a_table_of_returns_is_no_table_of_prices(refusal):
@@ -209,10 +209,10 @@ def _again(text, index):
 
 @pytest.mark.parametrize("made", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_layouts_of_yfinance(read, made):
-    found = read(made())
-    assert sorted(found) == ["AAA", "BRK-B"]
-    assert_bars(found["AAA"], A)
-    assert_bars(found["BRK-B"], B)
+    result = read(made())
+    assert sorted(result) == ["AAA", "BRK-B"]
+    assert_bars(result["AAA"], A)
+    assert_bars(result["BRK-B"], B)
 
 
 @pytest.mark.parametrize("order", ["price", "ticker"])
@@ -258,8 +258,8 @@ def test_a_file_without_headings_is_asked_for_them_otherwise(refusal, table):
 
 def test_columns_are_what_the_user_says(read):
     mixed = A[["date", "volume", "close", "open"]].assign(junk=1)
-    found = read(csv(mixed, header=False), columns="date,volume,close,open,-")
-    assert_bars(found["AAPL"], A, ["open", "close", "volume"])
+    result = read(csv(mixed, header=False), columns="date,volume,close,open,-")
+    assert_bars(result["AAPL"], A, ["open", "close", "volume"])
     # Also where there are headings that nobody knows, and several tickers.
     tall = stacked("x")[["x", "date", "close"]]
     assert list(read(csv(tall), columns="ticker, date, close")) == ["AAA", "BBB"]

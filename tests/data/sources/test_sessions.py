@@ -32,8 +32,8 @@ def stamped(ticker, zone, clock="00:00", count=120, first="2024-01-02"):
 def test_midnights_in_utc_are_dates_of_the_exchange(read, caplog, ticker, zone):
     frame, utc = stamped("^GDAXI" if ticker == "dax prices" else ticker, zone)
     with caplog.at_level(logging.WARNING):
-        found = read(utc.to_csv(index=False), f"{ticker}.csv")[ticker]
-    assert_bars(found, frame)
+        result = read(utc.to_csv(index=False), f"{ticker}.csv")[ticker]
+    assert_bars(result, frame)
     early = (pd.to_datetime(utc["date"].str[:10]) != frame["date"]).any()
     assert ("read as those of its exchange" in caplog.text) == early
 

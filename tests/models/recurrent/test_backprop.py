@@ -27,7 +27,7 @@ def differentiated(weights, x, d_last, advance):
 def test_equals_finite_differences_in_every_input(advance, gates, biases):
     weights, rng = random_weights(gates, biases), np.random.default_rng(1)
     x, d_last = rng.normal(size=(9, 2, 3)), rng.normal(size=(2, 4))
-    found = differentiated(weights, x, d_last, advance)
+    result = differentiated(weights, x, d_last, advance)
 
     def value(x):
         hidden, _ = backprop.states(weights, x, advance)[-1]
@@ -38,7 +38,7 @@ def test_equals_finite_differences_in_every_input(advance, gates, biases):
         moved = np.zeros_like(x)
         moved[place] = step
         slope = (value(x + moved) - value(x - moved)) / (2 * step)
-        assert found[place] == pytest.approx(slope, abs=1e-9, rel=1e-6)
+        assert result[place] == pytest.approx(slope, abs=1e-9, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_equals_what_tensorflow_differentiates(advance, gates, biases, layer):
 def test_the_states_are_those_of_the_forecasts_engine(advance, gates, biases):
     weights, rng = random_weights(gates, biases), np.random.default_rng(3)
     x = rng.normal(size=(30, 2, 3))
-    found = np.array([hidden for hidden, _ in backprop.states(weights, x, advance)[1:]])
+    result = np.array([hidden for hidden, _ in backprop.states(weights, x, advance)[1:]])
     single = cell.Weights(
         *(w.astype(np.float32) for w in (weights.kernel, weights.recurrent, weights.bias))
     )
     for i, expected in enumerate(cell.hidden_states(single, [x[:, 0], x[:, 1]], advance)):
-        np.testing.assert_allclose(found[:, i], expected, atol=1e-5)
+        np.testing.assert_allclose(result[:, i], expected, atol=1e-5)
     assert backprop.exact(single).kernel.dtype == np.float64
 
 
@@ -81,12 +81,12 @@ def test_a_plain_cell_passes_back_a_power_and_an_lstm_what_its_forget_gate_keeps
     # h = tanh(x + h / 2) near zero: each session back halves the gradient.
     weights = cell.Weights(np.ones((1, 1)), np.full((1, 1), 0.5), np.zeros(1))
     x, one = np.zeros((8, 1, 1)), np.ones((1, 1))
-    found = differentiated(weights, x, one, cell.plain)[:, 0, 0]
-    np.testing.assert_allclose(found, 0.5 ** np.arange(7, -1, -1.0))
+    result = differentiated(weights, x, one, cell.plain)[:, 0, 0]
+    np.testing.assert_allclose(result, 0.5 ** np.arange(7, -1, -1.0))
     # An LSTM with its gates pinned: in by 1/2, kept by 0.9, out by 1/2; its candidate is x.
     logit = np.log(0.9 / 0.1)
     weights = cell.Weights(
         np.array([[0.0, 0.0, 1.0, 0.0]]), np.zeros((1, 4)), np.array([0.0, logit, 0.0, 0.0])
     )
-    found = differentiated(weights, x, one, cell.lstm)[:, 0, 0]
-    np.testing.assert_allclose(found, 0.25 * 0.9 ** np.arange(7, -1, -1.0))
+    result = differentiated(weights, x, one, cell.lstm)[:, 0, 0]
+    np.testing.assert_allclose(result, 0.25 * 0.9 ** np.arange(7, -1, -1.0))

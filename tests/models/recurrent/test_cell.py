@@ -39,9 +39,9 @@ def test_equals_keras(advance, layer, gates, biases):
     layer = getattr(keras_on_tensorflow().layers, layer)(7, return_sequences=True)
     layer.build((None, None, 5))
     layer.set_weights([weights.kernel, weights.recurrent, weights.bias])
-    for x, found in zip(series, cell.hidden_states(weights, series, advance), strict=True):
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, layer(x[None])[0].numpy(), atol=1e-5, rtol=0)
+    for x, result in zip(series, cell.hidden_states(weights, series, advance), strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, layer(x[None])[0].numpy(), atol=1e-5, rtol=0)
 
 
 def test_a_gru_that_keeps_everything_and_one_that_keeps_nothing():
@@ -49,8 +49,8 @@ def test_a_gru_that_keeps_everything_and_one_that_keeps_nothing():
     for update, expected in ((40.0, [0, 0, 0]), (-40.0, [0.5, 0.5, 0.5])):
         bias = np.array([[update, 0, np.arctanh(0.5)], [0, 0, 0]], np.float32)
         x = [np.zeros((3, 1), np.float32)]
-        (found,) = cell.hidden_states(cell.Weights(zeros, zeros, bias), x, cell.gru)
-        np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+        (result,) = cell.hidden_states(cell.Weights(zeros, zeros, bias), x, cell.gru)
+        np.testing.assert_allclose(result[:, 0], expected, atol=1e-6)
 
 
 def test_a_plain_cell_forgets_like_a_power():
@@ -58,8 +58,8 @@ def test_a_plain_cell_forgets_like_a_power():
     half = np.array([[0.5]], np.float32)
     weights = cell.Weights(np.ones((1, 1), np.float32), half, np.zeros(1, np.float32))
     shock = [np.array([[0.01], *[[0.0]] * 6], np.float32)]
-    (found,) = cell.hidden_states(weights, shock, cell.plain)
-    np.testing.assert_allclose(found[:, 0], 0.01 * 0.5 ** np.arange(7), rtol=1e-3)
+    (result,) = cell.hidden_states(weights, shock, cell.plain)
+    np.testing.assert_allclose(result[:, 0], 0.01 * 0.5 ** np.arange(7), rtol=1e-3)
 
 
 def test_equals_the_equations_written_out_for_one_number():
@@ -73,14 +73,14 @@ def test_equals_the_equations_written_out_for_one_number():
         c = f * c + i * np.tanh(g)
         h = o * np.tanh(c)
         expected.append(h)
-    (found,) = cell.hidden_states(weights, [x])
-    np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+    (result,) = cell.hidden_states(weights, [x])
+    np.testing.assert_allclose(result[:, 0], expected, atol=1e-6)
 
 
 def test_constant_gates_by_hand():
     # Gates of one half and a candidate of one half: the memory is 1/4, then 3/8, then 7/16.
-    (found,) = cell.hidden_states(biased(0, 0, np.arctanh(0.5), 0), [np.zeros((3, 1), np.float32)])
-    np.testing.assert_allclose(found[:, 0], np.tanh([1 / 4, 3 / 8, 7 / 16]) / 2, atol=1e-7)
+    (result,) = cell.hidden_states(biased(0, 0, np.arctanh(0.5), 0), [np.zeros((3, 1), np.float32)])
+    np.testing.assert_allclose(result[:, 0], np.tanh([1 / 4, 3 / 8, 7 / 16]) / 2, atol=1e-7)
 
 
 def test_a_step_names_its_gates():
@@ -132,8 +132,8 @@ def test_a_stack_of_networks_is_each_of_them(advance, gates, biases):
 @pytest.mark.parametrize("count", [0, 1, cell.CHUNK - 1, cell.CHUNK, cell.CHUNK + 1])
 def test_as_many_come_out_as_go_in_across_chunks(count):
     series = random_series([3 + i % 4 for i in range(count)], 2)
-    found = cell.hidden_states(random_weights(2, 3), series)
-    assert [f.shape for f in found] == [(len(s), 3) for s in series]
+    result = cell.hidden_states(random_weights(2, 3), series)
+    assert [f.shape for f in result] == [(len(s), 3) for s in series]
 
 
 def test_what_comes_later_changes_nothing_before():
@@ -153,6 +153,6 @@ def test_inputs_are_left_alone():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid(dtype):
     x = np.array([-1e30, -800, -3, 0, 3, 800, 1e30], dtype)
-    found = cell.sigmoid(x)
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, [0, 0, 0.04742587, 0.5, 0.95257413, 1, 1], atol=1e-7)
+    result = cell.sigmoid(x)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, [0, 0, 0.04742587, 0.5, 0.95257413, 1, 1], atol=1e-7)

@@ -15,19 +15,19 @@ def test_the_loss_is_the_density_of_the_forecast():
     target = rng.standard_t(4, (3, 50)).astype(np.float32)
     target[:, :20] = np.nan
     training.keras_on_tensorflow()
-    found = float(head.negative_log_likelihood(target, output, np.float32(90)))
+    result = float(head.negative_log_likelihood(target, output, np.float32(90)))
     forecast = head.distribution(output.reshape(-1, 3), np.ones(150))
     expected = -np.nanmean(skewed_t.log_density(target.ravel(), *forecast))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 @OUTPUTS
 def test_zero_outputs_are_ewma_with_a_student_t(outputs):
-    found = head.distribution(np.zeros((2, outputs)), np.array([0.01, 0.02]))
-    np.testing.assert_allclose(found[0], 0)
-    np.testing.assert_allclose(found[1], np.exp(-0.15) * np.array([0.01, 0.02]))
-    np.testing.assert_allclose(found[2], 2.1 + np.log1p(np.exp(4)))
-    np.testing.assert_array_equal(found[3], 0)
+    result = head.distribution(np.zeros((2, outputs)), np.array([0.01, 0.02]))
+    np.testing.assert_allclose(result[0], 0)
+    np.testing.assert_allclose(result[1], np.exp(-0.15) * np.array([0.01, 0.02]))
+    np.testing.assert_allclose(result[2], 2.1 + np.log1p(np.exp(4)))
+    np.testing.assert_array_equal(result[3], 0)
 
 
 def test_wild_outputs_are_still_a_student_t():
