@@ -8,6 +8,7 @@ may start a formula. Numbers are shown with the digits that tell them apart, wha
 import re
 import unicodedata
 from collections.abc import Callable
+from datetime import date
 from math import floor, isinf, isnan, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,16 @@ def _changed(column: "pd.Series", change: Callable[[str], str]) -> "pd.Series":
     texts = [value for value in column.unique() if isinstance(value, str)]
     new = {text: other for text in texts if (other := change(text)) != text}
     return column.map(lambda value: new.get(value, value)) if new else column
+
+
+def announcement(day: date, time: str | None) -> str:
+    """Return when an announcement is due, in words.
+
+    >>> announcement(date(2020, 1, 30), "post"), announcement(date(2020, 2, 4), None)
+    ('Thu 30 Jan after the close', 'Tue 4 Feb')
+    """
+    when = {"pre": " before the open", "post": " after the close"}.get(time or "", "")
+    return f"{day:%a} {day.day} {day:%b}{when}"
 
 
 def number(value: float, spec: str, *, digits: int = 1) -> str:

@@ -134,7 +134,8 @@ def _of_backtest(
     rows = _between(frame[frame["ticker"] == ticker] if ticker else frame, start, end)
     if name == "forecast":
         every = len(rows) if start else evaluation.SESSIONS
-        return evaluation.forecast(rows, str(ticker), model, sessions=every)
+        reactions = archive.read_reactions(folder)
+        return evaluation.forecast(rows, str(ticker), model, sessions=every, reactions=reactions)
     if name == "volatility":
         every = len(rows) if start else evaluation.SESSIONS
         return evaluation.volatility(rows, str(ticker), sessions=every)
@@ -183,16 +184,19 @@ def _of_run(
             ticker_lists.stored(store, [ticker] if ticker else None),
         )
         needed = ticker_lists.with_universe(trained, store, stored[:1])
-        row = forecasting.predict(
+        row, failed, announced = forecasting.predict_each(
             trained,
             store.each(needed),
             tickers=stored[:1],
             events=EventStore(home).read(needed),
             as_of=as_of,
         )
+        for error in failed.values():
+            raise error
         history = store.read(stored[:1], columns=("ticker", "date", "close"))
         closes = history.set_index("date")["close"]
-        return prediction.prediction(row, closes[closes.index <= row["cutoff"].iloc[0]])
+        closes = closes[closes.index <= row["cutoff"].iloc[0]]
+        return prediction.prediction(row, closes, announced.get(stored[0]))
     networks = (it for it in bundle.readable(home) if it.model.name in CELLS)
     trained = (None if run else next(networks, None)) or bundle.load(home, run)
     model = explanation.recurrent(trained)  # says so if it is none

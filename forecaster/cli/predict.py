@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from forecaster.cli import holdout, options, output, ticker_lists
-from forecaster.display import number, price
+from forecaster.display import announcement, number, price
 from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
 if TYPE_CHECKING:
@@ -154,9 +154,8 @@ def _event(event: "NextEvent | None") -> dict[str, Any] | None:
 
 def _reports(event: dict[str, Any]) -> str:
     """Return an announcement in a few words: Thu 30 Jan after the close (±5.1%)."""
-    day = date.fromisoformat(event["date"])
-    when = {"pre": " before the open", "post": " after the close", None: ""}[event["time"]]
-    return f"{day:%a} {day.day} {day:%b}{when} (±{event['expected_move']:.1%})"
+    when = announcement(date.fromisoformat(event["date"]), event["time"])
+    return f"{when} (±{event['expected_move']:.1%})"
 
 
 def _without_backtest(

@@ -213,6 +213,7 @@ def _show(done: "Backtest", folder: Path) -> None:
     from forecaster.plots import evaluation
 
     if figures.can_show():
-        figures.show(evaluation.of_backtest(done.forecasts, done.provenance.models[0]))
+        model, reactions = done.provenance.models[0], done.tables.get("reactions")
+        figures.show(evaluation.of_backtest(done.forecasts, model, reactions))
     else:
         figures.show_page(folder / "report.html")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, HistoryError, first_few
-from forecaster.evaluation import metrics
+from forecaster.evaluation import announced, metrics
 from forecaster.evaluation.calibration import coverage, coverage_by_thirds, histogram, reliability
 from forecaster.evaluation.skill import running
 from forecaster.plots import outliers, style
@@ -29,7 +29,14 @@ SESSIONS = 250
 MOST_TICKERS = 2
 
 
-def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = SESSIONS) -> "Figure":
+def forecast(
+    frame: pd.DataFrame,
+    ticker: str,
+    model: str,
+    *,
+    sessions: int = SESSIONS,
+    reactions: pd.DataFrame | None = None,
+) -> "Figure":
     """Draw the last forecasts of a ticker as 50, 80 and 95% bands in price, and what happened.
 
     Each day's band was forecast at the close before it, so the median follows the price one day
@@ -40,6 +47,7 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = SE
     frame : forecasts frame; closes are drawn as ``last_close * exp(log_return)`` where known.
     ticker, model : whose forecasts to draw.
     sessions : the number of latest forecasts to draw.
+    reactions : table of a backtest; its reaction sessions to earnings are ringed.
 
     Raises
     ------
@@ -59,6 +67,17 @@ def forecast(frame: pd.DataFrame, ticker: str, model: str, *, sessions: int = SE
         axes.fill_between(dates, *ends, color=style.tint(shown, share), linewidth=0, label=label)
     axes.plot(dates, prices["median"], color=shown, linewidth=0.9, label="median forecast")
     axes.plot(dates, prices["price"], ".", color=INK, markersize=3.5, label="actual close")
+    reacts = announced.reacting(prices, reactions)
+    if reacts.any():
+        axes.plot(
+            dates[reacts],
+            prices["price"].to_numpy()[reacts],
+            "o",
+            color=style.RING,
+            markersize=8,
+            markerfacecolor="none",
+            label="reaction to earnings",
+        )
     axes.set_ylabel("price (currency of the ticker)")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     axes.set_title(style.plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
@@ -226,11 +245,14 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     return figure
 
 
-def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"]]:
+def of_backtest(
+    frame: pd.DataFrame, model: str, reactions: pd.DataFrame | None = None
+) -> Iterator[tuple[str, "Figure"]]:
     """Yield the figures of a backtest, each with a name that is safe as a file's stem.
 
     ``forecast-TICKER`` and ``volatility-TICKER`` for the first two of the model's tickers only,
-    then ``calibration``, and ``skill`` against those of gjr and naive that the frame has.
+    then ``calibration``, and ``skill`` against those of gjr and naive that the frame has. ``reactions``
+    is the table of the backtest.
 
     Raises
     ------
@@ -240,7 +262,7 @@ def of_backtest(frame: pd.DataFrame, model: str) -> Iterator[tuple[str, "Figure"
         No outcome is known yet.
     """
     for ticker in _rows(frame, model=model)["ticker"].unique()[:MOST_TICKERS]:
-        yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model)
+        yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model, reactions=reactions)
         yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
     yield "calibration", calibration(frame)
     if against := baselines(frame, model):

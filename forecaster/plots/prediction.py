@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from forecaster.display import price
+from forecaster.dataset.announcements import NextEvent
+from forecaster.display import announcement, price
 from forecaster.distributions import forecasts
 from forecaster.plots import style
 from forecaster.plots.style import GREY, INK
@@ -21,7 +22,7 @@ _GAP, _HALF = 3, 1.5
 """Sessions' widths from the last close to the middle of the bands, and from there to their sides."""
 
 
-def prediction(row: pd.DataFrame, closes: pd.Series) -> "Figure":
+def prediction(row: pd.DataFrame, closes: pd.Series, event: NextEvent | None = None) -> "Figure":
     """Draw a forecast as 50, 80 and 95% bands in price beside the closes before it.
 
     The bands are as wide as three sessions, to be seen; they are of one. Their ends are in the legend.
@@ -30,6 +31,7 @@ def prediction(row: pd.DataFrame, closes: pd.Series) -> "Figure":
     ----------
     row : forecasts frame with the one forecast.
     closes : by date, up to the cutoff of the forecast.
+    event : the next announcement of earnings; it is marked if the session forecast may react to it.
     """
     (ticker,), (model,) = row["ticker"], row["model"]
     color = style.look(model)["color"]
@@ -55,6 +57,9 @@ def prediction(row: pd.DataFrame, closes: pd.Series) -> "Figure":
         axes.fill_between(sides, low, high, color=band, linewidth=0, label=label)
     label = f"median forecast: {price(median, beside=last)}"
     axes.plot(sides, [median, median], color=color, linewidth=1.6, label=label)
+    if event is not None and event.reaction == row["date"].iloc[0].date():
+        label = f"earnings {announcement(event.day, event.time)}"
+        axes.axvline(at, color=style.RING, linewidth=1.2, linestyle="--", label=label)
     axes.axhline(last, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_xlim(-1, sides[1] + 0.5)
     axes.margins(y=0.08)

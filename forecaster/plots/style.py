@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK, GREY, PALE, GRID = "#222222", "#8C8C8C", "#C4C4C4", "#E2E2E2"
+RING = PALETTE[1]
+"""Around what happened on a session that reacts to earnings."""
 
 
 def canvas(down: int = 1, across: int = 1, *, height: float = 4.5) -> "Figure":

@@ -36,7 +36,8 @@ def write(backtest: Backtest, folder: Path) -> list[Path]:
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     paths = [folder / "report.html"]
     paths[0].write_text(page(backtest), encoding="utf-8")
-    for name, figure in evaluation.of_backtest(backtest.forecasts, backtest.provenance.models[0]):
+    model, reactions = backtest.provenance.models[0], backtest.tables.get("reactions")
+    for name, figure in evaluation.of_backtest(backtest.forecasts, model, reactions):
         paths.append(folder / "plots" / f"{name}.png")
         figure.savefig(paths[-1], dpi=DPI)
     return paths

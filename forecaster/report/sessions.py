@@ -134,8 +134,8 @@ def _price(source: "ColumnDataSource", span: Any, day: tuple[str, str], model: s
     canvas.add_entry("median forecast", charts.MEDIAN, "solid", median)
     canvas.add_entry("actual close", charts.INK, "circle", actual)
     if REACTION in source.column_names:
-        ring = canvas.rings(REACTION, charts.VERMILION, x="date", y=REACTION, source=source)
-        canvas.add_entry("reaction to earnings", charts.VERMILION, "ring", ring)
+        ring = canvas.rings(REACTION, style.RING, x="date", y=REACTION, source=source)
+        canvas.add_entry("reaction to earnings", style.RING, "ring", ring)
     bands = [(f"{it}%", f"@low_{it}{{%.6g}} to @high_{it}{{%.6g}}") for it in (50, 80, 95)]
     fields = [day, ("Median", "@median{%.6g}"), *bands, ("Actual", "@actual{%.6g}")]
     canvas.hover([median], fields)

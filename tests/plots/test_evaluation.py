@@ -64,6 +64,22 @@ def test_a_forecast_without_an_outcome_has_a_band_and_no_close(frame):
     assert legend(figure)[0] == "95% band"
 
 
+def test_reactions_to_earnings_are_ringed_where_they_came(frame):
+    rows = of(frame, "AAPL", "gjr").tail(40)
+    days = rows["date"].iloc[[5, 6, 30]]
+    reactions = pd.DataFrame({"ticker": "AAPL", "date": days, "since": [0, 1, 0]})
+    figure = evaluation.forecast(frame, "AAPL", "gjr", sessions=40, reactions=reactions)
+    assert_readable(figure)
+    ring = line(figure.axes[0], "reaction to earnings")
+    np.testing.assert_array_equal(ring.get_xdata(), days.iloc[[0, 2]])
+    closes = rows["last_close"] * np.exp(rows["log_return"])
+    np.testing.assert_allclose(ring.get_ydata(), closes.iloc[[5, 30]])
+    other = reactions.assign(ticker="^GSPC")
+    assert legend(evaluation.forecast(frame, "AAPL", "gjr", reactions=other)) == legend(
+        evaluation.forecast(frame, "AAPL", "gjr")
+    )
+
+
 def test_volatilities_are_in_percent_and_the_realised_one_is_named_hindsight(frame):
     figure = evaluation.volatility(frame, "AAPL", sessions=300)
     (axes,) = figure.axes

@@ -1,8 +1,11 @@
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from pictures import assert_readable, legend, simulated
 
-from forecaster.display import price
+from forecaster.dataset.announcements import NextEvent
+from forecaster.display import announcement, price
 from forecaster.plots import prediction
 
 
@@ -36,3 +39,19 @@ def test_a_short_history_is_drawn_whole(history):
     row, closes = history
     figure = prediction.prediction(row, closes.tail(2))
     assert_readable(figure)
+
+
+def test_an_announcement_that_the_session_reacts_to_is_marked(history):
+    row, closes = history
+    day, ahead = (row[name].item().date() for name in ("cutoff", "date"))
+    event = NextEvent(day, "post", ahead, 0.05)
+    figure = prediction.prediction(row, closes, event)
+    assert_readable(figure)
+    label = f"earnings {announcement(day, 'post')}"
+    assert label in legend(figure)
+    (tick,) = (it for it in figure.axes[0].lines if it.get_label() == label)
+    assert set(tick.get_xdata()) == {figure.axes[0].get_xticks()[-1]}
+    later = NextEvent(day, "post", ahead + timedelta(days=1), 0.05)  # beyond what is drawn
+    assert legend(prediction.prediction(row, closes, later)) == legend(
+        prediction.prediction(row, closes)
+    )
