@@ -21,6 +21,7 @@ from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    from forecaster.dataset.announcements import NextEvent
     from forecaster.explain.explanation import Explanation
 
 FORMATS = (".csv", ".json", ".parquet", ".xlsx")
@@ -32,6 +33,7 @@ PRICES = [f"price_{name}" for name in forecasts.QUANTILES]
 
 COLUMNS = [
     *("ticker", "model", "cutoff", "date", "date_is_guess", "step", "currency", "sessions_behind"),
+    *("next_event_date", "next_event_time", "reaction_session", "expected_move"),
     *("last_close", "log_return", "price", "mean", "volatility", "p_up"),
     *("var_95", "es_95", "var_99", "es_99"),
     *forecasts.QUANTILES,
@@ -100,6 +102,7 @@ def of_forecasts(
     currencies: Mapping[str, str | None] | None = None,
     sessions_behind: Mapping[str, int] | None = None,
     guesses: Collection[str] = (),
+    announced: Mapping[str, "NextEvent"] | None = None,
 ) -> pd.DataFrame:
     """Return a forecasts frame with the columns of `COLUMNS`.
 
@@ -110,6 +113,7 @@ def of_forecasts(
     sessions_behind : sessions of a ticker's exchange that finished after the cutoff, at the time of
         the forecast; none are known of forecasts of history.
     guesses : tickers whose date is a guess.
+    announced : the next announcement of tickers that have one within sight; none are told of history.
     """
     in_prices, tickers = forecasts.prices(frame), frame["ticker"]
     view = in_prices.rename(columns=dict(zip(forecasts.QUANTILES, PRICES, strict=True)))
@@ -118,11 +122,28 @@ def of_forecasts(
         sessions_behind=tickers.map(dict(sessions_behind or {})).astype("Int64"),
         date_is_guess=tickers.isin(list(guesses)),
         p_up=forecasts.probability_of_rise(frame),
+        **_announcements(tickers, announced or {}),
     )
     for percent, level in _TAILS.items():
         table[f"var_{percent}"] = forecasts.value_at_risk(frame, level)
         table[f"es_{percent}"] = forecasts.expected_shortfall(frame, level)
     return table[COLUMNS]
+
+
+def _announcements(
+    tickers: pd.Series, announced: Mapping[str, "NextEvent"]
+) -> dict[str, pd.Series]:
+    """Return the columns of the next announcement of each row's ticker, empty where there is none."""
+
+    def column(name: str) -> pd.Series:
+        return tickers.map({it: getattr(event, name) for it, event in announced.items()})
+
+    return {
+        "next_event_date": column("day").astype("datetime64[us]"),
+        "next_event_time": column("time").astype("str"),
+        "reaction_session": column("reaction").astype("datetime64[us]"),
+        "expected_move": column("expected_move").astype("float64"),
+    }
 
 
 def nixtla(table: pd.DataFrame) -> pd.DataFrame:

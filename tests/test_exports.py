@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,17 @@ import pyarrow
 import pytest
 
 from forecaster import exports
+from forecaster.dataset.announcements import NextEvent
 from forecaster.distributions import forecasts
 from forecaster.errors import StoreError, UsageError
 
 ODD = ["=CMD()", "../x", "BRK.B", "^GSPC", "005930", "NA"]
+
+
+REPORTS = {
+    "BRK.B": NextEvent(date(2019, 1, 5), None, date(2019, 1, 7), 0.03),
+    "NA": NextEvent(date(2019, 1, 8), "post", date(2019, 1, 9), 0.05),
+}
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns=lambda name: name.removeprefix("'"))
     cells = {}
     for name, column in table.items():
-        if name in ("cutoff", "date", "ds"):
+        if name in ("cutoff", "date", "ds", "next_event_date", "reaction_session"):
             cells[name] = pd.to_datetime(column).dt.strftime("%Y-%m-%d")
         elif column.dtype in ("object", "str") and column.notna().any():
             cells[name] = column.map(lambda it: it.removeprefix("'") if isinstance(it, str) else it)
@@ -79,7 +87,11 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 def test_the_four_formats_hold_the_same_values(frame, layout, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "ROWS_AT_ONCE", 7)
     table = exports.of_forecasts(
-        frame, currencies={"BRK.B": "USD"}, sessions_behind=dict.fromkeys(ODD, 2), guesses=["../x"]
+        frame,
+        currencies={"BRK.B": "USD"},
+        sessions_behind=dict.fromkeys(ODD, 2),
+        guesses=["../x"],
+        announced=REPORTS,
     )
     table, name = exports.laid_out(table, layout)
     for suffix in exports.FORMATS:
@@ -103,6 +115,15 @@ def test_columns_are_what_their_names_say(frame):
     assert 0.5 < row["p_up"] < 0.6  # a Student-t of scale 0.01 about 0.001
     assert pd.isna(table["sessions_behind"]).all()
     assert table["price"].isna().sum() == len(table) / 2
+
+
+def test_the_next_announcement_is_that_of_the_ticker(frame):
+    table = exports.of_forecasts(frame, announced=REPORTS).set_index("ticker")
+    names = ["next_event_date", "next_event_time", "reaction_session", "expected_move"]
+    first = table.loc["NA", names].iloc[0].tolist()
+    assert first == [pd.Timestamp("2019-01-08"), "post", pd.Timestamp("2019-01-09"), 0.05]
+    assert table.loc["BRK.B", "next_event_time"].isna().all()
+    assert table.loc["^GSPC", names].isna().all(axis=None)
 
 
 def test_nixtla_s_layout_has_a_row_a_session_and_the_models_side_by_side(frame):

@@ -114,6 +114,7 @@ def predict(
             currencies=currencies,
             sessions_behind={row["ticker"]: row["sessions_behind"] for row in rows},
             guesses=[row["ticker"] for row in rows if row["date_is_guess"]],
+            announced=announced,
         )
         output.export(*exports.laid_out(table, layout), out, quiet=quiet)
     if as_json:
