@@ -8,44 +8,19 @@ Mariano, and `others` the gain on sessions that are neither reactions nor of the
 """
 
 import sys
-from collections.abc import Callable
 
 import common
 import numpy as np
 import pandas as pd
 
+from forecaster.backtesting.alternative_histories import SPOILED, spoiled
 from forecaster.config import RecurrentConfig
-from forecaster.data.events import check
 from forecaster.dataset.panel import Panel
 from forecaster.dataset.reactions import reactions_of
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.evaluation.significance import diebold_mariano
 from forecaster.runs import forecasting, training
 from forecaster.runs.run import Run
-
-Spoil = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
-
-
-def moved(days: int) -> Spoil:
-    """Every date moved by so many days, half of them forward."""
-    return lambda its, rng: its.assign(
-        date=its["date"] + pd.to_timedelta(days * rng.choice([-1, 1], len(its)), "D")
-    )
-
-
-def dropped(share: float) -> Spoil:
-    """A share of the announcements left out."""
-    return lambda its, rng: its[rng.random(len(its)) >= share]
-
-
-SPOILED: dict[str, Spoil] = {
-    "as they are": lambda its, rng: its,
-    "times unknown": lambda its, rng: its.assign(time=None),
-    "10% dropped": dropped(0.1),
-    "30% dropped": dropped(0.3),
-    **{f"moved by {days} day{'s' * (days > 1)}": moved(days) for days in (1, 2, 5)},
-    "none": lambda its, rng: its.iloc[:0],
-}
 
 
 def main() -> None:
@@ -60,12 +35,11 @@ def main() -> None:
         )
         base = crps(work, without, None)
         reactions = reactions_of(panel_of(with_events, work, work.events).histories, *span(work))
-        early = work.events["date"] <= pd.Timestamp(work.until)
         whole = None
-        for kind, spoil in SPOILED.items():
-            later = spoil(work.events[~early], np.random.default_rng(0))
-            later = later.drop_duplicates(["ticker", "date"])
-            scheduled = check(pd.concat([work.events[early], later]))
+        for kind in ("as they are", *SPOILED):
+            scheduled = work.events
+            if kind in SPOILED:
+                scheduled = spoiled(work.events, kind, np.datetime64(work.until))
             ours = crps(work, with_events, scheduled)
             gain = 100 * (1 - ours.mean() / base.mean())
             whole = gain if whole is None else whole

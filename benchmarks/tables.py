@@ -126,20 +126,24 @@ def events() -> str:
 
 
 def tails() -> str:
-    """Shares beyond the outer quantiles of each set, without a skew and with one."""
-    table = read("tails")
+    """Shares beyond the outer quantiles of each set, for each way to forecast it."""
+    table = read("tails").set_index("set").loc[list(common.WORKS)].reset_index()
     shares = ["below_1", "below_5", "above_5", "above_1"]
     rows = [
         [
             f"{it['set']}, {it['head']}",
             f"{it['crps']:.4f}",
             *(f"{it[name]:.2f}" for name in shares),
-            f"{it['skew']:+.2f}",
+            it["within"],
+            f"{it['luck']:.0f}",
+            f"{it['var_99_p']:.3f}",
+            shown(it["skew"], "+.2f"),
         ]
         for it in table.to_dict("records")
     ]
     header = ["set, head", "CRPS %", "below the 1%", "below the 5%", "above the 95%"]
-    return markdown([*header, "above the 99%", "mean skew"], rows)
+    header += ["above the 99%", "within", "a right one, %", "p of the VaR 99%", "mean skew"]
+    return markdown(header, rows)
 
 
 def ablation() -> str:
@@ -352,6 +356,8 @@ def goals() -> str:
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
+    skewed = read("tails").query("head == 'skewed'").set_index("set")
+    passed = skewed["var_99_p"][["W2", "sample"]]
     most = [
         ("W1: CRPS, %", sets["crps"].get("W1", np.nan), 0.8826),
         ("W2: CRPS over gjr's", sets["ratio"].get("W2", np.nan), 0.9928),
@@ -415,6 +421,8 @@ def goals() -> str:
         ("W2E: tickers better, of 88", sets["better"].get("W2E", np.nan), 87),
         ("W2E: gain in log score", sets["log_score_gain"].get("W2E", np.nan), 0.032),
         ("sample: tickers better, of 2", sets["better"].get("sample", np.nan), 2),
+        ("outer quantiles: sets within the bounds, of 10", (skewed["within"] == "yes").sum(), 10),
+        ("W2 and sample: least p of the VaR at 99%", passed.min(), 0.05),
     ]
     rows = [
         [text, bound, shown(value, ".4g"), "–" if pd.isna(value) else "yes" if met else "**no**"]

@@ -1,6 +1,6 @@
 """Histories that could have been: the same past with another future, or sessions in random order."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,36 @@ def rescheduled(
     future = moved.assign(date=moved["date"] + days, time=times)
     future = future.drop_duplicates(["ticker", "date", "kind"])
     return check(pd.concat([events[~hidden], future]))
+
+
+Spoil = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
+
+
+def _moved(days: int) -> Spoil:
+    return lambda its, rng: its.assign(
+        date=its["date"] + pd.to_timedelta(days * rng.choice([-1, 1], len(its)), "D")
+    )
+
+
+def _dropped(share: float) -> Spoil:
+    return lambda its, rng: its[rng.random(len(its)) >= share]
+
+
+SPOILED: dict[str, Spoil] = {
+    "times unknown": lambda its, rng: its.assign(time=None),
+    "10% dropped": _dropped(0.1),
+    "30% dropped": _dropped(0.3),
+    **{f"moved by {days} day{'s' * (days > 1)}": _moved(days) for days in range(1, 6)},
+}
+"""What may be wrong with dates of earnings; half of those that are moved come too early."""
+
+
+def spoiled(events: pd.DataFrame, how: str, after: np.datetime64, *, seed: int = 0) -> pd.DataFrame:
+    """Return the events frame with those after a date spoiled in one of the ways of ``SPOILED``."""
+    later = events["date"] > pd.Timestamp(after)
+    others = SPOILED[how](events[later], np.random.default_rng(seed))
+    others = others.drop_duplicates(["ticker", "date", "kind"])
+    return check(pd.concat([events[~later], others]).drop_duplicates(["ticker", "date", "kind"]))
 
 
 def shuffled(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

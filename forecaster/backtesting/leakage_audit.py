@@ -15,7 +15,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.backtesting import backtest
-from forecaster.backtesting.alternative_histories import rescheduled, rewritten, shuffled
+from forecaster.backtesting.alternative_histories import (
+    SPOILED,
+    rescheduled,
+    rewritten,
+    shuffled,
+    spoiled,
+)
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
@@ -38,7 +44,7 @@ TRAINED = 0.75
 """Share of the sessions that models are fitted on; the others are forecast."""
 
 STEPS = 7
-"""Of an audit's progress."""
+"""Of an audit's progress; with events there is one more."""
 
 LEAST_SESSIONS = 400
 """GJR-GARCH, the baseline, needs this many to be fitted."""
@@ -127,12 +133,12 @@ def audit(
     def seeded(number: int) -> Model:
         return build(replace(config, seed=config.seed + number * config.seeds))
 
-    steps = count()
+    steps, total = count(), STEPS + (events is not None)
 
     def step(title: str) -> Progress:
         done = next(steps)
-        progress(done, STEPS, title)
-        return lambda _, __, text: progress(done, STEPS, f"{title}: {text}")
+        progress(done, total, title)
+        return lambda _, __, text: progress(done, total, f"{title}: {text}")
 
     until = folds[0].until
     trained = _fitted(seeded(0), Panel.of(frame, events=events), until, step("fit"))
@@ -145,7 +151,9 @@ def audit(
         parity(trained, build(config), frame, folds, step("parity"), events),
         seed_luck(trained, seeded, seeds, frame, folds, step("seeds"), events),
     ]
-    progress(STEPS, STEPS, "audited")
+    if events is not None:
+        checks.append(event_stress(trained, seeded(0), frame, folds, events, step("events")))
+    progress(total, total, "audited")
     return checks
 
 
@@ -421,6 +429,40 @@ def seed_luck(
         words += f", the same for {seeds} seeds"
     words += f"; {abs(worst):.2f}% {'above' if worst > 0 else 'below'} naive's at worst"
     return Check("seeds", passed, float(gain.mean()), "%", words)
+
+
+def event_stress(
+    model: Model,
+    without: Model,
+    frame: pd.DataFrame,
+    folds: Sequence[Fold],
+    events: pd.DataFrame,
+    progress: Progress = silent,
+) -> Check:
+    """Measure what the announcements are worth, and what of it is left where their dates are worse.
+
+    ``model`` knows of them; ``without``, of the same seed, is fitted and asked without them. The dates
+    after the fit are then spoiled in each way of
+    :data:`forecaster.backtesting.alternative_histories.SPOILED`. The check fails if dates as they are
+    raise the CRPS by more than ``NEGLIGIBLE`` with a one-sided p-value of the Diebold-Mariano test
+    below ``CHANCE``.
+    """
+    until = folds[0].until
+    plain = _forecasts(_fitted(without, Panel.of(frame), until, progress), frame, folds)
+
+    def gain(scheduled: pd.DataFrame) -> tuple[float, float]:
+        ours = _forecasts(model, frame, folds, scheduled)
+        gap, _ = _gap(ours, plain.assign(model="beside"))
+        _, p_worse = _gap(plain, ours.assign(model="beside"))
+        return -100 * gap, p_worse
+
+    whole, worse = gain(events)
+    words = "of CRPS gained by dates of earnings"
+    if whole > 0:
+        left = {how: gain(spoiled(events, how, until))[0] / whole for how in SPOILED}
+        words += "; left of it with " + ", ".join(f"{how} {it:.0%}" for how, it in left.items())
+    passed = whole > -100 * NEGLIGIBLE or worse >= CHANCE
+    return Check("events", passed, whole, "%", words)
 
 
 def _recent(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import lru_cache
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ TYPICAL_SIZE, TYPICAL_AFTER = 2.5, 0.5
 BEGINNING = 20.0
 """Reactions of a universe that these weigh as much as."""
 
-_MEMORY = 2500
-"""Sessions after which the slowest average has forgotten all but a thousandth."""
+DECAYS = (DECAY, SLOWEST)
+"""Of the volatilities in whose geometric mean reactions are measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +69,11 @@ class Schedule:
     """datetime64[us], UTC: when another date took its place; NaT for never."""
 
     @classmethod
-    def of(cls, events: pd.DataFrame) -> "Schedule":
-        """Return the schedule of a ticker's rows of an events frame."""
-        events = events.sort_values("date", kind="stable")
-        days = events["date"].to_numpy().astype("datetime64[D]")
-        since = events["first_seen"].to_numpy().astype("datetime64[us]")
-        after = np.asarray(events["time"].map({PRE: 0.0, POST: 1.0}), dtype=np.float64)
+    def of(cls, days: np.ndarray, after: Floats, since: np.ndarray) -> "Schedule":
+        """Return the schedule of announcements, of which each may have taken another's place."""
         until = np.full(len(days), np.datetime64("NaT", "us"))
-        for at, day in enumerate(days if not np.isnat(since).all() else ()):
-            same = np.abs(days - day) < SAME
+        for at in range(0 if np.isnat(since).all() else len(days)):
+            same = np.abs(days - days[at]) < SAME
             later = since[same & ~np.isnat(since) & (np.isnat(since[at]) | (since > since[at]))]
             until[at] = later.min() if len(later) else until[at]
         return cls(days, after, since, until)
@@ -84,9 +81,19 @@ class Schedule:
 
 def schedules_of(events: pd.DataFrame | None) -> dict[str, Schedule]:
     """Return the schedule of each ticker of an events frame."""
-    if events is None:
+    if events is None or events.empty:
         return {}
-    return {str(ticker): Schedule.of(its) for ticker, its in events.groupby("ticker", sort=False)}
+    events = events.sort_values(["ticker", "date"], kind="stable")
+    tickers = events["ticker"].to_numpy(object)
+    days = events["date"].to_numpy().astype("datetime64[D]")
+    after = np.asarray(events["time"].map({PRE: 0.0, POST: 1.0}), dtype=np.float64)
+    since = events["first_seen"].to_numpy().astype("datetime64[us]")
+    begins = np.flatnonzero(np.append(True, tickers[1:] != tickers[:-1]))
+    ends = [*begins[1:], len(tickers)]
+    return {
+        str(tickers[begin]): Schedule.of(days[begin:end], after[begin:end], since[begin:end])
+        for begin, end in zip(begins, ends, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,6 @@ def announcements_of(
     typical : of the ticker's universe, which stands in for reactions that the ticker lacks.
     """
     walk = _Walk(ticker, bars, schedule, typical)
-    for at in range(len(schedule.days)):
-        walk.announce(at)
     return walk.result(), walk.reactions
 
 
@@ -218,8 +223,9 @@ def typical_of(
     def reactions() -> Iterator[tuple[np.ndarray, list[Reaction]]]:
         for ticker, bars in universe.items():
             if ticker in schedules:
-                _, its = announcements_of(ticker, bars, schedules[ticker], nothing)
-                yield public_dates(bars.dates, exchanges.exchange(ticker), [exchange]), its
+                walk = _Walk(ticker, bars, schedules[ticker], nothing)
+                public = public_dates(bars.dates, exchanges.exchange(ticker), [exchange])
+                yield public, walk.reactions
 
     return Typical.of(reactions())
 
@@ -233,14 +239,15 @@ class _Walk:
         # Sessions to come are counted in the calendar: those of the prices are not yet known.
         self.numbers = np.searchsorted(calendar, bars.dates, side="right") - 1
         self.due = np.searchsorted(calendar, schedule.days + np.where(schedule.after == 1, 1, 0))
-        closes = np.empty(0, "datetime64[us]")
-        if not (np.isnat(schedule.since) & np.isnat(schedule.until)).all():
-            closes = closing_instants(exchange, bars.dates, latest=True)
-        self.begin = np.where(np.isnat(schedule.since), 0, np.searchsorted(closes, schedule.since))
-        self.end = np.where(np.isnat(schedule.until), rows, np.searchsorted(closes, schedule.until))
+        self.begin, self.end = _known(exchange, bars.dates, schedule)
         self.after, self.returns = schedule.after, np.nan_to_num(bars.log_returns)
-        self.variance = self.returns**2
-        """Of ordinary sessions, a fraction."""
+        squares = np.append(np.nan, self.returns[1:] ** 2)
+        self.variances = [ewma(squares, decay) for decay in DECAYS]
+        """Of all sessions, reactions too."""
+        self.excess = np.zeros(rows)
+        """By how much the square of each session's move exceeds an ordinary one's."""
+        self.exceeding: list[int] = []
+        """The sessions where it does."""
         self.typical_moves, self.typical_afters = typical.at(bars.dates)
         self.moves, self.afters, self.counts = np.zeros((3, rows))
         """Sums over the ticker's own reactions, those of long ago faded."""
@@ -248,19 +255,23 @@ class _Walk:
         self.since, self.until, self.last = np.full((3, rows), np.nan)
         self.upcoming = np.full(rows, -1)
         self.reactions: list[Reaction] = []
+        firsts = np.searchsorted(self.numbers, self.due)
+        begins = np.maximum(self.begin, np.searchsorted(self.numbers, self.due - VISIBLE))
+        for at, (row, begin) in enumerate(zip(firsts.tolist(), begins.tolist(), strict=True)):
+            end = min(row, int(self.end[at]))
+            self._show(at, begin, end)
+            if begin < row == end:  # no surprise, and not called off
+                self._pass(at, row)
 
-    def announce(self, at: int) -> None:
-        """Enter an announcement: when it was visible, and what came of it if its session is over."""
-        row = int(
-            np.searchsorted(self.numbers, self.due[at])
-        )  # of the first session that may react
-        begin = max(self.begin[at], np.searchsorted(self.numbers, self.due[at] - VISIBLE))
-        visible = np.arange(begin, min(row, self.end[at]))
-        nearest = visible[~(self.until[visible] <= self.due[at] - self.numbers[visible])]
+    def _show(self, at: int, begin: int, end: int) -> None:
+        """Show an announcement to the closes that can see it, unless they see an earlier one."""
+        away = self.due[at] - self.numbers[begin:end]
+        nearest = begin + np.flatnonzero(~(self.until[begin:end] <= away))
         self.until[nearest] = self.due[at] - self.numbers[nearest]
         self.upcoming[nearest] = at
-        if row - 1 not in visible:
-            return  # it was a surprise, or never came
+
+    def _pass(self, at: int, row: int) -> None:
+        """Pass by an announcement whose first possible reaction is the session of a row."""
         uncertain = bool(np.isnan(self.after[at]))
         odds = self._odds_of_after(row - 1) if uncertain else 0.0
         if self.numbers[row - 1] == self.due[at] - 1:
@@ -268,13 +279,13 @@ class _Walk:
         if row == len(self.numbers):
             return
         sigma, tilt = self._volatility(row - 1)
-        size = self._size(row - 1, tilt)
+        size = float(self._size(row - 1, tilt))
         moves = [self._move(row, sigma)]
         likely = (1 - odds) * _likelihood(moves[0], size)
         today = likely / (likely + odds)
         self._settle(row, today, size)
         if not uncertain:
-            self._learn(Reaction(row, moves[0] / tilt, self.after[at]), moves[0], row)
+            self._learn(Reaction(row, moves[0] / tilt, float(self.after[at])), moves[0], row)
             return
         if self.numbers[row] == self.due[at]:
             self._expect(row, 1 - today)
@@ -289,10 +300,11 @@ class _Walk:
         self._learn(Reaction(row + 1, move / tilt, after), move, row + round(after))
 
     def result(self) -> Announcements:
-        """Return what the announcements mean, once all are entered."""
-        variance = np.append(np.nan, self.variance[1:])
-        ratio = ewma(variance, SLOWEST) / np.maximum(ewma(variance, DECAY), FLOOR**2)
-        size = self._size(slice(None), np.nan_to_num(ratio, nan=1.0) ** 0.25)
+        """Return what the announcements mean."""
+        squares = np.append(np.nan, (self.returns / self.discount)[1:] ** 2)
+        fast, slow = (ewma(squares, decay) for decay in DECAYS)
+        ratio = np.nan_to_num(slow / np.maximum(fast, FLOOR**2), nan=1.0)
+        size = self._size(slice(None), ratio**0.25)
         return Announcements(
             *(self.chance, size, self.weight, self.discount, self.since, self.until, self.last),
             self.upcoming,
@@ -304,9 +316,9 @@ class _Walk:
     def _settle(self, row: int, weight: float, size: float) -> None:
         """Take a reaction out of what is ordinary, as far as the session was one."""
         self.weight[row] = 1 - (1 - self.weight[row]) * (1 - weight)
-        divisor = np.sqrt(1 + weight * (size**2 - 1))
-        self.discount[row] *= divisor
-        self.variance[row] /= divisor**2
+        self.discount[row] *= sqrt(1 + weight * (size**2 - 1))
+        self.excess[row] = self.returns[row] ** 2 * (1 - 1 / self.discount[row] ** 2)
+        self.exceeding.append(row)
 
     def _learn(self, reaction: Reaction, move: float, row: int) -> None:
         """Add a reaction, of a move in volatilities at ``row``, to what later closes know."""
@@ -336,18 +348,29 @@ class _Walk:
 
     def _volatility(self, row: int) -> tuple[float, float]:
         """Return a close's EWMA volatility of ordinary sessions, and its tilt (:meth:`_size`)."""
-        past = self.variance[max(1, row + 1 - _MEMORY) : row + 1][::-1]
-        if not len(past):
+        if row < 1:
             return np.inf, 1.0
-        fast, slow = (past @ it[: len(past)] / it[: len(past)].sum() for it in _WEIGHTS)
-        sigma = max(float(np.sqrt(fast)), FLOOR)
-        return sigma, float(slow / sigma**2) ** 0.25
+        rows = np.array([it for it in dict.fromkeys(self.exceeding) if it <= row], int)
+        fast, slow = (
+            variance[row]
+            - decay ** (row - rows) @ self.excess[rows] * (1 - decay) / (1 - decay**row)
+            for variance, decay in zip(self.variances, DECAYS, strict=True)
+        )
+        sigma = max(sqrt(max(fast, 0.0)), FLOOR)
+        return sigma, float(max(slow, 0.0) / sigma**2) ** 0.25
 
     def _move(self, row: int, sigma: float) -> float:
         return min(abs(float(self.returns[row])) / sigma, LARGEST)
 
 
-_WEIGHTS = [decay ** np.arange(_MEMORY) for decay in (DECAY, SLOWEST)]
+def _known(exchange: str, dates: np.ndarray, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row that knows each announcement, and the first that no longer does."""
+    nothing = np.isnat(schedule.since), np.isnat(schedule.until)
+    if all(it.all() for it in nothing):  # the closing instants of a long history take a while
+        return np.zeros(len(schedule.days), int), np.full(len(schedule.days), len(dates))
+    closes = closing_instants(exchange, dates, latest=True)
+    begin, end = (np.searchsorted(closes, it) for it in (schedule.since, schedule.until))
+    return np.where(nothing[0], 0, begin), np.where(nothing[1], len(dates), end)
 
 
 def _likelihood(move: float, size: float) -> float:

@@ -13,6 +13,7 @@ from forecaster.dataset.announcements import (
     Typical,
     announcements_of,
     next_event,
+    schedules_of,
     typical_of,
 )
 from forecaster.dataset.bars import Bars
@@ -34,9 +35,13 @@ def scheduled(*rows: tuple, ticker: str = "AAA") -> pd.DataFrame:
     return events.check(table.assign(ticker=ticker, kind="earnings"))
 
 
+def schedule_of(*rows: tuple) -> Schedule:
+    return schedules_of(scheduled(*rows))["AAA"]
+
+
 def known(returns: np.ndarray, *rows: tuple, typical: Typical = NOBODY):
     bars = Bars.of(prices(returns))
-    result, _ = announcements_of("AAA", bars, Schedule.of(scheduled(*rows)), typical)
+    result, _ = announcements_of("AAA", bars, schedule_of(*rows), typical)
     return bars, result
 
 
@@ -119,7 +124,7 @@ def test_days_are_visible_ten_sessions_ahead():
 
 def test_the_next_event_beyond_the_last_session():
     bars, it = known(calm(248), (SESSIONS[250], "post"))
-    schedule = Schedule.of(scheduled((SESSIONS[250], "post")))
+    schedule = schedule_of((SESSIONS[250], "post"))
     event = next_event("AAA", bars, schedule, it, 247)
     assert event is not None
     assert (event.day, event.time) == (SESSIONS[250].date(), "post")
@@ -172,7 +177,7 @@ def test_a_universe_counts_a_peer_s_reaction_when_it_is_public():
     returns = calm()
     returns[250] = 0.1
     bars = {"AAA": Bars.of(prices(returns))}
-    schedules = {"AAA": Schedule.of(scheduled((SESSIONS[250], "pre")))}
+    schedules = {"AAA": schedule_of((SESSIONS[250], "pre"))}
     day = SESSIONS[250].to_datetime64().astype("datetime64[D]")
     for exchange, first in (("XNYS", day), ("XTKS", day + 1)):
         typical = typical_of(bars, schedules, exchange)

@@ -1,16 +1,20 @@
 """Models that know of scheduled announcements, on prices that jump at every second of them."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from histories import assert_same, assert_same_state
 
-from forecaster.backtesting import backtest
+from forecaster.backtesting import backtest, leakage_audit
 from forecaster.backtesting.alternative_histories import rescheduled
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.data import events
 from forecaster.dataset.features import EVENTS
 from forecaster.dataset.panel import Panel
+from forecaster.model_selection.splits import walk_forward_folds
 from forecaster.models.registry import create
 from forecaster.runs import forecasting, training
 
@@ -184,3 +188,26 @@ def test_the_backtest_scores_reactions_apart(informed, jumpy, announced):
     assert table.loc[("gjr", "other"), "crps/gjr"] == 1
     whole = table.xs("gjr-events")["forecasts"].sum()
     assert whole == (made.forecasts["model"] == "gjr").sum()
+
+
+def test_the_audit_says_what_is_left_where_dates_are_worse(informed, jumpy, announced, tiny, until):
+    (fold,) = walk_forward_folds(
+        np.unique(jumpy["date"].to_numpy("datetime64[D]")),
+        start=np.datetime64(until) + 1,
+        end=jumpy["date"].max().to_datetime64().astype("datetime64[D]"),
+        refit="never",
+    )
+    fold = replace(fold, until=np.datetime64(until))
+    check = leakage_audit.event_stress(
+        informed["lstm"].model, create("lstm", tiny), jumpy, [fold], announced
+    )
+    assert check.passed
+    assert check.number > 1  # percent
+    left = {
+        how: float(share) / 100
+        for how, share in re.findall(
+            r"(times unknown|30% dropped|moved by 5 days) (-?\d+)%", check.words
+        )
+    }
+    assert left["moved by 5 days"] < left["30% dropped"] < 1
+    assert left["moved by 5 days"] < left["times unknown"] < 1.2
