@@ -27,7 +27,7 @@ INK, PAPER, MEDIAN = "ink", "paper", "median"
 """Instead of colours: variables of the page's style, which follow the scheme."""
 
 BLUE, VERMILION = style.PALETTE[:2]
-DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
+DASHES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashdot"}
 DATE = ("Session", "@date{%F}")
 HEIGHT = 340
 
@@ -39,8 +39,8 @@ class Entry:
     label: str
     color: str
     shape: str
-    """``solid``, ``dashed``, ``dotted``, ``circle``, ``ring``, ``diamond``, ``triangle``,
-    ``inverted_triangle`` or ``band``"""
+    """``solid``, ``dashed``, ``dotted``, ``dashdot``, ``circle``, ``ring``, ``diamond``,
+    ``triangle``, ``inverted_triangle`` or ``band``"""
     glyphs: Sequence["Renderer"]
     opacity: float = 0.5
     """Of a band"""
@@ -49,7 +49,7 @@ class Entry:
     def html(self) -> str:
         """A checkbox, a swatch and the label."""
         color = self.color if self.color.startswith("#") else f"var(--{self.color})"
-        dash = {"dashed": "6 3", "dotted": "2 3"}.get(self.shape, "none")
+        dash = {"dashed": "6 3", "dotted": "2 3", "dashdot": "6 3 2 3"}.get(self.shape, "none")
         swatch = {
             "circle": f'<circle cx="11" cy="6" r="4" fill="{color}"/>',
             "ring": f'<circle cx="11" cy="6" r="5" fill="none" stroke="{color}" stroke-width="2"/>',
