@@ -40,7 +40,7 @@ class Entry:
     color: str
     shape: str
     """``solid``, ``dashed``, ``dotted``, ``dashdot``, ``circle``, ``ring``, ``diamond``,
-    ``triangle``, ``inverted_triangle`` or ``band``"""
+    ``triangle``, ``hollow_triangle``, ``inverted_triangle`` or ``band``"""
     glyphs: Sequence["Renderer"]
     opacity: float = 0.5
     """Of a band"""
@@ -55,6 +55,7 @@ class Entry:
             "ring": f'<circle cx="11" cy="6" r="5" fill="none" stroke="{color}" stroke-width="2"/>',
             "diamond": f'<path d="M11 0L15 6L11 12L7 6Z" fill="{color}"/>',
             "triangle": f'<path d="M11 1L17 11H5Z" fill="{color}"/>',
+            "hollow_triangle": f'<path d="M11 1L17 11H5Z" fill="none" stroke="{color}" stroke-width="2"/>',
             "inverted_triangle": f'<path d="M11 11L17 1H5Z" fill="{color}"/>',
             "band": f'<rect width="22" height="12" fill="{color}" fill-opacity="{self.opacity}"/>',
         }.get(
