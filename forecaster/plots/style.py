@@ -109,7 +109,7 @@ class Look(TypedDict):
     linestyle: str
 
 
-MARKERS = {"-": "o", "--": "D", ":": "s"}
+MARKERS = {"-": "o", "--": "D", ":": "s", "-.": "^"}
 """Where there is no line, what tells models of one colour apart: the marker of each line style."""
 
 
@@ -134,7 +134,7 @@ _LOOKS = {
 
 _OTHERS = [
     its
-    for line, color in product(("-", "--", ":"), PALETTE)
+    for line, color in product(MARKERS, PALETTE)
     if (its := Look(color=color, linestyle=line)) not in _LOOKS.values()
 ]
 """What is left for models from elsewhere."""

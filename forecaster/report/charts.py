@@ -27,7 +27,7 @@ INK, PAPER, MEDIAN = "ink", "paper", "median"
 """Instead of colours: variables of the page's style, which follow the scheme."""
 
 BLUE, VERMILION = style.PALETTE[:2]
-DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
+DASHES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashdot"}
 DATE = ("Session", "@date{%F}")
 HEIGHT = 340
 
@@ -39,8 +39,8 @@ class Entry:
     label: str
     color: str
     shape: str
-    """``solid``, ``dashed``, ``dotted``, ``circle``, ``ring``, ``diamond``, ``triangle``,
-    ``inverted_triangle`` or ``band``"""
+    """``solid``, ``dashed``, ``dotted``, ``dashdot``, ``circle``, ``ring``, ``diamond``,
+    ``triangle``, ``hollow_triangle``, ``inverted_triangle`` or ``band``"""
     glyphs: Sequence["Renderer"]
     opacity: float = 0.5
     """Of a band"""
@@ -49,12 +49,13 @@ class Entry:
     def html(self) -> str:
         """A checkbox, a swatch and the label."""
         color = self.color if self.color.startswith("#") else f"var(--{self.color})"
-        dash = {"dashed": "6 3", "dotted": "2 3"}.get(self.shape, "none")
+        dash = {"dashed": "6 3", "dotted": "2 3", "dashdot": "6 3 2 3"}.get(self.shape, "none")
         swatch = {
             "circle": f'<circle cx="11" cy="6" r="4" fill="{color}"/>',
             "ring": f'<circle cx="11" cy="6" r="5" fill="none" stroke="{color}" stroke-width="2"/>',
             "diamond": f'<path d="M11 0L15 6L11 12L7 6Z" fill="{color}"/>',
             "triangle": f'<path d="M11 1L17 11H5Z" fill="{color}"/>',
+            "hollow_triangle": f'<path d="M11 1L17 11H5Z" fill="none" stroke="{color}" stroke-width="2"/>',
             "inverted_triangle": f'<path d="M11 11L17 1H5Z" fill="{color}"/>',
             "band": f'<rect width="22" height="12" fill="{color}" fill-opacity="{self.opacity}"/>',
         }.get(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from forecaster.evaluation.announced import PARTS
 from forecaster.evaluation.claims import RIVALS
+from forecaster.evaluation.metrics import BASELINES
 from forecaster.plots.style import Look
 from forecaster.report import charts
 from forecaster.report.markup import chance, table, texts
@@ -20,6 +21,12 @@ LINK = '<a href="#earnings">Around earnings</a> '
 
 _LEVELS = {80: "circle", 95: "triangle"}
 """Percent of the intervals that are drawn, and their marks."""
+
+_HOLLOW = {"circle": "ring", "triangle": "hollow_triangle"}
+"""Marks of models whose line is not solid: gjr-events has the colour of gjr."""
+
+_FIRST = (*BASELINES, "gjr-events")
+"""Models that are shown before the reader asks, beside the first."""
 
 
 def of_earnings(
@@ -64,6 +71,9 @@ def of_earnings(
         color, marker = looks[name]["color"], _LEVELS[percent]
         data = {"x": "at", "y": "off", "source": source}
         dot = canvas.dots(f"earnings_{i}_{percent}", color, size=8, marker=marker, **data)
+        dot.visible = i == 0 or name in _FIRST
+        if looks[name]["linestyle"] != "-":
+            dot.glyph.fill_color, marker = None, _HOLLOW[marker]
         canvas.add_entry(f"{name}, {percent}% interval", color, marker, dot)
         marks.append(dot)
     fields = [
