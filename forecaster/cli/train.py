@@ -119,5 +119,7 @@ def _experiment(trained: "Run") -> "Experiment":
     from forecaster.evaluation.experiment_log import Experiment
 
     settings = {"config": trained.settings, "prices_sha256": trained.prices_sha256}
+    if trained.events_sha256:
+        settings["events_sha256"] = trained.events_sha256
     dates = str(trained.first), str(trained.until)
     return Experiment("train", trained.model.name, list(trained.tickers), *dates, settings)
