@@ -79,7 +79,7 @@ def accuracy() -> str:
             f"{it['log_score_gain']:+.3f}",
             f"{it['better']:.4g} of {it['tickers']:.0f}",
             *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 90, 95)),
-            f"{it['seconds']:.0f}",
+            shown(it["seconds"], ".0f"),
         ]
         for name, it in by_set().iterrows()
     ]
@@ -127,7 +127,8 @@ def events() -> str:
 
 def tails() -> str:
     """Shares beyond the outer quantiles of each set, for each way to forecast it."""
-    table = read("tails").set_index("set").loc[list(common.WORKS)].reset_index()
+    table = read("tails").set_index("set")
+    table = table.loc[[name for name in common.WORKS if name in table.index]].reset_index()
     shares = ["below_1", "below_5", "above_5", "above_1"]
     rows = [
         [
