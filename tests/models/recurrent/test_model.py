@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from forecaster.config import RecurrentConfig
+from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError
 from forecaster.models.recurrent import model as model_module
@@ -31,9 +32,9 @@ def test_the_exported_network_is_the_one_that_forecasts(world, trained, tmp_path
 
 def test_the_scaler_learns_from_the_training_span(world, trained, until):
     model = trained("lstm").model
-    table = np.concatenate(
-        [h.features[: h.count_until(np.datetime64(until))] for h in Panel.of(world).histories]
-    )
+    columns = [FEATURES.index(name) for name in model.features]
+    lengths = ((h, h.count_until(np.datetime64(until))) for h in Panel.of(world).histories)
+    table = np.concatenate([h.features[:length, columns] for h, length in lengths])
     np.testing.assert_allclose(model.scaler.mean, np.nanmean(table, axis=0), atol=1e-5)
     np.testing.assert_allclose(model.scaler.scale, np.nanstd(table, axis=0), rtol=1e-4)
     scaled = model.scaler.transform(table)
