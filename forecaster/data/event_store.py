@@ -166,7 +166,7 @@ class EventStore:
             old, note = self._old(ticker, refresh)
             since = note.get("since", "") if asked else ""
             seen = _seen(new, now, pd.Timestamp(since) if since else None)
-            rows = joined(old, seen)
+            rows = joined(old, seen, now)
             note |= {
                 "format": _FORMAT,
                 "ticker": ticker,
@@ -191,14 +191,17 @@ class EventStore:
         return events.empty(), {}
 
 
-def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def joined(old: pd.DataFrame, new: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Return the events of two checked frames as one.
 
     Of a day in both, ``first_seen`` is that of the old one, and the time that of the new one, where
-    it has one.
+    it has one. But what was seen ahead stays as it was known: once the day is over, its time does too.
     """
     if old.empty:
         return new
+    record = old[old["first_seen"].notna() & (old["date"] < now.tz_localize(None).normalize())]
+    closed = pd.MultiIndex.from_frame(record[events.KEY])
+    new = new[~pd.MultiIndex.from_frame(new[events.KEY]).isin(closed)]
     both = pd.concat([old.assign(age=0), new.assign(age=1)], ignore_index=True)
     both = both.sort_values([*events.KEY, "age"], kind="stable", ignore_index=True)
     times = both["time"].groupby([both[name] for name in events.KEY]).transform("last")

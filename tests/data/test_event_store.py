@@ -123,6 +123,17 @@ def test_first_seen_is_when_the_store_first_held_a_day(tmp_path, clock):
     assert ("05-07", "post", later) in rows(store.read())
 
 
+def test_a_time_learned_after_the_day_is_not_in_the_record_of_it(tmp_path, clock):
+    store = EventStore(tmp_path)
+    store.write(earnings("AAPL", "2024-05-02", "2024-08-01"), source="yahoo", asked=["AAPL"])
+    clock("2024-05-02 12:00")  # on the day itself it is still news
+    store.write(earnings("AAPL", "2024-05-02 post"), source="yahoo", asked=["AAPL"])
+    assert rows(store.read())[0] == ("05-02", "post", SEEN)
+    clock("2024-08-02 12:00")
+    store.write(earnings("AAPL", "2024-08-01 post"), source="yahoo", asked=["AAPL"])
+    assert rows(store.read())[1] == ("08-01", None, SEEN)
+
+
 def test_a_file_is_history_unless_it_says_when_a_day_was_seen(tmp_path, clock):
     store = EventStore(tmp_path)
     store.write(earnings("AAPL", "2024-02-01"), source="yahoo", asked=["AAPL"])
@@ -160,13 +171,17 @@ def test_no_row_is_ever_lost_and_no_instant_changes(first, second):
         )
 
     old, new = frame(first, "2024-01-01T00:00:00Z"), frame(second, "2024-01-09T00:00:00Z")
-    both = event_store.joined(old, new)
+    now = pd.Timestamp("2024-02-15 12:00", tz="UTC")
+    both = event_store.joined(old, new, now)
     pd.testing.assert_frame_equal(events.check(both), both)
     before, after = dict(first), dict(second)
     assert set(both["date"].dt.day) == {*before, *after}
     for day, time, seen in zip(both["date"].dt.day, both["time"], both["first_seen"], strict=True):
         assert seen.day == (1 if day in before else 9)
-        assert time == (after.get(day) or before.get(day))
+        if day in before and day < now.day:
+            assert time == before[day]  # what was known of it then
+        else:
+            assert time == (after.get(day) or before.get(day))
 
 
 def test_every_flipped_byte_is_noticed_and_named(tmp_path, clock):
