@@ -9,7 +9,7 @@ the dates that were public at its close: a date is public ``VISIBLE`` sessions b
 later, if the store learned of it later.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import lru_cache
@@ -215,19 +215,21 @@ def announcements_of(
 
 
 def typical_of(
-    universe: Mapping[str, Bars], schedules: Mapping[str, Schedule], exchange: str
-) -> Typical:
-    """Return what the reactions of a universe were like, as known at the closes of an exchange."""
+    universe: Mapping[str, Bars], schedules: Mapping[str, Schedule], observers: Iterable[str]
+) -> dict[str, Typical]:
+    """Return what the reactions of a universe were like, as known at the closes of each exchange."""
     nothing = Typical.of([])
-
-    def reactions() -> Iterator[tuple[np.ndarray, list[Reaction]]]:
-        for ticker, bars in universe.items():
-            if ticker in schedules:
-                walk = _Walk(ticker, bars, schedules[ticker], nothing)
-                public = public_dates(bars.dates, exchanges.exchange(ticker), [exchange])
-                yield public, walk.reactions
-
-    return Typical.of(reactions())
+    reacted = [
+        (exchanges.exchange(ticker), bars.dates, _Walk(ticker, bars, schedule, nothing).reactions)
+        for ticker, bars in universe.items()
+        if (schedule := schedules.get(ticker))
+    ]
+    return {
+        observer: Typical.of(
+            (public_dates(dates, exchange, [observer]), its) for exchange, dates, its in reacted
+        )
+        for observer in observers
+    }
 
 
 class _Walk:

@@ -276,10 +276,9 @@ class Panel:
         tickers = tickers or list(bars)
         observers = frozenset(map(exchanges.exchange, tickers))
         schedules = schedules_of(events)
+        typical = typical_of(members, schedules, observers)
         surroundings = {
-            it: Surroundings(
-                observers, Market.of(members, it), schedules, typical_of(members, schedules, it)
-            )
+            it: Surroundings(observers, Market.of(members, it), schedules, typical[it])
             for it in observers
         }
         return cls(Histories({it: bars[it] for it in tickers}, surroundings), known)

@@ -180,7 +180,7 @@ def test_a_universe_counts_a_peer_s_reaction_when_it_is_public():
     schedules = {"AAA": schedule_of((SESSIONS[250], "pre"))}
     day = SESSIONS[250].to_datetime64().astype("datetime64[D]")
     for exchange, first in (("XNYS", day), ("XTKS", day + 1)):
-        typical = typical_of(bars, schedules, exchange)
+        typical = typical_of(bars, schedules, ["XNYS", "XTKS"])[exchange]
         moves, _ = typical.at(np.array([first - 1, first]))
         assert moves[0] == pytest.approx(TYPICAL_SIZE * ORDINARY)
         assert moves[1] > moves[0]
