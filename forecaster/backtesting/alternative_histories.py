@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import prices
-from forecaster.data.events import check
+from forecaster.data.events import POST, PRE, check
 from forecaster.data.exchanges import exchange
-from forecaster.data.publication import closing_instants, public_dates
-from forecaster.dataset.announcements import VISIBLE, sessions_of
+from forecaster.data.publication import public_dates
+from forecaster.dataset.announcements import VISIBLE, evenings, sessions_of
 
 
 def rewritten(
@@ -58,32 +58,35 @@ def rewritten(
     return prices.check(pd.concat([frame.drop(later.index), future]))
 
 
-def rescheduled(
-    events: pd.DataFrame, after: np.datetime64, *, observer: str, seed: int = 0
-) -> pd.DataFrame:
-    """Return the events frame with all that was not public at the close of a date replaced.
+def rescheduled(events: pd.DataFrame, after: np.datetime64, *, seed: int = 0) -> pd.DataFrame:
+    """Return the events frame with all that no forecast made at the close of a date may know replaced.
 
-    Days beyond those on which a date is visible are moved, dropped or get another time, and dates that
-    the store first held after that close are left out.
+    Days beyond those on which a date is visible are moved, dropped or get another time, and those of
+    every third ticker are all dropped, with dates that the store first held later.
 
     Parameters
     ----------
     events : the events frame.
-    after : the date whose close is the present.
-    observer : the exchange that has closed by then.
+    after : the date whose close, on the exchange of each ticker, is the present.
     """
     rng = np.random.default_rng(seed)
-    (now,) = closing_instants(observer, np.array([after]), latest=False)
-    events = events[~(events["first_seen"] > now)]
-    sessions = sessions_of(observer)
-    last = sessions[np.searchsorted(sessions, after, side="right") - 1 + VISIBLE]
-    hidden = events["date"] > pd.Timestamp(last)
-    moved = events[hidden].sample(frac=0.8, random_state=seed)
-    days = pd.to_timedelta(rng.integers(0, 40, len(moved)), "D")
-    times = rng.choice(np.array(["pre", "post", None], dtype=object), len(moved))
-    future = moved.assign(date=moved["date"] + days, time=times)
-    future = future.drop_duplicates(["ticker", "date", "kind"])
-    return check(pd.concat([events[~hidden], future]))
+    parts = []
+    for place, (ticker, its) in enumerate(events.groupby("ticker")):
+        name = exchange(str(ticker))
+        sessions = sessions_of(name)
+        now = int(np.searchsorted(sessions, after, side="right")) - 1
+        (evening,) = evenings(name, np.array([after]))
+        its = its[~(its["first_seen"] > evening)]
+        hidden = its["date"] > pd.Timestamp(sessions[now + VISIBLE])
+        later = its[hidden]
+        days = pd.to_timedelta(rng.integers(0, 40, len(later)), "D")
+        times = rng.choice(np.array([PRE, POST, None], dtype=object), len(later))
+        later = later.assign(
+            date=(later["date"] + days).clip(upper=later["date"].max()), time=times
+        )
+        kept = rng.random(len(later)) < (0.8 if (place + seed) % 3 else 0.0)
+        parts += [its[~hidden], later[kept].drop_duplicates(["ticker", "date", "kind"])]
+    return check(pd.concat(parts))
 
 
 Spoil = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]

@@ -182,7 +182,7 @@ def forecast_look_ahead(
         other = rewritten(frame, cutoff, observers=[observer], seed=done)
         scheduled = events
         if events is not None:
-            scheduled = rescheduled(events, cutoff, observer=observer, seed=done)
+            scheduled = rescheduled(events, cutoff, seed=done)
         theirs = _forecasts(model, other, folds, scheduled)
         pair = [
             f[(f["cutoff"] <= pd.Timestamp(cutoff)) & (f["ticker"].map(exchange_of) == observer)]
@@ -213,9 +213,10 @@ def fit_look_ahead(
     compared = changed = 0
     for fold in dict.fromkeys([folds[0], folds[-1]]):
         pair = []
-        for seen in (frame, rewritten(frame, fold.until)):
+        others = None if events is None else rescheduled(events, fold.until)
+        for seen, scheduled in ((frame, events), (rewritten(frame, fold.until), others)):
             model = make()
-            model.fit(Panel.of(seen, events=events), fold.until, progress)
+            model.fit(Panel.of(seen, events=scheduled), fold.until, progress)
             pair.append(_forecasts(model, frame, [fold, folds[-1]], events))
         compared += len(pair[0])
         changed += _differing(*pair)

@@ -145,7 +145,7 @@ def _request(
 
     stored = tuple(ticker_lists.stored(Store(home), tickers))
     names = listed(models)
-    if models == DEFAULT and set(EventStore(home).tickers()) & set(stored):
+    if models == DEFAULT and not EventStore(home).read(stored).empty:
         names.insert(names.index("gjr") + 1, "gjr-events")  # nobody wins by information alone
     spec = BacktestSpec(
         models=tuple(names),

@@ -195,11 +195,11 @@ def joined(old: pd.DataFrame, new: pd.DataFrame, now: pd.Timestamp) -> pd.DataFr
     """Return the events of two checked frames as one.
 
     Of a day in both, ``first_seen`` is that of the old one, and the time that of the new one, where
-    it has one. But what was seen ahead stays as it was known: once the day is over, its time does too.
+    it has one. But what was seen ahead stays as it was known: from the day itself on, its time does too.
     """
     if old.empty:
         return new
-    record = old[old["first_seen"].notna() & (old["date"] < now.tz_localize(None).normalize())]
+    record = old[old["first_seen"].notna() & (old["date"] <= now.tz_localize(None).normalize())]
     closed = pd.MultiIndex.from_frame(record[events.KEY])
     new = new[~pd.MultiIndex.from_frame(new[events.KEY]).isin(closed)]
     both = pd.concat([old.assign(age=0), new.assign(age=1)], ignore_index=True)

@@ -19,6 +19,7 @@ first seen by then.
 open counts as ``pre``, because that day's session is the first that can trade on it.
 """
 
+from datetime import date
 from hashlib import sha256
 
 import pandas as pd
@@ -96,6 +97,8 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
         "first_seen",
         "write instants as 2026-11-26T15:00:00Z",
     )
+    tomorrow = calendars.now().tz_localize(None) + pd.Timedelta(days=1)
+    _require(frame, ~(seen > tomorrow), "first_seen", "nothing is seen in the future")
     tidy = typed(frame.assign(date=days, first_seen=seen))
     tidy = tidy.sort_values(["ticker", "date", "first_seen"], kind="stable", ignore_index=True)
     again = tidy.duplicated(KEY)
@@ -113,6 +116,13 @@ def united(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     groups = frame.groupby(KEY, sort=False, as_index=False)
     return typed(groups.agg(time=("time", _only), first_seen=("first_seen", "min")))
+
+
+def known_by(frame: pd.DataFrame | None, day: date) -> pd.DataFrame | None:
+    """Return the events that a fit up to a day may read: none of more than a month after."""
+    if frame is None:
+        return None
+    return frame[frame["date"] <= pd.Timestamp(day) + pd.Timedelta(days=31)]
 
 
 def digest(frame: pd.DataFrame | None) -> str | None:

@@ -5,8 +5,8 @@ announcement if it comes ``pre``, before the open, and the session after if it c
 the close. Where the time is unknown the reaction comes on either, by the ticker's own habit.
 
 Row *t* of everything here depends on the sessions up to *t*, on the calendar of the exchange, and on
-the dates that were public at its close: a date is public ``VISIBLE`` sessions before its reaction, or
-later, if the store learned of it later.
+the dates that are known to a forecast made from its close (:func:`evenings`): a date is public
+``VISIBLE`` sessions before its reaction, or later, if the store learned of it later.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,10 @@ from forecaster.dataset.bars import DECAY, FLOOR, SLOWEST, Bars, Floats, ewma
 VISIBLE = 10
 """Sessions before a reaction in which companies have announced its date."""
 
-SAME = np.timedelta64(20, "D")
+LONGEST_SESSION = np.timedelta64(9, "h")
+"""No exchange that companies report on is open for longer."""
+
+SAME = np.timedelta64(45, "D")
 """Dates of a ticker closer than this are of one announcement, which was moved."""
 
 ORDINARY = 0.79
@@ -242,7 +245,9 @@ class _Walk:
         self.numbers = np.searchsorted(calendar, bars.dates, side="right") - 1
         self.due = np.searchsorted(calendar, schedule.days + np.where(schedule.after == 1, 1, 0))
         self.begin, self.end = _known(exchange, bars.dates, schedule)
-        self.after, self.returns = schedule.after, np.nan_to_num(bars.log_returns)
+        self.returns = np.nan_to_num(bars.log_returns)
+        closed = np.isnan(schedule.after) & ~np.isin(schedule.days, calendar)
+        self.after = np.where(closed, 0.0, schedule.after)  # only the next session can react
         squares = np.append(np.nan, self.returns[1:] ** 2)
         self.variances = [ewma(squares, decay) for decay in DECAYS]
         """Of all sessions, reactions too."""
@@ -365,13 +370,24 @@ class _Walk:
         return min(abs(float(self.returns[row])) / sigma, LARGEST)
 
 
+def evenings(exchange: str, dates: np.ndarray) -> np.ndarray:
+    """Return the last instants at which forecasts are made from the closes of dates: (dates,), in UTC.
+
+    What the store learns in the evening or over the weekend, before the next session opens, counts for
+    the forecast of that session.
+    """
+    sessions = sessions_of(exchange)
+    following = sessions[np.searchsorted(sessions, dates, side="right")]
+    return closing_instants(exchange, following, latest=False) - LONGEST_SESSION
+
+
 def _known(exchange: str, dates: np.ndarray, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Return the first row that knows each announcement, and the first that no longer does."""
     nothing = np.isnat(schedule.since), np.isnat(schedule.until)
     if all(it.all() for it in nothing):  # the closing instants of a long history take a while
         return np.zeros(len(schedule.days), int), np.full(len(schedule.days), len(dates))
-    closes = closing_instants(exchange, dates, latest=True)
-    begin, end = (np.searchsorted(closes, it) for it in (schedule.since, schedule.until))
+    limits = evenings(exchange, dates)
+    begin, end = (np.searchsorted(limits, it) for it in (schedule.since, schedule.until))
     return np.where(nothing[0], 0, begin), np.where(nothing[1], len(dates), end)
 
 

@@ -137,7 +137,7 @@ def compute(bars: Bars, market: Market, announcements: Announcements | None = No
 
 
 def _scheduled(known: Announcements | None, sessions: int) -> Floats:
-    """Return the features of a ticker's announcements: (sessions, len(EVENTS)), NaN without any."""
+    """Return the features of a ticker's announcements: (sessions, len(EVENTS)), NaN before the first."""
     if known is None:
         return np.full((sessions, len(EVENTS)), np.nan)
     since = np.nan_to_num(known.since, nan=np.inf)
@@ -148,7 +148,11 @@ def _scheduled(known: Announcements | None, sessions: int) -> Floats:
         "after_reaction": np.exp(-since / 3),
         "last_reaction": np.log1p(np.nan_to_num(known.last)) * np.exp(-since / 10),
     }
-    return np.column_stack([features[name] for name in EVENTS])
+    table = np.column_stack([features[name] for name in EVENTS])
+    # Before the first announcement in sight, nothing says that the ticker will ever have one.
+    seen = np.maximum.accumulate(np.isfinite(known.until) | np.isfinite(known.since))
+    table[~seen] = np.nan
+    return table
 
 
 def _sessions_since(event: np.ndarray) -> Floats:

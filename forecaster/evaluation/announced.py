@@ -11,6 +11,9 @@ PARTS = ("reaction", "after", "other")
 NONE = pd.DataFrame(columns=["ticker", "date", "since"])
 """Of tickers without announcements."""
 
+LEAST = 5 * calibration.BINS
+"""Forecasts, five for each bin, from which the chi-square of the PIT means something."""
+
 COLUMNS = [
     *("model", "part", "forecasts", "crps", "crps/naive", "crps/gjr", "log_score"),
     *("coverage_80", "coverage_95", "pit_mean", "pit_variance", "p_value"),
@@ -39,13 +42,16 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
     coverage_80, coverage_95  share of outcomes inside the central intervals
     pit_mean, pit_variance    1/2 and 1/12 when right; a larger variance means too narrow
     p_value                   of the uniformity of the PIT, by
-                              :func:`forecaster.evaluation.calibration.uniformity`
+                              :func:`forecaster.evaluation.calibration.uniformity`; NaN for few
+                              forecasts
     ========================  ==================================================================
     """
     if reactions.empty:
         return pd.DataFrame(columns=COLUMNS)
     with_events = losses["ticker"].isin(reactions["ticker"])
     rows = metrics.common(losses[with_events])
+    if rows.empty:
+        return pd.DataFrame(columns=COLUMNS)
     part = _part(rows, reactions)
     table = pd.DataFrame(
         {
@@ -69,6 +75,7 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
             scores[f"crps/{name}"] = scores["crps"] / its.to_numpy()
     tests = _uniformity(metrics.comparable(frame), reactions)
     merged = scores.reset_index().merge(tests, on=["model", "part"], how="left")
+    merged.loc[merged["forecasts"] < LEAST, "p_value"] = np.nan
     order = {part: place for place, part in enumerate(PARTS)}
     merged = merged.sort_values("part", key=lambda it: it.map(order), kind="stable")
     return merged.reindex(columns=COLUMNS).reset_index(drop=True)

@@ -23,6 +23,7 @@ import pandas as pd
 from forecaster import __version__, config
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
+from forecaster.data.events import digest, known_by
 from forecaster.dataset import features
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError, UsageError
@@ -93,6 +94,7 @@ class Objective:
     first: date
     until: date
     prices_sha256: str
+    events_sha256: str | None
 
     @classmethod
     def of(
@@ -140,8 +142,9 @@ class Objective:
         if length == 0 or len(sessions) - FOLDS * length <= SESSIONS_TO_FIT:
             raise too_short("tune", panel, sessions[-1], 2 * SESSIONS_TO_FIT + 2)
         start = sessions[-FOLDS * length]
+        scheduled = digest(known_by(events, span.last))
         folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit=length))
-        return cls(model, panel, folds, base, held, span.first, span.last, span.digest)
+        return cls(model, panel, folds, base, held, span.first, span.last, span.digest, scheduled)
 
     @property
     def identity(self) -> Identity:
@@ -155,6 +158,7 @@ class Objective:
             prices=self.prices_sha256,
             settings=asdict(self.base),
             held=sorted(self.held),
+            **({"events": self.events_sha256} if self.events_sha256 else {}),
         )
 
     @cached_property

@@ -81,9 +81,9 @@ class Trees(Model):
         from sklearn.ensemble import HistGradientBoostingRegressor
         from threadpoolctl import threadpool_limits
 
-        self._with_events = any(history.announcements for history in panel.histories)
-        self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
         x, y = _examples(panel, until)
+        self._with_events = bool(np.isfinite(x[:, -len(EVENTS) :]).any())
+        self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
         x = x[:, : self._features]  # no tree can be grown on what nobody has
         if not len(y):
             raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)

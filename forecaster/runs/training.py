@@ -16,7 +16,7 @@ from safetensors import numpy as safetensors
 from forecaster import atomic
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
-from forecaster.data.events import digest
+from forecaster.data.events import digest, known_by
 from forecaster.dataset.panel import Panel
 from forecaster.errors import BundleError, HistoryError
 from forecaster.identity import Identity
@@ -68,6 +68,7 @@ def train(
         _require_replaceable(checked_name(name), home)
     span = prices.Reading(frames, until)
     panel = Panel.of(span, events=events)
+    known = known_by(events, span.last)
     if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(
             f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
@@ -79,7 +80,7 @@ def train(
         first=span.first,
         until=span.last,
         prices_sha256=span.digest,
-        events_sha256=digest(events),
+        events_sha256=digest(known),
         created=datetime.now(UTC).isoformat(),
         versions=versions(),
     )

@@ -126,10 +126,10 @@ def test_first_seen_is_when_the_store_first_held_a_day(tmp_path, clock):
 def test_a_time_learned_after_the_day_is_not_in_the_record_of_it(tmp_path, clock):
     store = EventStore(tmp_path)
     store.write(earnings("AAPL", "2024-05-02", "2024-08-01"), source="yahoo", asked=["AAPL"])
-    clock("2024-05-02 12:00")  # on the day itself it is still news
+    clock("2024-05-01 12:00")  # the day before it is still news
     store.write(earnings("AAPL", "2024-05-02 post"), source="yahoo", asked=["AAPL"])
     assert rows(store.read())[0] == ("05-02", "post", SEEN)
-    clock("2024-08-02 12:00")
+    clock("2024-08-01 21:30")  # in the evening after the close
     store.write(earnings("AAPL", "2024-08-01 post"), source="yahoo", asked=["AAPL"])
     assert rows(store.read())[1] == ("08-01", None, SEEN)
 
@@ -178,7 +178,7 @@ def test_no_row_is_ever_lost_and_no_instant_changes(first, second):
     assert set(both["date"].dt.day) == {*before, *after}
     for day, time, seen in zip(both["date"].dt.day, both["time"], both["first_seen"], strict=True):
         assert seen.day == (1 if day in before else 9)
-        if day in before and day < now.day:
+        if day in before and day <= now.day:
             assert time == before[day]  # what was known of it then
         else:
             assert time == (after.get(day) or before.get(day))

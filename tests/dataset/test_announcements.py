@@ -136,7 +136,7 @@ def test_the_next_event_beyond_the_last_session():
 
 def test_a_date_that_moved_is_known_as_it_was_known():
     """Told on session 240 for 250, moved on session 245 to 253."""
-    first, second = (SESSIONS[at] + pd.Timedelta(hours=12) for at in (240, 245))
+    first, second = (SESSIONS[at] + pd.Timedelta(hours=18) for at in (240, 245))
     _, it = known(calm(), (SESSIONS[250], "pre", first), (SESSIONS[253], "pre", second))
     assert np.isnan(it.until[:240]).all()
     assert it.until[240:245].tolist() == [10, 9, 8, 7, 6]
@@ -144,11 +144,30 @@ def test_a_date_that_moved_is_known_as_it_was_known():
     assert np.flatnonzero(it.chance).tolist() == [252]
 
 
-def test_a_date_learned_after_the_close_is_not_known_at_it():
-    evening = SESSIONS[249] + pd.Timedelta(hours=22)  # New York closes at 20:00 or 21:00 UTC
-    _, it = known(calm(), (SESSIONS[250], "pre", evening))
-    assert not it.chance.any()
-    assert not it.weight.any()  # nor is a surprise divided by what nobody expected
+def test_a_date_counts_from_the_evening_that_learns_it():
+    """Learned before the open it counts at the close before; once the session is open it does not."""
+    day = SESSIONS[250]
+    for hour, known_then in (
+        (22 - 24, True),
+        (12, True),
+        (15, False),
+    ):  # New York opens at 13:30 or 14:30
+        _, it = known(calm(), (day, "pre", day + pd.Timedelta(hours=hour)))
+        assert it.chance.any() == known_then
+        assert it.weight.any() == known_then  # nor is a surprise divided by what nobody expected
+
+
+def test_over_a_weekend_without_a_time_monday_is_certain():
+    friday = next(i for i, it in enumerate(SESSIONS) if i > 200 and it.weekday() == 4)
+    _, it = known(calm(), (SESSIONS[friday] + pd.Timedelta(days=2), None))
+    assert np.flatnonzero(it.chance).tolist() == [friday]
+    assert it.chance[friday] == 1
+
+
+def test_a_date_that_moves_by_weeks_is_called_off():
+    first, second = (SESSIONS[at] + pd.Timedelta(hours=12) for at in (200, 212))
+    _, it = known(calm(), (SESSIONS[220], "pre", first), (SESSIONS[245], "pre", second))
+    assert np.flatnonzero(it.chance).tolist() == [244]
 
 
 @pytest.mark.parametrize("cut", [100, 201, 249, 250, 251, 262])

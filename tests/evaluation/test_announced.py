@@ -24,15 +24,15 @@ def made(model: str, scale: np.ndarray, outcome: np.ndarray) -> pd.DataFrame:
 
 @pytest.fixture
 def pair():
-    """Forecasts of 200 sessions by a model that widens every tenth, and by gjr, which does not."""
-    reacts = np.arange(200) % 10 == 0
+    """Forecasts of 1200 sessions by a model that widens every tenth, and by gjr, which does not."""
+    reacts = np.arange(1200) % 10 == 0
     scale = np.where(reacts, 0.03, 0.01)
-    outcome = scale * np.random.default_rng(0).standard_t(5, 200)
+    outcome = scale * np.random.default_rng(0).standard_t(5, 1200)
     frame = forecasts.concat(
-        [made("ours", scale, outcome), made("gjr", np.full(200, 0.01), outcome)]
+        [made("ours", scale, outcome), made("gjr", np.full(1200, 0.01), outcome)]
     )
     own = frame[frame["model"] == "gjr"].reset_index(drop=True)
-    since = np.arange(200) % 10
+    since = np.arange(1200) % 10
     around = own[["ticker", "date"]].assign(since=since)[since <= 5]
     return frame, around
 
@@ -41,7 +41,7 @@ def test_each_part_by_hand(pair):
     frame, around = pair
     losses = metrics.losses(frame)
     table = announced(losses, frame, around).set_index(["model", "part"])
-    since = np.tile(np.arange(200) % 10, 2)
+    since = np.tile(np.arange(1200) % 10, 2)
     parts = {"reaction": since == 0, "after": (since > 0) & (since <= 5), "other": since > 5}
     for model in ("ours", "gjr"):
         for part, rows in parts.items():
@@ -71,5 +71,5 @@ def test_tickers_without_announcements_are_left_out(pair):
     frame, around = pair
     losses = metrics.losses(frame)
     table = announced(losses, frame, around[around["ticker"] == "AAA"])
-    assert table.groupby("model")["forecasts"].sum().tolist() == [100, 100]
+    assert table.groupby("model")["forecasts"].sum().tolist() == [600, 600]
     assert announced(losses, frame, around.iloc[:0]).empty

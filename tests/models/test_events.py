@@ -92,7 +92,7 @@ def test_forecasts_do_not_know_what_was_not_public(
     sessions = np.unique(jumpy["date"].to_numpy("datetime64[D]"))
     for seed, back in enumerate((100, 61, 60, 33)):
         cutoff = sessions[-back]
-        others = rescheduled(announced, cutoff, observer="XNYS", seed=seed)
+        others = rescheduled(announced, cutoff, seed=seed)
         assert not others.equals(announced)
         theirs = forecasts(model, rewritten(jumpy, cutoff, seed), until, others)
         pair = (it[it["cutoff"] <= pd.Timestamp(cutoff)] for it in (ours, theirs))
@@ -104,7 +104,8 @@ def test_forecasts_do_not_know_what_was_not_public(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fit_does_not_look_ahead(name, informed, jumpy, announced, tiny, until, rewritten):
     model = create(name, tiny)
-    model.fit(Panel.of(rewritten(jumpy, until), events=announced), np.datetime64(until))
+    others = rescheduled(announced, np.datetime64(until))
+    model.fit(Panel.of(rewritten(jumpy, until), events=others), np.datetime64(until))
     assert_same_state(model.state(), informed[name].model.state())
 
 
@@ -211,3 +212,21 @@ def test_the_audit_says_what_is_left_where_dates_are_worse(informed, jumpy, anno
     }
     assert left["moved by 5 days"] < left["30% dropped"] < 1
     assert left["moved by 5 days"] < left["times unknown"] < 1.2
+
+
+@pytest.mark.parametrize("name", ["lstm", "trees"])
+def test_a_later_first_announcement_changes_nothing_before_it(
+    name, informed, jumpy, announced, tiny, until
+):
+    """CCC reports for the first time after the cutoff; its past is that of a ticker that never does."""
+    last = jumpy["date"].iloc[-40]
+    others = announced[announced["ticker"] != "CCC"]
+    late = announced[(announced["ticker"] == "CCC") & (announced["date"] > last)]
+    assert len(late)
+    pair = []
+    for its in (others, pd.concat([others, late])):
+        model = create(name, tiny)
+        model.fit(Panel.of(jumpy, events=its), np.datetime64(until))
+        pair.append(forecasts(model, jumpy, until, its))
+    cutoff = last - pd.Timedelta(days=20)
+    assert_same(*(it[it["cutoff"] <= cutoff].reset_index(drop=True) for it in pair))
