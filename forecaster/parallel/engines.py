@@ -192,7 +192,8 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
             return max(2, int(super().effective_n_jobs(n_jobs)))
 
     engine._require_reachable()
-    for name in ("distributed", "distributed.client"):  # what matters is raised as an exception
+    # What matters is raised as an exception; of a connection that breaks, each layer logs a traceback.
+    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         cluster = engine.address
