@@ -193,7 +193,7 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
 
     engine._require_reachable()
     # What matters is raised as an exception; of a connection that breaks, each layer logs a traceback.
-    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         cluster = engine.address
