@@ -221,9 +221,10 @@ def fit_look_ahead(
         compared += len(pair[0])
         changed += _differing(*pair)
     if changed:
-        words = f"of {compared:,} forecasts depend on prices later than the fit: the fit peeks"
+        words = f"of {compared:,} forecasts depend on what came after the fit: the fit peeks"
     else:
-        words = f"of {compared:,} forecasts, when all prices after the fit's cutoff were rewritten"
+        what = "prices" if events is None else "prices and unannounced events"
+        words = f"of {compared:,} forecasts, when all {what} after the fit's cutoff were rewritten"
     return Check("look-ahead of fits", changed == 0, changed, "changed", words)
 
 

@@ -97,7 +97,7 @@ def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path
 def interrupted(process):
     """Interrupt a command as a person does, again if it did not hear, and return what it printed.
 
-    Python drops an interrupt that arrives while it collects garbage.
+    A busy command may lose one, such as one that arrives while Python collects garbage.
     """
     for _ in range(4):
         process.send_signal(signal.SIGINT)
