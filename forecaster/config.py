@@ -15,8 +15,9 @@ _RANGES = {
     "weight_decay": (0, 1e6),
     "feature_dropout": (0, 0.9),
     "max_windows": (0, 1e6),
+    "horizon": (1, 21),
 }
-"""Least and most of the settings that may be zero."""
+"""Least and most of some settings."""
 
 _EXPECTED = {int: "a whole number", float: "a number", str: "text in quotes"}
 
@@ -63,6 +64,8 @@ class RecurrentConfig:
     """Groups of features that are read beside those of the closes; see :mod:`forecaster.dataset.features`."""
     clip: float = 5.0
     """Scaled features are cut off at this many standard deviations."""
+    horizon: int = 21
+    """The most sessions ahead that any model is fitted to forecast."""
     seeds: int = 3
     """Networks trained from different seeds, whose outputs are averaged."""
     seed: int = 0

@@ -47,18 +47,31 @@ def next_session(ticker: str, date: Date, history: Dates | None = None) -> NextS
     HistoryError
         No session is known so late.
     """
+    return next_sessions(ticker, date, 1, history)[0]
+
+
+def next_sessions(
+    ticker: str, date: Date, count: int, history: Dates | None = None
+) -> list[NextSession]:
+    """Return the first ``count`` sessions of a ticker's exchange after ``date``.
+
+    Parameters and errors are those of :func:`next_session`.
+    """
     day = pd.Timestamp(date)
     past = _days(history)
     known = _trading_days(ticker, past[: np.searchsorted(past, day.to_datetime64(), side="right")])
     sessions = known.closes.index
     after = int(sessions.searchsorted(day, side="right"))
-    if after == len(sessions):
+    if after + count > len(sessions):
         raise HistoryError(
             f"{ticker}: no trading calendar reaches beyond {day:%Y-%m-%d}; "
             f"expected a date before {LAST:%Y-%m-%d}"
         )
-    session = sessions[after]
-    return NextSession(session, bool(known.since <= day and session <= known.until))
+    begun = known.since <= day
+    return [
+        NextSession(session, bool(begun and session <= known.until))
+        for session in sessions[after : after + count]
+    ]
 
 
 def last_finished(ticker: str, now: pd.Timestamp, history: Dates | None = None) -> pd.Timestamp:

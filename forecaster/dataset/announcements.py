@@ -160,6 +160,10 @@ class Announcements:
     """Sessions to the next possible reaction, 1 if the next is one; NaN if none is visible."""
     last: Floats
     """Absolute move of the last reaction over an ordinary one; NaN before the first."""
+    first: Floats
+    """Probability that the reaction in sight comes on the session ``until`` ahead; 0 if none is."""
+    coming: Floats
+    """Probability that the reaction in sight is still to come; 0 if none is."""
     upcoming: np.ndarray
     """The place in the schedule of the next announcement that is visible; -1 if none is."""
 
@@ -168,7 +172,14 @@ class Announcements:
         """Volatility of the next session over an ordinary one's."""
         return np.sqrt(1 + self.chance * (self.size**2 - 1))
 
-    def first(self, count: int) -> "Announcements":
+    def clock(self, step: int) -> Floats:
+        """Return the variance expected of the next ``step`` sessions, in ordinary ones: (sessions,)."""
+        chance = np.where(
+            self.until < step, self.coming, np.where(self.until == step, self.first, 0.0)
+        )
+        return step + chance * (self.size**2 - 1)
+
+    def first_sessions(self, count: int) -> "Announcements":
         """Return what is known of the first ``count`` sessions."""
         return Announcements(*(getattr(self, field.name)[:count] for field in fields(self)))
 
@@ -260,6 +271,7 @@ class _Walk:
         """Sums over the ticker's own reactions, those of long ago faded."""
         self.chance, self.weight, self.discount = np.zeros(rows), np.zeros(rows), np.ones(rows)
         self.since, self.until, self.last = np.full((3, rows), np.nan)
+        self.first, self.coming = np.zeros((2, rows))
         self.upcoming = np.full(rows, -1)
         self.reactions: list[Reaction] = []
         firsts = np.searchsorted(self.numbers, self.due)
@@ -276,11 +288,13 @@ class _Walk:
         nearest = begin + np.flatnonzero(~(self.until[begin:end] <= away))
         self.until[nearest] = self.due[at] - self.numbers[nearest]
         self.upcoming[nearest] = at
+        self.coming[nearest] = 1
+        self.first[nearest] = 1 - self._odds_of_after(nearest) if np.isnan(self.after[at]) else 1
 
     def _pass(self, at: int, row: int) -> None:
         """Pass by an announcement whose first possible reaction is the session of a row."""
         uncertain = bool(np.isnan(self.after[at]))
-        odds = self._odds_of_after(row - 1) if uncertain else 0.0
+        odds = float(self._odds_of_after(row - 1)) if uncertain else 0.0
         if self.numbers[row - 1] == self.due[at] - 1:
             self._expect(row - 1, 1 - odds)
         if row == len(self.numbers):
@@ -297,6 +311,7 @@ class _Walk:
         if self.numbers[row] == self.due[at]:
             self._expect(row, 1 - today)
             self.until[row], self.upcoming[row] = 1, at
+            self.first[row] = self.coming[row] = 1 - today
         if row + 1 == len(self.numbers):
             return
         moves.append(self._move(row + 1, self._volatility(row)[0]))
@@ -314,7 +329,7 @@ class _Walk:
         size = self._size(slice(None), ratio**0.25)
         return Announcements(
             *(self.chance, size, self.weight, self.discount, self.since, self.until, self.last),
-            self.upcoming,
+            *(self.first, self.coming, self.upcoming),
         )
 
     def _expect(self, row: int, chance: float) -> None:
@@ -340,9 +355,9 @@ class _Walk:
         self.since[over:] = np.arange(over - row, len(self.since) - row)
         self.reactions.append(reaction)
 
-    def _odds_of_after(self, row: int) -> float:
+    def _odds_of_after(self, row: Any) -> Any:
         own, count = self.afters[row], self.counts[row]
-        return float((PRIOR * self.typical_afters[row] + own) / (PRIOR + count))
+        return (PRIOR * self.typical_afters[row] + own) / (PRIOR + count)
 
     def _size(self, row: Any, tilt: Any) -> Any:
         """Return what a reaction is expected to exceed an ordinary session by, as closes know it.

@@ -32,7 +32,7 @@ from forecaster.dataset.announcements import (
 from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, horizons
 
 CACHED_TICKERS = 128
 """Tickers whose features stay in memory for the next request."""
@@ -66,6 +66,23 @@ class Past:
     def next_returns(self) -> Floats:
         """Log return to the session after, a fraction; NaN at the last and before a gap."""
         return np.where(self.gaps, np.nan, np.append(self.log_returns[1:], np.nan))
+
+    def ahead(self, step: int) -> Floats:
+        """Return the log return over the next ``step`` sessions, a fraction: (sessions,).
+
+        NaN at the last sessions and before a gap, where it is not known.
+        """
+        following = np.append(self.next_returns, np.full(step - 1, np.nan))
+        total: Floats = np.lib.stride_tricks.sliding_window_view(following, step).sum(axis=1)
+        return total
+
+    def clock(self, step: int) -> Floats:
+        """Return the variance expected of the next ``step`` sessions, in ordinary ones: (sessions,).
+
+        It is the step but where an announcement may be due.
+        """
+        known = self.announcements
+        return np.full(len(self.dates), float(step)) if known is None else known.clock(step)
 
     @property
     def volatility(self) -> Floats:
@@ -109,7 +126,7 @@ class Past:
         return Past(
             self.ticker,
             self.bars.first(count),
-            announcements=known.first(count) if known else None,
+            announcements=known.first_sessions(count) if known else None,
             schedule=self.schedule,
         )
 
@@ -125,6 +142,24 @@ class History(Past):
     """(sessions,), datetime64[D]: the session after each; at the ``gaps``, the next of the exchange's
     calendar"""
     compute_features: Callable[[], np.ndarray]
+
+    def dates_ahead(self, step: int) -> np.ndarray:
+        """Return the session that is ``step`` after each: (sessions,), datetime64[D].
+
+        Beyond the ``gaps`` the sessions are those of the exchange's calendar.
+        """
+        if step == 1:
+            return self.next_dates
+        rows, ends = np.arange(len(self.dates)), np.flatnonzero(self.gaps)
+        end = ends[np.searchsorted(ends, rows)]  # the last session before the next gap
+        beyond = rows + step - end
+        dates = self.dates[np.minimum(rows + step, end)]
+        for last in np.unique(end[beyond > 0]):
+            day, its = self.dates[last], (end == last) & (beyond > 0)
+            following = calendars.next_sessions(self.ticker, day, step, self.dates)
+            days = np.array([it.date for it in following], "datetime64[D]")
+            dates[its] = days[beyond[its] - 1]
+        return dates
 
     @property
     def features(self) -> np.ndarray:
@@ -145,7 +180,7 @@ class History(Past):
 
 
 class StudentT(NamedTuple):
-    """Two-piece Student-t distributions of the next session's log return, one for each session.
+    """Two-piece Student-t distributions of a log return to come, one for each session.
 
     Location and scale are fractions. Each is (sessions,), or one number for all.
     """
@@ -157,7 +192,11 @@ class StudentT(NamedTuple):
 
 
 Quantiles = np.ndarray
-"""Quantiles of the next session's log return, a fraction: (sessions, levels)."""
+"""Quantiles of a log return to come, a fraction: (sessions, levels)."""
+
+Distributions = Mapping[int, StudentT | Quantiles]
+"""Of the return over the next sessions, by their number: the knots of
+:mod:`forecaster.distributions.horizons` from 1 to the largest that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -167,34 +206,83 @@ class TickerForecasts:
     history: History
     index: np.ndarray
     """Indices of the sessions: (cutoffs,)"""
-    distribution: StudentT | Quantiles
-    """Of the return after each of them"""
+    distributions: Distributions
+    """Of the returns after each of them"""
 
 
-def forecasts_of(model: str, parts: Sequence[TickerForecasts]) -> pd.DataFrame:
-    """Return the forecasts frame of a model's forecasts, all of one kind of distribution."""
+def forecasts_of(
+    model: str,
+    parts: Sequence[TickerForecasts],
+    steps: Sequence[int] = (1,),
+    *,
+    scheduled: bool = False,
+) -> pd.DataFrame:
+    """Return the forecasts frame of a model's forecasts.
+
+    Parameters
+    ----------
+    parts : of each ticker; the distributions of a step are all of one kind.
+    steps : of the frame.
+    scheduled : whether the model knows of announcements, which widen the steps that they fall in.
+    """
     if not parts:
         return forecasts.empty()
+    known = {knot: _of_knot(model, parts, knot) for knot in horizons.knots(steps)}
+    if len(known) > 1:
+        known = dict(zip(known, horizons.rising(list(known.values())), strict=True))
+    frames = [
+        known[step] if step in known else _between(parts, known, step, scheduled=scheduled)
+        for step in steps
+    ]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part.history, name)[part.index] for part in parts])
 
+def _of_knot(model: str, parts: Sequence[TickerForecasts], step: int) -> pd.DataFrame:
+    """Return the forecasts of a step that is a knot."""
     tickers = np.array([part.history.ticker for part in parts], dtype=object)
     rows: dict[str, Any] = {
         "model": model,
         "ticker": np.repeat(tickers, [len(part.index) for part in parts]),
-        "cutoff": joined("dates"),
-        "date": joined("next_dates"),
+        "cutoff": np.concatenate([part.history.dates[part.index] for part in parts]),
         "last_close": np.concatenate([part.history.bars.close[part.index] for part in parts]),
-        "log_return": joined("next_returns"),
+        "step": step,
+        **_ahead(parts, step),
     }
-    if isinstance(parts[0].distribution, StudentT):
-        full = [np.broadcast_arrays(*part.distribution, part.index)[:-1] for part in parts]
+    if isinstance(parts[0].distributions[step], StudentT):
+        full = [np.broadcast_arrays(*it.distributions[step], it.index)[:-1] for it in parts]
         columns = (np.concatenate(column) for column in zip(*full, strict=True))
         parameters = dict(zip(forecasts.PARAMETERS, columns, strict=True))
         return forecasts.from_student_t(**parameters, **rows)
-    quantiles = np.concatenate([part.distribution for part in parts])
+    quantiles = np.concatenate([np.asarray(part.distributions[step]) for part in parts])
     return forecasts.from_quantiles(quantiles=quantiles, **rows)
+
+
+def _between(
+    parts: Sequence[TickerForecasts],
+    known: Mapping[int, pd.DataFrame],
+    step: int,
+    *,
+    scheduled: bool,
+) -> pd.DataFrame:
+    """Return the forecasts of a step between two knots."""
+    before, after = horizons.around(step)
+
+    def clock(of: int) -> Floats:
+        if not scheduled:
+            return np.full(len(known[before]), float(of))
+        return np.concatenate([part.history.clock(of)[part.index] for part in parts])
+
+    share = (clock(step) - clock(before)) / (clock(after) - clock(before))
+    frame = horizons.between(known[before], known[after], share)
+    return forecasts.check(frame.assign(step=step, **_ahead(parts, step)))
+
+
+def _ahead(parts: Sequence[TickerForecasts], step: int) -> dict[str, np.ndarray]:
+    """Return the date and the log return of a step."""
+    return {
+        "date": np.concatenate([part.history.dates_ahead(step)[part.index] for part in parts]),
+        "log_return": np.concatenate([part.history.ahead(step)[part.index] for part in parts]),
+    }
 
 
 def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:

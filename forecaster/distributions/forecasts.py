@@ -67,7 +67,7 @@ def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([f for f in frames if len(f)] or [empty()], ignore_index=True)
 
 
-def from_student_t(
+def from_student_t(  # noqa: PLR0913, a column each
     *,
     ticker: ArrayLike,
     model: ArrayLike,
@@ -79,8 +79,9 @@ def from_student_t(
     scale: ArrayLike,
     df: ArrayLike,
     skew: ArrayLike = 0.0,
+    step: ArrayLike = 1,
 ) -> pd.DataFrame:
-    """Return one-step forecasts whose log return is a two-piece Student-t, symmetric by default.
+    """Return forecasts of a step whose log return is a two-piece Student-t, symmetric by default.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ def from_student_t(
     ticker, model, date, last_close, log_return : (rows,), or one value for all.
     location, scale, df, skew : of :mod:`forecaster.distributions.skewed_t`, (rows,) or one value for
         all. `df` is above 2, because a forecast has a volatility.
+    step : sessions from the cutoff to the date, (rows,) or one value for all.
 
     Raises
     ------
@@ -99,7 +101,8 @@ def from_student_t(
         np.broadcast_to(np.asarray(it, float), n) for it in (location, scale, df, skew)
     )
     mean, volatility = skewed_t.moments(location, scale, df, skew)
-    return _one_step(
+    return _of_step(
+        step,
         {"ticker": ticker, "model": model, "cutoff": cutoff, "date": date},
         {
             "last_close": last_close,
@@ -132,8 +135,9 @@ def from_quantiles(
     last_close: ArrayLike,
     log_return: ArrayLike,
     quantiles: Array,
+    step: ArrayLike = 1,
 ) -> pd.DataFrame:
-    """Return one-step forecasts that are known by their quantiles alone.
+    """Return forecasts of a step that are known by their quantiles alone.
 
     Quantiles that cross are sorted, which brings them nearer to the true ones (Chernozhukov,
     Fernández-Val and Galichon 2010, Quantile and probability curves without crossing, Econometrica
@@ -143,6 +147,7 @@ def from_quantiles(
     ----------
     ticker, model, cutoff, date, last_close, log_return : (rows,), or one value for all.
     quantiles : (rows, 23), of the log return.
+    step : sessions from the cutoff to the date, (rows,) or one value for all.
 
     Raises
     ------
@@ -152,7 +157,8 @@ def from_quantiles(
     ordered = np.sort(quantiles, axis=1)
     mean, volatility = quantile_grid.moments(ordered)
     volatility = np.maximum(volatility, LEAST_VOLATILITY)
-    return _one_step(
+    return _of_step(
+        step,
         {"ticker": ticker, "model": model, "cutoff": cutoff, "date": date},
         {
             "last_close": last_close,
@@ -338,15 +344,16 @@ def _of_each(
     return values
 
 
-def _one_step(
+def _of_step(
+    step: ArrayLike,
     keys: dict[str, ArrayLike],
     numbers: dict[str, ArrayLike],
     quantiles: Array,
     parameters: dict[str, ArrayLike],
 ) -> pd.DataFrame:
-    """The checked frame of step 1, from columns of (rows,) or one value and (rows, 23) quantiles."""
+    """The checked frame of a step, from columns of (rows,) or one value and (rows, 23) quantiles."""
     named = dict(zip(QUANTILES, quantiles.T, strict=True))
-    columns = {**keys, "step": 1, **numbers, **named, **parameters}
+    columns = {**keys, "step": step, **numbers, **named, **parameters}
     rows = len(quantiles)
     return check(pd.DataFrame({name: np.broadcast_to(it, rows) for name, it in columns.items()}))
 

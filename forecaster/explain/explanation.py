@@ -355,7 +355,7 @@ def gjr_response(run: Run, history: History) -> tuple[GarchParameters | None, Fl
         break
     else:
         return None, np.full(LAGS, np.nan)
-    fitted = model.fitted[history.ticker]
+    (fitted,) = model.fitted[history.ticker]
     (volatility,) = model.forecast(Panel((history,)), history.dates[-1], history.dates[-1])[
         "volatility"
     ]

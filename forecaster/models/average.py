@@ -35,9 +35,10 @@ class Average(Model):
 
     tickerwise = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, config: RecurrentConfig) -> None:
         self.name = name
-        self.members = [create_member(member) for member in MEMBERS]
+        self.horizon = config.horizon
+        self.members = [create_member(member, config) for member in MEMBERS]
         self.fallbacks = ()
 
     def fit(
@@ -56,9 +57,15 @@ class Average(Model):
             progress(done, len(self.members), f"{self.name}: {member.name}")
         self.fallbacks = self._fallbacks()
 
-    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    def forecast(
+        self,
+        panel: Panel,
+        first: np.datetime64,
+        last: np.datetime64,
+        steps: Sequence[int] = (1,),
+    ) -> pd.DataFrame:
         """Return the forecasts frame of the tickers that every member forecasts."""
-        return average([member.forecast(panel, first, last) for member in self.members])
+        return average([member.forecast(panel, first, last, steps) for member in self.members])
 
     def state(self) -> ModelState:
         """Return the states of the members, by their names."""
@@ -106,4 +113,4 @@ def average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def create(name: str, config: RecurrentConfig) -> Average:
     """Return the model called ``average``."""
-    return Average(name)
+    return Average(name, config)

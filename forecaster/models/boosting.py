@@ -8,6 +8,7 @@ scikit-learn stores a model only as a pickle, which a bundle must not hold, so t
 extracted as arrays, and evaluated here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class Trees(Model):
     name = "trees"
     tickerwise = False
 
-    def __init__(self) -> None:
+    def __init__(self, horizon: int = 1) -> None:
+        self.horizon = horizon
         self._arrays: dict[str, np.ndarray] = {}
         self._features = len(FEATURES)
         self._with_events = False
@@ -100,7 +102,13 @@ class Trees(Model):
             progress(done, len(quantile_grid.LEVELS), f"{self.name}: level {level:g}")
         self._arrays = _joined(ensembles) | {"start": np.array(start)}
 
-    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    def forecast(
+        self,
+        panel: Panel,
+        first: np.datetime64,
+        last: np.datetime64,
+        steps: Sequence[int] = (1,),
+    ) -> pd.DataFrame:
         """Return the forecasts frame of every ticker that has enough history."""
         parts = []
         for history in panel.histories:
@@ -110,7 +118,7 @@ class Trees(Model):
                 quantiles = _evaluated(self._arrays, history.features[index])  # (cutoffs, levels)
                 unit = history.scale if self._with_events else history.volatility
                 quantiles *= unit[index, None]
-                parts.append(TickerForecasts(history, index, quantiles))
+                parts.append(TickerForecasts(history, index, {1: quantiles}))
         return forecasts_of(self.name, parts)
 
     def state(self) -> ModelState:
@@ -201,4 +209,4 @@ def _require_within(name: str, numbers: np.ndarray, below: int) -> None:
 
 def create(name: str, config: RecurrentConfig) -> Trees:
     """Return the model called ``trees``."""
-    return Trees()
+    return Trees(config.horizon)

@@ -63,9 +63,9 @@ class Egarch(PerTicker[EgarchParameters]):
 
     parameters, array = EgarchParameters, "skewed_parameters"
     sessions_to_fit = SESSIONS_TO_FIT + 1
-    slow = True
+    iterated = slow = True
 
-    def fit_one(self, past: Past) -> EgarchParameters | None:
+    def fit_one(self, past: Past, step: int) -> EgarchParameters | None:
         """Fit by maximum likelihood."""
         from arch import arch_model
 
@@ -84,7 +84,7 @@ class Egarch(PerTicker[EgarchParameters]):
             last=days(past.dates[-1]),
         )
 
-    def stand_in(self, past: Past) -> EgarchParameters:
+    def stand_in(self, past: Past, step: int) -> EgarchParameters:
         """Return shocks that are half gone after 23 sessions, around the sample's own level."""
         returns, volatility = past.log_returns[1:], past.volatility[:-1]
         mean_square = np.mean((PERCENT * returns) ** 2)
@@ -105,7 +105,9 @@ class Egarch(PerTicker[EgarchParameters]):
         """Return the index of the last session fitted, from which the recursion continues."""
         return position(past, fitted.last)
 
-    def forecast_one(self, fitted: EgarchParameters, past: Past, index: np.ndarray) -> StudentT:
+    def forecast_one(
+        self, fitted: EgarchParameters, past: Past, index: np.ndarray, step: int
+    ) -> StudentT:
         """Run the recursion from the last session fitted to the last cutoff."""
         begin = position(past, fitted.last)
         log_variance = _log_variances(fitted, past.log_returns[begin:])[index - begin]  # (cutoffs,)
@@ -135,4 +137,4 @@ def _log_variances(fitted: EgarchParameters, returns: Floats) -> Floats:
 
 def create(name: str, config: RecurrentConfig) -> Egarch:
     """Return the model called ``egarch``."""
-    return Egarch(name)
+    return Egarch(name, config.horizon)

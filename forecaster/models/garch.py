@@ -68,9 +68,9 @@ class Garch(PerTicker[GarchParameters]):
 
     parameters = GarchParameters
     sessions_to_fit = SESSIONS_TO_FIT + 1
-    slow = True
+    iterated = slow = True
 
-    def fit_one(self, past: Past) -> GarchParameters | None:
+    def fit_one(self, past: Past, step: int) -> GarchParameters | None:
         """Fit by maximum likelihood."""
         from arch import arch_model
 
@@ -85,7 +85,7 @@ class Garch(PerTicker[GarchParameters]):
             last=days(past.dates[-1]),
         )
 
-    def stand_in(self, past: Past) -> GarchParameters:
+    def stand_in(self, past: Past, step: int) -> GarchParameters:
         """Return the parameters of an EWMA with decay 0.94."""
         volatility = past.volatility[:-1]
         shape = Shape.fit((past.log_returns[1:] / volatility)[WARMUP:])
@@ -105,7 +105,9 @@ class Garch(PerTicker[GarchParameters]):
         """Return the index of the last session fitted, from which the recursion continues."""
         return position(past, fitted.last)
 
-    def forecast_one(self, fitted: GarchParameters, past: Past, index: np.ndarray) -> StudentT:
+    def forecast_one(
+        self, fitted: GarchParameters, past: Past, index: np.ndarray, step: int
+    ) -> StudentT:
         """Run the recursion from the last session fitted to the last cutoff."""
         from scipy.signal import lfilter  # takes a second to import
 
@@ -160,4 +162,4 @@ def position(past: Past, last: float) -> int:
 
 def create(name: str, config: RecurrentConfig) -> Garch:
     """Return the model called ``garch`` or ``gjr``."""
-    return Garch(name)
+    return Garch(name, config.horizon)

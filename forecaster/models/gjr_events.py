@@ -20,17 +20,24 @@ from forecaster.models.garch import Garch, GarchParameters
 class GjrEvents(Garch):
     """The per-ticker model ``gjr-events``."""
 
-    def fit_one(self, past: Past) -> GarchParameters | None:
+    scheduled = True
+
+    def fit_one(self, past: Past, step: int) -> GarchParameters | None:
         """Fit by maximum likelihood to ordinary sessions."""
-        return super().fit_one(ordinary(past))
+        return super().fit_one(ordinary(past), step)
 
-    def stand_in(self, past: Past) -> GarchParameters:
+    def stand_in(self, past: Past, step: int) -> GarchParameters:
         """Return the parameters of an EWMA of ordinary sessions."""
-        return super().stand_in(ordinary(past))
+        return super().stand_in(ordinary(past), step)
 
-    def forecast_one(self, fitted: GarchParameters, past: Past, index: np.ndarray) -> StudentT:
+    def forecast_one(
+        self, fitted: GarchParameters, past: Past, index: np.ndarray, step: int
+    ) -> StudentT:
         """Run the recursion, and widen the forecasts of sessions that may be reactions."""
-        forecast, known = super().forecast_one(fitted, ordinary(past), index), past.announcements
+        forecast, known = (
+            super().forecast_one(fitted, ordinary(past), index, step),
+            past.announcements,
+        )
         return (
             forecast._replace(scale=forecast.scale * known.inflation[index]) if known else forecast
         )
@@ -47,4 +54,4 @@ def ordinary(past: Past) -> Past:
 
 def create(name: str, config: RecurrentConfig) -> GjrEvents:
     """Return the model called ``gjr-events``."""
-    return GjrEvents(name)
+    return GjrEvents(name, config.horizon)

@@ -50,7 +50,7 @@ class Har(PerTicker[HarParameters]):
 
     parameters, array = HarParameters, "har"
 
-    def fit_one(self, past: Past) -> HarParameters | None:
+    def fit_one(self, past: Past, step: int) -> HarParameters | None:
         """Fit the coefficients by least squares, then the Student-t by maximum likelihood."""
         logs = regressors(past)
         # The first month's averages are of less than a month.
@@ -58,11 +58,13 @@ class Har(PerTicker[HarParameters]):
         coefficients, _, rank, _ = np.linalg.lstsq(before, after, rcond=None)
         return _parameters(past, before, coefficients) if rank == before.shape[1] else None
 
-    def stand_in(self, past: Past) -> HarParameters:
+    def stand_in(self, past: Past, step: int) -> HarParameters:
         """Fit the Student-t alone, around last month's volatility."""
         return _parameters(past, regressors(past)[HORIZONS[-1] : -1], STAND_IN)
 
-    def forecast_one(self, fitted: HarParameters, past: Past, index: np.ndarray) -> StudentT:
+    def forecast_one(
+        self, fitted: HarParameters, past: Past, index: np.ndarray, step: int
+    ) -> StudentT:
         """Return the Student-t at the volatility that the regression forecasts."""
         coefficients = np.array([fitted.constant, fitted.day, fitted.week, fitted.month])
         width = _volatility(regressors(past)[index], coefficients)
@@ -95,4 +97,4 @@ def _volatility(logs: Floats, coefficients: np.ndarray) -> Floats:
 
 def create(name: str, config: RecurrentConfig) -> Har:
     """Return the model called ``har``."""
-    return Har(name)
+    return Har(name, config.horizon)

@@ -6,6 +6,7 @@ the fits in parallel, the stand-ins for those that do not converge, and the stat
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Generic, TypeVar
 
@@ -13,8 +14,16 @@ import numpy as np
 import pandas as pd
 
 from forecaster.dataset.bars import Floats
-from forecaster.dataset.panel import Panel, Past, Quantiles, StudentT, TickerForecasts, forecasts_of
-from forecaster.distributions import student_t
+from forecaster.dataset.panel import (
+    Distributions,
+    Panel,
+    Past,
+    Quantiles,
+    StudentT,
+    TickerForecasts,
+    forecasts_of,
+)
+from forecaster.distributions import horizons, student_t
 from forecaster.models.protocol import (
     NO_CHECKPOINT,
     SESSIONS_TO_FORECAST,
@@ -22,6 +31,7 @@ from forecaster.models.protocol import (
     Model,
     ModelState,
     Progress,
+    require_within,
     silent,
     too_short,
 )
@@ -75,31 +85,53 @@ class PerTicker(Model, Generic[P]):
     """The name of the array that holds them in a bundle: (tickers, fields)."""
     sessions_to_fit = SESSIONS_TO_FORECAST + 1
     """Sessions that a ticker needs to be fitted."""
+    iterated = False
+    """Whether the fit to next sessions forecasts all steps; otherwise each knot has its own."""
     slow = False
     """Whether fits take long enough to be worth the start of other processes."""
+    scheduled = False
+    """Whether it knows of announcements."""
     tickerwise = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, horizon: int = 1) -> None:
         self.name = name
+        self.horizon = horizon
         self.fallbacks = ()
-        self.fitted: dict[str, P] = {}
-        """Parameters by ticker."""
+        self.fitted: dict[str, list[P]] = {}
+        """Parameters by ticker: of each knot up to the horizon, or of the first where iterated."""
 
-    def fit_one(self, past: Past) -> P | None:
+    @property
+    def fitted_steps(self) -> tuple[int, ...]:
+        """The steps that parameters are fitted for."""
+        return (1,) if self.iterated else horizons.knots([self.horizon])
+
+    def fit_one(self, past: Past, step: int) -> P | None:
         """Return the parameters of one ticker, or None if the fit did not converge.
 
         Parameters
         ----------
         past : the ticker's sessions up to the cutoff of the fit.
+        step : sessions ahead that they are to forecast.
         """
         raise NotImplementedError
 
-    def stand_in(self, past: Past) -> P:
+    def stand_in(self, past: Past, step: int) -> P:
         """Return the parameters of a ticker whose fit did not converge."""
         raise NotImplementedError
 
-    def forecast_one(self, fitted: P, past: Past, index: np.ndarray) -> StudentT | Quantiles:
-        """Return the distributions of one ticker's next log returns, as fractions.
+    def forecast_ahead(
+        self, fitted: Sequence[P], past: Past, index: np.ndarray, knots: Sequence[int]
+    ) -> Distributions:
+        """Return the distributions of some knots, the first ones there are, by their step."""
+        return {
+            step: self.forecast_one(its, past, index, step)
+            for its, step in zip(fitted, knots, strict=False)
+        }
+
+    def forecast_one(
+        self, fitted: P, past: Past, index: np.ndarray, step: int
+    ) -> StudentT | Quantiles:
+        """Return the distributions of one ticker's log returns over the next sessions, as fractions.
 
         Parameters
         ----------
@@ -107,6 +139,7 @@ class PerTicker(Model, Generic[P]):
         past : its sessions up to the last cutoff.
         index : (cutoffs,), the sessions forecast from. The forecast from session *t* must depend on
             sessions up to *t* alone.
+        step : the number of sessions that the returns are over.
 
         Returns
         -------
@@ -144,39 +177,66 @@ class PerTicker(Model, Generic[P]):
             progress(done, len(pasts), f"{self.name} {past.ticker}")
         self.fitted, self.fallbacks = fitted, tuple(fallbacks)
 
-    def _fit_or_stand_in(self, past: Past) -> tuple[P, bool]:
-        """Return parameters, and whether the fit converged."""
-        parameters = self.fit_one(past)
-        return (self.stand_in(past), False) if parameters is None else (parameters, True)
+    def _fit_or_stand_in(self, past: Past) -> tuple[list[P], bool]:
+        """Return the parameters of each step, and whether all fits converged."""
+        fits = [(step, self.fit_one(past, step)) for step in self.fitted_steps]
+        fitted = [self.stand_in(past, step) if fit is None else fit for step, fit in fits]
+        return fitted, all(fit is not None for _, fit in fits)
 
-    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    def forecast(
+        self,
+        panel: Panel,
+        first: np.datetime64,
+        last: np.datetime64,
+        steps: Sequence[int] = (1,),
+    ) -> pd.DataFrame:
         """Return the forecasts frame of the tickers that were fitted."""
-        parts = []
+        require_within(self.name, self.horizon, steps)
+        knots, parts = horizons.knots(steps), []
         for history in panel.histories:
             if history.ticker not in self.fitted:
                 continue
             fitted, index = self.fitted[history.ticker], history.between(first, last)
-            index = index[index >= self.first_cutoff(fitted, history)]
+            index = index[index >= self.first_cutoff(fitted[0], history)]
             if len(index):
                 past = history.until(history.dates[index[-1]])
-                distribution = self.forecast_one(fitted, past, index)
-                parts.append(TickerForecasts(history, index, distribution))
-        return forecasts_of(self.name, parts)
+                distributions = self.forecast_ahead(fitted, past, index, knots)
+                parts.append(TickerForecasts(history, index, distributions))
+        return forecasts_of(self.name, parts, steps, scheduled=self.scheduled)
 
     def state(self) -> ModelState:
-        """Return the parameters by ticker."""
-        rows = np.array([astuple(parameters) for parameters in self.fitted.values()], dtype=float)
-        settings = {"tickers": list(self.fitted), "fallbacks": list(self.fallbacks)}
-        return ModelState({self.array: rows}, settings)
+        """Return the parameters by ticker, an array for each step."""
+        arrays = {
+            self._array(step): np.array([astuple(its[at]) for its in self.fitted.values()], float)
+            for at, step in enumerate(self.fitted_steps)
+        }
+        settings = {
+            "tickers": list(self.fitted),
+            "fallbacks": list(self.fallbacks),
+            "horizon": self.horizon,
+        }
+        return ModelState(arrays, settings)
 
     def restore(self, state: ModelState) -> None:
         """Take the parameters of a state."""
-        rows, tickers = state.arrays[self.array], state.settings["tickers"]
+        (self.horizon,) = horizons.check([int(state.settings.get("horizon", 1))])
+        tickers = state.settings["tickers"]
+        by_step = [
+            self._parameters(state.arrays[self._array(step)], len(tickers))
+            for step in self.fitted_steps
+        ]
+        self.fitted = dict(zip(tickers, map(list, zip(*by_step, strict=True)), strict=True))
+        self.fallbacks = tuple(state.settings.get("fallbacks", ()))
+
+    def _array(self, step: int) -> str:
+        return self.array if step == 1 else f"{self.array}.{step}"
+
+    def _parameters(self, rows: np.ndarray, tickers: int) -> list[P]:
+        """Return the parameters in the rows of an array; ValueError if they are none."""
         names = [field.name for field in fields(self.parameters)]
-        if rows.shape != (len(tickers), len(names)) or not np.isfinite(rows).all():
+        if rows.shape != (tickers, len(names)) or not np.isfinite(rows).all():
             raise ValueError(f"expected finite {', '.join(names)} for each ticker")
         fitted = [self.parameters(*row) for row in rows.tolist()]
         for parameters in fitted:
             parameters.check()
-        self.fitted = dict(zip(tickers, fitted, strict=True))
-        self.fallbacks = tuple(state.settings.get("fallbacks", ()))
+        return fitted

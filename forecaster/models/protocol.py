@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.dataset.panel import Panel
-from forecaster.errors import HistoryError
+from forecaster.errors import HistoryError, UsageError
 
 SESSIONS_TO_FORECAST = 60
 """Sessions of history that a ticker needs before its first forecast, whatever the model."""
@@ -48,12 +48,14 @@ NO_CHECKPOINT = Checkpoint()
 class Model(Protocol):
     """A forecasting model.
 
-    A model is fitted on a panel's sessions up to ``until`` and reads nothing later. It then
-    forecasts the session after any cutoff from ``until`` on, and reads nothing dated after that
-    cutoff. A ticker with too short a history has no row.
+    A model is fitted on a panel's sessions up to ``until`` and reads nothing later, nor any return
+    that ends later. It then forecasts the sessions after any cutoff from ``until`` on, and reads
+    nothing dated after that cutoff. A ticker with too short a history has no row.
     """
 
     name: str
+    horizon: int
+    """The most sessions ahead that it is fitted to forecast."""
     tickerwise: bool
     """Whether each ticker is fitted on its own history alone, and not on all of them at once."""
     fallbacks: tuple[str, ...] = ()
@@ -76,8 +78,17 @@ class Model(Protocol):
             No ticker has enough sessions.
         """
 
-    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-        """Return the forecasts frame of all cutoffs from ``first`` to ``last``, both included."""
+    def forecast(
+        self,
+        panel: Panel,
+        first: np.datetime64,
+        last: np.datetime64,
+        steps: Sequence[int] = (1,),
+    ) -> pd.DataFrame:
+        """Return the forecasts frame of all cutoffs from ``first`` to ``last``, both included.
+
+        ``steps`` ascend. Raises UsageError if one lies beyond the horizon.
+        """
 
     def state(self) -> ModelState:
         """Return what :meth:`restore` needs to make the same forecasts."""
@@ -98,6 +109,15 @@ class Model(Protocol):
     def export(self, folder: Path) -> None:
         """Save a copy in the format of the library that trained the model, if it has one."""
         return
+
+
+def require_within(model: str, horizon: int, steps: Sequence[int]) -> None:
+    """Raise UsageError if a step lies beyond the horizon of a model."""
+    if max(steps) > horizon:
+        raise UsageError(
+            f"expected steps up to {horizon}, as far as {model} was fitted to forecast, got "
+            f"{max(steps)}; train a run with a longer `horizon`"
+        )
 
 
 def too_short(model: str, panel: Panel, until: np.datetime64, needed: int) -> HistoryError:

@@ -44,12 +44,12 @@ class RandomWalk(PerTicker[Shape]):
 
     parameters, array = Shape, "shapes"
 
-    def fit_one(self, past: Past) -> Shape:
+    def fit_one(self, past: Past, step: int) -> Shape:
         """Fit the Student-t of the returns over the volatility known before them."""
         ratio = (past.next_returns - self._location(past)) / VOLATILITIES[self.name](past)
         return Shape.fit(ratio[WARMUP:])
 
-    def forecast_one(self, fitted: Shape, past: Past, index: np.ndarray) -> StudentT:
+    def forecast_one(self, fitted: Shape, past: Past, index: np.ndarray, step: int) -> StudentT:
         """Return the Student-t at the volatility of each cutoff."""
         scale = fitted.scale * VOLATILITIES[self.name](past)
         return StudentT(self._location(past)[index], scale[index], fitted.df)
@@ -64,4 +64,4 @@ class RandomWalk(PerTicker[Shape]):
 
 def create(name: str, config: RecurrentConfig) -> RandomWalk:
     """Return the random walk called ``naive``, ``drift`` or ``ewma``."""
-    return RandomWalk(name)
+    return RandomWalk(name, config.horizon)

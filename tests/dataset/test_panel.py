@@ -55,7 +55,7 @@ def test_between_and_count_until_include_their_ends(weekend):
 def test_student_forecasts_say_what_happened_next(weekend):
     (history,) = Panel.of(weekend).histories
     index = np.array([2, 3])
-    part = TickerForecasts(history, index, StudentT(0.0, np.ones(2), 5.0))
+    part = TickerForecasts(history, index, {1: StudentT(0.0, np.ones(2), 5.0)})
     frame = forecasts_of("toy", [part])
     pd.testing.assert_frame_equal(frame, forecasts.check(frame))
     assert frame["cutoff"].dt.strftime("%m-%d").tolist() == ["01-12", "01-16"]

@@ -135,6 +135,7 @@ class Recurrent(Model):
     def __init__(self, name: str, config: RecurrentConfig) -> None:
         self.name = name
         self.config = config
+        self.horizon = config.horizon
         self.features: list[str] = []
         self.scaler: Scaler
         self.networks: list[Network] = []
@@ -213,7 +214,13 @@ class Recurrent(Model):
         losses = pd.DataFrame(self.training)
         return float(losses.groupby("seed")["validation_loss"].min().mean())
 
-    def forecast(self, panel: Panel, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    def forecast(
+        self,
+        panel: Panel,
+        first: np.datetime64,
+        last: np.datetime64,
+        steps: Sequence[int] = (1,),
+    ) -> pd.DataFrame:
         """Return the forecasts frame of every ticker with enough sessions, trained on or not."""
         cutoffs = []
         for history in panel.histories:
@@ -223,7 +230,9 @@ class Recurrent(Model):
                 cutoffs.append(Cutoffs(history, index))
         outputs = self.outputs(cutoffs) if cutoffs else []
         parts = [
-            TickerForecasts(history, index, head.distribution(output, self.unit(history)[index]))
+            TickerForecasts(
+                history, index, {1: head.distribution(output, self.unit(history)[index])}
+            )
             for (history, index), output in zip(cutoffs, outputs, strict=True)
         ]
         return forecasts_of(self.name, parts)
