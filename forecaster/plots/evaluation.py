@@ -1,7 +1,7 @@
 """A forecasts frame as pictures: each function returns a matplotlib Figure.
 
 Nothing is saved or shown here: ``figure.savefig(path)`` is the caller's. Statistics are those of
-:mod:`forecaster.evaluation`. Only next-day forecasts (step 1) are drawn.
+:mod:`forecaster.evaluation`. Only forecasts of the shortest step are drawn, next-day ones if there are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ def forecast(
         )
     axes.set_ylabel("price (currency of the ticker)")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
-    axes.set_title(style.plain(f"{ticker} · {model} · next-day forecasts, {_span(rows)}"))
+    axes.set_title(style.plain(f"{ticker} · {model} · {_ahead(rows)}, {_span(rows)}"))
     style.dates(axes)
     style.legend(figure, axes, columns=3)
     return figure
@@ -102,17 +102,20 @@ def volatility(frame: pd.DataFrame, ticker: str, *, sessions: int = SESSIONS) ->
     rows = _rows(frame, ticker=ticker)
     returns = 100 * rows.drop_duplicates("date").set_index("date")["log_return"].astype(float)
     realised = metrics.realised_volatility(returns).tail(sessions)
+    is_daily = metrics.step_of(rows) == 1  # of returns that overlap none is realised
     returns = returns.tail(sessions)
     rows = rows[rows["date"] >= returns.index[0]]
     days = returns.index.to_numpy()
     figure = style.canvas()
     (axes,) = figure.axes
     # The largest returns would squeeze the volatilities, the matter of the figure, into its foot.
-    top = 1.05 * np.nanmax([realised.max(), 100 * rows["volatility"].max()])
+    highest = 100 * rows["volatility"].max()
+    top = 1.05 * np.nanmax([realised.max(), highest] if is_daily else highest)
     sizes, label = returns.abs().clip(upper=top), "|log return| (on the top edge: larger)"
     axes.plot(days, sizes, ".", color=PALE, markersize=3, clip_on=False, label=label)
-    label = f"realised, {metrics.MONTH} sessions to that day (hindsight)"
-    axes.plot(days, realised, color=INK, linewidth=1.4, label=label)
+    if is_daily:
+        label = f"realised, {metrics.MONTH} sessions to that day (hindsight)"
+        axes.plot(days, realised, color=INK, linewidth=1.4, label=label)
     models = rows["model"].unique()
     looks = style.looks(frame)
     for behind, model in enumerate(models):
@@ -127,7 +130,7 @@ def volatility(frame: pd.DataFrame, ticker: str, *, sessions: int = SESSIONS) ->
             **looks[model],
         )
     axes.set_ylim(0, top)
-    axes.set_ylabel("volatility (% a day)")
+    axes.set_ylabel("volatility (% a day)" if is_daily else "volatility (%)")
     axes.set_title(style.plain(f"{ticker} · predicted and realised volatility, {_span(rows)}"))
     style.dates(axes)
     style.legend(figure, axes, columns=len(models) // 2 + 2)
@@ -158,6 +161,7 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     HistoryError
         No outcome of a model's forecasts is known yet.
     """
+    frame = metrics.apart(_shortest(frame))
     names = list(_rows(frame)["model"].unique() if models is None else models)
     if not names:
         raise ForecastError("expected next-day forecasts by one model or more, got none; add some")
@@ -166,7 +170,7 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
         rows = _known(_rows(frame, model=model))
         bins.append(histogram(rows))
         shares.append(reliability(rows))
-    rows = forecasts.next_day(frame)
+    rows = _shortest(frame)
     rows = rows if models is None else rows[rows["model"].isin(names)]
     across = min(3, len(names))
     down = -(-len(names) // across)
@@ -210,7 +214,7 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     names = list(dict.fromkeys([model, *against]))
     if len(names) < 2:
         raise ForecastError(f"expected a baseline to hold {model} against, got none; name another")
-    rows = forecasts.next_day(frame)
+    rows = _shortest(frame)
     there = set(rows["model"].unique())
     for name in names:
         if name not in there:
@@ -271,13 +275,25 @@ def of_backtest(
 
 def baselines(frame: pd.DataFrame, model: str) -> list[str]:
     """Return those of gjr and naive that a model of the frame can be held against there."""
-    there = set(forecasts.next_day(frame)["model"].unique()) - {model}
+    there = set(_shortest(frame)["model"].unique()) - {model}
     return [name for name in metrics.BASELINES if name in there]
+
+
+def _shortest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the shortest step; the frame itself if it has no others."""
+    its = frame["step"] == frame["step"].min()
+    return frame if its.all() else frame[its]
+
+
+def _ahead(rows: pd.DataFrame) -> str:
+    """Say how far ahead forecasts are."""
+    step = metrics.step_of(rows)
+    return "next-day forecasts" if step == 1 else f"forecasts {step} sessions ahead"
 
 
 def _rows(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     """Return the next-day rows by date in which each column named has the value given."""
-    rows = forecasts.next_day(frame)
+    rows = _shortest(frame)
     for column, value in wanted.items():
         there = rows[column].unique()
         rows = rows[rows[column] == value]

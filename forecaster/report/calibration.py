@@ -17,18 +17,27 @@ PARTS = {"low": "calm third", "high": "rough third"}
 
 
 def of_calibration(
-    frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
+    frame: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    looks: Mapping[str, Look],
+    *,
+    briefly: bool = False,
 ) -> Iterator[charts.Chart]:
     """Yield PIT, reliability of the quantiles and of P(rise), coverage, and the first model's surprises.
 
+    Briefly, those of P(rise) and the surprises are left out.
+
     Parameters
     ----------
-    frame : the forecasts frame, of rows whose return is known.
+    frame : the forecasts frame, of rows whose return is known and that do not overlap.
     tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : of each model, the first model first.
     """
     yield _pit(calibration.histogram(frame), tables["uniformity"], looks)
     yield _reliability(calibration.reliability(frame), looks)
+    if briefly:
+        yield _coverage(tables["coverage"], looks)
+        return
     if "decomposition" in tables:  # an earlier version made none
         yield _rises(decomposition.reliability(frame), tables["decomposition"], looks)
     yield _coverage(tables["coverage"], looks)

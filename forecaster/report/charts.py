@@ -11,7 +11,7 @@ is filled, the last that of lines.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +96,13 @@ class Chart:
             f'aria-label="Chart: {escape(self.alternative)}"></div>\n'
             f"<figcaption>{escape(self.caption)}</figcaption>\n{self.table}</figure>"
         )
+
+
+def of_step(chart: Chart, step: int) -> Chart:
+    """Return a chart whose names, and those of its glyphs, are of a step: one page has several."""
+    for renderer in chart.figure.renderers:
+        renderer.name = f"{renderer.name}_step_{step}"
+    return replace(chart, name=f"{chart.name}-step-{step}")
 
 
 class Canvas:

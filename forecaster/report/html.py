@@ -15,13 +15,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import pandas as pd
+
 from forecaster.backtesting.backtest import Backtest
-from forecaster.distributions import forecasts
-from forecaster.evaluation import metrics
+from forecaster.evaluation.evaluate import Evaluation
 from forecaster.plots import evaluation, style
 from forecaster.report import charts, earnings, sessions, tables
-from forecaster.report.calibration import of_calibration
-from forecaster.report.comparison import of_skill, of_strategy
+from forecaster.report import steps as steps_of
 from forecaster.report.markup import definitions, escape
 
 DPI = 150
@@ -44,55 +44,76 @@ def write(backtest: Backtest, folder: Path) -> list[Path]:
 
 
 def page(backtest: Backtest) -> str:
-    """Return the page of a backtest.
+    """Return the page of a backtest; of several steps, one is shown at a time.
 
     Raises
     ------
     HistoryError : no outcome is known yet.
     """
-    provenance, statistics = backtest.provenance, backtest.tables
-    model = provenance.models[0]
-    frame = forecasts.next_day(backtest.forecasts)
-    packed = _json(sessions.packed(frame, statistics))  # first, as it takes much memory meanwhile
-    known = metrics.known(frame)
-    looks = style.looks(frame)
-    losses = metrics.losses(known)[["ticker", "model", "cutoff", "date", "crps"]]
-    of_ticker = sessions.of_ticker(frame, with_earnings=sessions.has_earnings(statistics))
+    provenance, statistics, verdict = backtest.provenance, backtest.tables, backtest.verdict
+    model, looks = provenance.models[0], style.looks(backtest.forecasts)
+    evaluated = {verdict.step: Evaluation(statistics, verdict)} | backtest.ahead
+    steps = list(evaluated)
+    frame = _of(backtest.forecasts, steps[0])
+    packed = [_packed(backtest, step, its) for step, its in evaluated.items()]
+    packed[0] |= (
+        {"further": dict(zip(map(str, steps[1:]), packed[1:], strict=True))} if steps[1:] else {}
+    )
+    held = _json(packed.pop(0))  # first, as it takes much memory meanwhile
+    del packed
+    parts = {
+        step: steps_of.part(_of(backtest.forecasts, step), its, looks, provenance, briefly=at > 0)
+        for at, (step, its) in enumerate(evaluated.items())
+    }
+    next_day = steps == [1]
+    of_ticker = sessions.of_ticker(
+        frame, with_earnings=sessions.has_earnings(statistics), next_day=next_day
+    )
     around = earnings.of_earnings(statistics, looks)
-    of_all = [
-        *of_skill(losses, statistics, looks),
-        *of_calibration(known, statistics, looks),
-        *of_strategy(known[known["model"] == model], statistics["strategy"]),
-    ]
+    drawn = [chart for part in parts.values() for chart in part.charts]
     library, script = _library(), _file("page.js")
     return Template(_file("page.html")).substitute(
         hashes=" ".join(_hash(text) for text in (library, script)),
         style=_colors(sessions.colors(looks[model])) + _file("page.css"),
         model=escape(model),
+        what="next-day forecasts" if next_day else f"forecasts {steps_of.listed(steps)} ahead",
         first=f"{frame['date'].min():%Y-%m-%d}",
         last=f"{frame['date'].max():%Y-%m-%d}",
         prices_to=escape(provenance.prices.last),
-        headline=escape(backtest.verdict.headline or backtest.verdict.text),
-        advice=escape(backtest.verdict.advice),
+        headline=escape(verdict.headline or verdict.text),
+        advice=escape(verdict.advice),
+        spoken=steps_of.spoken(verdict),
+        stepper=steps_of.stepper(steps),
         tiles=tables.tiles(backtest.scores, provenance, frame["date"].nunique()),
-        verdict=tables.verdict(backtest.verdict),
-        scores=tables.pooled(backtest.scores),
-        against=tables.against(losses, model),
+        verdict=steps_of.together({step: it.verdict for step, it in parts.items()}),
+        scores=steps_of.together({step: it.scores for step, it in parts.items()}),
         meanings=definitions(tables.MEANINGS),
-        tickers=tables.tickers(backtest.scores),
+        tickers=steps_of.together({step: it.tickers for step, it in parts.items()}),
         fan=of_ticker[0].html,
         sessions="\n".join(chart.html for chart in of_ticker[1:]),
         earnings=earnings.section(around) if around else "",
         to_earnings=earnings.LINK if around else "",
-        charts="\n".join(chart.html for chart in of_all),
-        tests=tables.tests(backtest.comparison, model),
-        statistics="\n".join(tables.statistics(statistics)),
+        charts=steps_of.together({step: it.drawn for step, it in parts.items()}),
+        statistics=steps_of.together({step: it.statistics for step, it in parts.items()}),
         origin=tables.origin(provenance, statistics["fallbacks"]),
-        figures=_json(_figures([*of_ticker, *([around] if around else []), *of_all])),
-        packed=packed,
+        figures=_json(_figures([*of_ticker, *([around] if around else []), *drawn])),
+        packed=held,
         library=library,
         script=script,
     )
+
+
+def _of(frame: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The rows of a step; the frame itself if it has no others."""
+    its = frame["step"] == step
+    return frame if its.all() else frame[its]
+
+
+def _packed(backtest: Backtest, step: int, evaluation: Evaluation) -> dict[str, Any]:
+    """The sessions of a step for the script of the page."""
+    reactions = {it: backtest.tables[it] for it in ("reactions",) if it in backtest.tables}
+    frame = backtest.forecasts
+    return sessions.packed(_of(frame, step), evaluation.tables | reactions, frame)
 
 
 def _figures(drawn: list[charts.Chart]) -> dict[str, Any]:

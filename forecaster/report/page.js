@@ -6,6 +6,7 @@
   const at = (id) => document.getElementById(id);
   const { roots, doc } = held("figures");
   const packed = held("packed");
+  let shown = packed;  // of the step that is chosen
 
   const places = Object.fromEntries(Object.entries(roots).map(([name, root]) => [root, `chart-${name}`]));
   Bokeh.set_log_level("error");  // figures that wait for their sessions warn of it
@@ -21,7 +22,7 @@
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     const planes = new Uint8Array(await new Response(inflated).arrayBuffer());
-    return Object.fromEntries(packed.columns.map((name, column) => {
+    return Object.fromEntries(shown.columns.map((name, column) => {
       const values = new Float64Array(rows);
       for (let row = 0, from = 4 * rows * column, whole = 0; row < rows; row++) {
         const zigzag = planes[from + row] | planes[from + rows + row] << 8
@@ -64,7 +65,7 @@
       columns.reaction = columns.actual.map((close, row) => its.reaction[row] ? close : NaN);
       columns.earnings = [...its.reaction].map((reacts) => reacts ? ", earnings" : "");
     }
-    packed.models.forEach((_, i) => {
+    shown.models.forEach((_, i) => {
       columns[`volatility_${i}`] = percent((row) => its[`volatility_${i}`][row]);
     });
     return columns;
@@ -79,11 +80,11 @@
 
   function showLast(count) {
     const dates = sessions.data.date, last = dates.length - 1;
-    show(dates[Math.max(0, last - count)] - DAY, dates[last] + DAY);
+    show(dates[Math.max(0, last - Math.ceil(count / (shown.step ?? 1)))] - DAY, dates[last] + DAY);
   }
 
   async function pick(ticker) {
-    const its = packed.tickers[ticker];
+    const its = shown.tickers[ticker];
     const columns = drawn(await unpack(its)), last = its.rows - 1;
     at("ticker").value = ticker;
     for (const name of document.querySelectorAll("[data-ticker]")) name.textContent = ticker;
@@ -112,18 +113,18 @@
         (row) => `${price(its[`low_${band}`][row])} to ${price(its[`high_${band}`][row])}`]),
       ["Log return", (row) => percent(its.percent[row])],
       ...its.reaction ? [["Earnings", (row) => its.earnings[row] ? "reaction" : "–"]] : [],
-      ...packed.models.map((name, i) => [`Volatility, ${name}`, (row) => percent(its[`volatility_${i}`][row])]),
+      ...shown.models.map((name, i) => [`Volatility, ${name}`, (row) => percent(its[`volatility_${i}`][row])]),
       ["Realised", (row) => percent(its.realised[row])],
       ["95% value at risk", (row) => percent(its.risk_95[row])],
       ["99% value at risk", (row) => percent(its.risk_99[row])],
     ];
-    const shown = rows.slice(-MOST_ROWS);
+    const listed = rows.slice(-MOST_ROWS);
     const table = at("in-view").querySelector("table");
     table.replaceChildren();
     const caption = table.createCaption().appendChild(document.createElement("span"));
     caption.textContent = `${at("ticker").value}: `
-      + (rows.length > shown.length ? `the last ${shown.length} of ${rows.length} sessions in view`
-        : `${shown.length} sessions in view`);
+      + (rows.length > listed.length ? `the last ${listed.length} of ${rows.length} sessions in view`
+        : `${listed.length} sessions in view`);
     const cell = (line, kind, scope, text) => {
       const made = line.appendChild(document.createElement(kind));
       if (scope) made.scope = scope;
@@ -132,7 +133,7 @@
     const head = table.createTHead().insertRow();
     for (const [title] of columns) cell(head, "th", "col", title);
     const body = table.createTBody();
-    for (const row of shown) {
+    for (const row of listed) {
       const line = body.insertRow();
       columns.forEach(([, text], i) => cell(line, i ? "td" : "th", i ? "" : "row", text(row)));
     }
@@ -145,7 +146,7 @@
   at("ticker").addEventListener("focus", (event) => event.target.select());
   at("ticker").addEventListener("change", (event) => {
     const typed = event.target.value.trim();
-    const known = [typed, typed.toUpperCase()].find((name) => Object.hasOwn(packed.tickers, name));
+    const known = [typed, typed.toUpperCase()].find((name) => Object.hasOwn(shown.tickers, name));
     if (known !== undefined) pick(known);
     else at("picked").textContent = `No ticker ${typed} is in this backtest; the charts are as they were.`;
   });
@@ -166,6 +167,20 @@
   }
   at("in-view").addEventListener("toggle", tell);
   await pick(Object.keys(packed.tickers)[0]);
+
+  // ---- how many sessions ahead
+
+  async function choose(step) {
+    shown = packed.further[step] ?? packed;
+    for (const part of document.querySelectorAll("[data-step]")) part.hidden = part.dataset.step !== step;
+    const ticker = at("ticker").value;
+    await pick(Object.hasOwn(shown.tickers, ticker) ? ticker : Object.keys(shown.tickers)[0]);
+  }
+
+  if (at("step")) {
+    at("step").addEventListener("change", (event) => choose(event.target.value));
+    await choose(at("step").value);
+  }
 
   // ---- every chart
 
@@ -198,7 +213,7 @@
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("on-paper");
     paint();
-    for (const view of figures) {
+    for (const view of figures.filter(({ el }) => el.offsetParent)) {
       const picture = view.export("png").canvas;
       picture.className = "printed";
       picture.setAttribute("role", "img");

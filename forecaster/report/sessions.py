@@ -62,8 +62,18 @@ def colors(look: style.Look) -> dict[str, tuple[str, str]]:
     return names | {charts.MEDIAN: (color, style.tint(color, 0.12))}
 
 
-def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def packed(
+    frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame], daily: pd.DataFrame
+) -> dict[str, Any]:
     """Return the first model's sessions of every ticker, packed by :func:`.packing.pack`.
+
+    Of forecasts of several sessions those that do not overlap: every 21st of a month ahead.
+
+    Parameters
+    ----------
+    frame : the forecasts frame of one step.
+    tables : of that step, and ``reactions``.
+    daily : the same with all steps, from whose next-session returns the volatility is realised.
 
     ==============  ===========================================================================
     date            days since 1970
@@ -71,7 +81,8 @@ def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str,
                     constant, so it packs well
     log_return      what happened
     breach          1 if it was below the 95% value at risk, 2 if below the 99%, else 0
-    realised        :func:`forecaster.evaluation.metrics.realised_volatility`, hindsight
+    realised        :func:`forecaster.evaluation.metrics.realised_volatility`, hindsight; over
+                    several sessions times the root of their number
     median          quantile 0.5
     below_95        the median less the lower end of the 95% interval, and so on
     skew_95         how much further from the median its upper end is, 0 for a Student-t
@@ -80,21 +91,37 @@ def packed(frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str,
     volatility_0    the forecast of the first model, and so on
     ==============  ===========================================================================
 
-    Each ticker also has a ``note``: how its intervals and its value at risk have held.
+    Each ticker also has a ``note``: how its intervals and its value at risk have held. Of several
+    sessions ``step`` is their number.
     """
-    models = list(frame["model"].unique())
+    models, step = list(daily["model"].unique()), metrics.step_of(frame)
+    realised = _realised(daily, models[0]) if step > 1 else None
+    frame = metrics.apart(frame)
     wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
     notes = _notes(tables, models[0])
     own = [REACTION] if has_earnings(tables) else []
     tickers = {}
     for ticker, rows in frame[frame["model"] == models[0]].groupby("ticker", sort=False):
         rows = rows.sort_values("date")
-        volatility = wide.loc[ticker].reindex(rows["date"])[models].to_numpy()
+        volatility = wide.loc[ticker].reindex(rows["date"]).reindex(columns=models).to_numpy()
         reacts = announced.reacting(rows, tables["reactions"]).astype(float) if own else None
-        numbers = packing.pack(_columns(rows, volatility, reacts))
+        hindsight = metrics.realised_volatility(rows["log_return"])
+        if realised is not None:
+            at = pd.MultiIndex.from_frame(rows[["ticker", "date"]])
+            hindsight = realised.reindex(at) * np.sqrt(step)
+        numbers = packing.pack(_columns(rows, volatility, hindsight.to_numpy(), reacts))
         tickers[str(ticker)] = {"note": notes.get(str(ticker), ""), **numbers}
     names = [*PACKED, *own, *(f"volatility_{i}" for i in range(len(models)))]
-    return {"columns": names, "models": models, "tickers": tickers}
+    several = {"step": step} if step > 1 else {}
+    return {"columns": names, "models": models, "tickers": tickers, **several}
+
+
+def _realised(frame: pd.DataFrame, model: str) -> pd.Series:
+    """The realised daily volatility by ticker and date, from the next-session returns of a model."""
+    rows = frame[(frame["step"] == 1) & (frame["model"] == model)].sort_values(["ticker", "date"])
+    its = rows.set_index(["ticker", "date"])["log_return"].groupby(level="ticker")
+    values: pd.Series = its.transform(metrics.realised_volatility)
+    return values
 
 
 def has_earnings(tables: Mapping[str, pd.DataFrame]) -> bool:
@@ -102,7 +129,9 @@ def has_earnings(tables: Mapping[str, pd.DataFrame]) -> bool:
     return "reactions" in tables and bool((tables["reactions"]["since"] == 0).any())
 
 
-def of_ticker(frame: pd.DataFrame, *, with_earnings: bool = False) -> list[charts.Chart]:
+def of_ticker(
+    frame: pd.DataFrame, *, with_earnings: bool = False, next_day: bool = True
+) -> list[charts.Chart]:
     """Return price with bands, volatility and value at risk, on one span of dates."""
     from bokeh.models import ColumnDataSource, Range1d
 
@@ -115,13 +144,15 @@ def of_ticker(frame: pd.DataFrame, *, with_earnings: bool = False) -> list[chart
     model = next(iter(looks))
     day = (charts.DATE[0], charts.DATE[1] + "@earnings") if with_earnings else charts.DATE
     return [
-        _price(source, span, day, model),
-        _volatility(source, span, day, looks),
+        _price(source, span, day, model, next_day=next_day),
+        _volatility(source, span, day, looks, unit="% a day" if next_day else "%"),
         _risk(source, span, day),
     ]
 
 
-def _price(source: "ColumnDataSource", span: Any, day: tuple[str, str], model: str) -> charts.Chart:
+def _price(
+    source: "ColumnDataSource", span: Any, day: tuple[str, str], model: str, *, next_day: bool
+) -> charts.Chart:
     canvas = charts.Canvas("price (currency of the ticker)", x_range=span, height=400)
     canvas.figure.yaxis.formatter.use_scientific = False
     for band in BANDS:
@@ -143,16 +174,26 @@ def _price(source: "ColumnDataSource", span: Any, day: tuple[str, str], model: s
         "price",
         "Price of <span data-ticker></span> and its forecasts",
         alternative=f"the price of the ticker picked above, and the bands that {model} forecast "
-        "for it a day before. The table below has the sessions in view.",
+        f"for it {'a day' if next_day else 'so many sessions'} before. The table below has the sessions "
+        "in view.",
         caption=f"Each day as {model} forecast it at the close before. The median follows the "
-        "price one day late, as in every honest next-day forecast: judge the width of the bands.",
+        "price one day late, as in every honest next-day forecast: judge the width of the bands."
+        if next_day
+        else f"Each session as {model} forecast it, as many sessions before as is said above; of "
+        "several sessions, forecasts that do not overlap. The median follows the price late, as in "
+        "every honest forecast: judge the width of the bands.",
     )
 
 
 def _volatility(
-    source: "ColumnDataSource", span: Any, day: tuple[str, str], looks: Mapping[str, style.Look]
+    source: "ColumnDataSource",
+    span: Any,
+    day: tuple[str, str],
+    looks: Mapping[str, style.Look],
+    *,
+    unit: str,
 ) -> charts.Chart:
-    canvas = charts.Canvas("volatility (% a day)", x_range=span)
+    canvas = charts.Canvas(f"volatility ({unit})", x_range=span)
     size = canvas.dots("size", style.GREY, size=3, alpha=0.6, x="date", y="size", source=source)
     # The largest returns would squeeze the volatilities into the foot.
     size.visible, canvas.figure.y_range.only_visible = False, True
@@ -218,7 +259,7 @@ def _risk(source: "ColumnDataSource", span: Any, day: tuple[str, str]) -> charts
 
 
 def _columns(
-    rows: pd.DataFrame, volatility: np.ndarray, reacts: np.ndarray | None
+    rows: pd.DataFrame, volatility: np.ndarray, realised: np.ndarray, reacts: np.ndarray | None
 ) -> list[tuple[np.ndarray, float]]:
     """The columns of a ticker with their units."""
     coarse = float(rows["volatility"].median()) / COARSE
@@ -230,7 +271,7 @@ def _columns(
         (level, FINE),
         (returns, FINE),
         (breached(rows, 0.95) + breached(rows, 0.99).astype(float), 1.0),
-        (metrics.realised_volatility(rows["log_return"]).to_numpy(), coarse),
+        (realised, coarse),
         (median, coarse),
     ]
     for band in BANDS:
