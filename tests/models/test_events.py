@@ -151,7 +151,7 @@ def test_gjr_events_without_events_is_gjr(world, until):
 def test_gjr_events_by_hand(informed, jumpy, announced, until):
     """Its variance is that of gjr's recursion on moves over what was expected of them."""
     model = informed["gjr-events"].model
-    fitted = model.fitted["AAA"]
+    (fitted,) = model.fitted["AAA"]
     (history,) = Panel.of(jumpy, tickers=["AAA"], events=announced).histories
     known = history.announcements
     begin = history.count_until(np.datetime64(until)) - 1

@@ -259,8 +259,8 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
 @every_model
 def test_progress_counts_what_is_fitted(name, world, trained, tiny, until):
     calls = []
-    total = {**dict.fromkeys(CELLS, 2), "trees": 23}.get(name, 3)
-    # Epochs, levels or tickers.
+    total = {**dict.fromkeys(CELLS, 2), "trees": 6 * 23}.get(name, 3)
+    # Epochs, steps and levels, or tickers.
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *call: calls.append(call))
     assert [call[:2] for call in calls if call[0]] == [(n, total) for n in range(1, total + 1)]
     assert all(text.startswith(name) for _, _, text in calls)

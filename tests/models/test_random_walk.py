@@ -12,12 +12,12 @@ def test_the_naive_width_is_that_of_the_last_250_returns():
     history = history_of(student_returns(600, 4, 0.01))
     r = history.log_returns
     expected = [np.sqrt(np.mean(r[max(1, t - 249) : t + 1] ** 2)) for t in range(1, 601)]
-    np.testing.assert_allclose(random_walk.rolling(history)[1:], expected, rtol=1e-9)
+    np.testing.assert_allclose(random_walk.rolling(history, 1)[1:], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("width", list(random_walk.VOLATILITIES.values()))
 def test_widths_of_prices_that_do_not_move(width):
-    np.testing.assert_array_equal(width(still())[1:], FLOOR)
+    np.testing.assert_array_equal(width(still(), 1)[1:], FLOOR)
 
 
 def test_the_naive_spread_is_that_of_the_returns():
