@@ -138,7 +138,9 @@ def predict(
         else:
             last = max(dates.iloc[-1].date() for dates in histories.values())
             words = holdout.universe(trained, store.tickers())
-            tested = _without_backtest(trained, words, home, last, named=run is not None)
+            tested = _without_backtest(
+                trained, words, home, last, named=run is not None, step=wanted[-1]
+            )
             output.say(f"{_WIDTH if wanted == (1,) else _WIDTH_AHEAD} {tested}")
     output.end(failed)
 
@@ -235,21 +237,21 @@ def _reports(event: dict[str, Any]) -> str:
 
 
 def _without_backtest(
-    trained: "Run", words: list[str], home: Path, last: date, *, named: bool
+    trained: "Run", words: list[str], home: Path, last: date, *, named: bool, step: int
 ) -> str:
     """Return how to learn what a run is worth, and which runs were backtested if none was named."""
     from forecaster.runs import bundle
 
     model = trained.model.name
     if trained.until < last:
-        tested = holdout.backtesting(words, model, home, run=trained.name)
+        tested = holdout.backtesting(words, model, home, run=trained.name, step=step)
         text = f"It has no backtest yet: `{tested}` says what it is worth."
     else:
         day = holdout.until(trained.first, trained.until)
         text = (
             "It has no backtest yet, and has seen all that is stored. What such a model is worth: "
             f"`{holdout.training(words, model, home, day)}`, then "
-            f"`{holdout.backtesting(words, model, home)}`."
+            f"`{holdout.backtesting(words, model, home, step=step)}`."
         )
     others = [] if named else [it for it in bundle.names(home) if bundle.is_backtested(home, it)]
     if others:
@@ -433,13 +435,12 @@ def _print_ahead(rows: list[dict[str, Any]], *, with_age: bool, annualised: bool
         fan.table(own, f"reports {_reports(event)}" if event else None, annualised=annualised)
         output.say("")
     output.say(fan.LEGEND)
+    unit, by = (
+        ("a year", "scaled to a year") if annualised else ("a day", "over the root of the step")
+    )
     output.say(
-        "Volatility is that of all the sessions to the date; "
-        + (
-            f"a year is it annualised. {_year(rows)}"
-            if annualised
-            else "a day is it by the root of their number."
-        )
+        f"The volatility covers all sessions up to the date; {unit} it is that {by}."
+        + (f" {_year(rows)}" if annualised else "")
     )
 
 
