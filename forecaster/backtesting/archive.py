@@ -1,10 +1,13 @@
 """Backtests on disk: a folder of Parquet, CSV and JSON that anybody can read.
 
 ``DIR/config.json`` holds where the results come from, ``scores.json`` the verdict, the scores and
-the panel tests, ``forecasts.parquet`` every forecast, and ``tables/`` all statistics.
+the panel tests, ``forecasts.parquet`` every forecast, and ``tables/`` all statistics of the shortest
+step. Of every further step ``scores.json`` holds the same by its number, and ``tables/step-5/`` and so
+on the statistics.
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -21,6 +24,7 @@ from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
 from forecaster.errors import ForecastError, StoreError, one_line
 from forecaster.evaluation import announced
+from forecaster.evaluation.evaluate import Evaluation
 from forecaster.evaluation.verdict import Verdict
 
 TABLES = (
@@ -68,18 +72,30 @@ _DAMAGE = (
 
 def write(backtest: Backtest, folder: Path) -> None:
     """Write a backtest into a folder that is there."""
-    (folder / "tables").mkdir(exist_ok=True)
-    for name, table in backtest.tables.items():
-        write_csv(table, folder / "tables" / f"{name}.csv")
+    _write_tables(backtest.tables, folder / "tables")
+    for step, its in backtest.ahead.items():
+        _write_tables(its.tables, folder / "tables" / f"step-{step}")
     backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
     write_csv(backtest.scores, folder / "scores.csv")
-    document = {
-        **backtest.verdict.document,
-        "scores": records(backtest.scores),
-        "significance": records(backtest.comparison),
-    }
+    document = {**backtest.verdict.document, **scores_of(backtest.tables)}
+    if backtest.ahead:
+        document["steps"] = {
+            str(step): {**its.verdict.document, **scores_of(its.tables)}
+            for step, its in backtest.ahead.items()
+        }
     _write_json(folder / "scores.json", document)
     _write_json(folder / "config.json", backtest.provenance.document())
+
+
+def scores_of(tables: dict[str, pd.DataFrame]) -> dict[str, list[dict[str, Any]]]:
+    """Return the scores and the panel tests of a step as JSON holds them."""
+    return {name: records(tables[name]) for name in ("scores", "significance")}
+
+
+def _write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        write_csv(table, folder / f"{name}.csv")
 
 
 def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
@@ -202,15 +218,23 @@ def _read_reactions(folder: Path) -> pd.DataFrame:
 def _load(folder: Path) -> Backtest:
     frame, provenance = _read_forecasts(folder)
     try:
-        verdict = Verdict.read(_read_json(folder / "scores.json"))
-        others = (path.stem for path in (folder / "tables").glob("*.csv"))
-        tables = {
-            name: _read_table(folder / "tables" / f"{name}.csv")
-            for name in dict.fromkeys((*TABLES, *others))
+        document, tables = _read_json(folder / "scores.json"), folder / "tables"
+        verdict = Verdict.read(document)
+        # Forecasts of several sessions alone make no strategy.
+        needed = [it for it in TABLES if it != "strategy" or verdict.step == 1]
+        ahead = {
+            int(step): Evaluation(_read_tables(tables / f"step-{step}"), Verdict.read(said))
+            for step, said in document.get("steps", {}).items()
         }
-        return Backtest(frame, tables, verdict, provenance)
+        return Backtest(frame, _read_tables(tables, needed), verdict, provenance, ahead)
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
+
+
+def _read_tables(folder: Path, needed: Sequence[str] = ("scores",)) -> dict[str, pd.DataFrame]:
+    """Return the tables of a folder by name; an error if one that is needed is missing."""
+    names = dict.fromkeys((*needed, *(path.stem for path in folder.glob("*.csv"))))
+    return {name: _read_table(folder / f"{name}.csv") for name in names}
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ only what came after it was trained.
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from forecaster.backtesting.provenance import ForecastFile, Provenance
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import WalkForwardForecasts, forecast_history
 from forecaster.distributions import recalibration
-from forecaster.errors import first_few
+from forecaster.errors import HistoryError, first_few
 from forecaster.evaluation import metrics
-from forecaster.evaluation.evaluate import evaluate
-from forecaster.evaluation.experiment_log import Experiment, others
-from forecaster.evaluation.verdict import WHOLE, Given, Verdict
+from forecaster.evaluation.evaluate import Evaluation, evaluate
+from forecaster.evaluation.experiment_log import Company, Experiment, others
+from forecaster.evaluation.verdict import WHOLE, Given, Verdict, together
 from forecaster.models.protocol import Progress, silent
 from forecaster.parallel import jobs
 from forecaster.runs.run import Run, versions
@@ -34,15 +34,18 @@ class Backtest:
     """The forecasts of a backtest, and what the statistics say of them."""
 
     forecasts: pd.DataFrame
-    """The forecasts frame of all models."""
+    """The forecasts frame of all models and steps."""
     tables: dict[str, pd.DataFrame]
-    """All statistics by name; see :class:`forecaster.evaluation.evaluate.Evaluation`. And
+    """All statistics of the shortest step by name; see
+    :class:`forecaster.evaluation.evaluate.Evaluation`. And
     ``fallbacks``: model, until and ticker of the fits that did not converge, for which fixed
     parameters stand in. And ``seeds`` and ``reactions``, of :class:`.walk_forward.WalkForwardForecasts`."""
     verdict: Verdict
     """On the first model."""
     provenance: Provenance
     """The request, the folds, the prices and the versions they come from."""
+    ahead: dict[int, Evaluation] = field(default_factory=dict)
+    """Statistics and verdict of every further step, ascending"""
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -67,7 +70,7 @@ def run(
     earlier: Sequence[Experiment] = (),
     progress: Progress = silent,
 ) -> Backtest:
-    """Forecast every session from the one before it, and score the forecasts.
+    """Forecast every session from the one before it, or from several before, and score the forecasts.
 
     Parameters
     ----------
@@ -115,7 +118,7 @@ def evaluated(
     earlier: Sequence[Experiment] = (),
     given: Given = WHOLE,
 ) -> Backtest:
-    """Return the backtest of some forecasts, evaluated in the company of earlier experiments.
+    """Return the backtest of some forecasts, evaluated step by step.
 
     Parameters
     ----------
@@ -139,27 +142,71 @@ def evaluated(
         file=file,
     )
     company = others(earlier, provenance.experiments())
-    evaluation = evaluate(
+    by_step = {
+        step: _evaluation(made, rows, provenance.models[0], company, given, with_seeds=not at)
+        for at, (step, rows) in enumerate(
+            _by_step(forecasts, provenance.models[0], made.spec.steps)
+        )
+    }
+    shortest, *further = by_step
+    first = by_step[shortest]
+    return Backtest(
+        forecasts=forecasts,
+        tables=first.tables | {"fallbacks": made.fallbacks, "reactions": made.reactions},
+        verdict=together([it.verdict for it in by_step.values()]),
+        provenance=replace(provenance, tried=company.experiments),
+        ahead={step: by_step[step] for step in further},
+    )
+
+
+def _by_step(
+    forecasts: pd.DataFrame, model: str, steps: Sequence[int]
+) -> list[tuple[int, pd.DataFrame]]:
+    """The forecasts of each step, ascending, but for steps of whose outcomes none is known."""
+    if len(steps) == 1:
+        return [(steps[0], forecasts)]
+    mine = forecasts[forecasts["log_return"].notna() & (forecasts["model"] == model)]
+    known = [step for step in steps if (mine["step"] == step).any()]
+    if missing := [str(step) for step in steps if step not in known]:
+        log.warning(
+            "no outcome is known of the forecasts of %s %s sessions ahead, so nothing is said of them",
+            model,
+            ", ".join(missing),
+        )
+    if not known:
+        raise HistoryError(
+            f"expected forecasts of {model} whose outcome is known, came none; score a longer span"
+        )
+    return [(step, forecasts[forecasts["step"] == step]) for step in known]
+
+
+def _evaluation(
+    made: WalkForwardForecasts,
+    forecasts: pd.DataFrame,
+    model: str,
+    company: Company,
+    given: Given,
+    *,
+    with_seeds: bool,
+) -> Evaluation:
+    """The evaluation of the forecasts of one step; the seeds are of the shortest alone."""
+    return evaluate(
         forecasts,
         made.variance,
-        model=provenance.models[0],
-        seeds=made.seeds,
+        model=model,
+        seeds=made.seeds if with_seeds else None,
         reactions=made.reactions,
         company=company,
         cost_bp=made.spec.cost_bp,
         given=given,
     )
-    return Backtest(
-        forecasts=forecasts,
-        tables=evaluation.tables | {"fallbacks": made.fallbacks, "reactions": made.reactions},
-        verdict=evaluation.verdict,
-        provenance=replace(provenance, tried=company.experiments),
-    )
 
 
 def experiments(backtest: Backtest) -> list[Experiment]:
     """Return the experiment that each model was, with its Sharpe ratios, to be recorded."""
-    table = backtest.tables["strategy"]
+    table = backtest.tables.get("strategy")
+    if table is None:  # of no next-session forecasts
+        return backtest.provenance.experiments()
     sharpes = (table["sharpe"] / np.sqrt(table["sessions_a_year"])).groupby(table["model"])
     by_model = {model: its.dropna().tolist() for model, its in sharpes}
     return [replace(it, sharpes=by_model[it.model]) for it in backtest.provenance.experiments()]

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from forecaster.config import COST_BP, RecurrentConfig, replaced
+from forecaster.distributions import horizons
 from forecaster.errors import UsageError
 from forecaster.models.registry import create
 
@@ -32,9 +33,12 @@ class BacktestSpec:
     """Cost of buying or selling, in basis points a side, for :mod:`forecaster.evaluation.strategy`."""
     config: RecurrentConfig = field(default_factory=RecurrentConfig)
     """Settings of the recurrent models that are fitted for the backtest."""
+    steps: tuple[int, ...] = (1,)
+    """Sessions ahead that are forecast from every cutoff; see :mod:`forecaster.distributions.horizons`."""
 
     def check(self) -> None:
-        """Raise a UsageError if there is no such model, or one is named twice."""
+        """Raise a UsageError if there is no such model or step, or a model is named twice."""
+        horizons.check(self.steps)
         if not self.models or len(set(self.models)) < len(self.models):
             raise UsageError(f"name each model once, got {','.join(self.models) or 'none'}")
         for name in self.models:
@@ -51,6 +55,7 @@ class BacktestSpec:
             "calibrated": self.calibrate,
             "cost_bp": self.cost_bp,
             "settings": asdict(self.config),
+            "steps": list(self.steps),
         }
 
     @classmethod
@@ -76,6 +81,7 @@ class BacktestSpec:
             config=replaced(
                 RecurrentConfig(), {name: it for name, it in settings.items() if name in known}
             ),
+            steps=horizons.check(document.get("steps", (1,))),
         )
 
 

@@ -1,5 +1,7 @@
 """Walk-forward forecasts: every model through history, part by part, by whoever works.
 
+From every cutoff of a fold each step asked for is forecast.
+
 A part is a model, a fold and some tickers. A model that learns from all tickers at once is fitted
 once a fold, so its part has them all; one that is fitted ticker by ticker has a part for every
 ``CHUNK`` of them. A part is written to disk as it is finished, so that little is in memory at once
@@ -100,6 +102,8 @@ class WorkerInputs:
     run_panel: Panel
     """The same tickers in the market that the run was trained in."""
     config: RecurrentConfig
+    steps: tuple[int, ...]
+    """Sessions ahead that are forecast."""
 
 
 def forecast_history(
@@ -113,7 +117,7 @@ def forecast_history(
     resume: bool = False,
     progress: Progress = silent,
 ) -> WalkForwardForecasts:
-    """Forecast every session of a backtest, each from the one before it.
+    """Forecast every session of a backtest, each from the one before it, or from several before.
 
     Parameters
     ----------
@@ -134,7 +138,7 @@ def forecast_history(
     ResumeError
         There is nothing to resume, or the prices, or what else forecasts depend on, have changed.
     UsageError
-        There is no such model, or one is named twice.
+        There is no such model, one is named twice, or ``trained`` does not forecast so far.
     """
     spec.check()
     if trained and trained.model.name not in spec.models:
@@ -142,13 +146,15 @@ def forecast_history(
             f"run {trained.name} is of the model {trained.model.name}, which is not among "
             f"the `models` {', '.join(spec.models)}"
         )
+    _require_horizon(trained, spec)
     reading = prices.Reading(frames)
     bars = bars_of(reading)
     tickers = sorted(spec.tickers or bars)
     sessions = every(bars[ticker].dates for ticker in tickers)
     first, last = _span(sessions, spec, trained)
     start, end = (pd.Timestamp(day).date() for day in (first, last))
-    spec = replace(spec, tickers=tuple(tickers), start=start, end=end)
+    config = replace(spec.config, horizon=max(spec.steps))
+    spec = replace(spec, tickers=tuple(tickers), start=start, end=end, config=config)
     folds = list(walk_forward_folds(sessions, start=first, end=last, refit=spec.refit))
     folds[0] = _early_enough(folds[0], [bars[ticker].dates for ticker in tickers], last)
     averages = _averages(spec.models, trained)
@@ -196,11 +202,22 @@ def _early_enough(fold: Fold, calendars: Sequence[np.ndarray], last: np.datetime
     return Fold(min(fold.until, first), first, fold.last)
 
 
+def _require_horizon(trained: Run | None, spec: BacktestSpec) -> None:
+    """Raise a UsageError if a run does not forecast as far as is asked."""
+    if trained and trained.model.horizon < max(spec.steps):
+        raise UsageError(
+            f"expected a run that forecasts {max(spec.steps)} sessions ahead, came {trained.name}, which "
+            f"was fitted for {trained.model.horizon}; train another with `forecast train --horizon "
+            f"{max(spec.steps)}`, or give smaller `steps`"
+        )
+
+
 def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Identity:
     """Return what the forecasts of a resolved request depend on."""
     document = spec.document()
+    names = ("models", "tickers", "start", "end", "refit", "steps")
     return Identity.of(
-        **{name: document[name] for name in ("models", "tickers", "start", "end", "refit")},
+        **{name: document[name] for name in names},
         settings=document["settings"],
         run=trained.summary if trained else None,
         prices=prices.sha256,
@@ -276,6 +293,7 @@ def _worker_inputs(
         run=trained.model if trained else None,
         run_panel=panel_of(trained, bars, spec.tickers, events) if trained else nothing,
         config=spec.config,
+        steps=spec.steps,
     )
 
 
@@ -350,18 +368,19 @@ def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
             model.fit(own, part.fold.until)
         except HistoryError as error:
             return error
-    forecast = model.forecast(own, part.fold.first, part.fold.last)
+    first, last, shortest = part.fold.first, part.fold.last, inputs.steps[:1]
+    forecast = model.forecast(own, first, last, inputs.steps)
     mine = set(own.tickers)
     forecast.attrs = {
         _FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine],
-        _SEEDS: [_crps(it.forecast(own, part.fold.first, part.fold.last)) for it in model.alone()],
+        _SEEDS: [_crps(it.forecast(own, first, last, shortest)) for it in model.alone()],
     }
     return forecast
 
 
 def _crps(forecast: pd.DataFrame) -> tuple[float, int]:
-    """Return the sum of the CRPS where the outcome is known, and the number of rows."""
-    rows = forecast[forecast["log_return"].notna()]
+    """Return the sum of the CRPS of the shortest step where the outcome is known, and its rows."""
+    rows = forecast[forecast["log_return"].notna() & (forecast["step"] == forecast["step"].min())]
     values = quantile_grid.crps(rows["log_return"], rows[forecasts.QUANTILES])
     return float(values.sum()), len(rows)
 

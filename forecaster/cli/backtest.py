@@ -67,6 +67,12 @@ def backtest(
             "--calibrate",
         ),
     ] = False,
+    steps: Annotated[
+        str,
+        typer.Option(
+            help="Sessions ahead that are forecast from every cutoff, separated by commas, up to 21."
+        ),
+    ] = "1",
     seed: options.Seed = None,
     cost: options.Cost = options.COST,
     out: options.Results = None,
@@ -110,6 +116,7 @@ def backtest(
             refit,
             run,
             calibrate=calibrate,
+            steps=steps,
             seed=seed,
             cost=cost,
             home=home,
@@ -133,6 +140,7 @@ def _request(
     run: str | None,
     *,
     calibrate: bool,
+    steps: str,
     seed: int | None,
     cost: float,
     home: Path,
@@ -155,6 +163,7 @@ def _request(
         calibrate=calibrate,
         cost_bp=cost,
         config=configured(None, seed=seed),
+        steps=_steps(steps),
     )
     spec.check()
     trained = _trained(home, run, spec.models, refit)
@@ -163,6 +172,16 @@ def _request(
     return unfinished.Request(
         home.resolve(), trained.name if trained else None, replace(spec, tickers=stored)
     )
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    """Return the steps of ``1,5,21``; UsageError for what is no such list."""
+    from forecaster.distributions import horizons
+
+    words = listed(text)
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(f"expected --steps such as 1,5,21, got {text!r}")
+    return horizons.check(map(int, words))
 
 
 def _require_unseen(

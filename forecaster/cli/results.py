@@ -98,11 +98,23 @@ def write(done: "Backtest", export: Export, home: Path, *, quiet: bool) -> None:
             raise StoreError(
                 f"this backtest has no table {export.table}; it has {', '.join(done.tables)}"
             )
-        output.export(done.tables[export.table], export.table, export.file, quiet=quiet)
+        output.export(_of_every_step(done, export.table), export.table, export.file, quiet=quiet)
         return
     currencies = ticker_lists.currencies(Store(home), done.forecasts["ticker"].unique())
     table = exports.of_forecasts(done.forecasts, currencies=currencies)
     output.export(*exports.laid_out(table, export.layout), export.file, quiet=quiet)
+
+
+def _of_every_step(done: "Backtest", name: str) -> "pd.DataFrame":
+    """Return a table with the rows of every step, which the first column tells if there are several."""
+    import pandas as pd
+
+    if not done.ahead:
+        return done.tables[name]
+    tables = {done.verdict.step: done.tables} | {at: it.tables for at, it in done.ahead.items()}
+    parts = [its[name].assign(step=step) for step, its in tables.items() if name in its]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["step", *table.columns.drop("step")]]
 
 
 def keep(done: "Backtest", folder: Path, home: Path) -> None:
@@ -142,40 +154,46 @@ def tell(
 
 def end(done: "Backtest") -> None:
     """Exit with 1 if the verdict is that nobody can forecast so well."""
-    if done.verdict.alarm:
+    if done.verdict.alarm or any(it.verdict.alarm for it in done.ahead.values()):
         model = done.provenance.models[0]
         output.end([f"{model} is too good to be a forecast: look for look-ahead"])
 
 
 def _document(done: "Backtest", folder: Path) -> dict[str, Any]:
     """Return all statistics over all tickers, for JSON; the folder has those of each ticker."""
-    from forecaster.backtesting import archive
-    from forecaster.evaluation.metrics import POOLED
-
-    tables = {
-        name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
-        for name, table in done.tables.items()
-        if name not in ("scores", "significance", "tickers", "reactions")
+    steps = {
+        str(step): {**it.verdict.document, **_statistics(it.tables)}
+        for step, it in done.ahead.items()
     }
     return {
         **done.verdict.document,
-        "scores": archive.records(done.scores),
-        "significance": archive.records(done.comparison),
-        "tables": {name: archive.records(table) for name, table in tables.items()},
+        **_statistics(done.tables),
+        **({"steps": steps} if steps else {}),
         "folder": str(folder),
     }
 
 
-def _print(done: "Backtest", folder: Path) -> None:
-    from forecaster.evaluation import metrics
+def _statistics(tables: "dict[str, pd.DataFrame]") -> dict[str, Any]:
+    """Return the statistics of a step over all tickers, and the scores of each ticker."""
+    from forecaster.backtesting import archive
+    from forecaster.evaluation.metrics import POOLED
 
-    table = metrics.pooled(done.scores)
-    shown = {name: column for name, column in SCORE_COLUMNS.items() if name in table}
-    rows = [
-        [str(model), *(number(row[name], form, digits=2) for name, (_, form) in shown.items())]
-        for model, row in table.iterrows()
-    ]
-    output.table(["model", *(title for title, _ in shown.values())], rows)
+    others = {
+        name: table[table["ticker"] == POOLED] if POOLED in set(table.get("ticker", ())) else table
+        for name, table in tables.items()
+        if name not in ("scores", "significance", "tickers", "reactions")
+    }
+    pooled = {name: archive.records(table) for name, table in others.items()}
+    return {**archive.scores_of(tables), "tables": pooled}
+
+
+def _print(done: "Backtest", folder: Path) -> None:
+    if not done.ahead:
+        _print_scores(done.scores)
+    else:
+        for at, (step, scores) in enumerate(_scores_by_step(done).items()):
+            output.say("\n" * (at > 0) + f"{step} session{'s' * (step > 1)} ahead")
+            _print_scores(scores)
     spec, prices = done.provenance.spec, done.provenance.prices
     print_verdict(done.verdict)
     output.say(
@@ -186,11 +204,39 @@ def _print(done: "Backtest", folder: Path) -> None:
     )
 
 
+def _scores_by_step(done: "Backtest") -> "dict[int, pd.DataFrame]":
+    """Return the scores of each step, ascending."""
+    further = {step: it.tables["scores"] for step, it in done.ahead.items()}
+    return {done.verdict.step: done.scores} | further
+
+
+def _print_scores(scores: "pd.DataFrame") -> None:
+    """Print the scores of each model over all tickers."""
+    from forecaster.evaluation import metrics
+
+    table = metrics.pooled(scores)
+    shown = {name: column for name, column in SCORE_COLUMNS.items() if name in table}
+    rows = [
+        [str(model), *(number(row[name], form, digits=2) for name, (_, form) in shown.items())]
+        for model, row in table.iterrows()
+    ]
+    output.table(["model", *(title for title, _ in shown.values())], rows)
+
+
 def print_verdict(verdict: "Verdict") -> None:
-    """Print the headline, a row for each question, and the advice; with ``--verbose`` the details."""
-    if not verdict.rows:  # nothing could be said, or an earlier version said it
+    """Print the headline, a row for each question, and the advice; with ``--verbose`` the details.
+
+    What is to be said of more sessions ahead follows.
+    """
+    if verdict.rows:
+        _print_answers(verdict)
+    else:  # nothing could be said, or an earlier version said it
         output.say(verdict.text)
-        return
+    for further in verdict.ahead:
+        print_verdict(further)
+
+
+def _print_answers(verdict: "Verdict") -> None:
     output.say(f"\n{verdict.headline}")
     titles = ["question", "answer", "p", "seen"]
     rows = [[f"{it.symbol} {it.question}", it.words, it.chance, it.figure] for it in verdict.rows]

@@ -64,6 +64,7 @@ def request_of(context: typer.Context, folder: Path) -> Request:
     """
     own = (
         *("tickers", "models", "start", "end", "refit", "run", "calibrate", "seed", "cost"),
+        "steps",
         *("out", "home"),
     )
     for name in own:

@@ -25,6 +25,11 @@ Where prices bounce between bid and ask, as of thinly traded stocks (Roll 1984, 
 autocorrelation r of the returns, the bounds of relMAE and CRPS are times sqrt(1 - r²), and those of
 hits and correlations are higher by what a correlation of |r| is worth.
 
+Of forecasts of several sessions, of cutoffs so far apart that they do not overlap, three signs remain:
+the median that is the return, hits and CRPS, and the error of the median. Drift alone makes zero a poor
+guess of a month, so the last two are held against the constant of each ticker that hindsight finds
+best. What moves from day to day is the next session's to show.
+
 A PIT that is too even is no sign: quantiles that are recalibrated day by day are as even honestly.
 One all in the middle shows in the relMAE.
 """
@@ -36,7 +41,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.evaluation import predictability, significance
+from forecaster.evaluation import metrics, predictability, significance
 from forecaster.evaluation.claims import GARCH_LIKE, RIVALS, title
 from forecaster.evaluation.metrics import POOLED
 
@@ -88,11 +93,13 @@ def alarm_of(
     Parameters
     ----------
     model : whose forecasts they are.
-    frame : its forecasts frame, of rows whose return is known.
+    frame : its forecasts frame, of rows whose return is known and that do not overlap.
     losses : :func:`forecaster.evaluation.metrics.losses` of it.
     tables : of :class:`forecaster.evaluation.evaluate.Evaluation`: significance, direction and
         information.
     """
+    if metrics.step_of(frame) > 1:
+        return _of_several_sessions(model, frame, losses, tables)
     leads = predictability.lead_test(frame).set_index("lead")
     bounce = abs(predictability.autocorrelation(frame))
     same = _same(frame)
@@ -110,6 +117,33 @@ def alarm_of(
     return Alarm(tuple(signs), _cause(same, leads)) if signs else None
 
 
+def _of_several_sessions(
+    model: str, frame: pd.DataFrame, losses: pd.DataFrame, tables: dict[str, pd.DataFrame]
+) -> Alarm | None:
+    """The alarm of forecasts of more than the next session."""
+    signs, same = [], _same(frame)
+    if same > SAME_ROWS:
+        signs.append(f"median is the return that came, on {same:.0%} of the rows")
+    if frame["date"].nunique() >= SESSIONS:
+        bounce = abs(predictability.autocorrelation(frame))
+        constant = _error_of_a_constant(frame)
+        drift = min(1.0, constant.sum() / (losses["naive_error"] / losses["last_close"]).sum())
+        against = losses.assign(naive_error=constant * losses["last_close"].to_numpy())
+        signs += [
+            *_of_error(against, bounce, "error of the median, over that of the best constant,"),
+            *_of_signs(model, tables["direction"], bounce),
+            *_of_crps(model, tables["significance"], bounce, drift),
+        ]
+    cause = "something that is known only after the cutoff is among its inputs"
+    return Alarm(tuple(signs), cause) if signs else None
+
+
+def _error_of_a_constant(frame: pd.DataFrame) -> np.ndarray:
+    """Errors of the median log return of each ticker, over the last close: (rows,)."""
+    constant = frame.groupby("ticker")["log_return"].transform("median").to_numpy()
+    return np.asarray(np.abs(np.exp(constant) - np.exp(frame["log_return"].to_numpy())))
+
+
 def _same(frame: pd.DataFrame) -> float:
     """Return the share of the rows on which the median is the return; 0 of fewer than five."""
     x, median = frame["log_return"].to_numpy(), frame["q0.5"].to_numpy()
@@ -117,7 +151,7 @@ def _same(frame: pd.DataFrame) -> float:
     return float(np.mean(np.abs(median - x) <= SAME * np.abs(x))) if len(x) >= 5 else 0.0
 
 
-def _of_error(losses: pd.DataFrame, bounce: float) -> Iterator[str]:
+def _of_error(losses: pd.DataFrame, bounce: float, name: str = "relMAE") -> Iterator[str]:
     relative = losses[["error", "naive_error"]].div(losses["last_close"], axis=0)
     daily = relative.groupby(losses["date"]).mean()
     if len(daily) < 2 or not daily["naive_error"].any():
@@ -126,7 +160,7 @@ def _of_error(losses: pd.DataFrame, bounce: float) -> Iterator[str]:
     test = significance.diebold_mariano(daily["error"], daily["naive_error"])
     bound = REL_MAE * np.sqrt(1 - bounce**2)
     if rel_mae < bound and test.p_value < SURE:
-        yield f"relMAE is {rel_mae:.3f}, and no honest one is below {bound:.2f}"
+        yield f"{name} is {rel_mae:.3f}, and no honest one is below {bound:.2f}"
 
 
 def _of_signs(model: str, signs: pd.DataFrame, bounce: float) -> Iterator[str]:
@@ -157,12 +191,14 @@ def _of_the_day_after(leads: pd.DataFrame, bounce: float) -> Iterator[str]:
             yield f"median moves with the return of the day after (correlation {row['correlation']:.2f})"
 
 
-def _of_crps(model: str, comparison: pd.DataFrame, bounce: float) -> Iterator[str]:
+def _of_crps(
+    model: str, comparison: pd.DataFrame, bounce: float, drift: float = 1.0
+) -> Iterator[str]:
     rows = comparison[(comparison["metric"] == "crps") & (comparison["model"] == model)]
     rows = rows[rows["against"].isin(RIVALS)].sort_values("ratio")
     if not rows["against"].isin(GARCH_LIKE).any():
         return
-    best, bound = rows.iloc[-1], CRPS * np.sqrt(1 - bounce**2)
+    best, bound = rows.iloc[-1], drift * CRPS * np.sqrt(1 - bounce**2)
     if best["ratio"] < bound and best["p_value"] < SURE:
         yield (
             f"CRPS is {1 - best['ratio']:.0%} below that of {title(best['against'])}, the best of its "

@@ -6,7 +6,7 @@ import pandas as pd
 from forecaster.evaluation import calibration, metrics
 
 PARTS = ("reaction", "after", "other")
-"""Reaction sessions, the five sessions after them, and all others."""
+"""Forecasts with a reaction session from cutoff to date, of the five sessions after, and all others."""
 
 NONE = pd.DataFrame(columns=["ticker", "date", "since"])
 """Of tickers without announcements."""
@@ -26,7 +26,7 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
     Parameters
     ----------
     losses : :func:`forecaster.evaluation.metrics.losses`.
-    frame : the forecasts that they are of.
+    frame : the forecasts that they are of, for the PIT: those that do not overlap.
     reactions : :func:`forecaster.dataset.reactions.reactions_of` the tickers with announcements; the
         scores are of these tickers alone.
 
@@ -75,7 +75,7 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
             scores[f"crps/{name}"] = scores["crps"] / its.to_numpy()
     tests = _uniformity(metrics.comparable(frame), reactions)
     merged = scores.reset_index().merge(tests, on=["model", "part"], how="left")
-    merged.loc[merged["forecasts"] < LEAST, "p_value"] = np.nan
+    merged.loc[~(merged[["forecasts", "tested"]].min(axis=1) >= LEAST), "p_value"] = np.nan
     order = {part: place for place, part in enumerate(PARTS)}
     merged = merged.sort_values("part", key=lambda it: it.map(order), kind="stable")
     return merged.reindex(columns=COLUMNS).reset_index(drop=True)
@@ -95,7 +95,19 @@ def _part(rows: pd.DataFrame, reactions: pd.DataFrame) -> np.ndarray:
     """Return the part of each row: (rows,)."""
     keys = ["ticker", "date"]
     since = rows[keys].merge(reactions, on=keys, how="left")["since"].to_numpy()
-    return np.select([since == 0, since > 0], PARTS[:2], PARTS[2])
+    return np.select([_spanning(rows, reactions), since > 0], PARTS[:2], PARTS[2])
+
+
+def _spanning(rows: pd.DataFrame, reactions: pd.DataFrame) -> np.ndarray:
+    """Return whether a reaction session lies after each cutoff and not after its date: (rows,)."""
+    days = reactions.loc[reactions["since"] == 0, ["ticker", "date"]]
+    days = days.assign(last=days["date"]).sort_values("date")
+    order = rows["date"].to_numpy().argsort(kind="stable")
+    spans = rows[["ticker", "cutoff", "date"]].iloc[order]
+    both = pd.merge_asof(spans, days, on="date", by="ticker")
+    spanning = np.empty(len(rows), dtype=bool)
+    spanning[order] = both["last"].to_numpy() > both["cutoff"].to_numpy()
+    return spanning
 
 
 def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
@@ -109,5 +121,5 @@ def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.concat(tables)
     table = table[(table["ticker"] == metrics.POOLED) & (table["split"] == "all")]
-    names = {"mean": "pit_mean", "variance": "pit_variance"}
+    names = {"mean": "pit_mean", "variance": "pit_variance", "forecasts": "tested"}
     return table.rename(columns=names)[["model", "part", *names.values(), "p_value"]]

@@ -131,6 +131,7 @@ def claims_of(
     """
     claims = []
     rows = comparison[(comparison["model"] == model) & comparison["against"].isin(RIVALS)]
+    rows = rows[rows["p_value"].notna()]  # those of too few forecasts that do not overlap
     for row in rows[rows["metric"].isin(MEASURES)].to_dict("records"):
         size = row["ratio"] - 1 if row["metric"] == "crps" else row["difference"]
         claims.append(

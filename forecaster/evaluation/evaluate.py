@@ -3,6 +3,11 @@
 A test of two models is of the rows that both have, what a model promises of itself is tested on its
 own rows, and only tables that show all models side by side (scores, confidence_set, superior_ability
 and strategy) are of the rows that all of them have. So no model changes what is said of another.
+
+Forecasts of several sessions, made every session, overlap. Scores and tests of losses are of all of
+them, with errors and bootstraps that know of the overlap; what takes the days as independent (the PIT,
+intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs so far apart that no two
+forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
 from dataclasses import dataclass
@@ -61,7 +66,8 @@ class Evaluation:
     decomposition, encompassing, murphy
     direction, information, mean             of :mod:`forecaster.evaluation.predictability`
     seeds                                    what was given
-    strategy                                 :func:`forecaster.evaluation.strategy.performance`
+    strategy                                 :func:`forecaster.evaluation.strategy.performance`, of
+                                             next-session forecasts alone
     =======================================  ===================================================
     """
     verdict: Verdict
@@ -79,7 +85,7 @@ def evaluate(
     cost_bp: float = COST_BP,
     given: Given = WHOLE,
 ) -> Evaluation:
-    """Evaluate the models of a forecasts frame.
+    """Evaluate the models of a forecasts frame, all of whose rows are as many sessions ahead.
 
     Parameters
     ----------
@@ -94,6 +100,7 @@ def evaluate(
     given : what the forecasts give of their distributions, for the verdict.
     """
     frame = metrics.known(frame)
+    apart, step = metrics.apart(frame), metrics.step_of(frame)
     losses = metrics.losses(frame, variance)
     mine = frame["model"].to_numpy() == model
     own_losses = losses[mine]
@@ -111,30 +118,29 @@ def evaluate(
         "years": stability.by_year(losses),
         "stability": stability.stability(losses),
         "announced": announced.announced(
-            losses, frame, announced.NONE if reactions is None else reactions
+            losses, apart, announced.NONE if reactions is None else reactions
         ),
     }
     del losses  # what comes next is as large
     tables |= {
-        "uniformity": calibration.uniformity(frame),
-        "coverage": calibration.coverage(frame),
-        "value_at_risk": value_at_risk.value_at_risk(frame),
-        "dynamic_quantile": dynamic_quantile.dynamic_quantile(frame),
-        "independence": independence.independence(frame),
-        "decomposition": decomposition.decomposition(frame),
-        "encompassing": encompassing.encompassing(frame, model, RIVALS),
+        "uniformity": calibration.uniformity(apart),
+        "coverage": calibration.coverage(apart),
+        "value_at_risk": value_at_risk.value_at_risk(apart),
+        "dynamic_quantile": dynamic_quantile.dynamic_quantile(apart),
+        "independence": independence.independence(apart),
+        "decomposition": decomposition.decomposition(apart),
+        "encompassing": encompassing.encompassing(apart, model, RIVALS),
         "murphy": murphy.murphy(frame),
-        "direction": predictability.sign_test(frame),
-        "information": predictability.information_coefficients(frame),
-        "mean": predictability.mean_test(frame),
-        "strategy": strategy.performance(
-            strategy.daily(metrics.common(frame), cost_bp=cost_bp),
-            cost_bp=cost_bp,
-            company=company,
-        ),
+        "direction": predictability.sign_test(apart),
+        "information": predictability.information_coefficients(apart),
+        "mean": predictability.mean_test(apart),
     }
-    alarm = alarm_of(model, frame[mine], own_losses, tables)
-    return Evaluation(tables, judge(model, tables, alarm, given))
+    if step == 1:
+        days = strategy.daily(metrics.common(frame), cost_bp=cost_bp)
+        tables["strategy"] = strategy.performance(days, cost_bp=cost_bp, company=company)
+    own = apart[apart["model"] == model]
+    alarm = alarm_of(model, own, own_losses.loc[own.index], tables)
+    return Evaluation(tables, judge(model, tables, alarm, given, step=step))
 
 
 def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:

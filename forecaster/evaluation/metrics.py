@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.distributions import forecasts, quantile_grid, skewed_t
+from forecaster.errors import ForecastError
 
 POOLED = "(all)"  # not "ALL", which is the ticker of Allstate
 COVERAGES = (80, 90, 95)
@@ -126,6 +127,43 @@ def known(frame: pd.DataFrame) -> pd.DataFrame:
     return frame if there.all() else frame[there]
 
 
+def step_of(frame: pd.DataFrame) -> int:
+    """Return how many sessions ahead all rows of a frame are; 1 if it has no rows or no such column.
+
+    The frame holds forecasts or losses.
+
+    Raises
+    ------
+    ForecastError
+        Its rows are of several steps, whose losses are not of one size.
+    """
+    steps = frame["step"].unique().tolist() if "step" in frame else []
+    if len(steps) > 1:
+        raise ForecastError(
+            f"expected forecasts of one step, came those of {', '.join(map(str, sorted(steps)))} "
+            "sessions ahead; evaluate each step by itself"
+        )
+    return int(steps[0]) if len(steps) else 1
+
+
+def apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of cutoffs so far apart that no two forecasts of a series overlap.
+
+    From the first cutoff on, the next is always the first that does not come before the last date
+    forecast from it: every h-th for forecasts h sessions ahead, and fewer where calendars differ. All
+    tickers and models share them. Forecasts of the next session do not overlap: all are returned.
+    """
+    if step_of(frame) == 1:
+        return frame
+    last = frame.groupby("cutoff")["date"].max()  # in order of the cutoffs
+    cutoffs, dates = last.index.to_numpy(), last.to_numpy()
+    chosen, at = [], 0
+    while at < len(cutoffs):
+        chosen.append(cutoffs[at])
+        at = int(np.searchsorted(cutoffs, dates[at]))
+    return frame[frame["cutoff"].isin(chosen)]
+
+
 def common(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a (ticker, cutoff, date) that every model of the frame has.
 
@@ -150,16 +188,17 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     Parameters
     ----------
     frame : forecasts.
-    variance : ticker, date and a proxy of the realised variance, such as
-        :func:`forecaster.dataset.features.realised_variance`. It adds the column qlike_range. QLIKE
-        and the squared error rank forecasts as the true variance would, whichever unbiased proxy is
-        used; absolute errors of volatility do not (Patton 2011).
+    variance : ticker, date and a proxy of the realised variance of every session, such as
+        :func:`forecaster.dataset.features.realised_variance`. It adds the column qlike_range, by the
+        sum over the sessions from a cutoff to its date. QLIKE and the squared error rank forecasts as
+        the true variance would, whichever unbiased proxy is used; absolute errors of volatility do
+        not (Patton 2011).
 
     Returns
     -------
     ==============================  ============================================================
     ticker, model, cutoff, date,    of the forecast
-    last_close
+    step, last_close
     crps                            in log return, of the 23 quantiles
                                     (:func:`forecaster.distributions.quantile_grid.crps`)
     log_score                       log density; NaN where the forecast is not a Student-t
@@ -178,11 +217,27 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     starts = range(0, max(len(frame), 1), ROWS_AT_ONCE)
     table = pd.concat([_losses(frame.iloc[at : at + ROWS_AT_ONCE]) for at in starts])
     if variance is not None:
-        keys = ["ticker", "date"]
-        proxy = frame[keys].merge(variance[[*keys, "variance"]], how="left", on=keys)["variance"]
-        volatility = frame["volatility"].to_numpy()
-        table["qlike_range"] = qlike(np.sqrt(proxy.to_numpy()), volatility)
+        proxy = _realised(frame, variance)
+        table["qlike_range"] = qlike(np.sqrt(proxy), frame["volatility"].to_numpy())
     return table
+
+
+def _realised(frame: pd.DataFrame, variance: pd.DataFrame) -> np.ndarray:
+    """The variance from each cutoff to its date, (rows,); NaN where that of a session is missing."""
+    values = np.full(len(frame), np.nan)
+    rows = variance.sort_values(["ticker", "date"], kind="stable")
+    series = rows.groupby("ticker", sort=False)
+    total = pd.Series(0.0, rows.index)
+    for back in range(int(frame["step"].max()) if len(frame) else 0):
+        total += series["variance"].shift(back)
+        its = frame["step"].to_numpy() == back + 1
+        if its.any():
+            sums = rows[["ticker", "date"]].assign(total=total, since=series["date"].shift(back))
+            both = frame.loc[its, ["ticker", "cutoff", "date"]].merge(
+                sums, "left", ["ticker", "date"]
+            )
+            values[its] = both["total"].where(both["since"] > both["cutoff"])
+    return values
 
 
 def _losses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -200,7 +255,7 @@ def _losses(frame: pd.DataFrame) -> pd.DataFrame:
         f"inside_{percent}": inside(*forecasts.interval(frame, percent / 100), x)
         for percent in COVERAGES
     }
-    return frame[["ticker", "model", "cutoff", "date", "last_close"]].assign(
+    return frame[["ticker", "model", "cutoff", "date", "step", "last_close"]].assign(
         crps=whole,
         crps_lower=lower,
         crps_upper=upper,

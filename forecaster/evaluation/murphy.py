@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
-from forecaster.evaluation.metrics import BASELINES
+from forecaster.evaluation.metrics import BASELINES, step_of
 
 LEVELS = np.arange(0.05, 1.0, 0.05)
 """Of the volatilities forecast, at which thresholds lie."""
@@ -42,9 +42,10 @@ def murphy(frame: pd.DataFrame, *, against: Sequence[str] = BASELINES) -> pd.Dat
     Returns
     -------
     A row for each model, baseline and threshold: model, against, volatility (the root of the threshold,
-    as a fraction a day), share (the mean score less the baseline's, over the baseline's: below 0 the
-    model is better for all who care about volatilities near this one), and low and high, the ends of
-    the 95% interval of each alone (:func:`forecaster.evaluation.significance.diebold_mariano`).
+    as a fraction, of the log return from cutoff to date), share (the mean score less the baseline's,
+    over the baseline's: below 0 the model is better for all who care about volatilities near this
+    one), and low and high, the ends of the 95% interval of each alone
+    (:func:`forecaster.evaluation.significance.diebold_mariano`).
     """
     wide = frame.pivot(index=_KEYS, columns="model", values="volatility")
     x = frame.drop_duplicates(_KEYS).set_index(_KEYS)["log_return"].reindex(wide.index)
@@ -53,29 +54,29 @@ def murphy(frame: pd.DataFrame, *, against: Sequence[str] = BASELINES) -> pd.Dat
         for other in against:
             if other != model and other in wide:
                 pair = wide[[model, other]].assign(square=x**2).dropna()
-                tables.append(_of_pair(pair, model, other))
+                tables.append(_of_pair(pair, model, other, step_of(frame)))
     columns = ["model", "against", "volatility", "share", "low", "high"]
     return (
         pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     )
 
 
-def _of_pair(pair: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
+def _of_pair(pair: pd.DataFrame, model: str, other: str, step: int) -> pd.DataFrame:
     """The rows of `murphy` of two models' volatilities and squared returns."""
     days, day = np.unique(pair.index.get_level_values("date"), return_inverse=True)
     if len(days) < 2:
         return pd.DataFrame(columns=["model", "against", "volatility", "share", "low", "high"])
     ours, theirs = (pair[name].to_numpy() for name in (model, other))
     square, tickers, rows = pair["square"].to_numpy(), np.bincount(day), []
-    reach = special.stdtrit(float(significance.degrees_of_freedom(len(days))), 0.975)
     for volatility in np.quantile(np.concatenate([ours, theirs]), LEVELS):
-        losses = [
+        own, baseline = (
             np.bincount(day, elementary(it**2, square, volatility**2)) / tickers
             for it in (ours, theirs)
-        ]
-        test = significance.diebold_mariano(*losses)
+        )
+        test = significance.diebold_mariano(own, baseline, step)
         error = abs(test.difference / test.statistic) if test.statistic else 0.0
-        ends = test.difference + reach * error * np.array([0.0, -1.0, 1.0])
-        rows.append((volatility, *(ends / max(losses[1].mean(), 1e-300))))
+        reach = special.stdtrit(float(test.df), 0.975) * error
+        ends = np.array([test.difference, test.difference - reach, test.difference + reach])
+        rows.append((volatility, *(ends / max(baseline.mean(), 1e-300))))
     table = pd.DataFrame(rows, columns=["volatility", "share", "low", "high"])
     return table.assign(model=model, against=other)

@@ -47,7 +47,7 @@ class Interval:
     @property
     def is_kept(self) -> bool:
         """Whether the interval held what it promised, near enough or for all that can be told."""
-        return abs(self.share - self.nominal) <= TOLERANCE or self.p_value >= LEVEL
+        return abs(self.share - self.nominal) <= TOLERANCE or not self.p_value < LEVEL
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from forecaster.errors import ForecastError, HistoryError, UsageError
-from forecaster.evaluation.metrics import BASELINES
+from forecaster.evaluation.metrics import BASELINES, step_of
 
 LEVEL = 0.05
 ROUNDING = 1e-9
@@ -35,11 +35,13 @@ class Test:
     statistic: float
     p_value: float
     sessions: int
+    overlapping_df: int | None = None
+    """Degrees of freedom of the t statistic of forecasts that overlap"""
 
     @property
     def df(self) -> int:
         """Degrees of freedom of the t statistic."""
-        return int(degrees_of_freedom(self.sessions))
+        return self.overlapping_df or int(degrees_of_freedom(self.sessions))
 
     @property
     def p_lower(self) -> float:
@@ -52,13 +54,14 @@ class Test:
         return float(special.stdtr(self.df, -self.statistic))
 
 
-def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike) -> Test:
+def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, step: int = 1) -> Test:
     """Diebold-Mariano test of equal mean loss of two forecasters, session by session.
 
     Parameters
     ----------
     loss_a, loss_b : (sessions,)
         Losses of the same sessions, in order of time. A negative statistic favours `a`.
+    step : sessions ahead that the forecasts are; beyond 1 they overlap.
 
     Raises
     ------
@@ -81,11 +84,26 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike) -> Test:
     have statistic 0, p-value 1; losses are equal where they differ by no more than rounding does
     (`ROUNDING`).
 
+    Losses of forecasts h sessions ahead, made every session, depend on each other over h - 1 sessions
+    by their overlap alone. Diebold and Mariano's variance adds up these autocovariances (by Bartlett's
+    weights where the sum is not above zero), Harvey, Leybourne and Newbold correct it for short spans
+    and read Student's t with T - 1 degrees of freedom::
+
+        variance = (c[0] + 2 sum_{k<h} c[k]) / ((T + 1 - 2h + h (h - 1) / T) / T)
+
+    As losses are more persistent than their overlap, the EWC test is made beside it, with no more
+    weights than there are forecasts that do not overlap, less 1; the less sure of the two is
+    returned. Of forecasts 21 sessions ahead of 63 to 1,500 sessions it rejects equals 4 to 8 times in a
+    hundred, where the errors of Harvey and others alone do so 22 times at 63 and 5 at 1,500. With
+    fewer than 2h sessions statistic and p-value are NaN: no two forecasts are apart.
+
     References
     ----------
     Diebold and Mariano (1995), Comparing predictive accuracy, Journal of Business & Economic
-    Statistics 13(3). Lazarus, Lewis, Stock and Watson (2018), HAR inference: recommendations for
-    practice, Journal of Business & Economic Statistics 36(4), for the variance, B and the t.
+    Statistics 13(3). Harvey, Leybourne and Newbold (1997), Testing the equality of prediction mean
+    squared errors, International Journal of Forecasting 13(2). Lazarus, Lewis, Stock and Watson
+    (2018), HAR inference: recommendations for practice, Journal of Business & Economic Statistics
+    36(4), for the variance, B and the t.
     """
     a, b = np.asarray(loss_a, dtype=float), np.asarray(loss_b, dtype=float)
     if a.ndim != 1 or a.shape != b.shape:
@@ -105,13 +123,56 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike) -> Test:
             "drop those sessions from both series"
         )
     difference = float(d.mean())
-    error = np.sqrt(long_run_covariance(d[:, None])[0, 0] / n)
+    if step > 1:
+        return max(
+            (_test(difference, it, n, df) for it, df in _overlapping_variances(d, step)),
+            key=lambda test: test.p_value,
+            default=Test(difference, np.nan, np.nan, n),
+        )
+    return _test(difference, long_run_covariance(d[:, None])[0, 0], n)
+
+
+def _test(difference: float, variance: float, n: int, df: int | None = None) -> Test:
+    """The test of a mean of `n` differences from their long-run variance."""
+    error = np.sqrt(variance / n)
     if error > 0:
         statistic = difference / error
     else:
         statistic = float(np.sign(difference)) * np.inf if difference else 0.0
-    p_value = 2 * special.stdtr(degrees_of_freedom(n), -abs(statistic))
-    return Test(difference, float(statistic), float(p_value), n)
+    p_value = 2 * special.stdtr(df or degrees_of_freedom(n), -abs(statistic))
+    return Test(difference, float(statistic), float(p_value), n, df)
+
+
+def _overlapping_variances(d: np.ndarray, step: int) -> list[tuple[float, int]]:
+    """The long-run variances of differences that overlap, each with its degrees of freedom.
+
+    Those of `diebold_mariano`: of Harvey, Leybourne and Newbold, and of the cosine weights; none where
+    no two forecasts are apart.
+    """
+    n = len(d)
+    if n < 2 * step:
+        return []
+    centred = d - d.mean()
+    covariances = np.array([centred[lag:] @ centred[: n - lag] for lag in range(step)]) / n
+    variance = covariances[0] + 2 * covariances[1:].sum()
+    if variance <= 0:
+        variance = covariances[0] + 2 * (1 - np.arange(1, step) / step) @ covariances[1:]
+    corrected = variance / ((n + 1 - 2 * step + step * (step - 1) / n) / n)
+    count = min(int(degrees_of_freedom(n)), n // step - 1)
+    return [
+        (float(corrected), n - 1),
+        (float(long_run_covariance(d[:, None], count)[0, 0]), count),
+    ]
+
+
+def long_run_variance(d: np.ndarray, step: int = 1) -> float:
+    """Return the larger of the long-run variances of differences (sessions,), as `diebold_mariano`.
+
+    NaN where no two forecasts are apart.
+    """
+    if step == 1:
+        return float(long_run_covariance(d[:, None])[0, 0])
+    return max((it for it, _ in _overlapping_variances(d, step)), default=np.nan)
 
 
 def degrees_of_freedom(sessions: ArrayLike) -> np.ndarray:
@@ -120,14 +181,16 @@ def degrees_of_freedom(sessions: ArrayLike) -> np.ndarray:
     return np.asarray(np.maximum(weights, 1).astype(int))
 
 
-def long_run_covariance(series: np.ndarray) -> np.ndarray:
+def long_run_covariance(series: np.ndarray, count: int | None = None) -> np.ndarray:
     """Return the long-run covariance (k, k) of series (sessions, k), from their cosine weights.
 
-    That of the mean is this over the sessions; see `diebold_mariano`.
+    That of the mean is this over the sessions; see `diebold_mariano`. `count` is how many weights, by
+    default `degrees_of_freedom`.
     """
     from scipy.fft import dct
 
-    n, count = len(series), int(degrees_of_freedom(len(series)))
+    n = len(series)
+    count = count or int(degrees_of_freedom(n))
     # SciPy's transform is twice the sum.
     weights = dct(series - series.mean(axis=0), axis=0)[1 : count + 1] / np.sqrt(2 * n)
     return np.asarray(weights.T @ weights / count)
@@ -160,21 +223,25 @@ def compare(
     heteroskedasticity and autocorrelation. One row for each pair that shares two sessions or more:
     model, against, metric (a column of `metrics.losses` where lower is better), difference of the
     mean daily losses, their ratio (below 1 favours the model; NaN for `LOGARITHMS`), and the
-    statistic, p_value and sessions of `diebold_mariano`.
+    statistic, p_value and sessions of `diebold_mariano`. Of forecasts of several sessions ahead, all
+    rows of one step, df as well: the degrees of freedom of the statistic.
     """
+    step = step_of(losses)
+    columns = _COLUMNS if step == 1 else [*_COLUMNS, "df"]
     there = list(losses["model"].unique())
     pairs = [(m, b) for m in models or there for b in against if b != m and b in there]
     if not pairs:
-        return pd.DataFrame(columns=_COLUMNS)
+        return pd.DataFrame(columns=columns)
     wide, rows = by_model(losses, metric), []
     for model, baseline in pairs:
         ours, theirs = daily_pair(wide, model, baseline).to_numpy().T
         if len(ours) < 2:
             continue
-        test = asdict(diebold_mariano(ours, theirs))
+        test = diebold_mariano(ours, theirs, step)
         ratio = np.nan if metric in LOGARITHMS else ours.mean() / theirs.mean()
-        rows.append({"model": model, "against": baseline, "metric": metric, "ratio": ratio, **test})
-    return pd.DataFrame(rows, columns=_COLUMNS)
+        row = {"model": model, "against": baseline, "metric": metric, "ratio": ratio}
+        rows.append({**row, **asdict(test), "df": test.df})
+    return pd.DataFrame(rows, columns=columns)
 
 
 def per_ticker(
@@ -188,13 +255,13 @@ def per_ticker(
     57(1), by `scipy.stats.false_discovery_control`).
     """
     # To go through the tickers takes a copy, and there are many other columns.
-    read = losses.filter(["ticker", "model", "cutoff", "date", metric])
+    read = losses.filter(["ticker", "model", "cutoff", "date", "step", metric])
     tables = [
         compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
         for ticker, rows in read.groupby("ticker", sort=False)
     ]
     table = corrected(pd.concat(tables, ignore_index=True), ["model", "against"])
-    return table[["ticker", *_COLUMNS, "q_value"]]
+    return table[["ticker", *tables[0].columns.drop("ticker"), "q_value"]]
 
 
 def ratio_interval(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +273,8 @@ def ratio_interval(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.abs(table["difference"] / table["statistic"])
         other = table["difference"] / (table["ratio"] - 1)  # the other's mean loss
-        df = degrees_of_freedom(table["sessions"].astype(float)).astype(float)
+        own = table["df"] if "df" in table else degrees_of_freedom(table["sessions"].astype(float))
+        df = np.asarray(own, dtype=float)
         reach = np.abs(special.stdtrit(df, 0.975) * error / other)
     return (table["ratio"] - reach).to_numpy(), (table["ratio"] + reach).to_numpy()
 
@@ -242,12 +310,13 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
     Hansen, Lunde and Nason (2011), The model confidence set, Econometrica 79(2), by
     `arch.bootstrap.MCS` with the stationary bootstrap: a row for each model, with its p_value and
     whether it is included. Fewer than two models are all included, and models of the same losses
-    are one.
+    are one. All are where the sessions are too few for a bootstrap (`can_bootstrap`).
     """
+    step = step_of(losses)
     every = _daily(losses, metric)
     twin = _twins(every)
     daily = every[list(dict.fromkeys(twin.values()))]
-    if daily.shape[1] < 2 or len(daily) < MIN_BOOTSTRAP:
+    if daily.shape[1] < 2 or not can_bootstrap(len(daily), step):
         return pd.DataFrame({"model": every.columns, "p_value": np.nan, "included": True})
     from arch.bootstrap import MCS
 
@@ -255,7 +324,7 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
         daily.to_numpy(),
         LEVEL,
         reps=RESAMPLES,
-        block_size=block_length(daily),
+        block_size=block_length(daily, step),
         bootstrap="stationary",
         seed=seed,
     )
@@ -291,15 +360,16 @@ def superior_ability(
     Hansen (2005), A test for superior predictive ability, Journal of Business & Economic Statistics
     23(4).
     """
-    daily = _daily(losses, metric)
+    daily, step = _daily(losses, metric), step_of(losses)
     twin, rows = _twins(daily), []
     for baseline in against:
         others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
-        if baseline not in daily or not others or len(daily) < MIN_BOOTSTRAP:
+        if baseline not in daily or not others or not can_bootstrap(len(daily), step):
             continue
         from arch.bootstrap import SPA
 
-        gaps, block = daily[others].sub(daily[baseline], axis=0).to_numpy(), block_length(daily)
+        gaps = daily[others].sub(daily[baseline], axis=0).to_numpy()
+        block = block_length(daily, step)
         gaps = gaps / np.sqrt([_bootstrap_variance(gap, block) for gap in gaps.T])
         test = SPA(
             np.zeros(len(gaps)),
@@ -340,21 +410,28 @@ def _twins(daily: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def block_length(daily: pd.DataFrame) -> int:
+def can_bootstrap(sessions: int, step: int) -> bool:
+    """Return whether there are `MIN_BOOTSTRAP` sessions that do not overlap."""
+    return sessions >= MIN_BOOTSTRAP * step
+
+
+def block_length(daily: pd.DataFrame, step: int = 1) -> int:
     """Sessions of a block of the stationary bootstrap for daily losses (sessions, models).
 
     The longest that Politis and White (2004; corrected 2009, Econometric Reviews 28(4)) find best
-    for a difference between the first model and another, at least one, by `arch`.
+    for a difference between the first model and another, at least one, by `arch`; at least twice the
+    step of forecasts that overlap.
     """
     from arch.bootstrap import optimal_block_length
 
+    least = 1 if step == 1 else 2 * step
     differences = daily.iloc[:, 1:].sub(daily.iloc[:, 0], axis=0)
     differences = differences.loc[:, differences.std() > 0]
     if differences.empty or len(daily) < MIN_BOOTSTRAP:
-        return 1
+        return least
     with np.errstate(divide="ignore", invalid="ignore"):  # of a series that hardly varies
         longest = optimal_block_length(differences)["stationary"].max()
-    return max(1, round(longest)) if np.isfinite(longest) else 1
+    return max(least, round(longest)) if np.isfinite(longest) else least
 
 
 def _daily(losses: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from forecaster.distributions import quantile_grid
 from forecaster.errors import HistoryError
-from forecaster.evaluation import significance
+from forecaster.evaluation import metrics, significance
 from forecaster.evaluation.metrics import BASELINES, POOLED
 
 RATIOS = ("crps", "error")
@@ -44,12 +44,13 @@ def skill(
     Returns
     -------
     ticker, model, against, metric, kind (``ratio`` of means, or ``difference`` in nats), value, and
-    low and high of its 95% bootstrap interval. The metrics are crps, error (of the median price
-    over the last close; against naive, whose price is today's, its ratio is relMAE), qlike and, where
-    ranges are known, qlike_range, log_score (higher is better; of densities alone) and, over all
-    tickers, ``pinball_0.05`` and so on.
+    low and high of its 95% bootstrap interval; NaN where forecasts that overlap are of too few
+    sessions for one (:func:`forecaster.evaluation.significance.can_bootstrap`). The metrics are crps,
+    error (of the median price over the last close; against naive, whose price is today's, its ratio
+    is relMAE), qlike and, where ranges are known, qlike_range, log_score (higher is better; of
+    densities alone) and, over all tickers, ``pinball_0.05`` and so on.
     """
-    models = list(losses["model"].unique())
+    models, step = list(losses["model"].unique()), metrics.step_of(losses)
     rows = losses.assign(
         error=losses["error"] / losses["last_close"],
         **{name: _pinball(frame, level) for name, level in PINBALL.items()},
@@ -57,7 +58,7 @@ def skill(
     shown = [*(it for it in (*RATIOS, *significance.LOGARITHMS) if it in rows), *PINBALL]
     by_model = {name: its.set_index(KEYS)[shown] for name, its in rows.groupby("model")}
     tables = [
-        _of_pair(by_model[model], by_model[baseline], resamples, seed).assign(
+        _of_pair(by_model[model], by_model[baseline], step, resamples, seed).assign(
             model=model, against=baseline
         )
         for model in models
@@ -102,7 +103,9 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
     return pd.concat(tables, ignore_index=True)
 
 
-def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+def _of_pair(
+    ours: pd.DataFrame, theirs: pd.DataFrame, step: int, resamples: int, seed: int
+) -> pd.DataFrame:
     """The columns of `skill` but for the names, from the losses of two models by `KEYS`."""
     both = ours.index.intersection(theirs.index, sort=False)
     ours, theirs = ours.loc[both], theirs.loc[both]
@@ -111,7 +114,7 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int
     if not len(dates):
         return pd.DataFrame(columns=COLUMNS)
     daily = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).groupby("date").mean()
-    counts = _draws(len(dates), significance.block_length(daily), resamples, seed)
+    counts = _draws(len(dates), significance.block_length(daily, step), resamples, seed)
     tables = []
     for metric in map(str, ours):
         kind = "difference" if metric in significance.LOGARITHMS else "ratio"
@@ -123,6 +126,8 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int, seed: int
         table = pd.DataFrame(values.T, columns=["value", "low", "high"])
         tables.append(table.assign(ticker=names, metric=metric, kind=kind))
     table = pd.concat(tables, ignore_index=True)
+    if step > 1 and not significance.can_bootstrap(len(dates), step):
+        table[["low", "high"]] = np.nan
     return table[table["value"].notna()]
 
 

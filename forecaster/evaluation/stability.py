@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
-from forecaster.evaluation.metrics import BASELINES
+from forecaster.evaluation.metrics import BASELINES, step_of
 
 WINDOW = 0.3
 """Share of the sessions in the moving window of the fluctuation test."""
@@ -34,7 +34,7 @@ def by_year(
     year, then the columns of :func:`forecaster.evaluation.significance.compare`. Each test stands
     alone: of 20 years of equals one is expected below 5%.
     """
-    read = losses.filter(["ticker", "model", "cutoff", "date", metric])
+    read = losses.filter(["ticker", "model", "cutoff", "date", "step", metric])
     years = read.groupby(read["date"].dt.year, sort=True)
     tables = [
         significance.compare(rows, against=against, metric=metric).assign(year=year)
@@ -60,7 +60,7 @@ def stability(
 
     Returns
     -------
-    A row for each model and baseline that share `_LEAST` sessions:
+    A row for each model and baseline that share `_LEAST` sessions that do not overlap:
 
     ======================  ================================================================
     model, against, metric
@@ -79,6 +79,7 @@ def stability(
     The statistic of a window of m sessions is the sum of its differences over sqrt(m) times the root
     of the long-run variance of all of them. Its largest absolute value is compared with that of
     (B(s + w) - B(s)) / sqrt(w) for a Brownian motion B and the share w, simulated with a fixed seed.
+    Of forecasts h sessions ahead Giacomini and White's test is of every h-th session.
 
     References
     ----------
@@ -86,17 +87,17 @@ def stability(
     Giacomini and Rossi (2010), Forecast comparisons in unstable environments, Journal of Applied
     Econometrics 25(4).
     """
-    there = list(losses["model"].unique())
+    there, step = list(losses["model"].unique()), step_of(losses)
     wide, rows = significance.by_model(losses, metric), []
     for model in there:
         for baseline in against:
             if baseline == model or baseline not in there:
                 continue
             daily = significance.daily_pair(wide, model, baseline)
-            if len(daily) < _LEAST:
+            if len(daily) < _LEAST * step:
                 continue
             row = {"model": model, "against": baseline, "metric": metric, "sessions": len(daily)}
-            rows.append(row | _of_differences(daily[model] - daily[baseline]))
+            rows.append(row | _of_differences(daily[model] - daily[baseline], step))
     columns = [
         *("model", "against", "metric", "conditional_statistic", "conditional_p"),
         *("fluctuation", "highest", "fluctuation_p"),
@@ -108,7 +109,7 @@ def stability(
 def moving(losses: pd.DataFrame, model: str, against: str, metric: str = "crps") -> pd.Series:
     """Return the t statistics of `fluctuation` of two models, by the last session of each window."""
     daily = significance.daily_pair(significance.by_model(losses, metric), model, against)
-    values = fluctuation((daily[model] - daily[against]).to_numpy())
+    values = fluctuation((daily[model] - daily[against]).to_numpy(), step_of(losses))
     return pd.Series(values, daily.index[len(daily) - len(values) :])
 
 
@@ -128,20 +129,23 @@ def conditional_ability(d: np.ndarray) -> tuple[float, float]:
     return statistic, float(special.chdtrc(2, statistic))
 
 
-def fluctuation(d: np.ndarray) -> np.ndarray:
-    """Return the t statistics of all moving windows of differences (sessions,): (windows,)."""
+def fluctuation(d: np.ndarray, step: int = 1) -> np.ndarray:
+    """Return the t statistics of all moving windows of differences (sessions,): (windows,).
+
+    `step` is how many sessions ahead their forecasts are.
+    """
     size = max(int(WINDOW * len(d)), 2)
     sums = np.concatenate([[0.0], d.cumsum()])
     sums = sums[size:] - sums[:-size]
-    error = np.sqrt(size * significance.long_run_covariance(d[:, None])[0, 0])
+    error = np.sqrt(size * significance.long_run_variance(d, step))
     return np.asarray(sums / error if error > 0 else np.zeros(len(sums)))
 
 
-def _of_differences(differences: pd.Series) -> dict[str, object]:
+def _of_differences(differences: pd.Series, step: int) -> dict[str, object]:
     """The columns of `stability` of one pair."""
     d, dates = differences.to_numpy(), differences.index
-    statistic, p_value = conditional_ability(d)
-    moving = fluctuation(d)
+    statistic, p_value = conditional_ability(d[::step])
+    moving = fluctuation(d, step)
     size, worst = len(d) - len(moving) + 1, int(moving.argmax())
     extreme = float(np.abs(moving).max())
     drawn = _largest()

@@ -7,11 +7,12 @@ its PIT, over all sessions and in the most volatile third. A use is named only i
 forecast that is too good to be one (:mod:`forecaster.evaluation.alarm`) is recommended for nothing.
 
 A verdict is a sentence, a row for each question and one piece of advice; what the rows leave out is in
-its details. Terminal, JSON and report show the same rows.
+its details. Terminal, JSON and report show the same rows. Of a backtest of several steps, the verdict
+on the shortest holds that on the longest, and those between that say something else than both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -46,6 +47,9 @@ Mark = Literal["yes", "no", "open"]
 
 MARKS: dict[str, str] = {"yes": "✓", "no": "✗", "open": "–"}
 """How each mark is shown: the model is good at it, or bad, or nothing is shown."""
+
+LEAST_APART = 20
+"""Of fewer forecasts of several sessions that do not overlap, nothing is said of intervals and tails."""
 
 _USES = {
     "volatility": "its volatility",
@@ -117,7 +121,10 @@ WHOLE = Given()
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a backtest says of a model; printed, it is a sentence, a line a question, and advice."""
+    """What a backtest says of a model; printed, it is a sentence, a line a question, and advice.
+
+    Verdicts on more sessions ahead, as far as they are to be spoken of, follow.
+    """
 
     text: str
     """The headline, the rows and the advice as one paragraph"""
@@ -135,18 +142,29 @@ class Verdict:
     ``var``, ``direction`` and ``mean``"""
     alarm: Alarm | None = None
     """Why it is too good to be a forecast"""
+    step: int = 1
+    """Sessions ahead that the forecasts are"""
+    ahead: tuple["Verdict", ...] = ()
+    """On more sessions ahead: see :func:`together`"""
 
     def __str__(self) -> str:
-        if not self.headline:
-            return self.text
         rows = (f"{row.symbol} {row}" for row in self.rows)
-        return "\n".join([self.headline, *rows, self.advice])
+        own = "\n".join([self.headline, *rows, self.advice]) if self.headline else self.text
+        return "\n\n".join([own, *map(str, self.ahead)])
 
     @property
     def document(self) -> dict[str, Any]:
         """The verdict as JSON has it, the text as ``verdict``."""
-        values = asdict(self)
-        return {"verdict": values.pop("text"), **values}
+        values = asdict(replace(self, ahead=()))
+        ahead = [it.document for it in self.ahead]
+        step, _ = values.pop("step"), values.pop("ahead")
+        steps = ({"step": step} if step > 1 else {}) | ({"ahead": ahead} if ahead else {})
+        return {"verdict": values.pop("text"), **values, **steps}
+
+    @property
+    def marks(self) -> tuple[Mark | bool, ...]:
+        """The answers as marks, and whether there is an alarm: two verdicts of the same are alike."""
+        return (*(row.mark for row in self.rows), self.alarm is not None)
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Verdict":
@@ -173,7 +191,23 @@ class Verdict:
             pits=pits,
             uses=tuple(document.get("uses", ())),
             alarm=Alarm(tuple(alarm["signs"]), str(alarm["cause"])) if alarm else None,
+            step=int(document.get("step", 1)),
+            ahead=tuple(cls.read(it) for it in document.get("ahead", ())),
         )
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict on the shortest step, which holds those on others that add to it.
+
+    That on the longest always does, and one between if its marks are those of neither.
+
+    Parameters
+    ----------
+    verdicts : on each step, ascending.
+    """
+    shortest, longest = verdicts[0], verdicts[-1]
+    between = [it for it in verdicts[1:-1] if it.marks not in (shortest.marks, longest.marks)]
+    return replace(shortest, ahead=(*between, longest)[: len(verdicts) - 1])
 
 
 def judge(
@@ -181,6 +215,8 @@ def judge(
     tables: Mapping[str, pd.DataFrame],
     alarm: Alarm | None = None,
     given: Given = WHOLE,
+    *,
+    step: int = 1,
 ) -> Verdict:
     """Return the verdict on a model of a backtest.
 
@@ -191,7 +227,9 @@ def judge(
         coverage, value_at_risk, uniformity, seeds, years and stability.
     alarm : of :func:`forecaster.evaluation.alarm.alarm_of`.
     given : what the forecasts give of their distributions.
+    step : sessions ahead that the forecasts are.
     """
+    begin = f"{step} sessions ahead: " if step > 1 else ""
     comparison = tables["significance"]
     if not given.volatility:
         comparison = comparison[~comparison["metric"].str.startswith("qlike")]
@@ -199,20 +237,25 @@ def judge(
     distribution = about(claims, "distribution")
     if not distribution and alarm is None:
         return Verdict(
-            f"Nothing can be said of {model}: a score alone has no meaning, and there are no two "
-            f"sessions that it and a rival ({listed(RIVALS, 'or')}) both forecast."
+            f"{begin}Nothing can be said of {model}: a score alone has no meaning, and there are no two "
+            f"{'sessions' if step == 1 else 'spans apart'} that it and a rival "
+            f"({listed(RIVALS, 'or')}) both forecast.",
+            step=step,
         )
-    intervals = tuple(
-        it for it in intervals_of(model, tables["coverage"]) if given.has((1 - it.nominal) / 2)
+    few = step > 1 and _apart(model, tables["coverage"]) < LEAST_APART
+    coverage, risk, uniformity = (
+        table if step == 1 else table[table["sessions"] >= LEAST_APART]
+        for table in (tables["coverage"], tables["value_at_risk"], tables["uniformity"])
     )
-    tails = tuple(it for it in tails_of(model, tables["value_at_risk"]) if given.has(1 - it.level))
-    pits = pits_of(model, tables["uniformity"]) if given.levels is None else ()
+    intervals = tuple(it for it in intervals_of(model, coverage) if given.has((1 - it.nominal) / 2))
+    tails = tuple(it for it in tails_of(model, risk) if given.has(1 - it.level))
+    pits = pits_of(model, uniformity) if given.levels is None else ()
     uses = () if alarm else _uses(claims, intervals, tails, pits)
     sessions = comparison.loc[comparison["model"] == model, "sessions"].max()
-    headline = (
+    headline = begin + (
         alarm.text if alarm else f"{_headline(model, distribution)}, over {sessions:,.0f} sessions."
     )
-    rows = _rows(claims, intervals, tails, pits, with_volatility=given.volatility)
+    rows = _rows(claims, intervals, tails, pits, with_volatility=given.volatility, few=few)
     advice = (
         "Use it for nothing until that is explained."
         if alarm
@@ -222,10 +265,26 @@ def judge(
     details = (
         *_over_time(model, tables["years"], tables["stability"]),
         *_details(model, claims, intervals, tails, pits, tables["seeds"]),
+        *(_of_overlap(model, step, tables["coverage"]) if step > 1 else ()),
     )
     return Verdict(
-        text, headline, rows, advice, details, claims, intervals, tails, pits, uses, alarm
+        text, headline, rows, advice, details, claims, intervals, tails, pits, uses, alarm, step
     )
+
+
+def _of_overlap(model: str, step: int, coverage: pd.DataFrame) -> list[str]:
+    """How it is allowed for that forecasts of several sessions overlap."""
+    return [
+        f"Forecasts {step} sessions ahead overlap. Intervals, lower tail, PIT, mean and direction are of "
+        f"cutoffs so far apart that none do, {_apart(model, coverage):,} of them; distribution and "
+        "volatility are of all cutoffs, with errors that allow for the overlap."
+    ]
+
+
+def _apart(model: str, coverage: pd.DataFrame) -> int:
+    """How many sessions there are whose forecasts do not overlap."""
+    whole = coverage[(coverage["model"] == model) & (coverage["split"] == "all")]
+    return int(whole["sessions"].max())
 
 
 def _headline(model: str, claims: Sequence[Claim]) -> str:
@@ -250,13 +309,15 @@ def _rows(
     pits: Sequence[Pit],
     *,
     with_volatility: bool = True,
+    few: bool = False,
 ) -> tuple[Row, ...]:
     first = ("distribution", "volatility") if with_volatility else ("distribution",)
+    missing = "too few forecasts that do not overlap" if few else "not given"
     return (
         *(_claimed(it, about(claims, it)) for it in first),
-        _interval_row(intervals),
+        _interval_row(intervals, missing),
         *(_claimed(it, about(claims, it)) for it in ("mean", "direction")),
-        _tail_row(tails, pits),
+        _tail_row(tails, pits, missing),
     )
 
 
@@ -288,9 +349,9 @@ def _claimed(question: str, claims: Sequence[Claim]) -> Row:
     return Row(question, mark, words, figure, seen.corrected)
 
 
-def _interval_row(intervals: Sequence[Interval]) -> Row:
+def _interval_row(intervals: Sequence[Interval], missing: str) -> Row:
     if not intervals:
-        return Row("intervals", "open", "not given")
+        return Row("intervals", "open", missing)
     broken = [it for it in intervals if not it.is_kept]
     shown = [it for it in intervals if it.part == "all" or it in broken]
     each = ((level, [it for it in shown if it.nominal == level]) for level in (0.8, 0.95))
@@ -311,11 +372,11 @@ def _parted(its: Sequence[Interval] | Sequence[Tail]) -> str:
     return f"{whole[0]} ({', '.join(thirds)})" if whole and thirds else ", ".join(whole or thirds)
 
 
-def _tail_row(tails: Sequence[Tail], pits: Sequence[Pit]) -> Row:
+def _tail_row(tails: Sequence[Tail], pits: Sequence[Pit], missing: str) -> Row:
     """The breaches of the value at risk over all sessions and where they are amiss, or the PIT."""
     question = "lower tail"
     if not tails:
-        return Row(question, "open", "not given")
+        return Row(question, "open", missing)
     thin, fat = [it for it in tails if it.is_thin], [it for it in tails if it.is_fat]
     short = [it for it in tails if it.is_short]
     if short and not thin:

@@ -45,8 +45,8 @@ class Dishonest(RandomWalk):
         super().__init__("ewma")
         self.seed = config.seed if config else 0
 
-    def forecast(self, panel, first, last):
-        frame = super().forecast(panel, first, last)
+    def forecast(self, panel, first, last, steps=(1,)):
+        frame = super().forecast(panel, first, last, steps)
         # What each forecast has no right to, and what happened last.
         history = pd.concat(
             pd.DataFrame(
@@ -102,9 +102,9 @@ class TooSure(Dishonest):
 
 
 class AnotherLive(Dishonest):
-    def forecast(self, panel, first, last):
+    def forecast(self, panel, first, last, steps=(1,)):
         self.live = first == last
-        return super().forecast(panel, first, last)
+        return super().forecast(panel, first, last, steps)
 
     def lie(self, frame, known):
         return frame["location"], frame["scale"] * (1 + 1e-9 * self.live)
@@ -218,8 +218,8 @@ class KnowsTheWorld(RandomWalk):
     def __init__(self):
         super().__init__("ewma")
 
-    def forecast(self, panel, first, last):
-        frame = super().forecast(panel, first, last).drop(columns=forecasts.PARAMETERS)
+    def forecast(self, panel, first, last, steps=(1,)):
+        frame = super().forecast(panel, first, last, steps).drop(columns=forecasts.PARAMETERS)
         truth = simulation.world().truth
         columns = ["ticker", "model", "cutoff", "date", "last_close", "log_return"]
         known = frame[columns].merge(truth, on=["ticker", "date"])
