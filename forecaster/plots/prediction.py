@@ -137,12 +137,14 @@ def fan(rows: pd.DataFrame, closes: pd.Series, event: NextEvent | None = None) -
 
 
 def _step_of(event: NextEvent, rows: pd.DataFrame) -> int:
-    """Return the step of the session that reacts, between the steps that there are by its date."""
-    dates = rows["date"].to_numpy().astype("datetime64[D]")
-    before = np.append(rows["cutoff"].to_numpy().astype("datetime64[D]")[:1], dates)
-    steps = np.append(0, rows["step"].to_numpy())
-    days = (it.astype(float) for it in (np.datetime64(event.reaction, "D"), before))
-    return max(1, round(float(np.interp(*days, steps))))
+    """Return the step of the session that reacts; of one between two that are drawn, by working days."""
+    known = rows.set_index(rows["date"].dt.date)["step"]
+    if event.reaction in known.index:
+        return int(known[event.reaction])
+    week = "1111111" if (rows["date"].dt.day_of_week > 4).any() else "1111100"
+    cutoff, dates = rows["cutoff"].iloc[0].date(), list(known.index)
+    days = np.busday_count(cutoff, [cutoff, *dates, event.reaction], weekmask=week)
+    return max(1, round(float(np.interp(days[-1], days[:-1], [0, *known]))))
 
 
 def _mark_dates(axes: "Axes", dates: pd.Index, at: int, ahead: pd.Timestamp) -> None:
