@@ -5,8 +5,10 @@ our forecasts too, and then completed in the same way for all that are compared:
 
 - of some quantiles, the others are those of a stretched Student-t through them
   (:func:`forecaster.distributions.quantile_grid.complete`);
-- a mean and a volatility, or a volatility alone, get the shape of naive's Student-t on that day;
+- a mean and a volatility, or a volatility alone, get the shape of naive's distribution on that day;
 - a point gets all of naive's spread, so that what is compared is the point.
+
+Forecasts of several sessions stand beside ours from the same cutoffs, as many sessions ahead.
 """
 
 import logging
@@ -21,7 +23,7 @@ from forecaster.backtesting.provenance import ForecastFile
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import COST_BP, REFERENCES, RecurrentConfig
-from forecaster.distributions import forecasts, quantile_grid
+from forecaster.distributions import forecasts, horizons, quantile_grid
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.evaluation.verdict import WHOLE, Given
@@ -76,18 +78,23 @@ def score(
         raise UsageError("naive must be among the `models`: it fills in what a file leaves out")
     rows = _placed(external.rows, frame)
     rows = _as_returns(rows, external, values)
+    steps = tuple(sorted(rows["step"].unique().tolist()))
+    first = rows["date"].min()
+    if max(steps) > 1:  # a day after the first cutoff, so that ours begin there too
+        first = min(first, rows["cutoff"].min() + pd.Timedelta(days=1))
     spec = BacktestSpec(
         models=tuple(models),
         tickers=tuple(sorted(rows["ticker"].unique())),
-        start=rows["date"].min().date(),
+        start=first.date(),
         end=rows["date"].max().date(),
         cost_bp=cost_bp,
         config=config or RecurrentConfig(),
+        steps=steps,
     )
     made = forecast_history(frame, spec, events=events, progress=progress)
     clash = rows["model"].isin(models)
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
-    ours = made.forecasts[made.forecasts["log_return"].notna()]
+    ours = _beside(made.forecasts[made.forecasts["log_return"].notna()], rows)
     both = beside_naive(rows, ours)
     if both.empty:
         raise HistoryError(
@@ -105,18 +112,28 @@ def score(
     return evaluated(made, table, file=file, earlier=earlier, given=_given(external))
 
 
+def _beside(ours: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Our forecasts; of several sessions those alone that are of a cutoff of the file.
+
+    Others would overlap with what the file forecasts every week or month.
+    """
+    mine = pd.MultiIndex.from_frame(ours[_JOIN]).isin(pd.MultiIndex.from_frame(rows[_JOIN]))
+    return ours[mine | (ours["step"] == 1)]
+
+
 def beside_naive(rows: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that naive forecasts too, with its Student-t and the outcome of the day."""
-    naive = ours.loc[ours["model"] == "naive", [*_JOIN, *forecasts.STUDENT_T, "log_return"]]
-    naive = naive.rename(columns={name: f"{name}_naive" for name in forecasts.STUDENT_T})
-    return rows.drop(columns="log_return", errors="ignore").merge(naive, on=_JOIN)
+    """Return the rows that naive forecasts too, with its distribution and the outcome of the day."""
+    naive = ours.loc[ours["model"] == "naive", [*_JOIN, "step", *_OF_NAIVE, "log_return"]]
+    naive = naive.rename(columns={name: f"{name}_naive" for name in _OF_NAIVE})
+    return rows.drop(columns=["step", "log_return"], errors="ignore").merge(naive, on=_JOIN)
 
 
 _JOIN = ["ticker", "cutoff", "date"]
+_OF_NAIVE = [*forecasts.STUDENT_T, "mean", "volatility", *forecasts.QUANTILES]
 
 
 def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are of the session after the last one known at the cutoff, with its close."""
+    """The rows of sessions that there are, with the last close and the step, as the dates have it."""
     known = set(frame["ticker"].unique())
     missing = sorted(set(rows["ticker"]) - known)
     if len(missing) == rows["ticker"].nunique():
@@ -126,7 +143,7 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         )
     if missing:
         log.warning("%d tickers are not stored, and left out: %s", len(missing), first_few(missing))
-    parts, strangers, later = [], 0, 0
+    parts, strangers, beyond, contrary = [], 0, 0, 0
     sessions = {str(ticker): group for ticker, group in frame.groupby("ticker")}
     for ticker, own in rows[rows["ticker"].isin(known)].groupby("ticker"):
         dates, close = (sessions[str(ticker)][name].to_numpy() for name in ("date", "close"))
@@ -134,30 +151,41 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         is_session = (at < len(dates)) & (dates[at.clip(max=len(dates) - 1)] == own["date"])
         # A cutoff on a weekend knows what Friday's did.
         before = np.searchsorted(dates, own["cutoff"].to_numpy(), side="right") - 1
-        before = np.where(own["cutoff"].isna(), at - 1, before)
-        is_next = is_session & (before == at - 1) & (before >= 0)
+        told = own["step"].fillna(1).to_numpy(int)
+        before = np.where(own["cutoff"].isna(), at - told, before)
+        step = at - before
+        is_near = is_session & (before >= 0) & (step <= horizons.MOST)
+        agrees = own["step"].isna().to_numpy() | (told == step)
         strangers += int((~is_session).sum())
-        later += int((is_session & ~is_next).sum())
+        beyond += int((is_session & ~is_near).sum())
+        contrary += int((is_near & ~agrees).sum())
+        kept = is_near & agrees
         adjusted = sessions[str(ticker)]["adj_close"].to_numpy()
         parts.append(
-            own[is_next].assign(
-                cutoff=dates[before[is_next]],
-                last_close=close[before[is_next]],
-                outcome=np.log(adjusted[at[is_next]] / adjusted[at[is_next] - 1]),
+            own[kept].assign(
+                cutoff=dates[before[kept]],
+                step=step[kept],
+                last_close=close[before[kept]],
+                outcome=np.log(adjusted[at[kept]] / adjusted[before[kept]]),
             )
         )
     if strangers:
         log.warning("%d rows are of days without a stored session, and left out", strangers)
-    if later:
+    if beyond:
         log.warning(
-            "%d rows are not of the session after their cutoff, and left out: only next-session "
-            "forecasts are scored", later,
+            "%d rows are more than %d sessions after their cutoff, or of a cutoff before the first "
+            "stored price, and left out", beyond, horizons.MOST,
+        )  # fmt: skip
+    if contrary:
+        log.warning(
+            "%d rows have a step that is not the number of stored sessions from their cutoff to their "
+            "date, and are left out", contrary,
         )  # fmt: skip
     placed: pd.DataFrame = pd.concat(parts, ignore_index=True)
     if placed.empty:
         raise ForecastError(
-            "no row is a forecast of the session after its cutoff on a stored day; fetch the prices "
-            "of these days, or make one-step forecasts"
+            f"no row is a forecast of a stored day up to {horizons.MOST} sessions after its cutoff; fetch "
+            "the prices of these days, or mend the cutoffs and steps"
         )
     return placed
 
@@ -256,8 +284,8 @@ def completed(rows: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:
 
     Parameters
     ----------
-    rows : the columns of the file, of log returns, and of naive's Student-t on that day:
-        ``location_naive``, ``scale_naive`` and ``df_naive``.
+    rows : the columns of the file, of log returns, and those of naive's forecast of that day:
+        ``location_naive``, ``scale_naive`` and so on.
     """
     keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close", "log_return")}
     given = _what_is_given(external)
@@ -270,6 +298,10 @@ def completed(rows: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:
         table = forecasts.from_quantiles(**keys, quantiles=quantiles)
         moments = [name for name in ("mean", "volatility") if name in external.rows]
         return table.assign(**{name: rows[name].to_numpy() for name in moments})
+    between = rows["df_naive"].isna()  # steps that naive knows by their quantiles alone
+    if between.any():
+        parts = [completed(rows[~between], external)] if not between.all() else []
+        return forecasts.concat([*parts, _shaped_as_naive(rows[between], external)])
     location, scale, df = (rows[f"{it}_naive"].to_numpy() for it in forecasts.STUDENT_T)
     for name in ("q0.5", "mean"):
         if name in external.rows:
@@ -278,6 +310,19 @@ def completed(rows: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:
     if given == "moments":
         scale = rows["volatility"].to_numpy() * np.sqrt((df - 2) / df)
     return forecasts.from_student_t(**keys, location=location, scale=scale, df=df)
+
+
+def _shaped_as_naive(rows: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:
+    """Forecasts by naive's quantiles, moved to the point of a file and stretched to its volatility."""
+    keys = {name: rows[name].to_numpy() for name in (*KEYS, "last_close", "log_return")}
+    point = next((name for name in ("q0.5", "mean") if name in external.rows), None)
+    old = rows[[f"{point or 'mean'}_naive"]].to_numpy()
+    new = rows[[point]].to_numpy() if point else old
+    stretch = np.ones((len(rows), 1))
+    if "volatility" in external.rows:
+        stretch = rows[["volatility"]].to_numpy() / rows[["volatility_naive"]].to_numpy()
+    quantiles = rows[[f"{name}_naive" for name in forecasts.QUANTILES]].to_numpy()
+    return forecasts.from_quantiles(**keys, quantiles=new + stretch * (quantiles - old))
 
 
 def as_the_file_gives(ours: pd.DataFrame, external: ForecastTable) -> pd.DataFrame:

@@ -5,6 +5,7 @@
 - a ``mean``, a ``volatility``, the Student-t's ``location``, ``scale`` and ``df``;
 - a point: ``prediction``, ``yhat``, ``median`` and their kin; or the name of a model beside
   ``unique_id`` and ``ds``; or of a ticker in a table of points by date;
+- a step: ``h``, ``step`` or ``horizon``, of whole numbers from 1;
 - a sample path: ``sample_0`` and so on, or the points of rows that a column ``sample`` counts.
 """
 
@@ -39,6 +40,7 @@ _POINTS = (
     "pointforecast", "predictedclose", "predictedprice", "closepred", "closeprediction",
 )  # fmt: skip
 _CUTOFFS = ("cutoff", "origin", "asof", "forecastorigin")
+_STEPS = ("step", "steps", "h", "horizon", "fh")
 _PATHS = ("sample", "sampleid", "path", "pathid", "draw", "simulation")
 
 _QUANTILE = re.compile(
@@ -60,6 +62,8 @@ class Columns:
     ticker: str | None = None
     cutoff: str | None = None
     model: str | None = None
+    step: str | None = None
+    """Counts the sessions from cutoff to date"""
     path: str | None = None
     """Counts the sample paths of a long table"""
     paths: list[str] = field(default_factory=list)
@@ -116,7 +120,8 @@ class Columns:
 
 def _keys(table: pd.DataFrame, path: Path) -> tuple[Columns, list[str]]:
     """Return the columns of dates, tickers, cutoffs and models, and the names of the others."""
-    named: dict[str, list[str]] = {"date": [], "ticker": [], "cutoff": [], "model": [], "path": []}
+    kinds = ("date", "ticker", "cutoff", "model", "step", "path")
+    named: dict[str, list[str]] = {kind: [] for kind in kinds}
     rest = []
     for name in table.columns:
         plain = headings.key(name)
@@ -124,6 +129,8 @@ def _keys(table: pd.DataFrame, path: Path) -> tuple[Columns, list[str]]:
             named["cutoff"].append(name)
         elif plain == "model":
             named["model"].append(name)
+        elif plain in _STEPS and _are_counts(table[name]):
+            named["step"].append(name)
         elif plain in _PATHS:
             named["path"].append(name)
         elif headings.field(name) == "date":
@@ -145,6 +152,7 @@ def _keys(table: pd.DataFrame, path: Path) -> tuple[Columns, list[str]]:
         ticker=first["ticker"],
         cutoff=first["cutoff"],
         model=first["model"],
+        step=first["step"],
         path=first["path"],
     )
     return columns, rest
@@ -257,6 +265,12 @@ def _take_others(
         (close, *_) = [it for it in numeric if headings.field(it) == "close"]
         log.warning("the column %s of %s is taken for the forecast", close, path)
         columns.add("", "q0.5", close, path)
+
+
+def _are_counts(cells: pd.Series) -> bool:
+    """Return whether cells are whole numbers from 1, which no highest price of the day is: ``h``."""
+    known = pd.to_numeric(cells, errors="coerce").dropna()
+    return bool(len(known) and ((known >= 1) & (known % 1 == 0)).all())
 
 
 def _are_numbers(cells: pd.Series) -> bool:

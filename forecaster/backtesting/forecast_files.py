@@ -1,7 +1,8 @@
 """Files of forecasts, in the layouts that libraries and people write.
 
-A row is a ticker and a date, and perhaps a cutoff and a model. ``docs/how-to/score-a-file.md`` shows the
-layouts, and :mod:`forecaster.backtesting.forecast_columns` says what a column is.
+A row is a ticker and a date, and perhaps a cutoff, a step and a model.
+``docs/how-to/score-a-file.md`` shows the layouts, and
+:mod:`forecaster.backtesting.forecast_columns` says what a column is.
 """
 
 import logging
@@ -23,7 +24,7 @@ from forecaster.errors import ForecastError, first_few
 
 log = logging.getLogger(__name__)
 
-KEYS = ["ticker", "model", "cutoff", "date"]
+KEYS = ["ticker", "model", "cutoff", "date", "step"]
 
 LEAST_PATHS = 20
 """Fewer sample paths say too little of a distribution."""
@@ -34,8 +35,8 @@ class ForecastTable:
     """Forecasts as a file gives them."""
 
     rows: pd.DataFrame
-    """ticker, model, cutoff (NaT where the file has none), date, and what there is of ``q0.05`` and
-    so on, mean, volatility, location, scale, df, each a number."""
+    """ticker, model, cutoff and step (NaT and NaN where the file has none), date, and what there is of
+    ``q0.05`` and so on, mean, volatility, location, scale, df, each a number."""
     levels: tuple[float, ...]
     """Of the quantile columns, ascending."""
     file: str
@@ -113,6 +114,7 @@ def _tidy(
             "model": table[columns.model] if columns.model else path.stem,
             "cutoff": table[columns.cutoff] if columns.cutoff else None,
             "date": table[columns.date],
+            "step": pd.to_numeric(table[columns.step], errors="coerce") if columns.step else np.nan,
         },
         table.index,
     )
@@ -230,9 +232,12 @@ def _dated(rows: pd.DataFrame, form: Format, path: Path) -> pd.DataFrame:
             raise ForecastError(f"{path}: no {name} in row {row_number(blank)}; fill it in")
         rows[name] = rows[name].astype(str)
     if rows["cutoff"].isna().all():
+        before = "the session before the date"
+        if rows["step"].notna().any():
+            before = "as many sessions before the date as its step"
         log.warning(
-            "%s has no cutoff: each is taken as the session before the date, and nothing shows that "
-            "the forecast was made by then", path,
+            "%s has no cutoff: each is taken as %s, and nothing shows that the forecast was made by then",
+            path, before,
         )  # fmt: skip
     return rows
 
@@ -271,7 +276,7 @@ def _require_sound(rows: pd.DataFrame, levels: tuple[float, ...], path: Path) ->
     refuse(
         rows.duplicated(KEYS),
         "say a second time what another row does",
-        "keep one row for each ticker, model, cutoff and date",
+        "keep one row for each ticker, model, cutoff, date and step",
     )
     quantiles = rows[[f"q{level:g}" for level in levels]].to_numpy()
     refuse(

@@ -146,6 +146,24 @@ def step_of(frame: pd.DataFrame) -> int:
     return int(steps[0]) if len(steps) else 1
 
 
+def overlap(frame: pd.DataFrame) -> int:
+    """Return how many successive forecasts share a session: of one step, 1 if none do.
+
+    That is the step of forecasts made every session, more where calendars differ, and less where they
+    are made every week or month. Closures that lengthen fewer than one span in twenty do not count.
+
+    Parameters
+    ----------
+    frame : forecasts or losses, all of one step.
+    """
+    if step_of(frame) == 1:
+        return 1
+    spans = frame[["cutoff", "date"]].drop_duplicates()
+    cutoffs = np.unique(spans["cutoff"])
+    first, after = (np.searchsorted(cutoffs, spans[name].to_numpy()) for name in spans)
+    return int(np.quantile(after - first, 0.95, method="higher"))
+
+
 def apart(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of cutoffs so far apart that no two forecasts of a series overlap.
 

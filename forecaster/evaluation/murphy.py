@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
-from forecaster.evaluation.metrics import BASELINES, step_of
+from forecaster.evaluation.metrics import BASELINES, overlap
 
 LEVELS = np.arange(0.05, 1.0, 0.05)
 """Of the volatilities forecast, at which thresholds lie."""
@@ -54,14 +54,14 @@ def murphy(frame: pd.DataFrame, *, against: Sequence[str] = BASELINES) -> pd.Dat
         for other in against:
             if other != model and other in wide:
                 pair = wide[[model, other]].assign(square=x**2).dropna()
-                tables.append(_of_pair(pair, model, other, step_of(frame)))
+                tables.append(_of_pair(pair, model, other, overlap(frame)))
     columns = ["model", "against", "volatility", "share", "low", "high"]
     return (
         pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     )
 
 
-def _of_pair(pair: pd.DataFrame, model: str, other: str, step: int) -> pd.DataFrame:
+def _of_pair(pair: pd.DataFrame, model: str, other: str, overlapping: int) -> pd.DataFrame:
     """The rows of `murphy` of two models' volatilities and squared returns."""
     days, day = np.unique(pair.index.get_level_values("date"), return_inverse=True)
     if len(days) < 2:
@@ -73,7 +73,7 @@ def _of_pair(pair: pd.DataFrame, model: str, other: str, step: int) -> pd.DataFr
             np.bincount(day, elementary(it**2, square, volatility**2)) / tickers
             for it in (ours, theirs)
         )
-        test = significance.diebold_mariano(own, baseline, step)
+        test = significance.diebold_mariano(own, baseline, overlapping)
         error = abs(test.difference / test.statistic) if test.statistic else 0.0
         reach = special.stdtrit(float(test.df), 0.975) * error
         ends = np.array([test.difference, test.difference - reach, test.difference + reach])

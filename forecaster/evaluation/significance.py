@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from forecaster.errors import ForecastError, HistoryError, UsageError
-from forecaster.evaluation.metrics import BASELINES, step_of
+from forecaster.evaluation.metrics import BASELINES, overlap, step_of
 
 LEVEL = 0.05
 ROUNDING = 1e-9
@@ -54,14 +54,14 @@ class Test:
         return float(special.stdtr(self.df, -self.statistic))
 
 
-def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, step: int = 1) -> Test:
+def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, overlapping: int = 1) -> Test:
     """Diebold-Mariano test of equal mean loss of two forecasters, session by session.
 
     Parameters
     ----------
     loss_a, loss_b : (sessions,)
         Losses of the same sessions, in order of time. A negative statistic favours `a`.
-    step : sessions ahead that the forecasts are; beyond 1 they overlap.
+    overlapping : how many successive forecasts share a session (:func:`.metrics.overlap`).
 
     Raises
     ------
@@ -84,10 +84,11 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, step: int = 1) -> Test
     have statistic 0, p-value 1; losses are equal where they differ by no more than rounding does
     (`ROUNDING`).
 
-    Losses of forecasts h sessions ahead, made every session, depend on each other over h - 1 sessions
-    by their overlap alone. Diebold and Mariano's variance adds up these autocovariances (by Bartlett's
-    weights where the sum is not above zero), Harvey, Leybourne and Newbold correct it for short spans
-    and read Student's t with T - 1 degrees of freedom::
+    Where h successive forecasts share a session, as those h sessions ahead that are made every
+    session, losses depend on each other over h - 1 of them by that alone. Diebold and Mariano's
+    variance adds up these autocovariances (by Bartlett's weights where the sum is not above zero),
+    Harvey, Leybourne and Newbold correct it for short spans and read Student's t with T - 1 degrees
+    of freedom::
 
         variance = (c[0] + 2 sum_{k<h} c[k]) / ((T + 1 - 2h + h (h - 1) / T) / T)
 
@@ -123,9 +124,9 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, step: int = 1) -> Test
             "drop those sessions from both series"
         )
     difference = float(d.mean())
-    if step > 1:
+    if overlapping > 1:
         return max(
-            (_test(difference, it, n, df) for it, df in _overlapping_variances(d, step)),
+            (_test(difference, it, n, df) for it, df in _overlapping_variances(d, overlapping)),
             key=lambda test: test.p_value,
             default=Test(difference, np.nan, np.nan, n),
         )
@@ -143,36 +144,36 @@ def _test(difference: float, variance: float, n: int, df: int | None = None) -> 
     return Test(difference, float(statistic), float(p_value), n, df)
 
 
-def _overlapping_variances(d: np.ndarray, step: int) -> list[tuple[float, int]]:
+def _overlapping_variances(d: np.ndarray, h: int) -> list[tuple[float, int]]:
     """The long-run variances of differences that overlap, each with its degrees of freedom.
 
     Those of `diebold_mariano`: of Harvey, Leybourne and Newbold, and of the cosine weights; none where
     no two forecasts are apart.
     """
     n = len(d)
-    if n < 2 * step:
+    if n < 2 * h:
         return []
     centred = d - d.mean()
-    covariances = np.array([centred[lag:] @ centred[: n - lag] for lag in range(step)]) / n
+    covariances = np.array([centred[lag:] @ centred[: n - lag] for lag in range(h)]) / n
     variance = covariances[0] + 2 * covariances[1:].sum()
     if variance <= 0:
-        variance = covariances[0] + 2 * (1 - np.arange(1, step) / step) @ covariances[1:]
-    corrected = variance / ((n + 1 - 2 * step + step * (step - 1) / n) / n)
-    count = min(int(degrees_of_freedom(n)), n // step - 1)
+        variance = covariances[0] + 2 * (1 - np.arange(1, h) / h) @ covariances[1:]
+    corrected = variance / ((n + 1 - 2 * h + h * (h - 1) / n) / n)
+    count = min(int(degrees_of_freedom(n)), n // h - 1)
     return [
         (float(corrected), n - 1),
         (float(long_run_covariance(d[:, None], count)[0, 0]), count),
     ]
 
 
-def long_run_variance(d: np.ndarray, step: int = 1) -> float:
+def long_run_variance(d: np.ndarray, overlapping: int = 1) -> float:
     """Return the larger of the long-run variances of differences (sessions,), as `diebold_mariano`.
 
     NaN where no two forecasts are apart.
     """
-    if step == 1:
+    if overlapping == 1:
         return float(long_run_covariance(d[:, None])[0, 0])
-    return max((it for it, _ in _overlapping_variances(d, step)), default=np.nan)
+    return max((it for it, _ in _overlapping_variances(d, overlapping)), default=np.nan)
 
 
 def degrees_of_freedom(sessions: ArrayLike) -> np.ndarray:
@@ -226,8 +227,8 @@ def compare(
     statistic, p_value and sessions of `diebold_mariano`. Of forecasts of several sessions ahead, all
     rows of one step, df as well: the degrees of freedom of the statistic.
     """
-    step = step_of(losses)
-    columns = _COLUMNS if step == 1 else [*_COLUMNS, "df"]
+    overlapping = overlap(losses)
+    columns = _COLUMNS if step_of(losses) == 1 else [*_COLUMNS, "df"]
     there = list(losses["model"].unique())
     pairs = [(m, b) for m in models or there for b in against if b != m and b in there]
     if not pairs:
@@ -237,7 +238,7 @@ def compare(
         ours, theirs = daily_pair(wide, model, baseline).to_numpy().T
         if len(ours) < 2:
             continue
-        test = diebold_mariano(ours, theirs, step)
+        test = diebold_mariano(ours, theirs, overlapping)
         ratio = np.nan if metric in LOGARITHMS else ours.mean() / theirs.mean()
         row = {"model": model, "against": baseline, "metric": metric, "ratio": ratio}
         rows.append({**row, **asdict(test), "df": test.df})
@@ -312,11 +313,11 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
     whether it is included. Fewer than two models are all included, and models of the same losses
     are one. All are where the sessions are too few for a bootstrap (`can_bootstrap`).
     """
-    step = step_of(losses)
+    overlapping = overlap(losses)
     every = _daily(losses, metric)
     twin = _twins(every)
     daily = every[list(dict.fromkeys(twin.values()))]
-    if daily.shape[1] < 2 or not can_bootstrap(len(daily), step):
+    if daily.shape[1] < 2 or not can_bootstrap(len(daily), overlapping):
         return pd.DataFrame({"model": every.columns, "p_value": np.nan, "included": True})
     from arch.bootstrap import MCS
 
@@ -324,7 +325,7 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
         daily.to_numpy(),
         LEVEL,
         reps=RESAMPLES,
-        block_size=block_length(daily, step),
+        block_size=block_length(daily, overlapping),
         bootstrap="stationary",
         seed=seed,
     )
@@ -360,16 +361,16 @@ def superior_ability(
     Hansen (2005), A test for superior predictive ability, Journal of Business & Economic Statistics
     23(4).
     """
-    daily, step = _daily(losses, metric), step_of(losses)
+    daily, overlapping = _daily(losses, metric), overlap(losses)
     twin, rows = _twins(daily), []
     for baseline in against:
         others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
-        if baseline not in daily or not others or not can_bootstrap(len(daily), step):
+        if baseline not in daily or not others or not can_bootstrap(len(daily), overlapping):
             continue
         from arch.bootstrap import SPA
 
         gaps = daily[others].sub(daily[baseline], axis=0).to_numpy()
-        block = block_length(daily, step)
+        block = block_length(daily, overlapping)
         gaps = gaps / np.sqrt([_bootstrap_variance(gap, block) for gap in gaps.T])
         test = SPA(
             np.zeros(len(gaps)),
@@ -410,21 +411,21 @@ def _twins(daily: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def can_bootstrap(sessions: int, step: int) -> bool:
-    """Return whether there are `MIN_BOOTSTRAP` sessions that do not overlap."""
-    return sessions >= MIN_BOOTSTRAP * step
+def can_bootstrap(sessions: int, overlapping: int) -> bool:
+    """Return whether there are `MIN_BOOTSTRAP` sessions whose forecasts do not overlap."""
+    return sessions >= MIN_BOOTSTRAP * overlapping
 
 
-def block_length(daily: pd.DataFrame, step: int = 1) -> int:
+def block_length(daily: pd.DataFrame, overlapping: int = 1) -> int:
     """Sessions of a block of the stationary bootstrap for daily losses (sessions, models).
 
     The longest that Politis and White (2004; corrected 2009, Econometric Reviews 28(4)) find best
-    for a difference between the first model and another, at least one, by `arch`; at least twice the
-    step of forecasts that overlap.
+    for a difference between the first model and another, at least one, by `arch`; at least twice
+    as long as forecasts overlap.
     """
     from arch.bootstrap import optimal_block_length
 
-    least = 1 if step == 1 else 2 * step
+    least = 1 if overlapping == 1 else 2 * overlapping
     differences = daily.iloc[:, 1:].sub(daily.iloc[:, 0], axis=0)
     differences = differences.loc[:, differences.std() > 0]
     if differences.empty or len(daily) < MIN_BOOTSTRAP:

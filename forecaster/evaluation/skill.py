@@ -50,7 +50,7 @@ def skill(
     is relMAE), qlike and, where ranges are known, qlike_range, log_score (higher is better; of
     densities alone) and, over all tickers, ``pinball_0.05`` and so on.
     """
-    models, step = list(losses["model"].unique()), metrics.step_of(losses)
+    models, overlapping = list(losses["model"].unique()), metrics.overlap(losses)
     rows = losses.assign(
         error=losses["error"] / losses["last_close"],
         **{name: _pinball(frame, level) for name, level in PINBALL.items()},
@@ -58,7 +58,7 @@ def skill(
     shown = [*(it for it in (*RATIOS, *significance.LOGARITHMS) if it in rows), *PINBALL]
     by_model = {name: its.set_index(KEYS)[shown] for name, its in rows.groupby("model")}
     tables = [
-        _of_pair(by_model[model], by_model[baseline], step, resamples, seed).assign(
+        _of_pair(by_model[model], by_model[baseline], overlapping, resamples, seed).assign(
             model=model, against=baseline
         )
         for model in models
@@ -104,7 +104,7 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
 
 
 def _of_pair(
-    ours: pd.DataFrame, theirs: pd.DataFrame, step: int, resamples: int, seed: int
+    ours: pd.DataFrame, theirs: pd.DataFrame, overlapping: int, resamples: int, seed: int
 ) -> pd.DataFrame:
     """The columns of `skill` but for the names, from the losses of two models by `KEYS`."""
     both = ours.index.intersection(theirs.index, sort=False)
@@ -114,7 +114,7 @@ def _of_pair(
     if not len(dates):
         return pd.DataFrame(columns=COLUMNS)
     daily = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).groupby("date").mean()
-    counts = _draws(len(dates), significance.block_length(daily, step), resamples, seed)
+    counts = _draws(len(dates), significance.block_length(daily, overlapping), resamples, seed)
     tables = []
     for metric in map(str, ours):
         kind = "difference" if metric in significance.LOGARITHMS else "ratio"
@@ -126,7 +126,7 @@ def _of_pair(
         table = pd.DataFrame(values.T, columns=["value", "low", "high"])
         tables.append(table.assign(ticker=names, metric=metric, kind=kind))
     table = pd.concat(tables, ignore_index=True)
-    if step > 1 and not significance.can_bootstrap(len(dates), step):
+    if overlapping > 1 and not significance.can_bootstrap(len(dates), overlapping):
         table[["low", "high"]] = np.nan
     return table[table["value"].notna()]
 

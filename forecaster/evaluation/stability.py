@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
-from forecaster.evaluation.metrics import BASELINES, step_of
+from forecaster.evaluation.metrics import BASELINES, overlap
 
 WINDOW = 0.3
 """Share of the sessions in the moving window of the fluctuation test."""
@@ -87,17 +87,17 @@ def stability(
     Giacomini and Rossi (2010), Forecast comparisons in unstable environments, Journal of Applied
     Econometrics 25(4).
     """
-    there, step = list(losses["model"].unique()), step_of(losses)
+    there, overlapping = list(losses["model"].unique()), overlap(losses)
     wide, rows = significance.by_model(losses, metric), []
     for model in there:
         for baseline in against:
             if baseline == model or baseline not in there:
                 continue
             daily = significance.daily_pair(wide, model, baseline)
-            if len(daily) < _LEAST * step:
+            if len(daily) < _LEAST * overlapping:
                 continue
             row = {"model": model, "against": baseline, "metric": metric, "sessions": len(daily)}
-            rows.append(row | _of_differences(daily[model] - daily[baseline], step))
+            rows.append(row | _of_differences(daily[model] - daily[baseline], overlapping))
     columns = [
         *("model", "against", "metric", "conditional_statistic", "conditional_p"),
         *("fluctuation", "highest", "fluctuation_p"),
@@ -109,7 +109,7 @@ def stability(
 def moving(losses: pd.DataFrame, model: str, against: str, metric: str = "crps") -> pd.Series:
     """Return the t statistics of `fluctuation` of two models, by the last session of each window."""
     daily = significance.daily_pair(significance.by_model(losses, metric), model, against)
-    values = fluctuation((daily[model] - daily[against]).to_numpy(), step_of(losses))
+    values = fluctuation((daily[model] - daily[against]).to_numpy(), overlap(losses))
     return pd.Series(values, daily.index[len(daily) - len(values) :])
 
 
@@ -129,23 +129,23 @@ def conditional_ability(d: np.ndarray) -> tuple[float, float]:
     return statistic, float(special.chdtrc(2, statistic))
 
 
-def fluctuation(d: np.ndarray, step: int = 1) -> np.ndarray:
+def fluctuation(d: np.ndarray, overlapping: int = 1) -> np.ndarray:
     """Return the t statistics of all moving windows of differences (sessions,): (windows,).
 
-    `step` is how many sessions ahead their forecasts are.
+    `overlapping` is how many successive forecasts share a session.
     """
     size = max(int(WINDOW * len(d)), 2)
     sums = np.concatenate([[0.0], d.cumsum()])
     sums = sums[size:] - sums[:-size]
-    error = np.sqrt(size * significance.long_run_variance(d, step))
+    error = np.sqrt(size * significance.long_run_variance(d, overlapping))
     return np.asarray(sums / error if error > 0 else np.zeros(len(sums)))
 
 
-def _of_differences(differences: pd.Series, step: int) -> dict[str, object]:
+def _of_differences(differences: pd.Series, overlapping: int) -> dict[str, object]:
     """The columns of `stability` of one pair."""
     d, dates = differences.to_numpy(), differences.index
-    statistic, p_value = conditional_ability(d[::step])
-    moving = fluctuation(d, step)
+    statistic, p_value = conditional_ability(d[::overlapping])
+    moving = fluctuation(d, overlapping)
     size, worst = len(d) - len(moving) + 1, int(moving.argmax())
     extreme = float(np.abs(moving).max())
     drawn = _largest()

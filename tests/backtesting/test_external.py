@@ -233,7 +233,7 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(score, har, caplog)
         result = score(pd.concat([har[1:], stranger, holiday, later]))
     assert "1 tickers are not stored, and left out: ZZZ" in caplog.text
     assert "1 rows are of days without a stored session" in caplog.text
-    assert "1 rows are not of the session after their cutoff" in caplog.text
+    assert "1 rows have a step that is not the number of stored sessions" in caplog.text
     assert len(told(result, "har")) == len(har) - 1
 
 

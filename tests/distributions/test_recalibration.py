@@ -203,3 +203,32 @@ def test_every_level_closes_the_same_share_of_a_gap():
     shares = recalibration.steps(0.004) * density
     assert shares[11] == 0
     np.testing.assert_allclose(np.delete(shares, 11), 0.004)
+
+
+def test_a_month_ahead_learns_from_what_was_known_at_the_cutoff_alone():
+    daily = simulated(tickers=["AAA"], sessions=200)
+    daily = daily[daily["model"] == "gjr"]
+    dates, moves = daily["date"].to_numpy(), daily["log_return"].to_numpy()
+    month = daily[:-20].assign(
+        step=21, date=dates[20:], log_return=np.convolve(moves, np.ones(21), "valid")
+    )
+    frame = pd.concat([daily, month], ignore_index=True)
+    made = recalibration.recalibrate(frame)
+    alone = recalibration.recalibrate(month)
+    later = made[made["step"] == 21].reset_index(drop=True)
+    np.testing.assert_array_equal(later[QUANTILES], alone[QUANTILES])  # no step learns from another
+    moved = (later[QUANTILES].to_numpy() != month[QUANTILES].to_numpy()).any(axis=1)
+    assert moved.argmax() == 21  # the first outcome comes 21 sessions after the first cutoff
+    cutoff = month["cutoff"].iloc[60]
+    unknown = frame["date"] > cutoff
+    changed = frame.assign(
+        log_return=np.where(unknown, -5 * frame["log_return"], frame["log_return"])
+    )
+    again = recalibration.recalibrate(changed)
+    known = frame["cutoff"] <= cutoff
+    pd.testing.assert_frame_equal(
+        made.loc[known, ["volatility", *QUANTILES]],
+        again.loc[known, ["volatility", *QUANTILES]],
+        check_exact=True,
+    )
+    assert not made.loc[~known, QUANTILES].equals(again.loc[~known, QUANTILES])

@@ -117,6 +117,17 @@ def test_forecasts_apart_do_not_overlap_and_are_shared(world):
     assert metrics.apart(of_step(world, 1)[0]) is not None
 
 
+def test_forecasts_of_a_week_that_are_made_weekly_do_not_overlap(world):
+    frame, variance = of_step(world, 5)
+    weekly = metrics.apart(frame)
+    assert (metrics.overlap(frame), metrics.overlap(weekly)) == (5, 1)
+    assert metrics.overlap(of_step(world, 1)[0]) == 1
+    row = significance.compare(metrics.losses(weekly, variance)).iloc[0]
+    ours, theirs = significance.by_day(metrics.losses(weekly), row["model"], row["against"])
+    test = significance.diebold_mariano(ours, theirs)
+    assert (row["p_value"], row["df"]) == (pytest.approx(test.p_value), test.df)
+
+
 def test_calendars_of_five_and_of_seven_days_stay_apart(world):
     frame, _ = of_step(world, 5)
     crypto = frame[frame["ticker"] == "T0"].assign(ticker="BTC-USD")
