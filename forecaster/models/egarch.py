@@ -13,6 +13,7 @@ The recursion runs forward here, for the reason given in :mod:`forecaster.models
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -62,6 +63,11 @@ class EgarchParameters(Parameters):
         if not (self.df > 2 and abs(self.skew) < 1):
             raise ValueError("df must be above 2, and the skew must be between -1 and 1")
         check_last(self.last)
+
+    def shocks(self) -> Floats:
+        """Return quantiles of the standardised shock, of the levels that iteration takes."""
+        standard = skewed_t.of_hansen(0.0, 1.0, self.df, self.skew)
+        return skewed_t.quantile(*standard, self.df, self.skew, STRATA)
 
     def following(self, variance: Floats, z: Floats) -> Floats:
         """Return the variance after a session of a variance and a standardised shock."""
@@ -136,16 +142,9 @@ class Egarch(PerTicker[EgarchParameters]):
         location, scale = skewed_t.of_hansen(its.mu / PERCENT, volatility, its.df, its.skew)
         ahead: dict[int, StudentT | Quantiles] = {1: StudentT(location, scale, its.df, its.skew)}
         if later := knots[1:]:
-            standard = skewed_t.of_hansen(0.0, 1.0, its.df, its.skew)
-            shocks = skewed_t.quantile(*standard, its.df, its.skew, STRATA)
-            size = float(np.mean(np.abs(shocks)))
-            sums = iteration.quantiles(
-                np.exp(log_variance),
-                later,
-                shocks,
-                its.following,
-                lambda variance: its.moved(variance, size, 0.0),
-            )
+            shocks, variance = its.shocks(), np.exp(log_variance)
+            expected = partial(its.moved, size=float(np.mean(np.abs(shocks))), z=0.0)
+            sums = iteration.quantiles(variance, later, shocks, its.following, expected)
             ahead |= {step: (step * its.mu + sums[step]) / PERCENT for step in later}
         return ahead
 

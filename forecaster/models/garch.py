@@ -65,6 +65,12 @@ class GarchParameters(Parameters):
         """Return what log returns add to the variance of the next session, in percent squared."""
         return self._news(PERCENT * returns - self.mu)
 
+    def shocks(self) -> Floats:
+        """Return quantiles of the standardised shock, of the levels that iteration takes."""
+        half = student_t.quantile(0.0, 1.0, self.df, STRATA[: len(STRATA) // 2])
+        half *= np.sqrt((self.df - 2) / self.df)
+        return np.concatenate([half, -half[::-1]])
+
     def following(self, variance: Floats, z: Floats) -> Floats:
         """Return the variance after a session of a variance and a standardised shock."""
         return self.omega + self._news(np.sqrt(variance) * z) + self.beta * variance
@@ -133,8 +139,7 @@ class Garch(PerTicker[GarchParameters]):
         scale = np.sqrt(variance * (its.df - 2) / its.df) / PERCENT
         ahead: dict[int, StudentT | Quantiles] = {1: StudentT(its.mu / PERCENT, scale, its.df)}
         if later := knots[1:]:
-            shocks = student_t.quantile(0.0, np.sqrt((its.df - 2) / its.df), its.df, STRATA)
-            sums = iteration.quantiles(variance, later, shocks, its.following, its.expected)
+            sums = iteration.quantiles(variance, later, its.shocks(), its.following, its.expected)
             ahead |= {step: (step * its.mu + sums[step]) / PERCENT for step in later}
         return ahead
 

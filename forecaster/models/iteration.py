@@ -5,9 +5,10 @@ begin at some variances only, a fixed grid in their logarithm. The quantiles of 
 width of it, hardly depend on where the path begins, and are read between the points of the grid. So a
 cutoff has the same forecast whatever others are asked for.
 
-The shocks of a session are a Latin hypercube sample (McKay, Beckman and Conover 1979, Technometrics
-21(2)): one quantile in the middle of each of :data:`PATHS` strata, in an order that is drawn once and for
-all. The noise of the quantiles costs less than 0.02% of the CRPS.
+The shocks of a session are one quantile in the middle of each of :data:`PATHS` strata. Which paths meet
+in a session is a lattice rule (Sloan and Joe 1994, Lattice methods for multiple integration): path *i* has
+the stratum ``multiplier * i + shift``, modulo their number, with an odd multiplier and a shift for each
+session. The noise of the quantiles is that of 100,000 independent paths; it costs 0.002% of the CRPS.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,10 @@ from forecaster.dataset.bars import Floats
 from forecaster.distributions import horizons
 from forecaster.distributions.quantile_grid import LEVELS
 
-PATHS = 8192
+PATHS = 16384
+
+SEED = 113
+"""Of the lattice: the best of 150, by the quantiles of GARCH of light and heavy tails at all steps."""
 
 SPACING = 1.0
 """Between the points of the grid, in the log of the variance."""
@@ -103,5 +107,8 @@ def _at_levels(sample: Floats) -> Floats:
 @cache
 def _orders() -> np.ndarray:
     """Return which stratum each path's shock of a session is in: (sessions, paths)."""
-    strata = np.tile(np.arange(PATHS), (horizons.MOST, 1))
-    return np.random.default_rng(0).permuted(strata, axis=1)
+    rng = np.random.default_rng(SEED)
+    multiplier = 2 * rng.integers(PATHS // 2, size=(horizons.MOST, 1)) + 1
+    shift = rng.integers(PATHS, size=(horizons.MOST, 1))
+    orders: np.ndarray = (multiplier * np.arange(PATHS) + shift) % PATHS
+    return orders
