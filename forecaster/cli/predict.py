@@ -435,13 +435,11 @@ def _print_ahead(rows: list[dict[str, Any]], *, with_age: bool, annualised: bool
         fan.table(own, f"reports {_reports(event)}" if event else None, annualised=annualised)
         output.say("")
     output.say(fan.LEGEND)
-    unit, by = (
-        ("a year", "scaled to a year") if annualised else ("a day", "over the root of the step")
+    a_day, a_year = (
+        "a day: that over the root of the step.",
+        f"a year: that annualised. {_year(rows)}",
     )
-    output.say(
-        f"The volatility covers all sessions up to the date; {unit} it is that {by}."
-        + (f" {_year(rows)}" if annualised else "")
-    )
+    output.say(f"Volatility: of all sessions up to the date; {a_year if annualised else a_day}")
 
 
 def _year(rows: list[dict[str, Any]]) -> str:
