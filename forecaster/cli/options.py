@@ -152,14 +152,17 @@ Horizon = Annotated[
 Ahead = Annotated[
     int | None,
     optional(
-        "Forecast each of so many sessions ahead; by default the next alone.",
+        "Forecast each session up to this many ahead, 21 at the most; by default the next alone.",
         "--horizon",
         metavar="SESSIONS",
     ),
 ]
 Steps = Annotated[
     str | None,
-    optional("Forecast these many sessions ahead alone, such as 1,5,21.", metavar="STEPS"),
+    optional(
+        "Forecast these sessions ahead and no others: 1,5,21 is a day, a week and a month.",
+        metavar="STEPS",
+    ),
 ]
 AsOf = Annotated[date | None, day("Last date that a forecast may use; by default the last stored.")]
 Seed = Annotated[

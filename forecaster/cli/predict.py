@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.dataset.announcements import NextEvent
+    from forecaster.runs.bundle import RunVerdict
     from forecaster.runs.run import Run
 
 RECENT = 60
@@ -39,7 +40,7 @@ def predict(
     horizon: options.Ahead = None,
     steps: options.Steps = None,
     annualised: Annotated[
-        bool, options.flag("Volatilities a year, not a day.", "--annualised")
+        bool, options.flag("Show volatilities a year instead of a day.", "--annualised")
     ] = False,
     as_of: options.AsOf = None,
     calibrate: Annotated[
@@ -132,16 +133,14 @@ def predict(
         output.say(
             f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
         )
+        words, step = holdout.universe(trained, store.tickers()), wanted[-1]
         if verdict:
-            said = verdict.summary or verdict.verdict
-            output.say(f"Its backtest of {verdict.start} to {verdict.end}: {said}")
+            output.say(_verdict(trained, verdict, words, home, step))
         else:
             last = max(dates.iloc[-1].date() for dates in histories.values())
-            words = holdout.universe(trained, store.tickers())
-            tested = _without_backtest(
-                trained, words, home, last, named=run is not None, step=wanted[-1]
-            )
-            output.say(f"{_WIDTH if wanted == (1,) else _WIDTH_AHEAD} {tested}")
+            named = run is not None
+            tested = _without_backtest(trained, words, home, last, named=named, step=step)
+            output.say(f"{_WIDTH if step == 1 else _WIDTH_AHEAD} {tested}")
     output.end(failed)
 
 
@@ -234,6 +233,15 @@ def _reports(event: dict[str, Any]) -> str:
     """Return an announcement in a few words: Thu 30 Jan after the close (±5.1%)."""
     when = announcement(date.fromisoformat(event["date"]), event["time"])
     return f"{when} (±{event['expected_move']:.1%})"
+
+
+def _verdict(trained: "Run", verdict: "RunVerdict", words: list[str], home: Path, step: int) -> str:
+    """Return what the last backtest of a run says of it, and of which step it is if others are shown."""
+    text = f"Its backtest of {verdict.start} to {verdict.end}: {verdict.summary or verdict.verdict}"
+    if step == 1:
+        return text
+    tested = holdout.backtesting(words, trained.model.name, home, run=trained.name, step=step)
+    return f"{text} That is of the shortest step of the backtest: `{tested}` judges others too."
 
 
 def _without_backtest(
