@@ -9,14 +9,16 @@
 ======================  =====================================================================
 
 The prices frame has a row for each ticker and session, in the columns of
-:data:`forecaster.data.prices.COLUMNS`; the forecasts frame one for each ticker, model and cutoff (see
-:mod:`forecaster.distributions.forecasts`). Nothing is written to disk, and importing this module
-loads nothing heavy. Dates are :class:`datetime.date` or text, ``"2012-12-31"``. An error that can be
-mended is a :class:`forecaster.errors.ForecastError` whose message says how.
+:data:`forecaster.data.prices.COLUMNS`; the forecasts frame one for each ticker, model, cutoff and step,
+which is how many sessions ahead it looks (see :mod:`forecaster.distributions.forecasts`). Nothing is
+written to disk, and importing this module loads nothing heavy. Dates are :class:`datetime.date` or
+text, ``"2012-12-31"``. An error that can be mended is a :class:`forecaster.errors.ForecastError` whose
+message says how.
 """
 
 from collections.abc import Sequence
 from datetime import date
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +99,7 @@ def train(
     model: str = "lstm",
     until: Day | None = None,
     name: str | None = None,
+    horizon: int | None = None,
     config: "RecurrentConfig | None" = None,
 ) -> "Run":
     """Fit a model on all tickers of a prices frame.
@@ -109,6 +112,8 @@ def train(
         ``drift`` or ``naive``.
     until : the last date to learn from; the last there is by default.
     name : of the run; ``MODEL-DATE`` by default.
+    horizon : the most sessions ahead that the run can forecast, 1 to 21; that of the settings, 21, by
+        default.
     config : settings of the recurrent models.
 
     Returns
@@ -120,10 +125,13 @@ def train(
     ------
     HistoryError : ``until`` is not within the prices, or there are too few sessions before it.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : there is no such model, or a date is none.
+    UsageError : there is no such model, or a date or the horizon is none.
     """
+    from forecaster.config import RecurrentConfig, replaced
     from forecaster.runs import training
 
+    if horizon is not None:
+        config = replaced(config or RecurrentConfig(), {"horizon": horizon})
     checked = _checked(prices)
     known = _scheduled(events)
     return training.train(
@@ -131,7 +139,7 @@ def train(
     )
 
 
-def backtest(
+def backtest(  # noqa: PLR0913, all but the prices have defaults
     prices: "pd.DataFrame",
     models: Sequence[str] = ("lstm", *REFERENCES),
     *,
@@ -140,6 +148,7 @@ def backtest(
     tickers: Sequence[str] | None = None,
     start: Day | None = None,
     end: Day | None = None,
+    steps: Sequence[int] = (1,),
     refit: str | int = "yearly",
     config: "RecurrentConfig | None" = None,
     engine: "Engine | None" = None,
@@ -155,6 +164,8 @@ def backtest(
     tickers : whose sessions to forecast; all of the prices by default.
     start, end : first and last date forecast; by default all after the run's training span, or
         the last three years.
+    steps : how many sessions ahead to forecast from each, each a number from 1 to 21. Models are fitted
+        for the largest, and a run must have been trained for it.
     refit : how often the models without a run are fitted: ``never``, ``yearly`` or a number of
         sessions.
     config : settings of the recurrent models that are fitted here.
@@ -164,7 +175,8 @@ def backtest(
     Returns
     -------
     The forecasts frame of all models (``forecasts``), the statistics (``scores``, ``tables``), the
-    verdict in words (``verdict``) and where they come from (``provenance``).
+    verdict in words (``verdict``) and where they come from (``provenance``). Statistics and verdict are
+    of the shortest step; ``ahead`` has those of the others, by step.
 
     Raises
     ------
@@ -172,7 +184,7 @@ def backtest(
     HistoryError : a ticker is not in the prices, there is too little history, or the run has seen
         what it is asked to forecast.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : there is no such model, one is named twice, or a date is none.
+    UsageError : there is no such model, one is named twice, or a date or a step is none.
     """
     from forecaster.backtesting import backtest
     from forecaster.backtesting.spec import BacktestSpec
@@ -181,6 +193,7 @@ def backtest(
     from forecaster.parallel.jobs import LOCAL
 
     _require_list("models", models)
+    wanted = _steps(steps)
     checked = _checked(prices)
     spec = BacktestSpec(
         models=tuple(models),
@@ -189,6 +202,7 @@ def backtest(
         end=_day(end),
         refit=schedule(str(refit)),
         config=config or RecurrentConfig(),
+        steps=wanted,
     )
     return backtest.run(
         checked, spec, events=_scheduled(events), trained=run, engine=engine or LOCAL
@@ -202,8 +216,9 @@ def predict(
     events: "pd.DataFrame | None" = None,
     tickers: Sequence[str] | None = None,
     as_of: Day | None = None,
+    steps: Sequence[int] = (1,),
 ) -> "pd.DataFrame":
-    """Forecast the next session of each ticker.
+    """Forecast the next session of each ticker, or several ahead.
 
     Parameters
     ----------
@@ -212,10 +227,12 @@ def predict(
     events : the events frame of the tickers.
     tickers : whose sessions; all of the prices by default.
     as_of : the last date that the forecasts may use; the last there is by default.
+    steps : how many sessions ahead, such as ``(1, 5, 21)``, each a number from 1 to the run's horizon;
+        the next session alone by default.
 
     Returns
     -------
-    The forecasts frame, a row for each ticker: mean, volatility and 23 quantiles of the log
+    The forecasts frame, a row for each ticker and step: mean, volatility and 23 quantiles of the log
     return as fractions; :func:`forecaster.distributions.forecasts.summary` gives them as prices, and
     :func:`forecaster.exports.of_forecasts` the columns that the commands export.
 
@@ -224,14 +241,20 @@ def predict(
     HistoryError : a ticker is not in the prices or has too little history, or what is to be forecast
         was in the training span.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : a date is none.
+    UsageError : a date or a step is none, or the run was not trained to forecast so far ahead.
     """
     from forecaster.runs import forecasting
 
+    wanted = _steps(steps)
     checked = _checked(prices)
     known = _known(checked, tickers)
     return forecasting.predict(
-        run, checked, tickers=known, events=_scheduled(events), as_of=_day(as_of)
+        run,
+        checked,
+        tickers=known,
+        events=_scheduled(events),
+        as_of=_day(as_of),
+        steps=wanted,
     )
 
 
@@ -308,6 +331,16 @@ def _require_list(name: str, words: Sequence[str] | None) -> None:
     """Raise a UsageError for one word, which Python would take for a list of letters."""
     if isinstance(words, str):
         raise UsageError(f"{name} must be a list, got the text {words!r}; write [{words!r}]")
+
+
+def _steps(steps: Sequence[int]) -> tuple[int, ...]:
+    """Return the steps in order; UsageError if they are no list of numbers of sessions."""
+    from forecaster.distributions import horizons
+
+    try:
+        return horizons.check(map(index, steps))
+    except TypeError:
+        raise UsageError(f"steps must be a list such as [1, 5, 21], got {steps!r:.60}") from None
 
 
 def _day(value: Day | None) -> date | None:

@@ -101,7 +101,7 @@ def of_forecasts(
     *,
     currencies: Mapping[str, str | None] | None = None,
     sessions_behind: Mapping[str, int] | None = None,
-    guesses: Collection[str] = (),
+    guesses: Collection[tuple[str, int]] = (),
     announced: Mapping[str, "NextEvent"] | None = None,
 ) -> pd.DataFrame:
     """Return a forecasts frame with the columns of `COLUMNS`.
@@ -112,7 +112,7 @@ def of_forecasts(
     currencies : what the prices of a ticker are in, where it is known.
     sessions_behind : sessions of a ticker's exchange that finished after the cutoff, at the time of
         the forecast; none are known of forecasts of history.
-    guesses : tickers whose date is a guess.
+    guesses : the tickers and steps whose date is a guess.
     announced : the next announcement of tickers that have one within sight; none are told of history.
     """
     in_prices, tickers = forecasts.prices(frame), frame["ticker"]
@@ -120,7 +120,7 @@ def of_forecasts(
     table = frame.join(view[["price", *PRICES]]).assign(
         currency=tickers.map(dict(currencies or {})).astype("str"),
         sessions_behind=tickers.map(dict(sessions_behind or {})).astype("Int64"),
-        date_is_guess=tickers.isin(list(guesses)),
+        date_is_guess=pd.MultiIndex.from_frame(frame[["ticker", "step"]]).isin(list(guesses)),
         p_up=forecasts.probability_of_rise(frame),
         **_announcements(tickers, announced or {}),
     )

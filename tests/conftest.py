@@ -15,6 +15,7 @@ from forecaster.cli.app import main
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import next_session
+from forecaster.models import boosting
 from forecaster.runs import training
 
 SESSIONS = 700
@@ -115,6 +116,14 @@ def tiny():
     return RecurrentConfig(
         units=4, window=40, warmup=10, batch=8, epochs=2, steps=2, validation=60, seeds=1
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_trees():
+    """Ensembles of ten trees, which grow in a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(boosting.SETTINGS, "max_iter", 10)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,18 @@ def test_predict_gives_the_session_after_the_prices(sample, run):
     assert (row["cutoff"], row["date"]) == ("2006-12-29", "2007-01-03")
 
 
+def test_steps_ahead_are_those_of_the_run_and_of_a_backtest(sample):
+    run = api.train(sample, model="naive", until="2005-12-30", horizon=5)
+    rows = forecasts.summary(api.predict(run, sample, tickers=["^IXIC"], steps=[5, 1]))
+    assert [(it["step"], it["date"]) for it in rows] == [(1, "2007-01-03"), (5, "2007-01-09")]
+    assert rows[1]["volatility"] > 1.5 * rows[0]["volatility"]
+    tested = api.backtest(sample, ["naive", "ewma"], run=run, start="2006-06-01", steps=(1, 5))
+    assert set(tested.forecasts["step"]) == {1, 5}
+    assert list(tested.ahead) == [5]
+    with pytest.raises(UsageError, match="up to 5 sessions ahead, got a step of 10"):
+        api.predict(run, sample, steps=[10])
+
+
 def test_explain_is_of_what_predict_says(sample, run):
     explained = api.explain(run, sample, "^GSPC", as_of="2006-06-30")
     said = api.predict(run, sample, tickers=["^GSPC"], as_of="2006-06-30")
@@ -94,6 +106,17 @@ def test_frames_are_left_alone(sample, run):
         (lambda p, r: api.predict(r, p, tickers="^GSPC"), UsageError, "must be a list"),
         (lambda p, r: api.predict(r, p, as_of="2004-06-30"), HistoryError, "2005-12-30"),
         (lambda p, r: api.predict(r, p, as_of="June"), UsageError, "June"),
+        (
+            lambda p, r: api.predict(r, p, steps="1,5"),
+            UsageError,
+            r"such as \[1, 5, 21\], got '1,5'",
+        ),
+        (lambda p, r: api.predict(r, p, steps=5), UsageError, "got 5"),
+        (lambda p, r: api.predict(r, p, steps=[]), UsageError, "got none"),
+        (lambda p, r: api.predict(r, p, steps=[1, 22]), UsageError, "1 to 21"),
+        (lambda p, r: api.backtest(p, ["naive"], steps=[0]), UsageError, "1 to 21"),
+        (lambda p, r: api.train(p, model="naive", horizon=22), UsageError, "between 1 and 21"),
+        (lambda p, r: api.train(p, model="naive", horizon="5"), UsageError, "a whole number"),
         (lambda p, r: api.backtest(p, ["naive", "naive"]), UsageError, "once"),
         (lambda p, r: api.backtest(p, "naive"), UsageError, "must be a list"),
         (lambda p, r: api.backtest(p, run=r, start="2004-01-01"), HistoryError, "2005-12-30"),

@@ -90,7 +90,7 @@ def test_the_four_formats_hold_the_same_values(frame, layout, tmp_path, monkeypa
         frame,
         currencies={"BRK.B": "USD"},
         sessions_behind=dict.fromkeys(ODD, 2),
-        guesses=["../x"],
+        guesses=[("../x", 1)],
         announced=REPORTS,
     )
     table, name = exports.laid_out(table, layout)
@@ -140,6 +140,40 @@ def test_nixtla_s_layout_has_a_row_a_session_and_the_models_side_by_side(frame):
     ends = wide.filter(regex="^lstm-").to_numpy()
     assert (np.diff(ends, axis=1) > 0).all()  # from the lowest end to the highest
     assert wide["y"].isna().sum() == len(ODD)
+
+
+@pytest.fixture
+def ahead():
+    """Forecasts of two tickers, each of one session and of five sessions ahead."""
+    days = pd.to_datetime(["2019-01-02", "2019-01-08"])
+    return forecasts.from_student_t(
+        ticker=["A", "A", "B", "B"],
+        model="lstm",
+        cutoff=np.repeat(pd.Timestamp("2018-12-31"), 4),
+        date=[*days, *days],
+        step=[1, 5, 1, 5],
+        last_close=100.0,
+        log_return=np.nan,
+        location=0.0,
+        scale=[0.01, 0.02, 0.01, 0.03],
+        df=5.0,
+    )
+
+
+def test_whether_a_date_is_a_guess_is_said_of_each_step(ahead):
+    table = exports.of_forecasts(ahead, guesses=[("B", 5)])
+    assert table["date_is_guess"].tolist() == [False, False, False, True]
+    assert table["step"].tolist() == [1, 5, 1, 5]
+    assert not exports.of_forecasts(ahead)["date_is_guess"].any()
+
+
+def test_nixtla_s_layout_has_a_row_for_each_step(ahead):
+    wide = exports.nixtla(exports.of_forecasts(ahead))
+    assert wide[["unique_id", "ds", "cutoff"]].astype(str).to_numpy().tolist() == [
+        [ticker, day, "2018-12-31"] for ticker in "AB" for day in ("2019-01-02", "2019-01-08")
+    ]
+    width = wide["lstm-hi-80"] - wide["lstm-lo-80"]
+    assert width.rank().tolist() == [1.5, 3, 1.5, 4]
 
 
 def test_a_session_that_a_model_did_not_forecast_is_empty(frame):

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from forecaster.config import COST_BP, RecurrentConfig, replaced
-from forecaster.distributions import horizons
 from forecaster.errors import UsageError
 from forecaster.models.registry import create
 
@@ -38,6 +37,8 @@ class BacktestSpec:
 
     def check(self) -> None:
         """Raise a UsageError if there is no such model or step, or a model is named twice."""
+        from forecaster.distributions import horizons  # pandas would cost every start of a command
+
         horizons.check(self.steps)
         if not self.models or len(set(self.models)) < len(self.models):
             raise UsageError(f"name each model once, got {','.join(self.models) or 'none'}")
@@ -69,6 +70,8 @@ class BacktestSpec:
         """
         known = {it.name for it in fields(RecurrentConfig)}
         settings = document.get("settings") or {}
+        from forecaster.distributions import horizons
+
         start, end = document["start"], document["end"]
         return cls(
             models=_texts(document["models"]),

@@ -40,12 +40,21 @@ def training(words: Sequence[str] | None, model: str, home: Path, day: date, *se
 
 
 def backtesting(
-    words: Sequence[str] | None, model: str, home: Path, *, run: str | None = None
+    words: Sequence[str] | None,
+    model: str,
+    home: Path,
+    *,
+    run: str | None = None,
+    step: int = 1,
 ) -> str:
-    """Return the command that backtests a run, or the one of a model that is trained last."""
+    """Return the command that backtests a run, or the one of a model that is trained last.
+
+    A step beyond the next session is backtested beside it.
+    """
     models = ",".join(dict.fromkeys([model, *BESIDE]))
     named = [] if model == options.DEFAULT_MODEL else ["--models", models]
     typed = ["forecast", "backtest", *(words or ()), *named, *(["--run", run] if run else ())]
+    typed += ["--steps", f"1,{step}"] if step > 1 else []
     return shlex.join([*typed, *_home(home)])
 
 

@@ -84,6 +84,30 @@ def check_order(start: date | None, end: date | None) -> None:
         raise UsageError(f"--start must not be after --end, got {start} and {end}")
 
 
+def steps_ahead(horizon: int | None, steps: str | None) -> tuple[int, ...]:
+    """Return the steps that :data:`Ahead` or :data:`Steps` ask for, the next session if neither does.
+
+    Raises
+    ------
+    UsageError
+        Both do, or what they say are no steps.
+    """
+    from forecaster.distributions import horizons
+
+    if steps is None:
+        if horizon is not None:
+            horizons.check([horizon])
+        return tuple(range(1, (horizon or 1) + 1))
+    if horizon is not None:
+        raise UsageError(f"--horizon {horizon} is each of 1 to {horizon}: drop it, or drop --steps")
+    words = [word.strip() for word in steps.split(",")]
+    if not all(word.isdecimal() and word.isascii() for word in words):
+        raise UsageError(
+            f"--steps takes numbers of sessions separated by commas, such as 1,5,21; got {steps!r}"
+        )
+    return horizons.check(map(int, words))
+
+
 def _date(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
@@ -117,6 +141,29 @@ Run = Annotated[str | None, run("Name of a run; by default the latest.")]
 Until = Annotated[date | None, day("Last date to learn from.")]
 Start = Annotated[date | None, day("First date.")]
 End = Annotated[date | None, day("Last date.")]
+Horizon = Annotated[
+    int | None,
+    optional(
+        "The most sessions ahead that the run can forecast, 1 to 21; "
+        f"{RecurrentConfig.horizon} by default.",
+        metavar="SESSIONS",
+    ),
+]
+Ahead = Annotated[
+    int | None,
+    optional(
+        "Forecast each session up to this many ahead, 21 at the most; by default the next alone.",
+        "--horizon",
+        metavar="SESSIONS",
+    ),
+]
+Steps = Annotated[
+    str | None,
+    optional(
+        "Forecast these sessions ahead and no others: 1,5,21 is a day, a week and a month.",
+        metavar="STEPS",
+    ),
+]
 AsOf = Annotated[date | None, day("Last date that a forecast may use; by default the last stored.")]
 Seed = Annotated[
     int | None,

@@ -32,7 +32,9 @@ PROSE = 30
 """A column of prose is not made narrower than this."""
 
 _SPELLED = str.maketrans(
-    dict(zip(BLOCKS, "__..--''", strict=True)) | dict.fromkeys("–−─·", "-") | {"✓": "+", "✗": "x"}
+    dict(zip(BLOCKS, "__..--''", strict=True))
+    | dict.fromkeys("–−─·", "-")
+    | {"━": "=", "┃": "|", "✓": "+", "✗": "x"}
 )
 
 
@@ -161,6 +163,7 @@ def table(
     left: int = 1,
     prose: bool = False,
     picture: bool = False,
+    below: bool = False,
 ) -> None:
     """Prints a table, as wide as the terminal allows, or as it needs to be where there is none.
 
@@ -172,13 +175,14 @@ def table(
     left : so many first columns align left, the others right.
     prose : the last column is text, which may run over several lines.
     picture : the last column is a picture, left out where it does not fit beside the others.
+    below : the picture then goes below them instead, as other columns do.
     """
     from rich.cells import cell_len
 
     lines = [[printable(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     room = _width(sys.stdout)
-    if picture and len(_layout(widths, room)[1]) > 1:
+    if picture and not below and len(_layout(widths, room)[1]) > 1:
         lines, widths = [line[:-1] for line in lines], widths[:-1]
         picture = False
     aligned = ["left" if i < left else "right" for i in range(len(widths))]

@@ -54,6 +54,8 @@ def plot(
         options.optional("Folder of a backtest; by default the latest in the home folder."),
     ] = None,
     run: options.Run = None,
+    horizon: options.Ahead = None,
+    steps: options.Steps = None,
     out: Annotated[
         Path | None,
         options.optional("File to draw to: .png, .svg or .pdf; by default NAME.png here."),
@@ -67,11 +69,16 @@ def plot(
 ) -> None:
     """Draw a figure of a backtest or of a run, to a file or in a window.
 
-    Example: forecast plot volatility ^GSPC --start 2018-01-01 --out volatility.svg
+    Example: forecast plot predict ^GSPC --horizon 21 --out fan.svg
     """
     output.start(quiet=quiet, verbose=verbose)
     options.check_order(start, end)
     _check(name, ticker, backtest, run, start)
+    if name != "predict" and (horizon is not None or steps is not None):
+        raise UsageError(
+            f"{name} looks no sessions ahead: drop {'--horizon' if steps is None else '--steps'}"
+        )
+    wanted = options.steps_ahead(horizon, steps)
     if out is not None:
         figures.check(out)
     elif not open_:
@@ -80,6 +87,8 @@ def plot(
         raise UsageError("there is no display here to --open a window on; --out FILE draws to one")
     if name in OF_BACKTEST:
         figure = _of_backtest(name, ticker, backtest or _latest(home), start, end)
+    elif name == "predict":
+        figure = _prediction(ticker, run, home, end, wanted)
     else:
         figure = _of_run(name, ticker, run, home, end)
     if out is not None:
@@ -163,6 +172,34 @@ def _between(rows: "pd.DataFrame", start: date | None, end: date | None) -> "pd.
     return drawn
 
 
+def _prediction(
+    ticker: str | None, run: str | None, home: Path, as_of: date | None, steps: tuple[int, ...]
+) -> "Figure":
+    from forecaster.data.event_store import EventStore
+    from forecaster.data.store import Store
+    from forecaster.plots import prediction
+    from forecaster.runs import bundle, forecasting
+
+    trained, store = bundle.load(home, run), Store(home)
+    stored = ticker_lists.stored(store, [ticker] if ticker else None)[:1]
+    needed = ticker_lists.with_universe(trained, store, stored)
+    rows, failed, announced = forecasting.predict_each(
+        trained,
+        store.each(needed),
+        tickers=stored,
+        events=EventStore(home).read(needed),
+        as_of=as_of,
+        steps=steps,
+    )
+    for error in failed.values():
+        raise error
+    history = store.read(stored, columns=("ticker", "date", "close"))
+    closes = history.set_index("date")["close"]
+    closes = closes[closes.index <= rows["cutoff"].iloc[0]]
+    draw = prediction.prediction if steps == (1,) else prediction.fan
+    return draw(rows, closes, announced.get(stored[0]))
+
+
 def _of_run(
     name: str,
     ticker: str | None,
@@ -174,29 +211,10 @@ def _of_run(
     from forecaster.data.store import Store
     from forecaster.explain import explanation
     from forecaster.models.recurrent.training import CELLS
-    from forecaster.plots import network, prediction
-    from forecaster.runs import bundle, forecasting
+    from forecaster.plots import network
+    from forecaster.runs import bundle
 
     store = Store(home)
-    if name == "predict":
-        trained, stored = (
-            bundle.load(home, run),
-            ticker_lists.stored(store, [ticker] if ticker else None),
-        )
-        needed = ticker_lists.with_universe(trained, store, stored[:1])
-        row, failed, announced = forecasting.predict_each(
-            trained,
-            store.each(needed),
-            tickers=stored[:1],
-            events=EventStore(home).read(needed),
-            as_of=as_of,
-        )
-        for error in failed.values():
-            raise error
-        history = store.read(stored[:1], columns=("ticker", "date", "close"))
-        closes = history.set_index("date")["close"]
-        closes = closes[closes.index <= row["cutoff"].iloc[0]]
-        return prediction.prediction(row, closes, announced.get(stored[0]))
     networks = (it for it in bundle.readable(home) if it.model.name in CELLS)
     trained = (None if run else next(networks, None)) or bundle.load(home, run)
     model = explanation.recurrent(trained)  # says so if it is none

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from forecaster.cli import holdout, options, output, ticker_lists
+from forecaster.cli import fan, holdout, options, output, ticker_lists
 from forecaster.display import announcement, number, price
 from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.dataset.announcements import NextEvent
+    from forecaster.runs.bundle import RunVerdict
     from forecaster.runs.run import Run
 
 RECENT = 60
@@ -22,6 +23,11 @@ RECENT = 60
 
 _WIDTH = "The day's mean return is close to unpredictable: read the intervals, not the median."
 """What to make of a forecast without a verdict, which has advice of its own."""
+
+_WIDTH_AHEAD = (
+    "The mean return is close to unpredictable, and over a month little but the drift of the past: read "
+    "the intervals, not the median."
+)
 
 RECENT_DAYS = 200
 """Days before a forecast whose sessions tell the weekdays of an unknown exchange."""
@@ -31,6 +37,11 @@ def predict(
     tickers: options.Tickers = None,
     *,
     run: options.Run = None,
+    horizon: options.Ahead = None,
+    steps: options.Steps = None,
+    annualised: Annotated[
+        bool, options.flag("Show volatilities a year instead of a day.", "--annualised")
+    ] = False,
     as_of: options.AsOf = None,
     calibrate: Annotated[
         bool,
@@ -60,24 +71,20 @@ def predict(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Forecast the next session.
+    """Forecast the next session, or several ahead.
 
-    Example: forecast predict AAPL --json
+    Example: forecast predict AAPL --horizon 10
     """
     from forecaster import exports
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
-    from forecaster.distributions import forecasts
     from forecaster.runs import bundle, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
     if max_age is not None and as_of is not None:
         raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
-    exports.check_layout(layout)
-    if out is not None:
-        exports.check(out)
-    elif layout != "long":
-        raise UsageError(f"--layout {layout} is of a file: name one with --out")
+    wanted = options.steps_ahead(horizon, steps)
+    _check_file(out, layout)
     trained, store = bundle.load(home, run), Store(home)
     stored = ticker_lists.stored(store, tickers)
     needed = ticker_lists.with_universe(trained, store, stored)
@@ -89,33 +96,23 @@ def predict(
         events=events,
         as_of=as_of,
         calibrate=calibrate,
+        steps=wanted,
     )
-    rows = forecasts.summary(frame)
-    histories = _recent_dates(store, rows)
-    _count_sessions_behind(rows, histories)
-    for row in rows:
-        row["next_event"] = _event(announced.get(row["ticker"]))
+    asked = horizon is not None or steps is not None or annualised
+    rows, histories = _described(frame, store, announced, ahead=asked)
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
-        failed.append(_too_old(old, max_age))
-        rows = [row for row in rows if row not in old]
+        failed.append(_too_old(_heads(old), max_age))
+        rows = [row for row in rows if row["sessions_behind"] <= max_age]
         frame = frame[frame["ticker"].isin([row["ticker"] for row in rows])]
-    currencies = ticker_lists.currencies(store, [row["ticker"] for row in rows])
-    for row in rows:
-        row["currency"] = currencies[row["ticker"]]
+    _add_currencies(store, rows)
     _mark_guesses(rows, histories)
     if as_of is None:
-        _warn_of_stale(rows)
+        _warn_of_stale(_heads(rows))
     _warn_of_motionless(store, rows)
     verdict = bundle.last_verdict(trained, home)
     if out is not None:
-        table = exports.of_forecasts(
-            frame,
-            currencies=currencies,
-            sessions_behind={row["ticker"]: row["sessions_behind"] for row in rows},
-            guesses=[row["ticker"] for row in rows if row["date_is_guess"]],
-            announced=announced,
-        )
+        table = _exported(frame, rows, announced)
         output.export(*exports.laid_out(table, layout), out, quiet=quiet)
     if as_json:
         output.dump(
@@ -129,15 +126,94 @@ def predict(
             },
         )
     elif rows:
-        _print(trained, rows, _recent(store, rows), with_age=as_of is None)
+        if wanted == (1,):
+            _print(rows, _recent(store, rows), with_age=as_of is None, annualised=annualised)
+        else:
+            _print_ahead(rows, with_age=as_of is None, annualised=annualised)
+        output.say(
+            f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
+        )
+        words, step = holdout.universe(trained, store.tickers()), wanted[-1]
         if verdict:
-            said = verdict.summary or verdict.verdict
-            output.say(f"Its backtest of {verdict.start} to {verdict.end}: {said}")
+            output.say(_verdict(trained, verdict, words, home, step))
         else:
             last = max(dates.iloc[-1].date() for dates in histories.values())
-            words = holdout.universe(trained, store.tickers())
-            output.say(_without_backtest(trained, words, home, last, named=run is not None))
+            named = run is not None
+            tested = _without_backtest(trained, words, home, last, named=named, step=step)
+            output.say(f"{_WIDTH if step == 1 else _WIDTH_AHEAD} {tested}")
     output.end(failed)
+
+
+def _check_file(out: Path | None, layout: str) -> None:
+    """Raise an error, before any work, if the forecasts cannot be written as asked."""
+    from forecaster import exports
+
+    exports.check_layout(layout)
+    if out is not None:
+        exports.check(out)
+    elif layout != "long":
+        raise UsageError(f"--layout {layout} is of a file: name one with --out")
+
+
+def _described(
+    frame: "pd.DataFrame", store: "Store", announced: "dict[str, NextEvent]", *, ahead: bool
+) -> "tuple[list[dict[str, Any]], dict[str, pd.Series]]":
+    """Return the forecasts as JSON has them, and the last stored dates of their tickers.
+
+    Those of the next session alone lack what is to be said of steps, unless it is asked for.
+    """
+    from forecaster.distributions import forecasts
+
+    rows = forecasts.summary(frame)
+    histories = _recent_dates(store, rows)
+    _count_sessions_behind(rows, histories)
+    if ahead:
+        _spread_over_time(rows, histories)
+    for row in rows:
+        if not ahead:
+            del row["step"]
+        row["next_event"] = _event(announced.get(row["ticker"]))
+    return rows, histories
+
+
+def _add_currencies(store: "Store", rows: list[dict[str, Any]]) -> None:
+    currencies = ticker_lists.currencies(store, [row["ticker"] for row in _heads(rows)])
+    for row in rows:
+        row["currency"] = currencies[row["ticker"]]
+
+
+def _exported(
+    frame: "pd.DataFrame", rows: list[dict[str, Any]], announced: "dict[str, NextEvent]"
+) -> "pd.DataFrame":
+    """Return the forecasts with the columns that files have."""
+    from forecaster import exports
+
+    return exports.of_forecasts(
+        frame,
+        currencies={row["ticker"]: row["currency"] for row in rows},
+        sessions_behind={row["ticker"]: row["sessions_behind"] for row in rows},
+        guesses=[(row["ticker"], row.get("step", 1)) for row in rows if row["date_is_guess"]],
+        announced=announced,
+    )
+
+
+def _heads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first row of each ticker."""
+    return list({row["ticker"]: row for row in reversed(rows)}.values())[::-1]
+
+
+def _spread_over_time(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Add each volatility a day and a year: that of all steps over the root of their number."""
+    from math import sqrt
+
+    from forecaster.evaluation.strategy import sessions_a_year
+
+    years = {ticker: sessions_a_year(dates) for ticker, dates in histories.items()}
+    for row in rows:
+        year = years[row["ticker"]]
+        row["volatility_per_day"] = row["volatility"] / sqrt(row["step"])
+        row["annualised_volatility"] = row["volatility"] * sqrt(year / row["step"])
+        row["sessions_a_year"] = year
 
 
 def _event(event: "NextEvent | None") -> dict[str, Any] | None:
@@ -159,22 +235,31 @@ def _reports(event: dict[str, Any]) -> str:
     return f"{when} (±{event['expected_move']:.1%})"
 
 
+def _verdict(trained: "Run", verdict: "RunVerdict", words: list[str], home: Path, step: int) -> str:
+    """Return what the last backtest of a run says of it, and of which step it is if others are shown."""
+    text = f"Its backtest of {verdict.start} to {verdict.end}: {verdict.summary or verdict.verdict}"
+    if step == 1:
+        return text
+    tested = holdout.backtesting(words, trained.model.name, home, run=trained.name, step=step)
+    return f"{text} That is of the shortest step of the backtest: `{tested}` judges others too."
+
+
 def _without_backtest(
-    trained: "Run", words: list[str], home: Path, last: date, *, named: bool
+    trained: "Run", words: list[str], home: Path, last: date, *, named: bool, step: int
 ) -> str:
     """Return how to learn what a run is worth, and which runs were backtested if none was named."""
     from forecaster.runs import bundle
 
     model = trained.model.name
     if trained.until < last:
-        tested = holdout.backtesting(words, model, home, run=trained.name)
-        text = f"{_WIDTH} It has no backtest yet: `{tested}` says what it is worth."
+        tested = holdout.backtesting(words, model, home, run=trained.name, step=step)
+        text = f"It has no backtest yet: `{tested}` says what it is worth."
     else:
         day = holdout.until(trained.first, trained.until)
         text = (
-            f"{_WIDTH} It has no backtest yet, and has seen all that is stored. What such a model is worth: "
+            "It has no backtest yet, and has seen all that is stored. What such a model is worth: "
             f"`{holdout.training(words, model, home, day)}`, then "
-            f"`{holdout.backtesting(words, model, home)}`."
+            f"`{holdout.backtesting(words, model, home, step=step)}`."
         )
     others = [] if named else [it for it in bundle.names(home) if bundle.is_backtested(home, it)]
     if others:
@@ -223,20 +308,23 @@ def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]")
 
     from forecaster.data import calendars
 
-    guesses: dict[bool, list[str]] = {}
+    guesses: dict[tuple[bool, bool], dict[str, str]] = {}
+    several = len(rows) > len(_heads(rows))
     for row in rows:
-        ticker, cutoff = row["ticker"], pd.Timestamp(row["cutoff"])
+        ticker, cutoff, step = row["ticker"], pd.Timestamp(row["cutoff"]), row.get("step", 1)
         dates = histories[ticker]
         known = (dates == pd.Timestamp(row["date"])).any()
-        certain = known or calendars.next_session(ticker, cutoff, dates).certain
+        certain = known or calendars.next_sessions(ticker, cutoff, step, dates)[-1].certain
         row["date_is_guess"] = not certain
         if row["date_is_guess"]:
             weekdays = calendars.is_guessed(ticker, dates)
-            guesses.setdefault(weekdays, []).append(f"{ticker} on {row['date']}")
-    for weekdays, dated in guesses.items():
+            words = f"{ticker} from {row['date']} on" if several else f"{ticker} on {row['date']}"
+            guesses.setdefault((weekdays, several), {}).setdefault(ticker, words)
+    for (weekdays, several), dated in guesses.items():
         logging.getLogger("forecaster").warning(
-            "%s: the date is a guess, as %s",
-            first_few(dated),
+            "%s: the %s, as %s",
+            first_few(list(dated.values())),
+            "dates are guesses" if several else "date is a guess",
             "no trading calendar of the exchange is known; the weekdays of the history decide"
             if weekdays
             else "the holidays of the exchange are not announced so far ahead",
@@ -249,14 +337,14 @@ def _count_sessions_behind(rows: list[dict[str, Any]], histories: "dict[str, pd.
 
     from forecaster.data import calendars
 
-    now = calendars.now()
-    for row in rows:
+    now, ages = calendars.now(), {}
+    for row in _heads(rows):
         ticker, dates = row["ticker"], histories[row["ticker"]]
         due = calendars.last_finished(ticker, now, dates)
-        row["last_finished"] = str(due.date())
-        row["sessions_behind"] = calendars.sessions_after(
-            ticker, pd.Timestamp(row["cutoff"]), due, dates
-        )
+        behind = calendars.sessions_after(ticker, pd.Timestamp(row["cutoff"]), due, dates)
+        ages[ticker] = str(due.date()), behind
+    for row in rows:
+        row["last_finished"], row["sessions_behind"] = ages[row["ticker"]]
 
 
 def _too_old(rows: list[dict[str, Any]], max_age: int) -> HistoryError:
@@ -294,17 +382,18 @@ def _warn_of_stale(rows: list[dict[str, Any]]) -> None:
 
 
 def _print(
-    trained: "Run",
     rows: list[dict[str, Any]],
     recent: dict[str, list[float]],
     *,
     with_age: bool,
+    annualised: bool,
 ) -> None:
     from forecaster.data import units
 
     with_currency = any(row["currency"] for row in rows)
     with_age = with_age and any(row["sessions_behind"] for row in rows)
     with_events = any(row["next_event"] for row in rows)
+    spread, unit = ("annualised_volatility", "year") if annualised else ("volatility", "day")
     output.table(
         [
             *("ticker", "last close", *["in"] * with_currency, "of", *["behind"] * with_age),
@@ -324,7 +413,7 @@ def _print(
                     " – ".join(price(end, beside=row["last_close"]) for end in ends)
                     for ends in row["intervals"].values()
                 ),
-                f"{number(row['volatility'], '.2%', digits=2)}/day",
+                f"{number(row[spread], '.2%', digits=2)}/{unit}",
                 f"{row['p_up']:.1%}",
                 number(row["var_95"], ".2%", digits=2),
                 *[_reports(row["next_event"]) if row["next_event"] else "–"] * with_events,
@@ -333,9 +422,42 @@ def _print(
             for row in rows
         ],
     )
-    output.say(
-        f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
+    if annualised:
+        output.say(_year(rows))
+
+
+def _print_ahead(rows: list[dict[str, Any]], *, with_age: bool, annualised: bool) -> None:
+    """Print a table and a fan for each ticker."""
+    from forecaster.data import units
+
+    for head in _heads(rows):
+        own = [row for row in rows if row["ticker"] == head["ticker"]]
+        event, behind = head["next_event"], head["sessions_behind"]
+        currency = f" {units.short(head['currency'])}" if head["currency"] else ""
+        words = f"{head['ticker']}: last close {price(head['last_close'])}{currency} of {head['cutoff']}"
+        if with_age and behind:
+            words += f", {behind:,} {'session' if behind == 1 else 'sessions'} behind"
+        if event and event["reaction_session"] > own[-1]["date"]:
+            words += f"; reports {_reports(event)}, which is after these sessions"
+        output.say(words)
+        fan.table(own, f"reports {_reports(event)}" if event else None, annualised=annualised)
+        output.say("")
+    output.say(fan.LEGEND)
+    a_day, a_year = (
+        "a day: that over the root of the step.",
+        f"a year: that annualised. {_year(rows)}",
     )
+    output.say(f"Volatility: of all sessions up to the date; {a_year if annualised else a_day}")
+
+
+def _year(rows: list[dict[str, Any]]) -> str:
+    """Return how many sessions the years of some tickers have, in words."""
+    years: dict[float, list[str]] = {}
+    for row in _heads(rows):
+        years.setdefault(row["sessions_a_year"], []).append(row["ticker"])
+    if len(years) == 1:
+        return f"A year is {next(iter(years)):g} sessions."
+    return f"A year is {', '.join(f'{year:g} sessions of {first_few(its)}' for year, its in years.items())}."
 
 
 def _recent(store: "Store", rows: list[dict[str, Any]]) -> dict[str, list[float]]:

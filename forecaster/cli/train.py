@@ -26,6 +26,7 @@ def train(
         ),
     ] = None,
     seed: options.Seed = None,
+    horizon: options.Horizon = None,
     epochs: options.Epochs = None,
     max_windows: Annotated[
         int | None,
@@ -55,7 +56,14 @@ def train(
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
-    settings = configured(config, seeds=seeds, seed=seed, epochs=epochs, max_windows=max_windows)
+    settings = configured(
+        config,
+        seeds=seeds,
+        seed=seed,
+        horizon=horizon,
+        epochs=epochs,
+        max_windows=max_windows,
+    )
     if run is not None:
         checked_name(run)
     create(model, settings)  # raises at once if there is no such model
@@ -85,6 +93,7 @@ def train(
     networks = {
         "seeds": seeds,
         "seed": seed,
+        "horizon": horizon,
         "epochs": epochs,
         "max-windows": max_windows,
         "config": config,

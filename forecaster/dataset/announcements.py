@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from forecaster.data import calendars, exchanges
 from forecaster.data.events import POST, PRE
@@ -53,6 +54,12 @@ TYPICAL_SIZE, TYPICAL_AFTER = 2.5, 0.5
 
 BEGINNING = 20.0
 """Reactions of a universe that these weigh as much as."""
+
+GAPS, PUNCTUAL = 4, 3.0
+"""Gaps between reactions that the next is expected after, and the standard deviation of a gap."""
+
+OVERDUE = 0.05
+"""If less is left of the chance that a reaction beyond sight is to come, none is expected."""
 
 DECAYS = (DECAY, SLOWEST)
 """Of the volatilities in whose geometric mean reactions are measured."""
@@ -164,6 +171,8 @@ class Announcements:
     """Probability that the reaction in sight comes on the session ``until`` ahead; 0 if none is."""
     coming: Floats
     """Probability that the reaction in sight is still to come; 0 if none is."""
+    gap: Floats
+    """Median sessions between the latest reactions, ``GAPS`` at most; NaN before the second."""
     upcoming: np.ndarray
     """The place in the schedule of the next announcement that is visible; -1 if none is."""
 
@@ -173,11 +182,27 @@ class Announcements:
         return np.sqrt(1 + self.chance * (self.size**2 - 1))
 
     def clock(self, step: int) -> Floats:
-        """Return the variance expected of the next ``step`` sessions, in ordinary ones: (sessions,)."""
-        chance = np.where(
-            self.until < step, self.coming, np.where(self.until == step, self.first, 0.0)
-        )
-        return step + chance * (self.size**2 - 1)
+        """Return the variance expected of the next ``step`` sessions, in ordinary ones: (sessions,).
+
+        A reaction in sight counts for the steps that reach it. Beyond sight, the next is expected as
+        long after the last as those before it were, give or take :data:`PUNCTUAL` sessions.
+        """
+        reached = np.where(self.until == step, self.first, 0.0)
+        seen = np.where(self.until < step, self.coming, reached)
+        chance = np.where(np.isnan(self.until), self._unseen(step), seen)
+        clock: Floats = step + chance * (self.size**2 - 1)
+        return clock
+
+    def _unseen(self, step: int) -> Floats:
+        """Return the probability of a reaction beyond sight within ``step`` sessions: (sessions,)."""
+
+        def passed(sessions: int) -> Floats:
+            chance: Floats = special.ndtr((self.since + sessions + 0.5 - self.gap) / PUNCTUAL)
+            return chance
+
+        left = 1 - passed(VISIBLE)
+        within = (passed(step) - passed(VISIBLE)) / np.maximum(left, OVERDUE)
+        return np.where((left > OVERDUE) & (step > VISIBLE), within, 0.0)
 
     def first_sessions(self, count: int) -> "Announcements":
         """Return what is known of the first ``count`` sessions."""
@@ -270,10 +295,12 @@ class _Walk:
         self.moves, self.afters, self.counts = np.zeros((3, rows))
         """Sums over the ticker's own reactions, those of long ago faded."""
         self.chance, self.weight, self.discount = np.zeros(rows), np.zeros(rows), np.ones(rows)
-        self.since, self.until, self.last = np.full((3, rows), np.nan)
+        self.since, self.until, self.last, self.gap = np.full((4, rows), np.nan)
         self.first, self.coming = np.zeros((2, rows))
         self.upcoming = np.full(rows, -1)
         self.reactions: list[Reaction] = []
+        self.reacted: list[int] = []
+        """The rows of the reactions."""
         firsts = np.searchsorted(self.numbers, self.due)
         begins = np.maximum(self.begin, np.searchsorted(self.numbers, self.due - VISIBLE))
         for at, (row, begin) in enumerate(zip(firsts.tolist(), begins.tolist(), strict=True)):
@@ -329,7 +356,7 @@ class _Walk:
         size = self._size(slice(None), ratio**0.25)
         return Announcements(
             *(self.chance, size, self.weight, self.discount, self.since, self.until, self.last),
-            *(self.first, self.coming, self.upcoming),
+            *(self.first, self.coming, self.gap, self.upcoming),
         )
 
     def _expect(self, row: int, chance: float) -> None:
@@ -354,6 +381,9 @@ class _Walk:
         self.last[over:] = move / ORDINARY
         self.since[over:] = np.arange(over - row, len(self.since) - row)
         self.reactions.append(reaction)
+        self.reacted.append(row)
+        if len(self.reacted) > 1:
+            self.gap[over:] = np.median(np.diff(self.reacted[-GAPS - 1 :]))
 
     def _odds_of_after(self, row: Any) -> Any:
         own, count = self.afters[row], self.counts[row]

@@ -76,6 +76,12 @@ class Past:
         total: Floats = np.lib.stride_tricks.sliding_window_view(following, step).sum(axis=1)
         return total
 
+    def behind(self, step: int) -> Floats:
+        """Return the log return over the last ``step`` sessions, a fraction; NaN at the first ones."""
+        before = np.append(np.full(step - 1, np.nan), self.log_returns)
+        total: Floats = np.lib.stride_tricks.sliding_window_view(before, step).sum(axis=1)
+        return total
+
     def clock(self, step: int) -> Floats:
         """Return the variance expected of the next ``step`` sessions, in ordinary ones: (sessions,).
 

@@ -297,7 +297,8 @@ def expected_shortfall(frame: pd.DataFrame, level: float) -> Array:
 def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what a user wants to know of each forecast, as plain Python values.
 
-    ``median`` and ``intervals`` are prices in the instrument's currency; ``mean_return`` and
+    ``step`` is how many sessions ahead it looks, and all that it says is of the return over all of
+    them. ``median`` and ``intervals`` are prices in the instrument's currency; ``mean_return`` and
     ``volatility`` are of the log return; ``p_up`` is the probability of a rise. ``var_95`` and
     ``es_95`` are the loss that is exceeded with probability 5% and the mean loss when it is, as a
     fraction of the last close.
@@ -313,6 +314,7 @@ def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
             "model": row["model"],
             "cutoff": str(row["cutoff"].date()),
             "date": str(row["date"].date()),
+            "step": row["step"],
             "last_close": row["last_close"],
             "median": row["q0.5"],
             "mean_return": row["mean"],

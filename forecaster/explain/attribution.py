@@ -232,7 +232,7 @@ def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> F
     outputs = model.outputs([Cutoffs(history, index) for history in histories])
     return np.array(
         [
-            head.crps(h.next_returns[index], output, model.unit(h)[index])
+            head.crps(h.next_returns[index], output[1], model.unit(h, 1)[index])
             for h, output in zip(histories, outputs, strict=True)
         ]
     )
@@ -261,14 +261,14 @@ def without_lags(
         x[[len(x) - lag for lag in lags if lag <= len(x)]] = 0
         inputs.append(x)
     outputs = outputs_after(model, inputs)
-    return head.crps(history.next_returns[index], outputs, model.unit(history)[index])
+    return head.crps(history.next_returns[index], outputs, model.unit(history, 1)[index])
 
 
 def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> Floats:
     """Return the head's outputs at the end of each series of scaled inputs: (series, OUTPUTS)."""
     chunks = [inputs[i : i + cell.CHUNK] for i in range(0, len(inputs), cell.CHUNK)]
     return np.concatenate(
-        [model.outputs_of(chunk, [slice(-1, None)] * len(chunk)) for chunk in chunks]
+        [model.outputs_of(chunk, [slice(-1, None)] * len(chunk))[1] for chunk in chunks]
     )
 
 

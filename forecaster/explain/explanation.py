@@ -184,7 +184,7 @@ def of(
         run=run,
         forecast=forecast,
         ewma=float(history.volatility[session]),
-        unit=float(model.unit(history)[session]),
+        unit=float(model.unit(history, 1)[session]),
         activity=activity(model, history, session),
         memory=ShockResponse(
             shock_response(run, known, history, progress), *gjr_response(run, history)

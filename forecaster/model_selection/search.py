@@ -11,7 +11,7 @@ Only the process that searches talks to the database; workers need no way to it.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +131,7 @@ class Objective:
             )
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)
+        base = replace(base, horizon=1)  # a trial is scored by the next session alone
         span = prices.Reading(frames, until)
         panel = Panel.of(span, events=events)
         if until is not None and not span.begin <= until <= span.end:

@@ -21,6 +21,8 @@ from forecaster.models.protocol import (
     Model,
     ModelState,
     Progress,
+    horizon_of,
+    require_within,
     silent,
     too_short,
 )
@@ -65,6 +67,7 @@ class Average(Model):
         steps: Sequence[int] = (1,),
     ) -> pd.DataFrame:
         """Return the forecasts frame of the tickers that every member forecasts."""
+        require_within(self.name, self.horizon, steps)
         return average([member.forecast(panel, first, last, steps) for member in self.members])
 
     def state(self) -> ModelState:
@@ -75,10 +78,12 @@ class Average(Model):
             for name, state in states.items()
             for key, array in state.arrays.items()
         }
-        return ModelState(arrays, {name: state.settings for name, state in states.items()})
+        settings = {name: state.settings for name, state in states.items()}
+        return ModelState(arrays, {"horizon": self.horizon, **settings})
 
     def restore(self, state: ModelState) -> None:
         """Take the members' states."""
+        self.horizon = horizon_of(state)
         for member in self.members:
             begin = f"{member.name}."
             arrays = {
@@ -95,7 +100,7 @@ class Average(Model):
 
 def average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the average of the members' forecasts frames, of the rows that all of them have."""
-    keys = ["ticker", "cutoff", "date"]
+    keys = ["ticker", "cutoff", "date", "step"]
     first, *others = (frame.set_index(keys) for frame in frames)
     shared = first.index
     for other in others:

@@ -1,15 +1,17 @@
 """Gradient-boosted trees on the LSTM's own features, to measure what the recurrence adds.
 
-There is one ensemble for each quantile level (scikit-learn's histogram gradient boosting with the
-pinball loss), trained on all tickers together. The target is the next log return over the EWMA
-volatility known at the close. The trees read the features of the last session alone.
+There is one ensemble for each quantile level and each number of sessions ahead (scikit-learn's histogram
+gradient boosting with the pinball loss), trained on all tickers together. The target is the log return
+to come over the EWMA volatility known at the close, times the root of the sessions. The trees read the
+features of the last session alone.
 
 scikit-learn stores a model only as a pickle, which a bundle must not hold, so the trees are
 extracted as arrays, and evaluated here.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from math import sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,9 @@ import pandas as pd
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import EVENTS, FEATURES
-from forecaster.dataset.panel import Panel, TickerForecasts, forecasts_of
-from forecaster.distributions import quantile_grid
+from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
+from forecaster.distributions import horizons, quantile_grid
+from forecaster.models.per_ticker import LEAST_RETURNS
 from forecaster.models.protocol import (
     NO_CHECKPOINT,
     SESSIONS_TO_FORECAST,
@@ -26,9 +29,15 @@ from forecaster.models.protocol import (
     Model,
     ModelState,
     Progress,
+    horizon_of,
+    of_step,
+    require_within,
     silent,
     too_short,
 )
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 SETTINGS: dict[str, Any] = {
     "max_iter": 60,
@@ -68,7 +77,8 @@ class Trees(Model):
 
     def __init__(self, horizon: int = 1) -> None:
         self.horizon = horizon
-        self._arrays: dict[str, np.ndarray] = {}
+        self._ensembles: dict[int, dict[str, np.ndarray]] = {}
+        """By step, the nodes of all levels: see :func:`_joined`."""
         self._features = len(FEATURES)
         self._with_events = False
 
@@ -79,28 +89,25 @@ class Trees(Model):
         progress: Progress = silent,
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
-        """Fit the ensembles of all levels, one after the other."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-        from threadpoolctl import threadpool_limits
-
-        x, y = _examples(panel, until)
-        self._with_events = bool(np.isfinite(x[:, -len(EVENTS) :]).any())
-        self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
-        x = x[:, : self._features]  # no tree can be grown on what nobody has
-        if not len(y):
-            raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
-        ensembles, start = [], []
-        for done, level in enumerate(quantile_grid.LEVELS, start=1):
-            # One thread adds in one order, and so to the same bits on every machine.
-            with threadpool_limits(1):
-                ensemble = HistGradientBoostingRegressor(
-                    loss="quantile", quantile=level, **SETTINGS
-                )
-                ensemble.fit(x, y)
-            ensembles.append([trees[0].nodes for trees in ensemble._predictors])
-            start.append(ensemble._baseline_prediction.item())
-            progress(done, len(quantile_grid.LEVELS), f"{self.name}: level {level:g}")
-        self._arrays = _joined(ensembles) | {"start": np.array(start)}
+        """Fit the ensembles of all steps and levels, one after the other."""
+        steps, levels, ensembles = horizons.knots([self.horizon]), quantile_grid.LEVELS, {}
+        for at, step in enumerate(steps):
+            x, y = _examples(panel, until, step)
+            if step == 1:
+                self._with_events = bool(np.isfinite(x[:, -len(EVENTS) :]).any())
+                self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
+                if not len(y):
+                    raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
+            elif len(y) < LEAST_RETURNS * step:
+                x, y = _examples(panel, until, 1)
+            x = x[:, : self._features]  # no tree can be grown on what nobody has
+            fits = []
+            for done, level in enumerate(levels, start=at * len(levels) + 1):
+                fits.append(_fitted(x, y, level))
+                text = f"{self.name}: step {step}, level {level:g}"
+                progress(done, len(steps) * len(levels), text)
+            ensembles[step] = _joined(fits)
+        self._ensembles = ensembles
 
     def forecast(
         self,
@@ -110,51 +117,56 @@ class Trees(Model):
         steps: Sequence[int] = (1,),
     ) -> pd.DataFrame:
         """Return the forecasts frame of every ticker that has enough history."""
-        parts = []
+        require_within(self.name, self.horizon, steps)
+        knots, parts = horizons.knots(steps), []
         for history in panel.histories:
             index = history.between(first, last)
             index = index[index >= SESSIONS_TO_FORECAST - 1]
             if len(index):
-                quantiles = _evaluated(self._arrays, history.features[index])  # (cutoffs, levels)
-                unit = history.scale if self._with_events else history.volatility
-                quantiles *= unit[index, None]
-                parts.append(TickerForecasts(history, index, {1: quantiles}))
-        return forecasts_of(self.name, parts)
+                features = history.features[index]
+                quantiles = {
+                    step: _evaluated(self._ensembles[step], features)  # (cutoffs, levels)
+                    * _unit(history, step, announced=self._with_events)[index, None]
+                    for step in knots
+                }
+                parts.append(TickerForecasts(history, index, quantiles))
+        return forecasts_of(self.name, parts, steps, scheduled=self._with_events)
 
     def state(self) -> ModelState:
         """Return the nodes of all trees."""
-        return ModelState(
-            dict(self._arrays),
-            {"features": list(FEATURES[: self._features]), "events": self._with_events},
-        )
+        arrays = {
+            of_step(name, step): array
+            for step, ensembles in self._ensembles.items()
+            for name, array in ensembles.items()
+        }
+        settings = {
+            "features": list(FEATURES[: self._features]),
+            "events": self._with_events,
+            "horizon": self.horizon,
+        }
+        return ModelState(arrays, settings)
 
     def restore(self, state: ModelState) -> None:
         """Take the nodes of a state."""
-        arrays = {name: state.arrays[name] for name in (*NODES, "roots", "start")}
         self._features = len(state.settings["features"])
         if state.settings["features"] != list(FEATURES[: self._features]):  # new ones come last
             raise ValueError("expected trees grown on features of this version")
         self._with_events = bool(state.settings.get("events", False))
-        count = len(arrays["value"])
-        if any(arrays[name].shape != (count,) for name in NODES) or not count:
-            raise ValueError("expected one number a node in each array")
-        levels = (len(quantile_grid.LEVELS),)
-        if arrays["start"].shape != levels or arrays["roots"].shape[:-1] != levels:
-            raise ValueError("expected an ensemble for each quantile level")
-        for name, below in (("left", count), ("right", count), ("roots", count)):
-            _require_within(name, arrays[name], below)
-        _require_within("feature", arrays["feature"], self._features)
-        if not all(np.isfinite(arrays[name]).all() for name in ("value", "start")):
-            raise ValueError("expected finite values")
-        self._arrays = arrays
+        self.horizon = horizon_of(state)
+        self._ensembles = {
+            step: {name: state.arrays[of_step(name, step)] for name in (*NODES, "roots", "start")}
+            for step in horizons.knots([self.horizon])
+        }
+        for arrays in self._ensembles.values():
+            _check(arrays, self._features)
 
 
-def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, Floats]:
-    """Return features (rows, features) and next returns over :attr:`History.scale` (rows,)."""
+def _examples(panel: Panel, until: np.datetime64, step: int) -> tuple[np.ndarray, Floats]:
+    """Return features (rows, features) and returns to come over :func:`_unit` (rows,)."""
     features, targets = [], []
     for history in panel.histories:
-        last = max(history.count_public(until) - 1, 0)  # its next return is not known
-        target = history.next_returns[:last] / history.scale[:last]
+        last = max(history.count_public(until) - step, 0)  # of later ones the end is not known
+        target = history.ahead(step)[:last] / _unit(history, step, announced=True)[:last]
         learnt = np.flatnonzero(np.isfinite(target))
         learnt = learnt[learnt >= SESSIONS_TO_FORECAST - 1]
         features.append(history.features[learnt])
@@ -162,12 +174,31 @@ def _examples(panel: Panel, until: np.datetime64) -> tuple[np.ndarray, Floats]:
     return np.concatenate(features), np.concatenate(targets)
 
 
-def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return all nodes one after the other; ``roots`` (levels, trees) holds where each tree begins.
+def _unit(history: History, step: int, *, announced: bool) -> Floats:
+    """Return the width of returns to come that the trees forecast in: (sessions,)."""
+    if not announced:
+        return history.volatility * sqrt(step)
+    return history.scale if step == 1 else history.volatility * np.sqrt(history.clock(step))
 
-    A leaf is its own child on both sides, so that a descent stays there.
+
+def _fitted(x: np.ndarray, y: Floats, level: float) -> "HistGradientBoostingRegressor":
+    """Return the ensemble of a level."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    ensemble = HistGradientBoostingRegressor(loss="quantile", quantile=level, **SETTINGS)
+    # One thread adds in one order, and so to the same bits on every machine.
+    with threadpool_limits(1):
+        return ensemble.fit(x, y)
+
+
+def _joined(ensembles: "list[HistGradientBoostingRegressor]") -> dict[str, np.ndarray]:
+    """Return the nodes of an ensemble for each level, one after the other.
+
+    ``roots`` (levels, trees) holds where each tree begins, and ``start`` (levels,) what its leaves are
+    added to. A leaf is its own child on both sides, so that a descent stays there.
     """
-    trees = [nodes for ensemble in ensembles for nodes in ensemble]
+    trees = [its[0].nodes for ensemble in ensembles for its in ensemble._predictors]
     starts = np.cumsum([0, *(len(nodes) for nodes in trees)])
     joined: dict[str, np.ndarray] = {
         name: np.concatenate([nodes[column] for nodes in trees]).astype(dtype)
@@ -179,7 +210,23 @@ def _joined(ensembles: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
     offset = np.repeat(starts[:-1], np.diff(starts))
     for side in ("left", "right"):
         joined[side] = np.where(leaf, np.arange(len(leaf)), joined[side] + offset).astype(np.int32)
-    return joined | {"roots": starts[:-1].reshape(len(ensembles), -1).astype(np.int32)}
+    roots = starts[:-1].reshape(len(ensembles), -1).astype(np.int32)
+    start = np.array([ensemble._baseline_prediction.item() for ensemble in ensembles])
+    return joined | {"roots": roots, "start": start}
+
+
+def _check(arrays: dict[str, np.ndarray], features: int) -> None:
+    """Raise ValueError for the arrays of no trees on so many features."""
+    count = len(arrays["value"])
+    if any(arrays[name].shape != (count,) for name in NODES) or not count:
+        raise ValueError("expected one number a node in each array")
+    levels = (len(quantile_grid.LEVELS),)
+    if arrays["start"].shape != levels or arrays["roots"].shape[:-1] != levels:
+        raise ValueError("expected an ensemble for each quantile level")
+    for name, below in (("left", count), ("right", count), ("roots", count), ("feature", features)):
+        _require_within(name, arrays[name], below)
+    if not all(np.isfinite(arrays[name]).all() for name in ("value", "start")):
+        raise ValueError("expected finite values")
 
 
 def _evaluated(arrays: dict[str, np.ndarray], features: np.ndarray) -> Floats:

@@ -11,14 +11,17 @@ The recursion runs forward here, for the reason given in :mod:`forecaster.models
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
-from forecaster.dataset.panel import Past, StudentT
+from forecaster.dataset.panel import Past, Quantiles, StudentT
 from forecaster.distributions import skewed_t, student_t
+from forecaster.models import iteration
 from forecaster.models.garch import (
     PERCENT,
     SESSIONS_TO_FIT,
@@ -28,10 +31,14 @@ from forecaster.models.garch import (
     estimate,
     position,
 )
+from forecaster.models.iteration import STRATA
 from forecaster.models.per_ticker import WARMUP, Parameters, PerTicker, Shape
 
 LOG_BOUNDS = (2 * math.log(PERCENT * FLOOR), 2 * math.log(PERCENT))
 """Of a variance: no forecast is calmer than the floor, or wilder than 100% a day."""
+
+TYPICAL = math.sqrt(2 / math.pi)
+"""Mean size of a normal shock."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,21 @@ class EgarchParameters(Parameters):
         if not (self.df > 2 and abs(self.skew) < 1):
             raise ValueError("df must be above 2, and the skew must be between -1 and 1")
         check_last(self.last)
+
+    def shocks(self) -> Floats:
+        """Return quantiles of the standardised shock, of the levels that iteration takes."""
+        standard = skewed_t.of_hansen(0.0, 1.0, self.df, self.skew)
+        return skewed_t.quantile(*standard, self.df, self.skew, STRATA)
+
+    def following(self, variance: Floats, z: Floats) -> Floats:
+        """Return the variance after a session of a variance and a standardised shock."""
+        return self.moved(variance, np.abs(z), z)
+
+    def moved(self, variance: Floats, size: Floats | float, z: Floats | float) -> Floats:
+        """Return the variance after a session of a variance, the size of its shock and the shock."""
+        news = self.omega + self.alpha * (size - TYPICAL) + self.gamma * z
+        after: Floats = np.exp(np.clip(news + self.beta * np.log(variance), *LOG_BOUNDS))
+        return after
 
 
 class Egarch(PerTicker[EgarchParameters]):
@@ -105,17 +127,26 @@ class Egarch(PerTicker[EgarchParameters]):
         """Return the index of the last session fitted, from which the recursion continues."""
         return position(past, fitted.last)
 
-    def forecast_one(
-        self, fitted: EgarchParameters, past: Past, index: np.ndarray, step: int
-    ) -> StudentT:
-        """Run the recursion from the last session fitted to the last cutoff."""
-        begin = position(past, fitted.last)
-        log_variance = _log_variances(fitted, past.log_returns[begin:])[index - begin]  # (cutoffs,)
+    def forecast_ahead(
+        self,
+        fitted: Sequence[EgarchParameters],
+        past: Past,
+        index: np.ndarray,
+        knots: Sequence[int],
+    ) -> dict[int, StudentT | Quantiles]:
+        """Run the recursion to the last cutoff, and beyond it on simulated returns."""
+        (its,) = fitted
+        begin = position(past, its.last)
+        log_variance = _log_variances(its, past.log_returns[begin:])[index - begin]  # (cutoffs,)
         volatility = np.exp(log_variance / 2) / PERCENT
-        location, scale = skewed_t.of_hansen(
-            fitted.mu / PERCENT, volatility, fitted.df, fitted.skew
-        )
-        return StudentT(location, scale, fitted.df, fitted.skew)
+        location, scale = skewed_t.of_hansen(its.mu / PERCENT, volatility, its.df, its.skew)
+        ahead: dict[int, StudentT | Quantiles] = {1: StudentT(location, scale, its.df, its.skew)}
+        if later := knots[1:]:
+            shocks, variance = its.shocks(), np.exp(log_variance)
+            expected = partial(its.moved, size=float(np.mean(np.abs(shocks))), z=0.0)
+            sums = iteration.quantiles(variance, later, shocks, its.following, expected)
+            ahead |= {step: (step * its.mu + sums[step]) / PERCENT for step in later}
+        return ahead
 
 
 def _log_variances(fitted: EgarchParameters, returns: Floats) -> Floats:
@@ -124,11 +155,11 @@ def _log_variances(fitted: EgarchParameters, returns: Floats) -> Floats:
     ``returns[0]`` is the last return fitted.
     """
     low, high = LOG_BOUNDS
-    typical, now, path = math.sqrt(2 / math.pi), fitted.log_variance, []
+    now, path = fitted.log_variance, []
     for shock in (PERCENT * returns - fitted.mu).tolist():
         z = shock * math.exp(-now / 2)
         now = (
-            fitted.omega + fitted.alpha * (abs(z) - typical) + fitted.gamma * z + fitted.beta * now
+            fitted.omega + fitted.alpha * (abs(z) - TYPICAL) + fitted.gamma * z + fitted.beta * now
         )
         now = min(max(now, low), high)
         path.append(now)

@@ -6,10 +6,12 @@ Bollerslev (1986, 1987) and Glosten, Jagannathan and Runkle (1993)::
     v[t+1] = omega + (alpha + gamma * [e[t] < 0]) * e[t]**2 + beta * v[t]
 
 Between fits the parameters are fixed and the recursion runs forward here, not in ``arch``, whose
-``fix`` bounds the variances by a figure of the whole sample: a look-ahead.
+``fix`` bounds the variances by a figure of the whole sample: a look-ahead. Beyond the next session it is
+iterated on simulated returns (:mod:`forecaster.models.iteration`).
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,10 @@ import numpy as np
 
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
-from forecaster.dataset.panel import Past, StudentT
+from forecaster.dataset.panel import Past, Quantiles, StudentT
 from forecaster.distributions import student_t
+from forecaster.models import iteration
+from forecaster.models.iteration import STRATA
 from forecaster.models.per_ticker import WARMUP, Parameters, PerTicker, Shape
 
 if TYPE_CHECKING:
@@ -59,8 +63,25 @@ class GarchParameters(Parameters):
 
     def news(self, returns: Floats) -> Floats:
         """Return what log returns add to the variance of the next session, in percent squared."""
-        shock = PERCENT * returns - self.mu
-        return (self.alpha + self.gamma * (shock < 0)) * shock**2
+        return self._news(PERCENT * returns - self.mu)
+
+    def shocks(self) -> Floats:
+        """Return quantiles of the standardised shock, of the levels that iteration takes."""
+        half = student_t.quantile(0.0, 1.0, self.df, STRATA[: len(STRATA) // 2])
+        half *= np.sqrt((self.df - 2) / self.df)
+        return np.concatenate([half, -half[::-1]])
+
+    def following(self, variance: Floats, z: Floats) -> Floats:
+        """Return the variance after a session of a variance and a standardised shock."""
+        return self.omega + self._news(np.sqrt(variance) * z) + self.beta * variance
+
+    def expected(self, variance: Floats) -> Floats:
+        """Return the mean of :meth:`following` over all shocks."""
+        return self.omega + self.persistence * variance
+
+    def _news(self, shock: Floats) -> Floats:
+        news: Floats = (self.alpha + self.gamma * (shock < 0)) * shock**2
+        return news
 
 
 class Garch(PerTicker[GarchParameters]):
@@ -105,19 +126,36 @@ class Garch(PerTicker[GarchParameters]):
         """Return the index of the last session fitted, from which the recursion continues."""
         return position(past, fitted.last)
 
-    def forecast_one(
-        self, fitted: GarchParameters, past: Past, index: np.ndarray, step: int
-    ) -> StudentT:
-        """Run the recursion from the last session fitted to the last cutoff."""
+    def forecast_ahead(
+        self,
+        fitted: Sequence[GarchParameters],
+        past: Past,
+        index: np.ndarray,
+        knots: Sequence[int],
+    ) -> dict[int, StudentT | Quantiles]:
+        """Return the next session's Student-t, and by iteration the quantiles of the other steps."""
+        (its,) = fitted
+        variance = self.variance(its, past, index)
+        scale = np.sqrt(variance * (its.df - 2) / its.df) / PERCENT
+        ahead: dict[int, StudentT | Quantiles] = {1: StudentT(its.mu / PERCENT, scale, its.df)}
+        if later := knots[1:]:
+            sums = iteration.quantiles(variance, later, its.shocks(), its.following, its.expected)
+            ahead |= {step: (step * its.mu + sums[step]) / PERCENT for step in later}
+        return ahead
+
+    def variance(self, fitted: GarchParameters, past: Past, index: np.ndarray) -> Floats:
+        """Return the variance of the session after each cutoff, in percent squared: (cutoffs,).
+
+        The recursion runs from the last session fitted to the last cutoff.
+        """
         from scipy.signal import lfilter  # takes a second to import
 
         begin = position(past, fitted.last)
         news = fitted.omega + fitted.news(past.log_returns[begin:])  # (sessions since the fit,)
         start = np.array([fitted.beta * fitted.variance])
         variance, _ = lfilter([1.0], [1.0, -fitted.beta], news, zi=start)
-        variance = np.maximum(variance, (PERCENT * FLOOR) ** 2)[index - begin]  # (cutoffs,)
-        scale = np.sqrt(variance * (fitted.df - 2) / fitted.df) / PERCENT
-        return StudentT(fitted.mu / PERCENT, scale, fitted.df)
+        floored: Floats = np.maximum(variance, (PERCENT * FLOOR) ** 2)[index - begin]
+        return floored
 
 
 def estimate(model: "ARCHModel") -> "ARCHModelResult | None":

@@ -1,14 +1,16 @@
 """A heterogeneous autoregression (HAR) of the log volatility that ranges show.
 
 Corsi (2009), A simple approximate long-memory model of realized volatility, Journal of Financial
-Econometrics 7(2), in logarithms: tomorrow's log volatility is linear in that of the last session,
-week and month. A session's variance is the range proxy, or its squared return where there is no
-range (:attr:`forecaster.dataset.panel.Past.variance`). The forecast is a Student-t whose scale is
-that volatility times a constant. The constant and the degrees of freedom are fitted to the returns
-over the volatility, and so absorb the biases of the logarithm and of the proxy.
+Econometrics 7(2), in logarithms: the log volatility of the next sessions is linear in that of the last
+session, week and month, with coefficients for each number of sessions ahead. A session's variance is
+the range proxy, or its squared return where there is no range
+(:attr:`forecaster.dataset.panel.Past.variance`). The forecast is a Student-t whose scale is that
+volatility times a constant. The constant and the degrees of freedom are fitted to the returns over the
+volatility, and so absorb the biases of the logarithm and of the proxy.
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import pandas as pd
@@ -30,7 +32,7 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class HarParameters(Parameters):
-    """Coefficients of tomorrow's log volatility, and the Student-t of returns over it."""
+    """Coefficients of the log volatility to come, and the Student-t of returns over it."""
 
     constant: float
     day: float
@@ -52,38 +54,44 @@ class Har(PerTicker[HarParameters]):
 
     def fit_one(self, past: Past, step: int) -> HarParameters | None:
         """Fit the coefficients by least squares, then the Student-t by maximum likelihood."""
-        logs = regressors(past)
+        logs, after = regressors(past), log_volatility(past, step)
         # The first month's averages are of less than a month.
-        before, after = logs[HORIZONS[-1] : -1], logs[HORIZONS[-1] + 1 :, 1]
+        before, after = logs[HORIZONS[-1] : -step], after[HORIZONS[-1] + step :]
         coefficients, _, rank, _ = np.linalg.lstsq(before, after, rcond=None)
-        return _parameters(past, before, coefficients) if rank == before.shape[1] else None
+        return _parameters(past, step, coefficients) if rank == before.shape[1] else None
 
     def stand_in(self, past: Past, step: int) -> HarParameters:
         """Fit the Student-t alone, around last month's volatility."""
-        return _parameters(past, regressors(past)[HORIZONS[-1] : -1], STAND_IN)
+        return _parameters(past, step, STAND_IN)
 
     def forecast_one(
         self, fitted: HarParameters, past: Past, index: np.ndarray, step: int
     ) -> StudentT:
         """Return the Student-t at the volatility that the regression forecasts."""
         coefficients = np.array([fitted.constant, fitted.day, fitted.week, fitted.month])
-        width = _volatility(regressors(past)[index], coefficients)
+        width = _volatility(regressors(past)[index], coefficients) * sqrt(step)
         return StudentT(0.0, fitted.scale * width, fitted.df)
 
 
 def regressors(past: Past) -> Floats:
     """Return 1 and the log volatility of the last session, week and month: (sessions, 4)."""
-    variance = pd.Series(past.variance)
+    logs = [log_volatility(past, sessions) for sessions in HORIZONS]
+    return np.column_stack([np.ones(len(past.dates)), *logs])
+
+
+def log_volatility(past: Past, sessions: int) -> Floats:
+    """Return the log of the volatility a day of the last sessions, or of all so far: (sessions,)."""
+    mean = pd.Series(past.variance).rolling(sessions, min_periods=1).mean().to_numpy()
     floor = np.maximum((LEAST_SHARE * past.volatility) ** 2, FLOOR**2)
-    means = [variance.rolling(n, min_periods=1).mean().to_numpy() for n in HORIZONS]
-    logs = [0.5 * np.log(np.fmax(mean, floor)) for mean in means]
-    return np.column_stack([np.ones(len(floor)), *logs])
+    logs: Floats = 0.5 * np.log(np.fmax(mean, floor))
+    return logs
 
 
-def _parameters(past: Past, before: Floats, coefficients: np.ndarray) -> HarParameters:
+def _parameters(past: Past, step: int, coefficients: np.ndarray) -> HarParameters:
     """Return coefficients, and the shape of the returns over the volatility that they forecast."""
-    ratio = past.log_returns[HORIZONS[-1] + 1 :] / _volatility(before, coefficients)
-    shape = Shape.fit(ratio)
+    before = regressors(past)[HORIZONS[-1] : -step]
+    width = _volatility(before, coefficients) * sqrt(step)
+    shape = Shape.fit(past.behind(step)[HORIZONS[-1] + step :] / width)
     constant, day, week, month = coefficients.tolist()
     return HarParameters(constant, day, week, month, shape.scale, shape.df)
 

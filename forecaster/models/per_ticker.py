@@ -31,6 +31,8 @@ from forecaster.models.protocol import (
     Model,
     ModelState,
     Progress,
+    horizon_of,
+    of_step,
     require_within,
     silent,
     too_short,
@@ -39,6 +41,9 @@ from forecaster.parallel import jobs
 
 WARMUP = 20
 """Sessions before a measured volatility means something."""
+
+LEAST_RETURNS = 20
+"""Returns over a step, end to end, that its own fit needs; with fewer, that of step 1 forecasts it."""
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +80,8 @@ class Shape(Parameters):
 class PerTicker(Model, Generic[P]):
     """A model with parameters for each ticker.
 
-    A subclass sets ``parameters`` and defines :meth:`fit_one` and :meth:`forecast_one`; one whose fits
-    may fail defines :meth:`stand_in` too.
+    A subclass sets ``parameters`` and defines :meth:`fit_one` and :meth:`forecast_one`, or where iterated
+    :meth:`forecast_ahead`; one whose fits may fail defines :meth:`stand_in` too.
     """
 
     parameters: type[P]
@@ -179,9 +184,16 @@ class PerTicker(Model, Generic[P]):
 
     def _fit_or_stand_in(self, past: Past) -> tuple[list[P], bool]:
         """Return the parameters of each step, and whether all fits converged."""
-        fits = [(step, self.fit_one(past, step)) for step in self.fitted_steps]
-        fitted = [self.stand_in(past, step) if fit is None else fit for step, fit in fits]
-        return fitted, all(fit is not None for _, fit in fits)
+        fitted: list[P] = []
+        converged = True
+        for step in self.fitted_steps:
+            if step > 1 and np.isfinite(past.ahead(step)[WARMUP:]).sum() < LEAST_RETURNS * step:
+                fitted.append(fitted[0])
+                continue
+            fit = self.fit_one(past, step)
+            converged = converged and fit is not None
+            fitted.append(self.stand_in(past, step) if fit is None else fit)
+        return fitted, converged
 
     def forecast(
         self,
@@ -207,7 +219,9 @@ class PerTicker(Model, Generic[P]):
     def state(self) -> ModelState:
         """Return the parameters by ticker, an array for each step."""
         arrays = {
-            self._array(step): np.array([astuple(its[at]) for its in self.fitted.values()], float)
+            of_step(self.array, step): np.array(
+                [astuple(its[at]) for its in self.fitted.values()], float
+            )
             for at, step in enumerate(self.fitted_steps)
         }
         settings = {
@@ -219,17 +233,14 @@ class PerTicker(Model, Generic[P]):
 
     def restore(self, state: ModelState) -> None:
         """Take the parameters of a state."""
-        (self.horizon,) = horizons.check([int(state.settings.get("horizon", 1))])
+        self.horizon = horizon_of(state)
         tickers = state.settings["tickers"]
         by_step = [
-            self._parameters(state.arrays[self._array(step)], len(tickers))
+            self._parameters(state.arrays[of_step(self.array, step)], len(tickers))
             for step in self.fitted_steps
         ]
         self.fitted = dict(zip(tickers, map(list, zip(*by_step, strict=True)), strict=True))
         self.fallbacks = tuple(state.settings.get("fallbacks", ()))
-
-    def _array(self, step: int) -> str:
-        return self.array if step == 1 else f"{self.array}.{step}"
 
     def _parameters(self, rows: np.ndarray, tickers: int) -> list[P]:
         """Return the parameters in the rows of an array; ValueError if they are none."""

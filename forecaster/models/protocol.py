@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.dataset.panel import Panel
+from forecaster.distributions import horizons
 from forecaster.errors import HistoryError, UsageError
 
 SESSIONS_TO_FORECAST = 60
@@ -29,6 +30,17 @@ class ModelState:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     """Values that JSON can hold."""
+
+
+def horizon_of(state: ModelState) -> int:
+    """Return the horizon of the model whose state this is; of versions without one it is 1."""
+    (horizon,) = horizons.check([int(state.settings.get("horizon", 1))])
+    return horizon
+
+
+def of_step(array: str, step: int) -> str:
+    """Return the name of an array in the state of a model: step 1 has the name of older versions."""
+    return array if step == 1 else f"{array}.{step}"
 
 
 class Checkpoint:

@@ -1,4 +1,4 @@
-"""Forecast the next session with a run."""
+"""Forecast the sessions to come with a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -11,8 +11,8 @@ from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.panel import History, Panel
-from forecaster.distributions import forecasts, recalibration
-from forecaster.errors import HistoryError, first_few
+from forecaster.distributions import forecasts, horizons, recalibration
+from forecaster.errors import HistoryError, UsageError, first_few
 from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.runs.run import Run
 
@@ -21,10 +21,10 @@ BATCH = 64
 
 
 class Predictions(NamedTuple):
-    """Forecasts of the next session."""
+    """Forecasts of the sessions to come."""
 
     table: pd.DataFrame
-    """The forecasts frame, a row for each ticker that could be forecast."""
+    """The forecasts frame, a row for each step of each ticker that could be forecast."""
     failed: dict[str, HistoryError]
     """Why the other tickers could not."""
     announced: dict[str, NextEvent]
@@ -39,8 +39,9 @@ def predict(
     events: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
+    steps: Sequence[int] = (1,),
 ) -> pd.DataFrame:
-    """Forecast the next session of each ticker, from its last session up to ``as_of``.
+    """Forecast the sessions to come of each ticker, from its last session up to ``as_of``.
 
     Parameters
     ----------
@@ -50,19 +51,23 @@ def predict(
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.distributions.recalibration`.
+    steps : how many sessions ahead to forecast, each a number from 1 to the run's horizon; by default
+        the next session alone.
 
     Returns
     -------
-    The forecasts frame, a row for each ticker in the order given; the same numbers as the row of
+    The forecasts frame, by ticker in the order given and then by step; the same numbers as the rows of
     a backtest of the run with that cutoff.
 
     Raises
     ------
+    UsageError
+        A step is none, or the run was not trained to forecast so far ahead.
     HistoryError
         A ticker has too little history, or what is to be forecast was in the training span.
     """
     predictions = predict_each(
-        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate
+        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate, steps=steps
     )
     for error in predictions.failed.values():
         raise error
@@ -77,8 +82,10 @@ def predict_each(
     events: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
+    steps: Sequence[int] = (1,),
 ) -> Predictions:
     """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
+    steps = _within_horizon(run, steps)
     histories = panel_of(run, frames, tickers, events).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
@@ -97,7 +104,9 @@ def predict_each(
                 if event := history.next_event(session):
                     announced[history.ticker] = event
                 cutoffs.setdefault(cutoff, []).append(history)
-        parts += [forecast(run, Panel(tuple(own)), cutoff) for cutoff, own in cutoffs.items()]
+        parts += [
+            forecast(run, Panel(tuple(own)), cutoff, steps) for cutoff, own in cutoffs.items()
+        ]
     table = forecasts.concat(parts).set_index("ticker")
     for ticker in set(tickers) - set(table.index) - set(failed):
         failed[ticker] = HistoryError(
@@ -108,15 +117,35 @@ def predict_each(
     return Predictions(table.loc[order].reset_index(), failed, announced)
 
 
-def _uncalibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
-    return run.model.forecast(panel, cutoff, cutoff)
+def _within_horizon(run: Run, steps: Sequence[int]) -> tuple[int, ...]:
+    """Return the steps in order; UsageError if one lies beyond what the run was trained for."""
+    wanted, horizon = horizons.check(steps), run.model.horizon
+    if wanted[-1] > horizon:
+        reach = f"up to {horizon} sessions ahead" if horizon > 1 else "the next session alone"
+        raise UsageError(
+            f"run {run.name} forecasts {reach}, got a step of {wanted[-1]}; "
+            f"`forecast train --horizon {horizons.MOST}` makes a run that reaches as far"
+        )
+    return wanted
 
 
-def _calibrated(run: Run, panel: Panel, cutoff: np.datetime64) -> pd.DataFrame:
+def _uncalibrated(
+    run: Run, panel: Panel, cutoff: np.datetime64, steps: tuple[int, ...]
+) -> pd.DataFrame:
+    return run.model.forecast(panel, cutoff, cutoff, steps)
+
+
+def _calibrated(
+    run: Run, panel: Panel, cutoff: np.datetime64, steps: tuple[int, ...]
+) -> pd.DataFrame:
     """Return the forecast as a backtest of the run, from its training span on, recalibrates it."""
     until = np.datetime64(run.until)
-    table = run.model.forecast(panel, until - LONGEST_CLOSURE, cutoff)
-    table = recalibration.recalibrate(table[table["date"] > pd.Timestamp(run.until)])
+    table = run.model.forecast(panel, until - LONGEST_CLOSURE, cutoff, steps)
+    # A longer step from before the end of the training span reaches beyond it, but was learned from.
+    first = {it.ticker: it.dates[max(it.count_until(until) - 1, 0)] for it in panel.histories}
+    unseen = table["date"] > pd.Timestamp(run.until)
+    unseen &= table["cutoff"] >= table["ticker"].map(first)
+    table = recalibration.recalibrate(table[unseen])
     return table[table["cutoff"] == pd.Timestamp(cutoff)]
 
 

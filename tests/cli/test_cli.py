@@ -651,6 +651,7 @@ def test_predict_needs_no_tensorflow(home):
         ("predict ^GSPC ", ["^IXIC"]),
         ("data remove ^G", ["^GSPC"]),
         ("predict --run s", ["small"]),
+        ("predict --ho", ["--horizon", "--home"]),
         ("backtest --models lstm,g", ["lstm,gru", "lstm,gjr", "lstm,gjr-events", "lstm,garch"]),
         ("predict --home /nowhere ", [""]),
     ],

@@ -1,6 +1,7 @@
 """Scheduled earnings in what the commands print: trained on, foretold, backtested, explained, scored."""
 
 import json
+import shutil
 from datetime import date
 
 import numpy as np
@@ -91,6 +92,39 @@ def test_predict_says_who_reports_when_and_how_far_it_may_move(
     assert "reports" in table.splitlines()[0]
     said = f"{eve:%a} {eve.day} {eve:%b} after the close (±{event['expected_move']:.1%})"
     assert said in table
+
+
+def test_a_fan_marks_the_steps_that_hold_the_reaction(forecast, home, world, until, eve, tmp_path):
+    home = shutil.copytree(home, tmp_path / "home")
+    train = ("train", "--run", "ahead", "--model", "gjr-events", "--until", until)
+    assert forecast(*train, "--home", home, "--quiet").code == 0
+    days = world.loc[world["ticker"] == "AAA", "date"]
+    before = days[days < eve].iloc[-3]  # the reaction is the fourth session from here
+    words = ("predict", "AAA", "--run", "ahead", "--as-of", f"{before:%Y-%m-%d}", "--home", home)
+    rows = forecast(*words, "--horizon", 6, "--json").json["forecasts"]
+    event = rows[0]["next_event"]
+    assert event["reaction_session"] == rows[3]["date"]
+    variance = np.diff([0.0, *(row["volatility"] ** 2 for row in rows)])
+    assert variance.argmax() == 3
+    lines = forecast(*words, "--horizon", 6).out.splitlines()
+    said = f"reports {eve:%a} {eve.day} {eve:%b} after the close (±{event['expected_move']:.1%})"
+    (at,) = (i for i, line in enumerate(lines) if said in line)
+    assert [line.split()[0] for line in (lines[at - 1], lines[at + 1])] == ["3", "4"]
+    near = forecast(*words, "--horizon", 2).out
+    assert f"{said}, which is after these sessions" in near.splitlines()[0]
+    file = home / "fan.svg"
+    plot = (
+        "plot",
+        "predict",
+        "AAA",
+        "--run",
+        "ahead",
+        "--end",
+        f"{before:%Y-%m-%d}",
+        "--home",
+        home,
+    )
+    assert forecast(*plot, "--horizon", 6, "--out", file).code == 0
 
 
 def test_beyond_sight_nobody_reports(forecast, home, world):

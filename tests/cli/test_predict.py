@@ -91,3 +91,194 @@ def test_a_pegged_price_is_warned_of_wherever_it_is_shown(forecast, home):
     assert {row["ticker"] for row in rows if row["motion"]} == {"USDX-USD"}
     checked = forecast("data", "check", "--home", home).out
     assert "USDX-USD: the price has kept within 0.1%" in checked
+
+
+# ---- several sessions ahead
+
+
+def test_the_next_session_alone_is_said_without_a_word_of_steps(forecast, home):
+    words = ["predict", "AAA", "--home", home]
+    (plain,) = forecast(*words, "--json").json["forecasts"]
+    (asked,) = forecast(*words, "--json", "--steps", "1").json["forecasts"]
+    more = {"step", "volatility_per_day", "annualised_volatility", "sessions_a_year"}
+    assert set(asked) - set(plain) == more
+    assert {name: it for name, it in asked.items() if name not in more} == plain
+    assert forecast(*words, "--horizon", 1).out == forecast(*words).out
+
+
+def test_each_step_has_its_date_and_its_spread(forecast, home, tmp_path):
+    file = tmp_path / "ahead.csv"
+    words = ["predict", "AAA", "USDX-USD", "--home", home, "--out", file]
+    rows = forecast(*words, "--horizon", 4, "--json").json["forecasts"]
+    assert [(row["ticker"], row["step"], row["date"]) for row in rows] == [
+        ("AAA", 1, "2018-12-31"),
+        ("AAA", 2, "2019-01-02"),  # New York closed on New Year's Day
+        ("AAA", 3, "2019-01-03"),
+        ("AAA", 4, "2019-01-04"),
+        ("USDX-USD", 1, "2018-12-29"),  # a coin never rests
+        ("USDX-USD", 2, "2018-12-30"),
+        ("USDX-USD", 3, "2018-12-31"),
+        ("USDX-USD", 4, "2019-01-01"),
+    ]
+    for row, year in zip(rows, [252] * 4 + [365] * 4, strict=True):
+        assert row["sessions_a_year"] == year
+        a_day = row["volatility"] / row["step"] ** 0.5
+        assert row["volatility_per_day"] == pytest.approx(a_day)
+        assert row["annualised_volatility"] == pytest.approx(a_day * year**0.5)
+    spreads = [row["volatility"] for row in rows[:4]]
+    assert spreads == sorted(spreads)
+    table = pd.read_csv(file)
+    assert table[["ticker", "step", "date"]].to_numpy().tolist() == [
+        [row["ticker"], row["step"], row["date"]] for row in rows
+    ]
+    assert table["price_q0.9"].tolist() == pytest.approx(
+        [row["intervals"]["80"][1] for row in rows]
+    )
+    assert table["sessions_behind"].tolist() == [row["sessions_behind"] for row in rows]
+
+
+def test_some_steps_are_those_of_all(forecast, home):
+    words = ["predict", "AAA", "--home", home, "--json"]
+    every = forecast(*words, "--horizon", 21).json["forecasts"]
+    some = forecast(*words, "--steps", "21, 1,5").json["forecasts"]
+    assert some == [every[0], every[4], every[20]]
+
+
+def test_a_fan_opens_downwards_to_one_scale_of_prices(forecast, home):
+    words = ["predict", "AAA", "BBB.L", "--home", home, "--quiet"]
+    rows = forecast(*words, "--steps", "1,5,21", "--json").json["forecasts"][:3]
+    out = forecast(*words, "--steps", "1,5,21").out
+    title, head, _, *lines = out.splitlines()[:6]
+    assert title.startswith("AAA: last close ")
+    assert "USD of 2018-12-28, 3 sessions behind" in title
+    assert head.split()[:4] == ["step", "date", "median", "80%"]
+    ends = [f"{it:,.2f}" for it in rows[2]["intervals"]["95"]]
+    assert head.split()[-2:] == ends
+    drawn = [line[head.index(ends[0]) :] for line in lines]
+    assert all(set(it) == set(" ─━┃") for it in drawn[:2])
+    begins = [len(it) - len(it.lstrip()) for it in drawn]
+    assert begins == sorted(begins, reverse=True)
+    assert begins[2] == 0
+    assert [len(it) for it in drawn] == sorted(len(it) for it in drawn)
+    heavy = [it.count("━") for it in drawn]
+    assert heavy == sorted(heavy)
+    assert "BBB.L: last close" in out
+    assert "GBp (pence)" in out
+    assert "The fan: ─ 95%, ━ 80%, ┃ median." in out
+
+
+def test_annualised_volatilities_name_the_sessions_of_a_year(forecast, home):
+    words = ["predict", "AAA", "USDX-USD", "--home", home, "--quiet", "--annualised"]
+    ahead = forecast(*words, "--horizon", 2).out
+    assert " a year " in ahead
+    assert " a day " not in ahead
+    both = "A year is 252 sessions of AAA, 365 sessions of USDX-USD."
+    assert both in ahead
+    plain = forecast(*words)
+    assert "%/year" in plain.out
+    assert both in plain.out
+    one = forecast("predict", "AAA", "--home", home, "--annualised").out
+    assert "A year is 252 sessions." in one
+
+
+def test_steps_beyond_the_announced_holidays_are_guesses(forecast, home, tmp_path, monkeypatch):
+    known = calendars.next_sessions
+
+    def until_the_second(ticker, date, count, history=None):
+        return [
+            calendars.NextSession(it.date, it.certain and it.date < pd.Timestamp("2019-01-03"))
+            for it in known(ticker, date, count, history)
+        ]
+
+    monkeypatch.setattr(calendars, "next_sessions", until_the_second)
+    file = tmp_path / "ahead.parquet"
+    result = forecast("predict", "AAA", "--home", home, "--horizon", 4, "--out", file)
+    assert pd.read_parquet(file)["date_is_guess"].tolist() == [False, False, True, True]
+    (line,) = [it for it in result.err.splitlines() if "guess" in it]
+    assert line.startswith(
+        "warning: AAA from 2019-01-03 on: the dates are guesses, as the holidays"
+    )
+    assert "2019-01-03?" in result.out
+    assert "2019-01-02?" not in result.out
+
+
+def test_prices_too_old_are_named_once_whatever_the_steps(forecast, home):
+    words = ["predict", "AAA", "USDX-USD", "--home", home, "--horizon", 3, "--max-age", 3]
+    result = forecast(*words, "--json")
+    assert result.code == 1
+    assert [row["ticker"] for row in result.json["forecasts"]] == ["AAA"] * 3
+    assert result.err.count("USDX-USD: the stored prices are 5 sessions behind") == 1
+    assert result.err.count("AAA: the last stored session is") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--horizon", "0"], "expected steps of 1 to 21 sessions ahead, got 0"),
+        (["--horizon", "22"], "expected steps of 1 to 21 sessions ahead, got 22"),
+        (["--horizon", "abc"], "--horizon"),
+        (["--steps", ""], "such as 1,5,21; got ''"),
+        (["--steps", "1,,5"], "such as 1,5,21; got '1,,5'"),
+        (["--steps", "-1"], "such as 1,5,21; got '-1'"),
+        (["--steps", "1.5"], "such as 1,5,21; got '1.5'"),
+        (["--steps", "0"], "got 0"),
+        (["--steps", "1,30"], "got 1,30"),
+        (["--steps", "1,5", "--horizon", "5"], "drop it, or drop --steps"),
+    ],
+)
+@pytest.mark.parametrize("command", [["predict"], ["plot", "predict"]])
+def test_steps_that_are_none_are_one_line(
+    forecast, home, tmp_path, monkeypatch, command, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    result = forecast(*command, *words, "--home", home)
+    assert (result.code, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_step_given_twice_is_one(forecast, home):
+    words = ["predict", "AAA", "--home", home, "--json", "--steps"]
+    assert forecast(*words, "5,5").json == forecast(*words, "5").json
+
+
+def test_a_run_of_the_next_session_is_asked_for_no_more(forecast, home, tmp_path):
+    trained = ["train", "--model", "naive", "--until", "2018-06-29", "--home", home]
+    assert forecast(*trained, "--horizon", 1, "--run", "short").code == 0
+    (tmp_path / "h.toml").write_text("horizon = 5\n")
+    assert forecast(*trained, "--config", tmp_path / "h.toml", "--run", "week").code == 0
+    words = ["predict", "AAA", "--home", home, "--quiet", "--json"]
+    assert len(forecast(*words, "--run", "short").json["forecasts"]) == 1
+    assert len(forecast(*words, "--run", "week", "--horizon", 5).json["forecasts"]) == 5
+    for run, reach in (("short", "the next session alone"), ("week", "up to 5 sessions ahead")):
+        for command in (words, ["plot", "predict", "AAA", "--home", home]):
+            result = forecast(*command, "--run", run, "--horizon", 6)
+            assert (result.code, result.out) == (2, "")
+            assert result.err.splitlines() == [
+                f"error: run {run} forecasts {reach}, got a step of 6; "
+                "`forecast train --horizon 21` makes a run that reaches as far"
+            ]
+    for horizon in (0, 22):
+        refused = forecast(*trained, "--horizon", horizon)
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err == f"error: horizon must lie between 1 and 21, got {horizon}\n"
+
+
+def test_too_short_a_history_has_no_steps(forecast, home):
+    words = ["predict", "AAA", "BBB.L", "--home", home, "--horizon", 5, "--as-of", "2017-01-31"]
+    result = forecast(*words)
+    assert (result.code, result.out) == (1, "")
+    assert "a forecast needs 60" in result.err
+
+
+def test_a_fan_is_drawn_of_several_steps(forecast, home, tmp_path):
+    for words in (["--horizon", 21], ["--steps", "5,21"]):
+        file = tmp_path / "fan.svg"
+        result = forecast("plot", "predict", "AAA", "--home", home, "--out", file, *words)
+        assert (result.code, result.out) == (0, f"{file}\n")
+        assert "<svg" in file.read_text()
+    refused = forecast("plot", "gates", "--home", home, "--horizon", 5)
+    assert (refused.code, refused.out) == (2, "")
+    assert "gates looks no sessions ahead: drop --horizon" in refused.err

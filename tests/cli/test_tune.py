@@ -89,6 +89,7 @@ def test_what_is_found_is_printed_and_saved_and_trained(forecast, home, tmp_path
     used = bundle.load(home, "tuned").model.config
     assert document["best"].items() <= vars(used).items()
     assert (used.units, used.groups, used.seeds) == (4, "market", 3)
+    assert used.horizon == 21
     assert used.learning_rate == best["settings"]["learning_rate"]
     assert saved.read_text().startswith(f"# Trial {best['trial']} of the study lstm-{UNTIL}: ")
     shutil.rmtree(home / "runs")

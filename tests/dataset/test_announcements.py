@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from forecaster.data import calendars, events
 from forecaster.dataset.announcements import (
@@ -185,10 +186,54 @@ def test_no_row_knows_what_came_later(cut):
     ]
     _, changed = known(other, *moved)
     _, truncated = known(returns[: cut + 1], *rows)
-    for name in ("chance", "size", "weight", "discount", "since", "until", "last"):
+    names = ("chance", "size", "weight", "discount", "since", "until", "last", "gap")
+    for name in (*names, "first", "coming"):
         ours = getattr(whole, name)[: cut + 1]
         assert np.array_equal(ours, getattr(changed, name)[: cut + 1], equal_nan=True), name
         assert np.array_equal(ours, getattr(truncated, name), equal_nan=True), name
+    for step in (1, 5, 21):
+        ours = whole.clock(step)[: cut + 1]
+        assert np.array_equal(ours, changed.clock(step)[: cut + 1]), step
+        assert np.array_equal(ours, truncated.clock(step)), step
+
+
+def test_a_reaction_in_sight_widens_the_steps_that_reach_it_and_no_other():
+    _, it = known(calm(), (SESSIONS[250], "pre"))
+    extra = it.size**2 - 1
+    for away in range(1, VISIBLE + 1):
+        row = 250 - away
+        for step in range(1, 22):
+            wide = step + (extra[row] if step >= away else 0)
+            assert it.clock(step)[row] == pytest.approx(wide)
+    assert it.clock(1)[249] == pytest.approx(it.inflation[249] ** 2)
+    assert (it.clock(21)[251:] == 21).all()  # one reaction has no habit
+
+
+def test_without_a_time_the_second_session_is_certain_to_be_included():
+    returns = calm()
+    returns[250] = 0.0
+    _, it = known(returns, (SESSIONS[250], None))
+    extra = it.size**2 - 1
+    by_step = [it.clock(step)[247] for step in (2, 3, 4)]  # the day is three sessions ahead
+    assert by_step == pytest.approx([2, 3 + extra[247] / 2, 4 + extra[247]])
+    # At the close of the day itself the reaction is still to come as far as the move did not show it.
+    assert it.clock(1)[250] == pytest.approx(1 + it.chance[250] * extra[250])
+    assert it.clock(21)[250] == pytest.approx(21 + it.chance[250] * extra[250])
+
+
+def test_beyond_sight_the_next_reaction_is_expected_by_habit():
+    rows = (50, 110, 170, 230)
+    _, it = known(calm(), *((SESSIONS[row], "pre") for row in rows))
+    assert it.gap[240] == 60
+    extra = it.size**2 - 1
+    # On the 45th session the next is due in 15, half of a normal distribution of 3 sessions away.
+    row, left = 230 + 45, 1 - stats.norm.cdf((45 + VISIBLE + 0.5 - 60) / 3)
+    for step in (11, 15, 21):
+        share = (stats.norm.cdf((45 + step + 0.5 - 60) / 3) - (1 - left)) / left
+        assert it.clock(step)[row] == pytest.approx(step + share * extra[row])
+    assert it.clock(10)[row] == 10
+    assert it.clock(21)[231] == pytest.approx(21)  # the next is months away
+    assert it.clock(21)[299] == 21  # it is overdue
 
 
 def test_a_universe_counts_a_peer_s_reaction_when_it_is_public():

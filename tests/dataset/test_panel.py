@@ -64,6 +64,54 @@ def test_student_forecasts_say_what_happened_next(weekend):
     np.testing.assert_allclose(frame["log_return"], [np.log(13 / 12), np.nan])
 
 
+def test_returns_and_dates_of_several_sessions(weekend):
+    (history,) = Panel.of(weekend).histories
+    np.testing.assert_allclose(history.ahead(2), [np.log(12 / 10), np.log(13 / 11), np.nan, np.nan])
+    np.testing.assert_array_equal(history.ahead(1), history.next_returns)
+    expected = ["2024-01-12", "2024-01-16", "2024-01-17", "2024-01-18"]
+    np.testing.assert_array_equal(history.dates_ahead(2), np.array(expected, "datetime64[D]"))
+    np.testing.assert_array_equal(history.dates_ahead(1), history.next_dates)
+    # 19 January is the third session after the 16th, and the 15th a holiday.
+    assert history.dates_ahead(5)[[0, 3]].tolist() == [
+        day("2024-01-18").item(),
+        day("2024-01-23").item(),
+    ]
+
+
+def test_steps_between_are_read_on_variance(weekend):
+    (history,) = Panel.of(weekend).histories
+    index = np.array([0])
+    knots = {
+        1: StudentT(0.0, 0.01, 5.0),
+        2: StudentT(0.0, 0.013, 6.0),
+        3: StudentT(0.0, 0.015, 6.0),
+    }
+    knots |= {5: StudentT(0.001, 0.03, 6.0)}
+    part = TickerForecasts(history, index, knots)
+    frame = forecasts_of("toy", [part], (3, 4, 5)).set_index("step")
+    three, four, five = (frame.loc[step] for step in (3, 4, 5))
+    assert four["volatility"] ** 2 == pytest.approx(
+        (three["volatility"] ** 2 + five["volatility"] ** 2) / 2
+    )
+    weight = (four["volatility"] - three["volatility"]) / (five["volatility"] - three["volatility"])
+    for name in ("mean", "q0.01", "q0.5", "q0.9"):
+        assert four[name] == pytest.approx((1 - weight) * three[name] + weight * five[name])
+    assert np.isnan(four["df"])
+    assert four["date"] == pd.Timestamp("2024-01-17")
+    assert np.isnan(four["log_return"])
+    assert three["log_return"] == pytest.approx(np.log(13 / 10))
+
+
+def test_volatility_does_not_fall_with_the_step(weekend):
+    (history,) = Panel.of(weekend).histories
+    knots = {1: StudentT(0.0, 0.02, 5.0), 2: StudentT(0.001, 0.01, 5.0)}
+    frame = forecasts_of("toy", [TickerForecasts(history, np.array([0]), knots)], (1, 2))
+    assert frame["volatility"].tolist() == pytest.approx([0.02 * np.sqrt(5 / 3)] * 2)
+    assert frame["q0.5"].tolist() == pytest.approx([0, 0.001])
+    np.testing.assert_allclose(frame["q0.9"][1] - 0.001, frame["q0.9"][0])
+    pd.testing.assert_frame_equal(frame, forecasts.check(frame))
+
+
 def test_a_ticker_is_the_same_alone_and_among_others_of_one_universe(world):
     universe = ["AAA", "BBB"]
     every = Panel.of(world, universe=universe)

@@ -139,7 +139,7 @@ def test_garch_on_the_same_shocks_is_what_its_own_forecasts_say(trained, world, 
     fitted, found = explanation.gjr_response(run, history)
     model = Garch("gjr")
     model.fit(Panel((history,)), np.datetime64(run.until))
-    assert model.fitted["AAA"] == fitted
+    assert model.fitted["AAA"] == [fitted]
     for k in (1, 3, 40, 100):
         said = []
         for size in (-4 * history.volatility[-k - 1], 0.0):

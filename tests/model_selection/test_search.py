@@ -245,6 +245,15 @@ def test_too_short_a_history_is_told_before_anything_is_kept(world, tmp_path, he
     assert not (tmp_path / "h").exists()
 
 
+def test_a_trial_is_of_the_next_session_and_leaves_the_horizon_open(world, until, objective, tuned):
+    assert objective.base.horizon == 1
+    assert "horizon" not in tuned.best
+    held = objective_of(world, until, held=NARROW | {"horizon": 5})
+    assert (held.base.horizon, held.held["horizon"]) == (1, 5)
+    with pytest.raises(UsageError, match="horizon must lie between 1 and 21, got 22"):
+        objective_of(world, until, held={"horizon": 22})
+
+
 def test_a_setting_is_written_as_it_would_be_typed(objective):
     settings = objective.settings({"learning_rate": 0.002, "feature_dropout": 0.1 + 0.2})
     assert config.to_toml(settings) == "learning_rate = 0.002\nfeature_dropout = 0.3\n"

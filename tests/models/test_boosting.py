@@ -9,17 +9,19 @@ from forecaster.models.protocol import ModelState
 from forecaster.models.registry import create
 
 
-def test_trees_walk_as_scikit_learn_does(world, until, trained):
+@pytest.mark.parametrize(("step", "of_step"), [(1, ""), (5, ".5")])
+def test_trees_walk_as_scikit_learn_does(step, of_step, world, until, trained):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     panel = Panel.of(world)
-    x, y = boosting._examples(panel, np.datetime64(until))
+    x, y = boosting._examples(panel, np.datetime64(until), step)
     own = slice(-len(EVENTS))  # no ticker has announcements
     x = x[:, own]
     model = HistGradientBoostingRegressor(loss="quantile", quantile=0.05, **boosting.SETTINGS).fit(
         x, y
     )
-    arrays = trained("trees").model.state().arrays
+    stored = trained("trees").model.state().arrays
+    arrays = {name: stored[f"{name}{of_step}"] for name in (*boosting.NODES, "roots", "start")}
     at = quantile_grid.LEVELS.index(0.05)
     features = np.concatenate([history.features[:, own] for history in panel.histories])
     assert np.isnan(features).any()

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from histories import assert_same, assert_same_state
 from forecaster.backtesting import backtest
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.dataset.panel import Panel
-from forecaster.distributions import forecasts, recalibration
+from forecaster.distributions import forecasts, horizons, recalibration
 from forecaster.errors import HistoryError, UsageError
 from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.models.recurrent.training import CELLS
@@ -28,11 +29,16 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-model.md").read_t
 """The model that the page writes: its line in the registry."""
 
 every_model = pytest.mark.parametrize("name", [*REGISTRY, WRITTEN])
+FURTHER = [name for name in (*REGISTRY, WRITTEN) if name not in CELLS]
+"""Models that forecast steps beyond the next session."""
+every_step = pytest.mark.parametrize("name", FURTHER)
 SHARED = {*CELLS, "trees"}
 """Models that are one for all tickers, those they have not seen too."""
 
 AFTER = (0, 1, 64, 178)
 """Sessions after the last one fitted: the cutoffs at which promises are checked."""
+
+ALL = range(1, horizons.MOST + 1)
 
 ALIKE = ({"naive", "ewma", "drift"}, {"garch", "gjr", "gjr-events"})
 """Models that differ by their name alone."""
@@ -65,6 +71,18 @@ def tested(world, trained):
 def forecasts_of(frame, run, **request):
     """Forecasts of a backtest of a run."""
     return backtest.run(frame, BacktestSpec((run.model.name,), **request), trained=run).forecasts
+
+
+@pytest.fixture(scope="session")
+def ahead(world, trained, cutoffs):
+    """A function from a model's name to its forecasts of all steps, from the first to the last cutoff."""
+    panel, span = Panel.of(world), (cutoffs[0], cutoffs[-1])
+    return cache(lambda name: trained(name).model.forecast(panel, *span, ALL))
+
+
+def step_of(frame, step):
+    """The rows of a step."""
+    return frame[frame["step"] == step].reset_index(drop=True)
 
 
 def known(frame, cutoff):
@@ -106,7 +124,11 @@ def test_fit_looks_at_the_last_session(name, world, tiny, until, trained, rewrit
     before = world["date"][world["date"] < pd.Timestamp(until)].max()
     arrays = refitted(name, rewritten(world, before), until, tiny).state().arrays
     ours = trained(name).model.state().arrays
-    assert any(not np.array_equal(arrays[key], ours[key]) for key in ours)
+    changed = {key: not np.array_equal(arrays[key], ours[key]) for key in ours}
+    assert any(changed.values())
+    for step in horizons.KNOTS[1:]:  # those of models that fit each step
+        its = [value for key, value in changed.items() if key.endswith(f".{step}")]
+        assert any(its) or not its
 
 
 @every_model
@@ -136,6 +158,92 @@ def test_forecasts_look_at_the_last_session(name, world, trained, rewritten, cut
         mine = ours[ours["cutoff"] == pd.Timestamp(cutoff)]
         assert len(theirs) == len(mine) == 3
         assert (theirs["scale"].to_numpy() != mine["scale"].to_numpy()).all()
+
+
+@every_step
+def test_further_forecasts_do_not_look_ahead(name, world, trained, rewritten, cutoffs, ahead):
+    model, steps = trained(name).model, (5, 18, 21)
+    early, late = cutoffs[1:3]
+    for cutoff, frame in (
+        (early, world[world["date"] <= pd.Timestamp(early)]),
+        (late, rewritten(world, late)),
+    ):
+        theirs = model.forecast(Panel.of(frame), cutoffs[0], cutoffs[-1], steps)
+        for step in steps:
+            assert_same(*(known(step_of(it, step), cutoff) for it in (theirs, ahead(name))))
+
+
+@every_step
+def test_a_step_is_the_same_whichever_others_and_cutoffs_are_asked_for(
+    name, world, trained, cutoffs, ahead
+):
+    model, panel = trained(name).model, Panel.of(world)
+    for steps in ((1,), (4,), (1, 5, 21)):
+        frame = model.forecast(panel, cutoffs[0], cutoffs[-1], steps)
+        alone = model.forecast(panel, cutoffs[2], cutoffs[2], steps)
+        assert frame["step"].unique().tolist() == list(steps)
+        for step in steps:
+            rows = step_of(ahead(name), step)
+            assert_same(step_of(frame, step), rows)
+            rows = rows[rows["cutoff"] == pd.Timestamp(cutoffs[2])]
+            assert_same(step_of(alone, step), rows.reset_index(drop=True))
+
+
+@every_step
+def test_a_longer_step_is_no_narrower_and_read_between_its_neighbours(name, ahead):
+    frame = ahead(name)
+    volatility = frame.pivot(index=["ticker", "cutoff"], columns="step", values="volatility")
+    assert (volatility.diff(axis=1).iloc[:, 1:] > -1e-12).all(axis=None)
+    assert volatility[21].mean() > 2.5 * volatility[1].mean()
+    columns = ["volatility", "mean", *forecasts.QUANTILES]
+    # The average is of quantiles that its members read, each with weights of its own.
+    slack = (0.01 if name == "average" else 1e-9) * volatility.to_numpy().min()
+    for step in set(ALL) - set(horizons.KNOTS):
+        ours, *ends = (
+            step_of(frame, it)[columns].to_numpy() for it in (step, *horizons.around(step))
+        )
+        assert (ours >= np.minimum(*ends) - slack).all()
+        assert (ours <= np.maximum(*ends) + slack).all()
+
+
+@every_step
+def test_a_step_is_of_the_return_over_its_sessions(name, world, ahead):
+    (history,) = Panel.of(world, tickers=["BBB"]).histories
+    rows = ahead(name).query("ticker == 'BBB'")
+    for step in (1, 4, 21):
+        its = rows[rows["step"] == step]
+        at = np.searchsorted(history.dates, its["cutoff"].to_numpy("datetime64[D]"))
+        inside = at + step < len(history.dates)
+        at, its = at[inside], its[inside]
+        assert (its["date"].to_numpy("datetime64[D]") == history.dates[at + step]).all()
+        adjusted = world.loc[world["ticker"] == "BBB", "adj_close"].to_numpy()
+        np.testing.assert_allclose(its["log_return"], np.log(adjusted[at + step] / adjusted[at]))
+    assert rows.loc[rows["step"] == 21, "log_return"].isna().sum() == 20
+
+
+@every_step
+def test_no_step_lies_beyond_the_horizon(name, world, tiny):
+    model = create(name, replace(tiny, horizon=5))
+    day = np.datetime64("2018-01-26")
+    with pytest.raises(UsageError, match=f"steps up to 5, as far as {name} was fitted .* got 6;"):
+        model.forecast(Panel.of(world), day, day, (1, 6))
+
+
+@every_step
+def test_a_run_of_the_next_session_is_one_of_a_version_without_horizons(
+    name, world, tiny, until, cutoffs, ahead
+):
+    model, old = (create(name, replace(tiny, horizon=it)) for it in (1, 21))
+    panel = Panel.of(world)
+    model.fit(panel, np.datetime64(until))
+    assert_same(model.forecast(panel, cutoffs[0], cutoffs[-1]), step_of(ahead(name), 1))
+    state = model.state()
+    for settings in (state.settings, *state.settings.values()):
+        if isinstance(settings, dict):
+            assert settings.pop("horizon", 1) == 1
+    old.restore(state)
+    assert old.horizon == 1
+    assert_same_state(old.state(), model.state())
 
 
 @every_model
@@ -196,6 +304,10 @@ def test_store_and_load(name, world, trained, tmp_path):
         forecasting.predict(loaded, world, tickers=everyone),
         forecasting.predict(trained(name), world, tickers=everyone),
     )
+    assert loaded.model.horizon == trained(name).model.horizon
+    panel, steps = Panel.of(world), (1, 4, 21) if name in FURTHER else (1,)
+    models = loaded.model, trained(name).model
+    assert_same(*(it.forecast(panel, *panel.sessions[[-9, -1]], steps) for it in models))
 
 
 @every_model
@@ -259,8 +371,8 @@ def test_a_ticker_that_was_not_fitted(name, world, newcomer, trained, until):
 @every_model
 def test_progress_counts_what_is_fitted(name, world, trained, tiny, until):
     calls = []
-    total = {**dict.fromkeys(CELLS, 2), "trees": 23}.get(name, 3)
-    # Epochs, levels or tickers.
+    total = {**dict.fromkeys(CELLS, 2), "trees": 6 * 23}.get(name, 3)
+    # Epochs, steps and levels, or tickers.
     create(name, tiny).fit(Panel.of(world), np.datetime64(until), lambda *call: calls.append(call))
     assert [call[:2] for call in calls if call[0]] == [(n, total) for n in range(1, total + 1)]
     assert all(text.startswith(name) for _, _, text in calls)

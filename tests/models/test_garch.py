@@ -59,7 +59,7 @@ def test_riskmetrics_in_place_of_garch_is_ewma():
     ewma = create("ewma")
     ewma.fit(Panel((history,)), history.dates[300])
     stand_in = create("garch")
-    stand_in.fitted = {"AAA": stand_in.stand_in(history.until(history.dates[300]))}
+    stand_in.fitted = {"AAA": [stand_in.stand_in(history.until(history.dates[300]), 1)]}
     span = history.dates[300], history.dates[-1]
     one, other = (
         ewma.forecast(Panel((history,)), *span),

@@ -15,6 +15,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load, save
 
+from forecaster.backtesting import backtest
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.errors import BundleError, HistoryError, UsageError
 from forecaster.runs import bundle, forecasting, training
@@ -87,6 +90,57 @@ def test_each_ticker_is_forecast_from_its_own_last_session(world, trained):
     frame = forecasting.predict(trained("lstm"), stale, tickers=["AAA", "BBB"])
     assert frame["cutoff"].tolist() == [last, world["date"].drop_duplicates().nlargest(2).min()]
     assert frame["date"].iloc[1] == last
+
+
+@pytest.mark.parametrize("name", ["naive", "gjr", "har", "trees"])
+def test_steps_are_by_ticker_as_asked_and_ascend(world, trained, name):
+    run = trained(name)
+    table = forecasting.predict(run, world, tickers=["BBB", "AAA"], steps=(10, 1, 4))
+    keys = table[["ticker", "step"]].to_numpy().tolist()
+    assert keys == [[ticker, step] for ticker in ("BBB", "AAA") for step in (1, 4, 10)]
+    alone = forecasting.predict(run, world, tickers=["BBB", "AAA"])
+    first = table[table["step"] == 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, alone, check_exact=True)
+    every = forecasting.predict(run, world, tickers=["AAA"], steps=range(1, 11))
+    assert every["volatility"].is_monotonic_increasing
+    assert every["date"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_steps_say_what_a_backtest_of_the_run_does(world, trained, calibrate):
+    run, steps = trained("gjr"), (1, 5)
+    spec = BacktestSpec(
+        models=("gjr",), tickers=("AAA", "BBB"), steps=steps, calibrate=calibrate, refit="never"
+    )
+    rows = backtest.run(world, spec, trained=run).forecasts
+    for cutoff in rows["cutoff"].unique()[[0, 1, 7, -6]]:
+        made = forecasting.predict(
+            run,
+            world,
+            tickers=["AAA", "BBB"],
+            as_of=cutoff.date(),
+            calibrate=calibrate,
+            steps=steps,
+        )
+        assert len(made) == 4
+        its = rows[rows["cutoff"] == cutoff].sort_values(["ticker", "step"], ignore_index=True)
+        pd.testing.assert_frame_equal(made, its, check_exact=True)
+
+
+@pytest.mark.parametrize("steps", [(), (0,), (22,), (1, 30)])
+def test_steps_that_there_are_not(world, trained, steps):
+    with pytest.raises(UsageError, match="expected steps of 1 to 21"):
+        forecasting.predict(trained("naive"), world, tickers=["AAA"], steps=steps)
+
+
+def test_a_run_is_asked_no_further_than_it_was_trained_for(world, until):
+    config = RecurrentConfig(horizon=3)
+    run = training.train(world, model="ewma", until=until, config=config)
+    assert len(forecasting.predict(run, world, tickers=["AAA"], steps=(1, 2, 3))) == 3
+    with pytest.raises(
+        UsageError, match="up to 3 sessions ahead, got a step of 4; `forecast train"
+    ):
+        forecasting.predict(run, world, tickers=["AAA"], steps=(1, 4))
 
 
 def test_what_was_trained_on_cannot_be_forecast(world, trained, until):

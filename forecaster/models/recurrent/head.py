@@ -43,7 +43,7 @@ from scipy import special
 
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.panel import StudentT
-from forecaster.distributions import skewed_t
+from forecaster.distributions import skewed_t, student_t
 from forecaster.distributions.student_t import DF_BOUNDS
 from forecaster.models.recurrent.cell import sigmoid
 
@@ -123,6 +123,31 @@ def log_ratio(output: Floats) -> tuple[Floats, Floats]:
         d_skew = 6 * skew * df / (df - 2) - 32 * skew * m**2
         slope[:, 3] = d_skew / (2 * variance) * SKEW_MOST * (1 - np.tanh(output[:, 3]) ** 2)
     return ratio, slope
+
+
+def density(target: Floats, output: Floats) -> tuple[Floats, Floats]:
+    """Return the log density of a Student-t, and its derivative by the outputs.
+
+    Parameters
+    ----------
+    target : (sessions,), returns in the unit of the outputs.
+    output : (sessions, OUTPUTS).
+
+    Returns
+    -------
+    (sessions,) and (sessions, OUTPUTS).
+    """
+    mean, log_scale, df = _parameters(output, np.minimum, _softplus)
+    scale = np.exp(log_scale)
+    z = (target - mean) / scale
+    surprise = 1 + z**2 / df
+    pull = (df + 1) * z / (df * surprise)  # d log density / d mean, times the scale
+    by_df = (
+        special.psi((df + 1) / 2) - special.psi(df / 2) - 1 / df - np.log(surprise) + pull * z / df
+    )
+    gate = sigmoid(output[:, 2] + DF_START) * (df < DF_BOUNDS[1])
+    slope = np.column_stack([MEAN_UNIT * pull / scale, pull * z - 1, by_df / 2 * gate])
+    return student_t.log_density(target, mean, scale, df), slope
 
 
 def with_skew(

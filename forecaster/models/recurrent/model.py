@@ -21,6 +21,7 @@ from forecaster.config import RecurrentConfig, replaced
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import EVENTS, FEATURES, chosen
 from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
+from forecaster.distributions import horizons
 from forecaster.errors import HistoryError
 from forecaster.models.protocol import (
     NO_CHECKPOINT,
@@ -29,10 +30,12 @@ from forecaster.models.protocol import (
     Model,
     ModelState,
     Progress,
+    require_within,
     silent,
     too_short,
 )
 from forecaster.models.recurrent import cell, head
+from forecaster.models.recurrent.term import Term
 from forecaster.models.recurrent.training import CELLS, Training, Windowed, network_of, numbered
 
 CONTEXT = 512
@@ -139,6 +142,8 @@ class Recurrent(Model):
         self.features: list[str] = []
         self.scaler: Scaler
         self.networks: list[Network] = []
+        self.term: Term | None = None
+        """The sessions after the next; None if the horizon is one session."""
         self.training: list[dict[str, float]] = []
         """Seed, epoch, training loss and validation loss (nats a session) of each epoch."""
 
@@ -181,6 +186,9 @@ class Recurrent(Model):
                 training.restore(saved)
             self._train(training, windowed, progress, checkpoint)
             self.networks.append(Network.of(training.result(windowed)))
+        if self.horizon > 1:
+            steps = horizons.knots([self.horizon])[1:]
+            self.term = Term.fit(windowed.examples(self.states), steps, config.head)
 
     def _train(
         self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint
@@ -222,59 +230,95 @@ class Recurrent(Model):
         steps: Sequence[int] = (1,),
     ) -> pd.DataFrame:
         """Return the forecasts frame of every ticker with enough sessions, trained on or not."""
-        cutoffs = []
+        require_within(self.name, self.horizon, steps)
+        knots, cutoffs = horizons.knots(steps), []
         for history in panel.histories:
             index = history.between(first, last)
             index = index[index >= SESSIONS_TO_FORECAST - 1]
             if len(index):
                 cutoffs.append(Cutoffs(history, index))
-        outputs = self.outputs(cutoffs) if cutoffs else []
+        outputs = self.outputs(cutoffs, knots) if cutoffs else []
         parts = [
             TickerForecasts(
-                history, index, {1: head.distribution(output, self.unit(history)[index])}
+                history,
+                index,
+                {
+                    step: head.distribution(output, self.unit(history, step)[index])
+                    for step, output in its.items()
+                },
             )
-            for (history, index), output in zip(cutoffs, outputs, strict=True)
+            for (history, index), its in zip(cutoffs, outputs, strict=True)
         ]
-        return forecasts_of(self.name, parts)
+        return forecasts_of(self.name, parts, steps, scheduled=self.is_scheduled)
 
     def inputs(self, history: History, sessions: slice) -> np.ndarray:
         """Return the scaled features that the network reads of some sessions: (sessions, features)."""
         columns = [FEATURES.index(name) for name in self.features]
         return self.scaler.transform(history.features[sessions, columns])
 
-    def unit(self, history: History) -> Floats:
-        """Return the volatility that the outputs are relative to: (sessions,), a fraction."""
-        return history.scale if set(EVENTS) & set(self.features) else history.volatility
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it knows of announcements."""
+        return bool(set(EVENTS) & set(self.features))
 
-    def outputs(self, cutoffs: Sequence[Cutoffs]) -> list[Floats]:
+    def unit(self, history: History, step: int) -> Floats:
+        """Return the volatility that the outputs of a step are relative to: (sessions,), a fraction."""
+        if step == 1:
+            return history.scale if self.is_scheduled else history.volatility
+        variance = history.clock(step) if self.is_scheduled else step
+        return history.volatility * np.sqrt(variance)
+
+    def outputs(
+        self, cutoffs: Sequence[Cutoffs], knots: Sequence[int] = (1,)
+    ) -> list[dict[int, Floats]]:
         """Return the head's raw outputs at the cutoffs of each history, averaged over the seeds.
 
-        Each is (cutoffs, OUTPUTS).
+        By step, each is (cutoffs, OUTPUTS).
         """
         spans = [span for history, index in cutoffs for span in spans_of(history, index)]
-        outputs = []
+        outputs: dict[int, list[Floats]] = {step: [] for step in knots}
         for begin in range(0, len(spans), cell.CHUNK):  # the states of all together would be large
             chunk = spans[begin : begin + cell.CHUNK]
             inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in chunk]
-            outputs.append(self.outputs_of(inputs, [span.index - span.begin for span in chunk]))
-        ends = np.cumsum([len(index) for _, index in cutoffs])
-        return np.split(np.concatenate(outputs), ends[:-1])
+            rows = [span.index - span.begin for span in chunk]
+            for step, output in self.outputs_of(inputs, rows, knots).items():
+                outputs[step].append(output)
+        ends = np.cumsum([len(index) for _, index in cutoffs])[:-1]
+        split = {step: np.split(np.concatenate(its), ends) for step, its in outputs.items()}
+        return [{step: its[at] for step, its in split.items()} for at in range(len(cutoffs))]
+
+    def states(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the hidden states of scaled inputs, (sessions, networks, units) for each series."""
+        stack = cell.Weights.stack([network.cell for network in self.networks])
+        return cell.hidden_states(stack, list(inputs), CELLS[self.name].advance)
 
     def outputs_of(
-        self, inputs: Sequence[np.ndarray], rows: Sequence[np.ndarray | slice]
-    ) -> Floats:
-        """Return the head's raw outputs at some rows of scaled inputs: (rows, OUTPUTS).
+        self,
+        inputs: Sequence[np.ndarray],
+        rows: Sequence[np.ndarray | slice],
+        knots: Sequence[int] = (1,),
+    ) -> dict[int, Floats]:
+        """Return the head's raw outputs at some rows of scaled inputs: by step, (rows, OUTPUTS).
 
         Parameters
         ----------
         inputs : (sessions, features) for each series.
         rows : the rows of each.
+        knots : the steps, the first ones there are.
         """
-        stack = cell.Weights.stack([network.cell for network in self.networks])
+        hidden = self.states(inputs)
+        states = np.concatenate([h[its] for h, its in zip(hidden, rows, strict=True)])
+        return {
+            step: self._output(states)
+            if self.term is None or not at
+            else self.term.output(states, at - 1)
+            for at, step in enumerate(knots)
+        }
+
+    def _output(self, states: np.ndarray) -> Floats:
+        """Return the outputs of the next session, (rows, OUTPUTS), from (rows, networks, units)."""
         kernel = np.stack([network.head_kernel for network in self.networks])
         bias = np.sum([network.head_bias for network in self.networks], axis=0)
-        hidden = cell.hidden_states(stack, list(inputs), CELLS[self.name].advance)
-        states = np.concatenate([h[its] for h, its in zip(hidden, rows, strict=True)])
         # A matrix product may round a row differently for another number of rows.
         total: np.ndarray = np.einsum("tnu,nuk->tk", states, kernel) + bias  # (rows, OUTPUTS)
         return total.astype(float) / len(self.networks)
@@ -284,7 +328,7 @@ class Recurrent(Model):
         several = self.networks if len(self.networks) > 1 else []
         models = [copy(self) for _ in several]
         for model, network in zip(models, several, strict=True):
-            model.networks = [network]
+            model.networks, model.term, model.horizon = [network], None, 1
         return models
 
     def state(self) -> ModelState:
@@ -292,6 +336,8 @@ class Recurrent(Model):
         stacked = zip(*(network.weights for network in self.networks), strict=True)
         arrays = {name: np.stack(w) for name, w in zip(WEIGHTS, stacked, strict=True)}
         arrays |= {"scaler_mean": self.scaler.mean, "scaler_scale": self.scaler.scale}
+        if self.term is not None:
+            arrays |= {"term_kernel": self.term.kernel, "term_bias": self.term.bias}
         settings = {
             "features": self.features,
             "config": asdict(self.config),
@@ -302,7 +348,8 @@ class Recurrent(Model):
 
     def restore(self, state: ModelState) -> None:
         """Take the scaler and weights of a state, if their shapes fit together."""
-        self.config = replaced(self.config, state.settings["config"])
+        self.config = replaced(self.config, {"horizon": 1} | state.settings["config"])
+        self.horizon = self.config.horizon
         self.features = [FEATURES[FEATURES.index(name)] for name in state.settings["features"]]
         self.training = list(state.settings["training"])
         arrays, units, inputs = state.arrays, self.config.units, len(self.features)
@@ -319,12 +366,17 @@ class Recurrent(Model):
             "scaler_mean": (inputs,),
             "scaler_scale": (inputs,),
         }
+        steps = len(horizons.knots([self.horizon])) - 1
+        if steps:
+            shapes["term_kernel"] = (steps, seeds, units)
+            shapes["term_bias"] = (steps, head.OUTPUTS)
         for name, shape in shapes.items():
             if arrays[name].shape != shape:
                 raise ValueError(f"expected {name} of shape {shape}, got {arrays[name].shape}")
         if not (arrays["scaler_scale"] > 0).all():
             raise ValueError("scaler_scale must be above 0")
         self.scaler = Scaler(arrays["scaler_mean"], arrays["scaler_scale"], self.config.clip)
+        self.term = Term(arrays["term_kernel"], arrays["term_bias"]) if steps else None
         self.networks = [
             Network.of(weights) for weights in zip(*(arrays[name] for name in WEIGHTS), strict=True)
         ]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from forecaster.config import RecurrentConfig
 from forecaster.dataset import windows
 from forecaster.dataset.panel import History
+from forecaster.distributions import horizons
 from forecaster.models.protocol import ModelState
-from forecaster.models.recurrent import cell, head
+from forecaster.models.recurrent import cell, head, term
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class Windowed:
     """(sessions,): the next session's return over today's volatility; NaN is not scored."""
     validation_targets: np.ndarray
     """(sessions,): the same for the sessions held out, NaN for the others."""
+    ahead_targets: np.ndarray
+    """(sessions, steps): the return over each of the longer steps in its unit; NaN is not scored."""
     lengths: list[int]
     config: RecurrentConfig
 
@@ -152,7 +155,7 @@ class Windowed:
         cls,
         histories: Iterable[History],
         inputs: Callable[[History, slice], np.ndarray],
-        unit: Callable[[History], np.ndarray],
+        unit: Callable[[History, int], np.ndarray],
         until: np.datetime64,
         cut: np.datetime64,
         config: RecurrentConfig,
@@ -160,20 +163,28 @@ class Windowed:
         """Return the windows of histories up to ``until``, with the targets from ``cut`` on held out.
 
         ``inputs`` returns the network's inputs at some sessions of a history, (sessions, features), and
-        ``unit`` the volatility that its outputs are relative to, (sessions,).
+        ``unit`` the volatility that the outputs of a step are relative to, (sessions,).
         """
         table = windows.Table()
-        lengths, trained, held_out = [], [], []
+        lengths, trained, held_out, ahead = [], [], [], []
         for history in histories:
             length = history.count_public(until)
             table.append(inputs(history, slice(length)))
             lengths.append(length)
-            ratio = history.next_returns[: length - 1] / unit(history)[: length - 1]
+            ratio = history.next_returns[: length - 1] / unit(history, 1)[: length - 1]
             target = np.append(ratio, np.nan).astype(np.float32)
             early = history.next_dates[:length] < cut
             trained.append(np.where(early, target, np.float32(np.nan)))
             held_out.append(np.where(early, np.float32(np.nan), target))
-        return cls(table, np.concatenate(trained), np.concatenate(held_out), lengths, config)
+            ahead.append(_ahead(history, unit, length, early, config))
+        return cls(
+            table,
+            np.concatenate(trained),
+            np.concatenate(held_out),
+            np.concatenate(ahead),
+            lengths,
+            config,
+        )
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield an epoch of (batch, window, features) inputs and (batch, window) targets, shuffled.
@@ -198,6 +209,25 @@ class Windowed:
         if not 0 < most < len(begin):
             return begin
         return np.random.default_rng(self.config.seed).choice(begin, most, replace=False)
+
+    def examples(self, states: Callable[[list[np.ndarray]], list[np.ndarray]]) -> term.Examples:
+        """Return what the longer steps are learnt from.
+
+        ``states`` returns the hidden states of some series of inputs, (sessions, networks, units) each.
+        """
+        known = np.isfinite(self.ahead_targets).any(axis=1)
+        begin = self._starts(np.where(known, 0.0, np.nan), 0.0)
+        if len(begin) > term.MOST_WINDOWS:
+            rng = np.random.default_rng(self.config.seed)
+            begin = np.sort(rng.choice(begin, term.MOST_WINDOWS, replace=False))
+        places = np.arange(self.config.warmup, self.config.window, term.EVERY)
+        hidden = []
+        for i in range(0, len(begin), cell.CHUNK):
+            x = self.inputs.windows(begin[i : i + cell.CHUNK], self.config.window)
+            hidden += [its[places] for its in states(list(x))]
+        rows = (begin[:, None] + places).ravel()
+        held_out = ~np.isfinite(self.train_targets[rows])
+        return term.Examples(np.concatenate(hidden), self.ahead_targets[rows], held_out)
 
     def validation_loss(self, outputs: Callable[[np.ndarray], Any]) -> float:
         """Return the mean negative log likelihood of the sessions held out; nats a session.
@@ -252,6 +282,27 @@ class Windowed:
         y = windows.views(targets, self.config.window)[begin]  # (batch, window)
         y[:, : self.config.warmup] = np.nan
         return x, y
+
+
+def _ahead(
+    history: History,
+    unit: Callable[[History, int], np.ndarray],
+    length: int,
+    early: np.ndarray,
+    config: RecurrentConfig,
+) -> np.ndarray:
+    """Return the targets of the longer steps at the first sessions of a history: (length, steps).
+
+    None ends after the first sessions, and none reaches from those that train to those held out:
+    ``early`` says which of them end, a session later, before these.
+    """
+    steps = horizons.knots([config.horizon])[1:]
+    targets = np.full((length, len(steps)), np.nan, np.float32)
+    for at, step in enumerate(steps):
+        whole = history.ahead(step)[: length - step] / unit(history, step)[: length - step]
+        same = early[: length - step] == early[step - 1 : length - 1]
+        targets[: length - step, at] = np.where(same, whole, np.nan)
+    return targets
 
 
 class Graph:

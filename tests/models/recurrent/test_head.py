@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from forecaster.distributions import skewed_t
 from forecaster.models.recurrent import head, training
@@ -49,6 +50,19 @@ def test_the_log_ratio_is_that_of_the_forecast_and_its_slope_a_finite_difference
         step = np.zeros(outputs)
         step[column] = 1e-6
         rise = head.log_ratio(output + step)[0] - head.log_ratio(output - step)[0]
+        np.testing.assert_allclose(slope[:, column], rise / 2e-6, atol=1e-7)
+
+
+def test_the_density_is_that_of_the_distribution_and_its_slope_a_finite_difference():
+    rng = np.random.default_rng(3)
+    output, target = rng.normal(0, 1, (40, head.OUTPUTS)), rng.normal(size=40)
+    value, slope = head.density(target, output)
+    location, scale, df, _ = head.distribution(output, np.ones(40))
+    np.testing.assert_allclose(value, stats.t.logpdf(target, df, location, scale), atol=1e-10)
+    for column in range(head.OUTPUTS):
+        step = np.zeros(head.OUTPUTS)
+        step[column] = 1e-6
+        rise = head.density(target, output + step)[0] - head.density(target, output - step)[0]
         np.testing.assert_allclose(slope[:, column], rise / 2e-6, atol=1e-7)
 
 

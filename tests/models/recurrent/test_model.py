@@ -12,6 +12,8 @@ from forecaster.models.recurrent import model as model_module
 from forecaster.models.recurrent import training as training_module
 from forecaster.models.registry import create
 
+STEPS = (2, 3, 5, 10, 21)
+
 
 def whole(histories):
     """The first block of sessions of each history, which the network reads from its start."""
@@ -25,9 +27,9 @@ def test_the_exported_network_is_the_one_that_forecasts(world, trained, tmp_path
     keras = training_module.keras_on_tensorflow()
     exported = keras.models.load_model(tmp_path / "lstm-0.keras", safe_mode=True, compile=False)
     for history, found in zip(histories, model.outputs(whole(histories)), strict=True):
-        read = model.inputs(history, slice(len(found)))
+        read = model.inputs(history, slice(len(found[1])))
         expected = exported.predict(read[None], verbose=0)[0]
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(found[1], expected, atol=1e-5, rtol=0)
 
 
 def test_the_scaler_learns_from_the_training_span(world, trained, until):
@@ -74,7 +76,7 @@ def test_several_seeds_are_averaged(world, trained):
     model = trained("lstm").model
     histories = list(Panel.of(world).histories)
     other = dataclasses.replace(model.networks[0], head_bias=np.float32([1, 2, 3, 1]))
-    both = model_module.Recurrent("lstm", dataclasses.replace(model.config, seeds=2))
+    both = model_module.Recurrent("lstm", dataclasses.replace(model.config, seeds=2, horizon=1))
     both.features, both.scaler = model.features, model.scaler
     both.training = [*model.training, *({**row, "seed": 1} for row in model.training)]
     both.networks = [model.networks[0], other]
@@ -82,11 +84,11 @@ def test_several_seeds_are_averaged(world, trained):
     for one, two in zip(
         model.outputs(whole(histories)), both.outputs(whole(histories)), strict=True
     ):
-        np.testing.assert_allclose(two - one, np.tile(shift, (len(one), 1)), atol=1e-6)
+        np.testing.assert_allclose(two[1] - one[1], np.tile(shift, (len(one[1]), 1)), atol=1e-6)
     again = create("lstm")
     again.restore(both.state())
     np.testing.assert_array_equal(
-        again.outputs(whole(histories))[0], both.outputs(whole(histories))[0]
+        again.outputs(whole(histories))[0][1], both.outputs(whole(histories))[0][1]
     )
 
 
@@ -97,7 +99,7 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
     held = model_module.Windowed.of(
         histories,
         lambda history, sessions: np.zeros((sessions.stop, 2)),
-        lambda history: history.volatility,
+        lambda history, step: history.volatility * np.sqrt(step),
         limit,
         cut,
         tiny,
@@ -113,6 +115,21 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
         assert y.shape == (tiny.batch, tiny.window)
         assert np.isnan(y[:, : tiny.warmup]).all()
         assert np.isfinite(y).any(axis=1).all()
+    lengthy = [
+        h.dates_ahead(step)[:n] for step in STEPS for h, n in zip(histories, lengths, strict=True)
+    ]
+    ends = np.concatenate(lengthy).reshape(len(STEPS), -1).T
+    begins = np.concatenate([h.dates[:n] for h, n in zip(histories, lengths, strict=True)])
+    scored = np.isfinite(held.ahead_targets)
+    assert (ends[scored] <= limit).all()
+    # None begins among the sessions that train and ends among those held out.
+    late = np.broadcast_to((date >= cut)[:, None], scored.shape)
+    assert (ends[scored & ~late] < cut).all()
+    assert not scored[(begins < cut) & (date < cut)][:, -1][-1]
+    whole_span = np.isfinite(held.ahead_targets).sum(axis=0)
+    # Of each history, as many at both ends as the step has sessions; and the first has no volatility.
+    expected = [sum(lengths) - len(lengths) * (2 * step) for step in STEPS]
+    assert whole_span.tolist() == expected
 
 
 def test_nothing_to_hold_out(world, newcomer, tiny):
@@ -145,10 +162,11 @@ def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, w
     model, (history, *_) = trained("lstm").model, Panel.of(world).histories
     assert len(history.dates) > block + 60
     every = np.arange(60, len(history.dates))
-    (together,) = model.outputs([(history, every)])
+    (together,) = model.outputs([(history, every)], (1, 2))
     for session in (60, block - 1, block, block + 1, len(history.dates) - 1):
-        (alone,) = model.outputs([(history, np.array([session]))])
-        np.testing.assert_array_equal(alone[0], together[session - 60])
+        (alone,) = model.outputs([(history, np.array([session]))], (1, 2))
+        for step in (1, 2):
+            np.testing.assert_array_equal(alone[step][0], together[step][session - 60])
 
 
 def test_spans_begin_a_block_or_two_before_what_is_asked(world):

@@ -47,7 +47,7 @@ def numbered(world, until, config):
     return Windowed.of(
         histories,
         lambda history, sessions: np.array([[next(rows)] for _ in range(sessions.stop)]),
-        lambda history: history.volatility,
+        lambda history, step: history.volatility * np.sqrt(step),
         limit,
         limit - 90,
         config,
