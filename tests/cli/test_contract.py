@@ -368,3 +368,25 @@ def test_a_seed_is_that_of_the_networks(forecast, home):
         for run in ("one", "again", "two")
     ]
     assert volatility[0] == volatility[1] != volatility[2]
+
+
+def test_a_backtest_of_several_steps_is_told_step_by_step(forecast, home, tmp_path):
+    words = (*BACKTEST[:4], "drift,naive", "--start", "2018-06-01", "--quiet", "--home", home)
+    done = forecast(*words, "--steps", "5,1", "--out", tmp_path / "steps")
+    assert done.code == 0
+    assert [line for line in done.out.splitlines() if line.endswith("ahead")] == [
+        "1 session ahead",
+        "5 sessions ahead",
+    ]
+    assert "\n5 sessions ahead: drift " in done.out
+    again = forecast("backtests", "show", tmp_path / "steps", "--json", "--home", home)
+    document = validated(again.json)
+    assert list(document["steps"]) == ["5"]
+    assert [it["step"] for it in document["ahead"]] == [5]
+    table = tmp_path / "scores.csv"
+    words = ("backtests", "show", tmp_path / "steps", "--table", "scores", "--home", home)
+    assert forecast(*words, "--out", table, "--quiet").code == 0
+    assert set(pd.read_csv(table)["step"]) == {1, 5}
+    wrong = forecast("backtest", "--steps", "1,week", "--home", home)
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "expected --steps such as 1,5,21, got '1,week'" in wrong.err
