@@ -29,9 +29,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-model.md").read_t
 """The model that the page writes: its line in the registry."""
 
 every_model = pytest.mark.parametrize("name", [*REGISTRY, WRITTEN])
-FURTHER = [name for name in (*REGISTRY, WRITTEN) if name not in CELLS]
-"""Models that forecast steps beyond the next session."""
-every_step = pytest.mark.parametrize("name", FURTHER)
 SHARED = {*CELLS, "trees"}
 """Models that are one for all tickers, those they have not seen too."""
 
@@ -160,7 +157,7 @@ def test_forecasts_look_at_the_last_session(name, world, trained, rewritten, cut
         assert (theirs["scale"].to_numpy() != mine["scale"].to_numpy()).all()
 
 
-@every_step
+@every_model
 def test_further_forecasts_do_not_look_ahead(name, world, trained, rewritten, cutoffs, ahead):
     model, steps = trained(name).model, (5, 18, 21)
     early, late = cutoffs[1:3]
@@ -173,7 +170,7 @@ def test_further_forecasts_do_not_look_ahead(name, world, trained, rewritten, cu
             assert_same(*(known(step_of(it, step), cutoff) for it in (theirs, ahead(name))))
 
 
-@every_step
+@every_model
 def test_a_step_is_the_same_whichever_others_and_cutoffs_are_asked_for(
     name, world, trained, cutoffs, ahead
 ):
@@ -189,7 +186,7 @@ def test_a_step_is_the_same_whichever_others_and_cutoffs_are_asked_for(
             assert_same(step_of(alone, step), rows.reset_index(drop=True))
 
 
-@every_step
+@every_model
 def test_a_longer_step_is_no_narrower_and_read_between_its_neighbours(name, ahead):
     frame = ahead(name)
     volatility = frame.pivot(index=["ticker", "cutoff"], columns="step", values="volatility")
@@ -206,7 +203,7 @@ def test_a_longer_step_is_no_narrower_and_read_between_its_neighbours(name, ahea
         assert (ours <= np.maximum(*ends) + slack).all()
 
 
-@every_step
+@every_model
 def test_a_step_is_of_the_return_over_its_sessions(name, world, ahead):
     (history,) = Panel.of(world, tickers=["BBB"]).histories
     rows = ahead(name).query("ticker == 'BBB'")
@@ -221,7 +218,7 @@ def test_a_step_is_of_the_return_over_its_sessions(name, world, ahead):
     assert rows.loc[rows["step"] == 21, "log_return"].isna().sum() == 20
 
 
-@every_step
+@every_model
 def test_no_step_lies_beyond_the_horizon(name, world, tiny):
     model = create(name, replace(tiny, horizon=5))
     day = np.datetime64("2018-01-26")
@@ -229,7 +226,7 @@ def test_no_step_lies_beyond_the_horizon(name, world, tiny):
         model.forecast(Panel.of(world), day, day, (1, 6))
 
 
-@every_step
+@every_model
 def test_a_run_of_the_next_session_is_one_of_a_version_without_horizons(
     name, world, tiny, until, cutoffs, ahead
 ):
@@ -305,7 +302,7 @@ def test_store_and_load(name, world, trained, tmp_path):
         forecasting.predict(trained(name), world, tickers=everyone),
     )
     assert loaded.model.horizon == trained(name).model.horizon
-    panel, steps = Panel.of(world), (1, 4, 21) if name in FURTHER else (1,)
+    panel, steps = Panel.of(world), (1, 4, 21)
     models = loaded.model, trained(name).model
     assert_same(*(it.forecast(panel, *panel.sessions[[-9, -1]], steps) for it in models))
 
