@@ -68,10 +68,11 @@ class BacktestSpec:
         ValueError, TypeError, LookupError, UsageError
             It holds none.
         """
-        known = {it.name for it in fields(RecurrentConfig)}
-        settings = document.get("settings") or {}
         from forecaster.distributions import horizons
 
+        known = {it.name for it in fields(RecurrentConfig)}
+        steps = horizons.check(document.get("steps", (1,)))
+        settings = {"horizon": max(steps)} | (document.get("settings") or {})
         start, end = document["start"], document["end"]
         return cls(
             models=_texts(document["models"]),
@@ -84,7 +85,7 @@ class BacktestSpec:
             config=replaced(
                 RecurrentConfig(), {name: it for name, it in settings.items() if name in known}
             ),
-            steps=horizons.check(document.get("steps", (1,))),
+            steps=steps,
         )
 
 
