@@ -8,7 +8,8 @@ cutoff has the same forecast whatever others are asked for.
 The shocks of a session are one quantile in the middle of each of :data:`PATHS` strata. Which paths meet
 in a session is a lattice rule (Sloan and Joe 1994, Lattice methods for multiple integration): path *i* has
 the stratum ``multiplier * i + shift``, modulo their number, with an odd multiplier and a shift for each
-session. The noise of the quantiles is that of 100,000 independent paths; it costs 0.002% of the CRPS.
+session. The noise of the quantiles is that of 100,000 independent paths. It and the grid together cost
+less than 0.01% of the CRPS.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ PATHS = 16384
 SEED = 113
 """Of the lattice: the best of 150, by the quantiles of GARCH of light and heavy tails at all steps."""
 
-SPACING = 1.0
+SPACING = 2.0
 """Between the points of the grid, in the log of the variance."""
 
 STRATA: Floats = (np.arange(PATHS) + 0.5) / PATHS

@@ -80,8 +80,8 @@ class Shape(Parameters):
 class PerTicker(Model, Generic[P]):
     """A model with parameters for each ticker.
 
-    A subclass sets ``parameters`` and defines :meth:`fit_one` and :meth:`forecast_one`; one whose fits
-    may fail defines :meth:`stand_in` too.
+    A subclass sets ``parameters`` and defines :meth:`fit_one` and :meth:`forecast_one`, or where iterated
+    :meth:`forecast_ahead`; one whose fits may fail defines :meth:`stand_in` too.
     """
 
     parameters: type[P]

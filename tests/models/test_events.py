@@ -15,6 +15,7 @@ from forecaster.data import events
 from forecaster.dataset.features import EVENTS
 from forecaster.dataset.panel import Panel
 from forecaster.model_selection.splits import walk_forward_folds
+from forecaster.models.gjr_events import GjrEvents, ordinary
 from forecaster.models.registry import create
 from forecaster.runs import forecasting, training
 
@@ -168,6 +169,59 @@ def test_gjr_events_by_hand(informed, jumpy, announced, until):
     ours = table.loc[table["ticker"] == "AAA", "volatility"]
     np.testing.assert_allclose(ours, expected[-len(ours) :], rtol=1e-9)
     assert known.inflation[begin:].max() > 1.5
+
+
+def test_steps_widen_at_the_reaction_they_contain(informed, jumpy, announced, until):
+    """The variance of gjr-events rises from step to step by that of the session, larger at reactions."""
+    model = informed["gjr-events"].model
+    (fitted,) = model.fitted["AAA"]
+    (history,) = Panel.of(jumpy, tickers=["AAA"], events=announced).histories
+    known, steps = history.announcements, (1, 2, 3, 5, 10)
+    first, last = np.datetime64(until), history.dates[-1]
+    table = model.forecast(Panel((history,)), first, last, steps)
+    plain = GjrEvents("gjr-events", 10)
+    plain.fitted = model.fitted
+    bare = replace(history, announcements=None, bars=ordinary(history).bars)
+    without = plain.forecast(Panel((bare,)), first, last, steps)
+    index = history.between(first, last)
+    volatility, ordinarily = (
+        np.stack([its.loc[its["step"] == step, "volatility"] for step in steps])
+        for its in (table, without)
+    )
+    due, size = known.until[index], known.size[index]
+    now = (100 * ordinarily[0]) ** 2
+    seen = 0
+    for row, step in enumerate(steps[1:], start=1):
+        path = [now]
+        while len(path) < step:
+            path.append(fitted.omega + fitted.persistence * path[-1])
+        for cutoff in range(len(index)):
+            more = 0.0
+            if due[cutoff] <= step:
+                more = (size[cutoff] ** 2 - 1) * path[int(due[cutoff]) - 1][cutoff]
+                seen += 1
+            total = np.sum(path, axis=0)[cutoff]
+            np.testing.assert_allclose(
+                (volatility / ordinarily)[row, cutoff] ** 2, (total + more) / total, rtol=1e-6
+            )
+    assert seen > 20
+
+
+@pytest.mark.parametrize("name", ["trees", "gjr-events"])
+def test_steps_do_not_know_what_was_not_public(name, informed, jumpy, announced, until, rewritten):
+    model, span = informed[name].model, (np.datetime64(until), np.datetime64("2018-12-31"))
+    cutoff = np.unique(jumpy["date"].to_numpy("datetime64[D]"))[-61]
+    others = rescheduled(announced, cutoff)
+    worlds = (jumpy, announced), (rewritten(jumpy, cutoff), others)
+    pair = [model.forecast(Panel.of(it, events=its), *span, (5, 8, 21)) for it, its in worlds]
+    assert_same(
+        *(
+            it[it["cutoff"] <= pd.Timestamp(cutoff)]
+            .drop(columns=["log_return", "date"])
+            .reset_index(drop=True)
+            for it in pair
+        )
+    )
 
 
 def test_the_backtest_scores_reactions_apart(informed, jumpy, announced):

@@ -20,19 +20,31 @@ def test_a_ticker_that_cannot_be_fitted_has_a_stand_in_and_one_warning(name, cap
         model.fit(panel, until)
     (record,) = caplog.records
     assert f"{name} did not converge on AAA up to {until}" in record.getMessage()
-    frame = model.forecast(panel, until, last)
-    assert len(frame) == 101
+    frame = model.forecast(panel, until, last, (1, 5, 21))
+    assert len(frame) == 3 * 101
     again.restore(model.state())
     assert model.fallbacks == again.fallbacks == ("AAA",)
-    assert_same(again.forecast(panel, until, last), frame)
+    assert_same(again.forecast(panel, until, last, (1, 5, 21)), frame)
 
 
 @pytest.mark.parametrize("name", ["naive", "drift", "ewma"])
 def test_prices_that_do_not_move_have_forecasts(name):
     history, model = still(), create(name)
     model.fit(Panel((history,)), history.dates[300])
-    assert len(model.forecast(Panel((history,)), history.dates[300], history.dates[-1])) == 101
+    span = history.dates[300], history.dates[-1]
+    assert len(model.forecast(Panel((history,)), *span, (1, 5, 21))) == 3 * 101
     assert model.fallbacks == ()
+
+
+@pytest.mark.parametrize("name", ["naive", "ewma", "har"])
+def test_a_step_without_twenty_returns_end_to_end_has_the_fit_of_the_next_session(name):
+    history, model = history_of(student_returns(260, 5, 0.01)), create(name)
+    model.fit(Panel((history,)), history.dates[-1])
+    first, second, third, *_, last = model.fitted["AAA"]
+    assert first == last != third != second != first
+    frame = model.forecast(Panel((history,)), history.dates[-1], history.dates[-1], (1, 21))
+    one, month = frame["volatility"]
+    assert 2 < month / one < 10
 
 
 @pytest.mark.parametrize("name", ["naive", "gjr", "har"])
@@ -68,6 +80,6 @@ def test_a_history_that_hardly_ever_moved_has_a_forecast_within_reason(name):
     history = history_of(np.concatenate([[np.nan], np.zeros(999), moves]))
     model = create(name)
     model.fit(Panel((history,)), history.dates[1041])
-    frame = model.forecast(Panel((history,)), history.dates[1041], history.dates[-1])
+    frame = model.forecast(Panel((history,)), history.dates[1041], history.dates[-1], (1, 21))
     assert frame["q0.5"].abs().max() < 0.05
-    assert frame["volatility"].max() < 1.05  # 100% a day is the most
+    assert (frame["volatility"] < 1.05 * np.sqrt(frame["step"])).all()  # 100% a day is the most
