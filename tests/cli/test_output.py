@@ -135,3 +135,18 @@ def test_a_dumb_terminal_gets_a_line_for_each_step(capsys, terminal, monkeypatch
         progress(1, 2, "fit")
         progress(2, 2, "forecast")
     assert capsys.readouterr().err == "1/2 fit\n2/2 forecast\n"
+
+
+def test_a_picture_that_goes_below_keeps_its_blanks(capsys, terminal):
+    table = (
+        ["step", "last", "fan       "],
+        [["1", "36.71", "  ━━━┃━   "], ["2", "37", "━━━━━┃━━━━"]],
+    )
+    terminal(80)
+    output.table(*table, left=0, picture=True, below=True)
+    assert "    1   36.71     ━━━┃━" in capsys.readouterr().out.splitlines()
+    terminal(18)
+    output.table(*table, left=0, picture=True, below=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert "    1    ━━━┃━" in lines
+    assert "    2  ━━━━━┃━━━━" in lines
