@@ -109,6 +109,38 @@ def announced() -> str:
     return markdown([*header, "reactions in 80%", "in 95%", "CRPS % of others"], rows)
 
 
+def horizons() -> str:
+    """Every set several sessions ahead, the mean of its seeds."""
+    rows = [
+        [
+            f"{name}, {model}",
+            str(step),
+            f"{it['crps']:.4f}",
+            f"{it['ratio_root']:.4f}",
+            f"{it['ratio_gjr']:.4f}",
+            f"{it['better']:.4g} of {it['tickers']:.0f}",
+            *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 95)),
+        ]
+        for (name, model, step), it in by_step().iterrows()
+        if model != "gjr"
+    ]
+    header = ["set, model", "step", "CRPS %", "over gjr's by the root", "over gjr's by iteration"]
+    return markdown([*header, "better on", "in 80%", "in 95%"], rows)
+
+
+def by_step() -> pd.DataFrame:
+    """The means of the seeds, by set, model and step."""
+    table = read("horizons")
+    numbers = table.select_dtypes("number").columns.drop(["seed", "step"])
+    return table.groupby(["set", "model", "step"], sort=False)[list(numbers)].mean()
+
+
+def hardest(step: int) -> pd.Series:
+    """The CRPS of the LSTM over that of the better gjr, by set."""
+    its = by_step().xs("lstm", level="model").xs(step, level="step")
+    return its[["ratio_root", "ratio_gjr"]].max(axis=1)
+
+
 def events() -> str:
     """What is left of the gain where announcements are worse."""
     rows = [
@@ -373,6 +405,19 @@ def goals() -> str:
             )
             for level in (80, 95)
         ),
+        *(
+            (
+                f"{name}, {step} sessions ahead: CRPS over the better gjr's",
+                hardest(step).get(name),
+                it,
+            )
+            for name, bounds in (("W2", (0.995, 0.995, 0.998)), ("W2E", (0.992, 0.9925, 0.9965)))
+            for step, it in zip((5, 10, 21), bounds, strict=True)
+        ),
+        *(
+            (f"worst set, {step} sessions ahead: the same", hardest(step).max(), 1.0)
+            for step in (5, 21)
+        ),
         ("worst set: CRPS over gjr's", sets["ratio"].max(), 1.0),
         ("worst set: error of a coverage, points", max(errors), 1.5),
         ("W1: CRPS over the tuned neuralforecast LSTM's", models["crps"]["lstm"] / nf, 1.0),
@@ -479,6 +524,7 @@ TABLES = {
     "ablation": ablation,
     "tails": tails,
     "announced": announced,
+    "horizons": horizons,
     "events": events,
     "peers": peers,
     "speed": speed,
