@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from histories import assert_same, assert_same_state
 
-from forecaster.backtesting import backtest
+from forecaster.backtesting import backtest, walk_forward
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import forecasts, horizons, recalibration
@@ -254,6 +254,20 @@ def test_predict_says_what_the_backtest_says(name, world, trained, tested, cutof
         for ticker in everyone:
             alone = forecasting.predict(trained(name), world, tickers=[ticker], as_of=cutoff.item())
             assert_same(alone, rows.loc[[ticker]].reset_index())
+
+
+@every_model
+def test_predict_says_what_the_backtest_says_of_every_step(name, world, trained, cutoffs):
+    run, steps, order = trained(name), (1, 4, 21), ["ticker", "step"]
+    spec = BacktestSpec((name,), steps=steps)
+    table = walk_forward.forecast_history(world, spec, trained=run).forecasts
+    for cutoff in cutoffs[:2]:
+        rows = table[table["cutoff"] == pd.Timestamp(cutoff)].sort_values(order)
+        today = world[world["date"] <= pd.Timestamp(cutoff)]
+        made = forecasting.predict(run, today, tickers=["AAA", "CCC"], steps=steps)
+        rows = rows[rows["ticker"].isin(["AAA", "CCC"])].reset_index(drop=True)
+        assert made[order].to_numpy().tolist() == rows[order].to_numpy().tolist()
+        assert_same(known(made, cutoff), known(rows, cutoff))
 
 
 @pytest.mark.parametrize("name", ["lstm", "gjr", "egarch"])
