@@ -179,9 +179,9 @@ def _price(
         caption=f"Each day as {model} forecast it at the close before. The median follows the "
         "price one day late, as in every honest next-day forecast: judge the width of the bands."
         if next_day
-        else f"Each session as {model} forecast it, as many sessions before as is said above; of "
-        "several sessions, forecasts that do not overlap. The median follows the price late, as in "
-        "every honest forecast: judge the width of the bands.",
+        else f"Each session as {model} forecast it, as far ahead as chosen above; beyond one session, only "
+        "forecasts that do not overlap are drawn. The median follows the price late, as in every honest "
+        "forecast: judge the width of the bands.",
     )
 
 
