@@ -142,6 +142,8 @@ class Recurrent(Model):
         self.features: list[str] = []
         self.scaler: Scaler
         self.networks: list[Network] = []
+        self.is_scheduled = False
+        """Whether it knows of announcements, even if none came in the training span."""
         self.term: Term | None = None
         """The sessions after the next; None if the horizon is one session."""
         self.training: list[dict[str, float]] = []
@@ -170,6 +172,9 @@ class Recurrent(Model):
         seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
         self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
         self.scaler = scaler.only(seen)
+        self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
+            history.schedule for history in panel.histories
+        )
         windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
@@ -256,11 +261,6 @@ class Recurrent(Model):
         columns = [FEATURES.index(name) for name in self.features]
         return self.scaler.transform(history.features[sessions, columns])
 
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether it knows of announcements."""
-        return bool(set(EVENTS) & set(self.features))
-
     def unit(self, history: History, step: int) -> Floats:
         """Return the volatility that the outputs of a step are relative to: (sessions,), a fraction."""
         if step == 1:
@@ -340,6 +340,7 @@ class Recurrent(Model):
             arrays |= {"term_kernel": self.term.kernel, "term_bias": self.term.bias}
         settings = {
             "features": self.features,
+            "scheduled": self.is_scheduled,
             "config": asdict(self.config),
             "validation_loss": self.validation_loss,
             "training": self.training,
@@ -352,6 +353,8 @@ class Recurrent(Model):
         self.horizon = self.config.horizon
         self.features = [FEATURES[FEATURES.index(name)] for name in state.settings["features"]]
         self.training = list(state.settings["training"])
+        informed = bool(set(EVENTS) & set(self.features))  # what a bundle of 0.2.0 goes by
+        self.is_scheduled = bool(state.settings.get("scheduled", informed))
         arrays, units, inputs = state.arrays, self.config.units, len(self.features)
         kind = CELLS[self.name]
         width = kind.gates * units
