@@ -566,7 +566,7 @@ def asked(monkeypatch):
 
 
 def test_the_command_takes_the_model_of_a_run(run, home, asked):
-    words = ["train", "^IXIC", "--model", "naive", "--run", "mine", "--quiet"]
+    words = ["train", "^IXIC", "--model", "naive", "--run", "mine", "--horizon", "5", "--quiet"]
     with pytest.raises(SystemExit):
         main([*words, "--home", str(home)])
     code, out, _ = run("--run", "mine", "--seeds", "4", "--until", "2001-04-30", "--json")
@@ -574,6 +574,7 @@ def test_the_command_takes_the_model_of_a_run(run, home, asked):
     assert json.loads(out)["checks"][0]["number"] is None
     assert (asked["model"], asked["tickers"], asked["seeds"]) == ("naive", ["^IXIC"], 4)
     assert asked["frame"]["date"].max() == pd.Timestamp("2001-04-30")
+    assert asked["config"].horizon == 5
     code, _, err = run("--run", "mine", "--model", "naive")
     assert code == 2
     assert "drop --run" in err
