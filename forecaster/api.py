@@ -265,9 +265,10 @@ def explain(
     *,
     events: "pd.DataFrame | None" = None,
     as_of: Day | None = None,
+    step: int = 1,
     others: Sequence["Run"] = (),
 ) -> "Explanation":
-    """Explain what a recurrent network did for the forecast of a ticker's next session.
+    """Explain what a recurrent network did for the forecast of a ticker's next session, or of several.
 
     Parameters
     ----------
@@ -275,6 +276,7 @@ def explain(
     prices : the prices frame of the ticker, and of those that the run was trained on.
     events : the events frame of the ticker.
     as_of : the last date that the forecast may use; the last there is by default.
+    step : how many sessions ahead: 1, 2, 3, 5, 10 or 21, up to the run's horizon.
     others : runs of the other cells, trained on the same prices, to compare gradients with.
 
     Returns
@@ -285,14 +287,21 @@ def explain(
     Raises
     ------
     HistoryError, PricesError : as :func:`predict`.
-    UsageError : the run's model is not a recurrent network, or a date is none.
+    UsageError : the run's model is not a recurrent network or makes no forecast of the step, or a date
+        is none.
     """
     from forecaster.explain import explanation
 
     checked = _checked(prices)
     (known,) = _known(checked, [ticker])
     return explanation.of(
-        run, checked, ticker=known, events=_scheduled(events), as_of=_day(as_of), others=others
+        run,
+        checked,
+        ticker=known,
+        events=_scheduled(events),
+        as_of=_day(as_of),
+        step=step,
+        others=others,
     )
 
 

@@ -3,6 +3,9 @@
 A model that sees the future, or repeats yesterday's price, has splendid scores. Each check creates a
 situation in which such a model gives itself away: the same past with another future, prices in which
 nothing can be predicted, a market whose true distribution is known. Passing proves honesty, not skill.
+
+What is compared bit for bit, look-ahead and parity, is of every step up to the model's horizon; what is
+compared by its scores is of the next session.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from forecaster.backtesting import backtest
+from forecaster.backtesting import walk_forward
 from forecaster.backtesting.alternative_histories import (
     SPOILED,
     rescheduled,
@@ -27,7 +30,7 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices, simulation
 from forecaster.data.exchanges import exchange
 from forecaster.dataset.panel import Panel
-from forecaster.distributions import forecasts, student_t
+from forecaster.distributions import forecasts, horizons, student_t
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 from forecaster.evaluation.significance import by_day, diebold_mariano
@@ -127,11 +130,15 @@ def audit(
     start = sessions[int(TRAINED * len(sessions))]
     folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit="yearly"))
 
-    def quick() -> Model:
-        return build(replace(config, epochs=min(config.epochs, QUICK_EPOCHS), seeds=1))
+    quick = replace(config, epochs=min(config.epochs, QUICK_EPOCHS), seeds=1)
+
+    def next_session() -> Model:
+        return build(replace(quick, horizon=1))
 
     def seeded(number: int) -> Model:
-        return build(replace(config, seed=config.seed + number * config.seeds))
+        horizon = 1 if number else config.horizon  # the others are compared by the next session
+        seed = config.seed + number * config.seeds
+        return build(replace(config, seed=seed, horizon=horizon))
 
     steps, total = count(), STEPS + (events is not None)
 
@@ -144,10 +151,10 @@ def audit(
     trained = _fitted(seeded(0), Panel.of(frame, events=events), until, step("fit"))
     checks = [
         forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts"), events),
-        fit_look_ahead(quick, frame, folds, step("look-ahead of fits"), events),
-        shuffled_returns(quick, frame, folds, step("shuffled returns")),
+        fit_look_ahead(lambda: build(quick), frame, folds, step("look-ahead of fits"), events),
+        shuffled_returns(next_session, frame, folds, step("shuffled returns")),
         lag(_forecasts(trained, frame, folds, events)),
-        *simulated(quick, step("simulated market")),
+        *simulated(next_session, step("simulated market")),
         parity(trained, build(config), frame, folds, step("parity"), events),
         seed_luck(trained, seeded, seeds, frame, folds, step("seeds"), events),
     ]
@@ -166,12 +173,13 @@ def forecast_look_ahead(
 ) -> Check:
     """Check that forecasts stay the same, bit for bit, when all that came after their cutoff is rewritten.
 
-    The fitted model forecasts every session of the folds; the future is rewritten after cutoffs
-    beside each refit and halfway: later prices, and events that were not public yet. The future of a
-    ticker begins at the instant its own exchange closes, whatever the date is elsewhere, so each
-    exchange has a future of its own.
+    The fitted model forecasts from every session of the folds, up to its horizon ahead; the future is
+    rewritten after cutoffs beside each refit and halfway: later prices, and events that were not public
+    yet. The future of a ticker begins at the instant its own exchange closes, whatever the date is
+    elsewhere, so each exchange has a future of its own.
     """
-    ours = _forecasts(model, frame, folds, events)
+    ahead = _ahead(model)
+    ours = _forecasts(model, frame, folds, events, ahead)
     cutoffs = _cutoffs(frame, folds)
     exchanges = frame["ticker"].drop_duplicates().map(exchange)
     steps = list(product(cutoffs, exchanges.unique()))
@@ -183,7 +191,7 @@ def forecast_look_ahead(
         scheduled = events
         if events is not None:
             scheduled = rescheduled(events, cutoff, seed=done)
-        theirs = _forecasts(model, other, folds, scheduled)
+        theirs = _forecasts(model, other, folds, scheduled, ahead)
         pair = [
             f[(f["cutoff"] <= pd.Timestamp(cutoff)) & (f["ticker"].map(exchange_of) == observer)]
             for f in (ours, theirs)
@@ -191,10 +199,13 @@ def forecast_look_ahead(
         compared += len(pair[0])
         changed += _differing(*(f.drop(columns=["date", "log_return"]) for f in pair))
     if changed:
-        words = f"of {compared:,} forecasts read what came after their cutoff: the model peeks"
+        words = f"of {compared:,} forecasts{_far(ahead)} read what came after their cutoff: the model peeks"
     else:
         what = "prices" if events is None else "prices and unannounced events"
-        words = f"of {compared:,} forecasts, when all {what} after {len(cutoffs)} cutoffs were rewritten"
+        words = (
+            f"of {compared:,} forecasts{_far(ahead)}, when all {what} after {len(cutoffs)} cutoffs were "
+            "rewritten"
+        )
     return Check("look-ahead of forecasts", changed == 0, changed, "changed", words)
 
 
@@ -208,23 +219,28 @@ def fit_look_ahead(
     """Check that a fit stays the same, bit for bit, when all prices after its cutoff are rewritten.
 
     Two models are fitted until the first refit, and two until the last: one on the prices, one on
-    rewritten prices. Both forecast the same sessions.
+    rewritten prices. Both forecast the same sessions, up to their horizon ahead.
     """
     compared = changed = 0
+    ahead: tuple[int, ...] = ()
     for fold in dict.fromkeys([folds[0], folds[-1]]):
         pair = []
         others = None if events is None else rescheduled(events, fold.until)
         for seen, scheduled in ((frame, events), (rewritten(frame, fold.until), others)):
             model = make()
             model.fit(Panel.of(seen, events=scheduled), fold.until, progress)
-            pair.append(_forecasts(model, frame, [fold, folds[-1]], events))
+            ahead = _ahead(model)
+            pair.append(_forecasts(model, frame, [fold, folds[-1]], events, ahead))
         compared += len(pair[0])
         changed += _differing(*pair)
     if changed:
-        words = f"of {compared:,} forecasts depend on what came after the fit: the fit peeks"
+        words = f"of {compared:,} forecasts{_far(ahead)} depend on what came after the fit: the fit peeks"
     else:
         what = "prices" if events is None else "prices and unannounced events"
-        words = f"of {compared:,} forecasts, when all {what} after the fit's cutoff were rewritten"
+        words = (
+            f"of {compared:,} forecasts{_far(ahead)}, when all {what} after the fit's cutoff were "
+            "rewritten"
+        )
     return Check("look-ahead of fits", changed == 0, changed, "changed", words)
 
 
@@ -356,16 +372,17 @@ def parity(
 ) -> Check:
     """Check that the backtest and ``predict`` agree bit for bit.
 
-    At cutoffs beside each refit and halfway, the row of a backtest is compared with the output of
-    ``predict`` as of that day, and with what it would have been that evening: from the model
-    restored into ``again``, with no later price stored.
+    At cutoffs beside each refit and halfway, the rows of a backtest, one for each step up to the model's
+    horizon, are compared with the output of ``predict`` as of that day, and with what it would have been
+    that evening: from the model restored into ``again``, with no later price stored.
     """
     run = _run(model, frame, folds[0].until)
     restored = _run(again, frame, folds[0].until)
     restored.model.restore(model.state())
     tickers = sorted(frame["ticker"].unique())
-    spec = BacktestSpec((model.name,))
-    table = backtest.run(frame, spec, events=events, trained=run).forecasts
+    ahead, keys = _ahead(model), ["ticker", "cutoff", "step"]
+    spec = BacktestSpec((model.name,), steps=ahead)
+    table = walk_forward.forecast_history(frame, spec, events=events, trained=run).forecasts
     cutoffs = _cutoffs(frame, folds)
     compared = differing = 0
     for done, cutoff in enumerate(cutoffs):
@@ -373,19 +390,21 @@ def parity(
         day = _date(cutoff)
         stored = frame[frame["date"] <= pd.Timestamp(cutoff)]
         later, evening = (
-            forecasting.predict_each(it, known, tickers=tickers, events=events, as_of=day).table
+            forecasting.predict_each(
+                it, known, tickers=tickers, events=events, as_of=day, steps=ahead
+            ).table
             for it, known in ((run, frame), (restored, stored))
         )
-        rows = later[["ticker", "cutoff"]].merge(table, on=["ticker", "cutoff"])
-        later = later.merge(rows[["ticker", "cutoff"]], on=["ticker", "cutoff"])
-        evening = evening.merge(rows[["ticker", "cutoff"]], on=["ticker", "cutoff"])
+        rows = later[keys].merge(table, on=keys)
+        later = later.merge(rows[keys], on=keys)
+        evening = evening.merge(rows[keys], on=keys)
         # The next session's date and return were not known that evening.
         unknown = ["date", "log_return"]
         compared += 2 * len(rows)
         differing += _differing(rows, later)
         differing += _differing(rows.drop(columns=unknown), evening.drop(columns=unknown))
     passed = compared > 0 and differing == 0
-    words = f"of {compared:,} predictions from the backtest's rows: " + (
+    words = f"of {compared:,} predictions{_far(ahead)} from the backtest's rows: " + (
         "what is backtested is what is run live"
         if passed
         else "what is backtested is not what is run live"
@@ -486,10 +505,25 @@ def _fitted(model: Model, panel: Panel, until: np.datetime64, progress: Progress
     return model
 
 
+def _ahead(model: Model) -> tuple[int, ...]:
+    """The steps that a model forecasts by themselves, and its horizon, which may lie between two."""
+    return horizons.check([*(it for it in horizons.KNOTS if it <= model.horizon), model.horizon])
+
+
+def _far(steps: Sequence[int]) -> str:
+    """How far ahead forecasts are, where it is farther than the next session."""
+    return f" up to {max(steps)} sessions ahead" if max(steps) > 1 else ""
+
+
 def _forecasts(
-    model: Model, frame: pd.DataFrame, folds: Sequence[Fold], events: pd.DataFrame | None = None
+    model: Model,
+    frame: pd.DataFrame,
+    folds: Sequence[Fold],
+    events: pd.DataFrame | None = None,
+    steps: Sequence[int] = (1,),
 ) -> pd.DataFrame:
-    table = model.forecast(Panel.of(frame, events=events), folds[0].first, folds[-1].last)
+    panel = Panel.of(frame, events=events)
+    table = model.forecast(panel, folds[0].first, folds[-1].last, steps)
     if table.empty:
         raise HistoryError(
             f"{model.name} has no forecast from {folds[0].first} to {folds[-1].last}, so there is "

@@ -61,7 +61,7 @@ def audit(
     if run is not None:
         trained = bundle.load(home, run)
         name, tickers = trained.model.name, tickers or trained.tickers
-        settings = replaced(settings, trained.settings or {})
+        settings = replaced(settings, (trained.settings or {}) | {"horizon": trained.model.horizon})
     settings = configured(config, settings, seed=seed, epochs=epochs)
     store = Store(home)
     stored = ticker_lists.stored(store, tickers)

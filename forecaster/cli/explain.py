@@ -36,6 +36,13 @@ def explain(
     ],
     *,
     as_of: options.AsOf = None,
+    step: Annotated[
+        int,
+        typer.Option(
+            metavar="SESSIONS",
+            help="How many sessions ahead, a forecast of all of them: 1, 2, 3, 5, 10 or 21.",
+        ),
+    ] = 1,
     run: Annotated[
         str | None, options.run("Name of a run of lstm, gru or rnn; by default the latest.")
     ] = None,
@@ -74,7 +81,7 @@ def explain(
     output.start(quiet=quiet, verbose=verbose)
     _check(out, table)
     trained = _run(home, run)
-    explanation.recurrent(trained)  # says so at once if it is none
+    explanation.explainable(trained, step)  # says so at once if it is not
     store = Store(home)
     stored = ticker_lists.only(store, ticker)
     needed = ticker_lists.with_universe(trained, store, [stored])
@@ -85,6 +92,7 @@ def explain(
             ticker=stored,
             events=EventStore(home).read(needed),
             as_of=as_of,
+            step=step,
             others=bundle.readable(home),
             progress=progress,
         )
@@ -161,11 +169,14 @@ def _show(explained: "Explanation") -> None:
 def _print(explained: "Explanation") -> None:
     row, attribution = explained.forecast.iloc[0], explained.attribution
     volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], explained.ewma))
+    one = explained.step == 1
+    sessions = "" if one else f"the {explained.step} sessions to "
+    ratio = row["volatility"] / explained.unit / explained.widened
     output.say(
         f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
-        f"volatility of {volatility} for {row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
-        f"{_scheduled(explained)}times {row['volatility'] / explained.unit:.3f}. The latter is the "
-        "network's part; it would be "
+        f"volatility of {volatility} for {sessions}{row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
+        f"{'' if one else 'over them '}{_scheduled(explained)}{_widened(explained)}times {ratio:.3f}. The "
+        "latter is the network's part; it would be "
         f"{exp(attribution.calm_log_ratio):.3f} in a calm market, and the difference is made by these "
         "features (in logarithms, which add up):"
     )
@@ -179,9 +190,15 @@ def _scheduled(explained: "Explanation") -> str:
     """What an announcement contributes, as part of a product."""
     if explained.unit == explained.ewma:
         return ""
-    return (
-        f"times {explained.unit / explained.ewma:.3f} for earnings that may be traded on that day, "
-    )
+    when = "on that day" if explained.step == 1 else "in that time"
+    return f"times {explained.unit / explained.ewma:.3f} for earnings that may be traded {when}, "
+
+
+def _widened(explained: "Explanation") -> str:
+    """What a forecast narrower than that of a shorter step was widened by, as part of a product."""
+    if explained.widened == 1:
+        return ""
+    return f"times {explained.widened:.3f} to be no narrower than that of fewer sessions, "
 
 
 def _print_features(explained: "Explanation") -> None:

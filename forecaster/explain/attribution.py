@@ -1,7 +1,8 @@
 """The features and sessions that moved a forecast of a recurrent network, and a check of that.
 
 A network decides the volatility of tomorrow *relative to* the EWMA volatility of its ticker (see
-:mod:`forecaster.models.recurrent.head`). Everything here is about the logarithm of that ratio, so that
+:mod:`forecaster.models.recurrent.head`), and so it does that of several sessions to come, the step (see
+:mod:`forecaster.models.recurrent.term`). Everything here is about the logarithm of that ratio, so that
 effects add up and 0.01 is one percent of volatility. Several seeds forecast by their average.
 
 There are three methods, each with its own blind spot. Integrated gradients divide this one forecast
@@ -20,6 +21,7 @@ import pandas as pd
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import History
+from forecaster.distributions import horizons
 from forecaster.evaluation import significance
 from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.models.recurrent import backprop, cell, head
@@ -57,7 +59,7 @@ class Attribution:
     baseline: Floats
     """(features,): a calm session, in the same unit."""
     log_ratio: float
-    """Log of the forecast volatility over the EWMA volatility."""
+    """Log of the network's volatility over the EWMA volatility."""
     calm_log_ratio: float
     """The same, had every session been a calm one."""
     unit: float
@@ -96,13 +98,14 @@ class Attribution:
         return abs(self.missing) <= max(COMPLETE * difference, NEGLIGIBLE)
 
 
-def differentiate(model: Recurrent, x: Floats) -> tuple[Floats, Floats]:
+def differentiate(model: Recurrent, x: Floats, step: int = 1) -> tuple[Floats, Floats]:
     """Return the log ratio of the forecast at the end of each series, and its gradient by every input.
 
     Parameters
     ----------
     model : fitted.
     x : (sessions, series, features), scaled; float64.
+    step : sessions ahead of the forecast, a knot.
 
     Returns
     -------
@@ -111,13 +114,14 @@ def differentiate(model: Recurrent, x: Floats) -> tuple[Floats, Floats]:
     advance, count = CELLS[model.name].advance, len(model.networks)
     weights = [backprop.exact(network.cell) for network in model.networks]
     states = [backprop.states(w, x, advance) for w in weights]
-    output = np.zeros((x.shape[1], len(model.networks[0].head_bias)))  # (series, OUTPUTS)
-    for network, path in zip(model.networks, states, strict=True):
-        output += (path[-1][0] @ network.head_kernel + network.head_bias) / count
+    readouts = model.readouts(step)
+    output = np.zeros((x.shape[1], len(readouts[0][1])))  # (series, outputs)
+    for (kernel, bias), path in zip(readouts, states, strict=True):
+        output += (path[-1][0] @ kernel + bias) / count
     value, slope = head.log_ratio(output)
     gradient = np.zeros_like(x)
-    for network, w, path in zip(model.networks, weights, states, strict=True):
-        d_last = slope @ network.head_kernel.T / count  # (series, units)
+    for (kernel, _), w, path in zip(readouts, weights, states, strict=True):
+        d_last = slope @ kernel.T / count  # (series, units)
         gradient += backprop.of_inputs(w, x, path, d_last, advance)
     return value, gradient
 
@@ -128,7 +132,7 @@ def read_at(model: Recurrent, history: History, session: int) -> np.ndarray:
     return model.inputs(history, slice(span.begin, span.end))
 
 
-def attribute(model: Recurrent, history: History, session: int) -> Attribution:
+def attribute(model: Recurrent, history: History, session: int, step: int = 1) -> Attribution:
     """Return the integrated gradients of a forecast, from a calm market to the actual inputs.
 
     Parameters
@@ -136,6 +140,7 @@ def attribute(model: Recurrent, history: History, session: int) -> Attribution:
     model : fitted.
     history : of the ticker; sessions after the cutoff have no influence.
     session : index of the cutoff.
+    step : sessions ahead of the forecast, a knot.
 
     Notes
     -----
@@ -153,12 +158,12 @@ def attribute(model: Recurrent, history: History, session: int) -> Attribution:
     calm = np.flatnonzero(known <= np.nanquantile(known, 1 / 3))
     baseline = model.inputs(history, slice(0, session + 1))[calm].mean(axis=0, dtype=float)
     ends = np.stack([np.broadcast_to(baseline, x.shape), x], axis=1)  # (sessions, 2, features)
-    (start, end), _ = differentiate(model, ends)
+    (start, end), _ = differentiate(model, ends, step)
     nodes = NODES
     while True:
         places, weights = np.polynomial.legendre.leggauss(nodes)
         path = baseline + (places[:, None] + 1) / 2 * (x - baseline)[:, None]
-        _, slopes = differentiate(model, path)  # (sessions, nodes, features)
+        _, slopes = differentiate(model, path, step)  # (sessions, nodes, features)
         attribution = Attribution(
             features=model.features,
             values=(x - baseline) * np.einsum("tnf,n->tf", slopes, weights / 2),
@@ -173,15 +178,15 @@ def attribute(model: Recurrent, history: History, session: int) -> Attribution:
         nodes *= 2
 
 
-def scored(history: History, until: np.datetime64) -> np.ndarray:
-    """Return the indices of the cutoffs from ``until`` on with a known outcome."""
-    known = (history.dates >= until) & np.isfinite(history.next_returns)
+def scored(history: History, until: np.datetime64, step: int = 1) -> np.ndarray:
+    """Return the indices of the cutoffs from ``until`` on with a known outcome of a step."""
+    known = (history.dates >= until) & np.isfinite(history.ahead(step))
     known[: SESSIONS_TO_FORECAST - 1] = False
     return np.flatnonzero(known)
 
 
 def importance(
-    model: Recurrent, history: History, index: np.ndarray, *, seed: int = 0
+    model: Recurrent, history: History, index: np.ndarray, *, step: int = 1, seed: int = 0
 ) -> pd.DataFrame:
     """Return how much the CRPS rises when a feature comes out of order.
 
@@ -190,12 +195,14 @@ def importance(
     model : fitted.
     history : of the ticker.
     index : cutoffs with known outcomes, after the training span (see :func:`scored`).
+    step : sessions ahead of the forecasts, a knot.
     seed : of the permutations.
 
     Returns
     -------
     One row a feature: ``feature``; ``crps``, the mean rise as a share of the CRPS; ``error``, its
-    standard error (of the mean over sessions, as in the Diebold-Mariano test).
+    standard error (of the mean over sessions, as in the Diebold-Mariano test, which allows for
+    forecasts of several sessions that overlap).
 
     Notes
     -----
@@ -211,7 +218,7 @@ def importance(
     orders = [
         np.concatenate([blocks[i] for i in rng.permutation(len(blocks))]) for _ in range(REPEATS)
     ]
-    base = crps(model, [history], index)[0]
+    base = crps(model, [history], index, step)[0]
     rows = []
     for name in model.features:
         column = FEATURES.index(name)
@@ -220,26 +227,29 @@ def importance(
             features = history.features.copy()
             features[begin:end, column] = features[order, column]
             histories.append(history.with_features(features))
-        permuted = crps(model, histories, index).mean(axis=0)
-        test = significance.diebold_mariano(permuted, base)
+        permuted = crps(model, histories, index, step).mean(axis=0)
+        test = significance.diebold_mariano(permuted, base, step)
         error = abs(test.difference / test.statistic) if test.statistic else 0.0
         rows.append((name, test.difference / base.mean(), error / base.mean()))
     return pd.DataFrame(rows, columns=["feature", "crps", "error"])
 
 
-def crps(model: Recurrent, histories: Sequence[History], index: np.ndarray) -> Floats:
+def crps(
+    model: Recurrent, histories: Sequence[History], index: np.ndarray, step: int = 1
+) -> Floats:
     """Return the CRPS of forecasts from some sessions of versions of a history: (versions, sessions)."""
-    outputs = model.outputs([Cutoffs(history, index) for history in histories])
+    cutoffs = [Cutoffs(history, index) for history in histories]
+    outputs = model.outputs(cutoffs, horizons.knots([step]))
     return np.array(
         [
-            head.crps(h.next_returns[index], output[1], model.unit(h, 1)[index])
+            head.crps(h.ahead(step)[index], output[step], model.unit(h, step)[index])
             for h, output in zip(histories, outputs, strict=True)
         ]
     )
 
 
 def without_features(
-    model: Recurrent, history: History, index: np.ndarray, names: Sequence[str]
+    model: Recurrent, history: History, index: np.ndarray, names: Sequence[str], step: int = 1
 ) -> Floats:
     """Return the CRPS of forecasts from some sessions when features are unknown: (sessions,).
 
@@ -248,11 +258,11 @@ def without_features(
     """
     features = history.features.copy()
     features[:, [FEATURES.index(name) for name in names]] = np.nan
-    return np.asarray(crps(model, [history.with_features(features)], index)[0])
+    return np.asarray(crps(model, [history.with_features(features)], index, step)[0])
 
 
 def without_lags(
-    model: Recurrent, history: History, index: np.ndarray, lags: Sequence[int]
+    model: Recurrent, history: History, index: np.ndarray, lags: Sequence[int], step: int = 1
 ) -> Floats:
     """Return the CRPS of forecasts from some sessions when some lags are unknown: (sessions,)."""
     inputs = []
@@ -260,26 +270,32 @@ def without_lags(
         x = read_at(model, history, int(session))
         x[[len(x) - lag for lag in lags if lag <= len(x)]] = 0
         inputs.append(x)
-    outputs = outputs_after(model, inputs)
-    return head.crps(history.next_returns[index], outputs, model.unit(history, 1)[index])
+    outputs = outputs_after(model, inputs, step)
+    return head.crps(history.ahead(step)[index], outputs, model.unit(history, step)[index])
 
 
-def outputs_after(model: Recurrent, inputs: list[np.ndarray]) -> Floats:
+def outputs_after(model: Recurrent, inputs: list[np.ndarray], step: int = 1) -> Floats:
     """Return the head's outputs at the end of each series of scaled inputs: (series, OUTPUTS)."""
     chunks = [inputs[i : i + cell.CHUNK] for i in range(0, len(inputs), cell.CHUNK)]
+    knots = horizons.knots([step])
     return np.concatenate(
-        [model.outputs_of(chunk, [slice(-1, None)] * len(chunk))[1] for chunk in chunks]
+        [model.outputs_of(chunk, [slice(-1, None)] * len(chunk), knots)[step] for chunk in chunks]
     )
 
 
 def ablation(
-    model: Recurrent, history: History, index: np.ndarray, attribution: Attribution
+    model: Recurrent,
+    history: History,
+    index: np.ndarray,
+    attribution: Attribution,
+    *,
+    step: int = 1,
 ) -> pd.DataFrame:
     """Return the cost of removing what is called important, and what is not.
 
     Parameters
     ----------
-    model, history, index : as for :func:`importance`.
+    model, history, index, step : as for :func:`importance`.
     attribution : of one forecast.
 
     Returns
@@ -290,13 +306,15 @@ def ablation(
     Notes
     -----
     :func:`importance` ranks the features on the first half of the sessions, and a quarter of them is
-    removed in the second half, which it has not seen. A quarter is also removed by the attribution of
+    removed in the second half, which it has not seen: where outcomes overlap, that half begins after
+    the last outcome of the first. A quarter is also removed by the attribution of
     one forecast, which answers another question: it ranks what moved that forecast, whether or not
     such moves are right. The attribution also ranks the last 120 lags, ten of which are removed at
     the last 250 of the sessions.
     """
     first, second = np.array_split(index, 2)
-    ranked = importance(model, history, first).sort_values("crps")["feature"].tolist()
+    second = second[step - 1 :]
+    ranked = importance(model, history, first, step=step).sort_values("crps")["feature"].tolist()
     moved = [attribution.features[i] for i in np.argsort(attribution.weight_of_features)]
     lags = (1 + np.argsort(attribution.weight_of_lags[:LAGS])).tolist()
     latest, few = index[-MOST_REMOVED_AT:], max(1, len(ranked) // REMOVED_SHARE)
@@ -306,8 +324,8 @@ def ablation(
         ("features by attribution", moved, few, without_features, second),
         ("lags by attribution", lags, REMOVED_LAGS, without_lags, latest),
     ):
-        base = crps(model, [history], at)[0].mean()
+        base = crps(model, [history], at, step)[0].mean()
         for called, removed in (("most", names[-count:]), ("least", names[:count])):
-            cost = without(model, history, at, removed).mean() / base - 1
+            cost = without(model, history, at, removed, step).mean() / base - 1
             rows.append((caller, called, removed, float(cost)))
     return pd.DataFrame(rows, columns=["caller", "called", "names", "crps"])

@@ -12,7 +12,8 @@ from forecaster.explain.explanation import Explanation, recurrent
 def of(explanation: Explanation) -> dict[str, Any]:
     """Return the explanation for JSON, without the gates of each session; null where unknown.
 
-    Volatilities are fractions a day; ``effect`` is in log volatility; ``crps`` is a rise as a share.
+    Volatilities are fractions, over all sessions of the step; ``effect`` is in log volatility; ``crps``
+    is a rise as a share.
     """
     row, attributed = explanation.forecast.iloc[0], explanation.attribution
     table = explanation.importance
@@ -25,9 +26,11 @@ def of(explanation: Explanation) -> dict[str, Any]:
         "ticker": row["ticker"],
         "cutoff": f"{row['cutoff']:%Y-%m-%d}",
         "date": f"{row['date']:%Y-%m-%d}",
+        "step": explanation.step,
         "volatility": float(row["volatility"]),
         "ewma_volatility": explanation.ewma,
         "event_factor": explanation.unit / explanation.ewma,
+        "widened": explanation.widened,
         "calm": {
             "volatility": explanation.ewma
             * float(np.exp(attributed.calm_log_ratio - attributed.unit)),

@@ -19,6 +19,7 @@ from forecaster.dataset.bars import Bars, Floats
 from forecaster.dataset.features import compute
 from forecaster.dataset.market import Market
 from forecaster.dataset.panel import History, Panel
+from forecaster.distributions.horizons import KNOTS
 from forecaster.errors import HistoryError, UsageError
 from forecaster.explain import attribution
 from forecaster.explain.attribution import LAGS, Attribution
@@ -35,6 +36,9 @@ SHOCK = 4.0
 
 BAR = ("open", "high", "low", "close", "adj_close")
 """The prices of a session."""
+
+ROUNDING = 1e-4
+"""Forecasts are of float32, what explains them is of float64: they differ by less than this share."""
 
 CARRY_GATES = {"lstm": "forget gate", "gru": "update gate"}
 """The gate that sets the share of the memory to keep; a plain cell has none."""
@@ -76,6 +80,8 @@ class ShockResponse:
     garch_path: Floats
     """Of GARCH on the same shocks: later returns are as they were, so a shock fades like
     ``beta**(k - 1)``; NaN without GARCH"""
+    step: int = 1
+    """Sessions ahead of the forecast"""
 
     @property
     def garch_expected(self) -> Floats:
@@ -84,12 +90,13 @@ class ShockResponse:
         From its usual variance, a fall of ``SHOCK`` volatilities makes the expected variance
         ``1 + d (SHOCK**2 (alpha + gamma) - (alpha + gamma / 2))`` times the usual one after k
         sessions and no move makes it ``1 - d (alpha + gamma / 2)`` times, where ``d`` is
-        ``persistence**(k - 1)``.
+        ``persistence**(k - 1)``. Of a forecast of several sessions, ``d`` is the mean of theirs.
         """
         if self.garch is None:
             return np.full(LAGS, np.nan)
         alpha, gamma = self.garch.alpha, self.garch.gamma
         decay = self.garch.persistence ** np.arange(LAGS, dtype=float)
+        decay *= np.mean(self.garch.persistence ** np.arange(self.step, dtype=float))
         usual = alpha + gamma / 2
         shock = 1 + decay * (SHOCK**2 * (alpha + gamma) - usual)
         return np.sqrt(shock / (1 - decay * usual)) - 1
@@ -109,8 +116,10 @@ class Reading:
 class Explanation(Reading):
     """The parts of the explanation of one forecast."""
 
+    step: int
+    """Sessions ahead of the forecast, whose return is over all of them"""
     ewma: float
-    """The EWMA volatility at the cutoff, a fraction a day"""
+    """The EWMA volatility at the cutoff, a fraction over these sessions"""
     unit: float
     """What the network's outputs are relative to: that, times what is expected of a scheduled reaction"""
     memory: ShockResponse
@@ -126,6 +135,13 @@ class Explanation(Reading):
     """See :func:`forecaster.explain.attribution.importance`; None if too few sessions are scored"""
     ablation: pd.DataFrame | None
     """See :func:`forecaster.explain.attribution.ablation`; None if too few sessions are scored"""
+
+    @property
+    def widened(self) -> float:
+        """What the network's volatility was multiplied by to be no lower than that of a shorter step."""
+        volatility = float(self.forecast["volatility"].iloc[0])
+        factor = volatility / (self.unit * float(np.exp(self.attribution.log_ratio)))
+        return factor if factor > 1 + ROUNDING else 1.0
 
 
 def read(
@@ -152,10 +168,11 @@ def of(
     ticker: str,
     events: pd.DataFrame | None = None,
     as_of: date | None = None,
+    step: int = 1,
     others: Iterable[Run] = (),
     progress: Progress = silent,
 ) -> Explanation:
-    """Explain the forecast of a ticker's next session, made at its last session up to ``as_of``.
+    """Explain the forecast of a ticker's next sessions, made at its last session up to ``as_of``.
 
     Parameters
     ----------
@@ -164,6 +181,8 @@ def of(
     ticker : the ticker forecast.
     events : the events frame of any tickers.
     as_of : the latest date a forecast may use; by default that of the last price.
+    step : how many sessions ahead; those of :data:`forecaster.distributions.horizons.KNOTS`, up to the
+        run's horizon, have forecasts of their own. By default the next session.
     others : runs among which to find the other cells, trained alike (see :func:`alike`).
 
     Raises
@@ -171,42 +190,54 @@ def of(
     HistoryError
         The ticker has too little history, or the date forecast lies in the training span.
     UsageError
-        The run's model is not a recurrent network.
+        The run's model is not a recurrent network, or it makes no forecast of the step.
     """
-    model = recurrent(run)
-    forecast, known, history = _forecast(run, frame, ticker, events, as_of)
+    model = explainable(run, step)
+    forecast, known, history = _forecast(run, frame, ticker, events, as_of, step)
     session = len(history.dates) - 1
     compared = {run.model.name: run} | alike(run, others)
-    attributed = attribution.attribute(model, history, session)
-    scored = attribution.scored(history, np.datetime64(run.until))
+    attributed = attribution.attribute(model, history, session, step)
+    scored = attribution.scored(history, np.datetime64(run.until), step)
     enough = len(scored) >= attribution.MIN_SCORED
     return Explanation(
         run=run,
         forecast=forecast,
-        ewma=float(history.volatility[session]),
-        unit=float(model.unit(history, 1)[session]),
+        step=step,
+        ewma=float(history.volatility[session] * np.sqrt(step)),
+        unit=float(model.unit(history, step)[session]),
         activity=activity(model, history, session),
         memory=ShockResponse(
-            shock_response(run, known, history, progress), *gjr_response(run, history)
+            shock_response(run, known, history, progress, step=step),
+            *gjr_response(run, history, step),
+            step,
         ),
         gradients={
-            name: sensitivity(recurrent(compared[name]), history, session)
+            name: sensitivity(recurrent(compared[name]), history, session, step)
             for name in CELLS
             if name in compared
         },
         compared={name: compared[name].name for name in CELLS if name in compared},
         attribution=attributed,
         scored=history.dates[scored],
-        importance=attribution.importance(model, history, scored) if enough else None,
-        ablation=attribution.ablation(model, history, scored, attributed) if enough else None,
+        importance=attribution.importance(model, history, scored, step=step) if enough else None,
+        ablation=attribution.ablation(model, history, scored, attributed, step=step)
+        if enough
+        else None,
     )
 
 
 def _forecast(
-    run: Run, frame: pd.DataFrame, ticker: str, events: pd.DataFrame | None, as_of: date | None
+    run: Run,
+    frame: pd.DataFrame,
+    ticker: str,
+    events: pd.DataFrame | None,
+    as_of: date | None,
+    step: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame, History]:
     """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's history in them."""
-    forecast = forecasting.predict(run, frame, tickers=[ticker], events=events, as_of=as_of)
+    forecast = forecasting.predict(
+        run, frame, tickers=[ticker], events=events, as_of=as_of, steps=(step,)
+    )
     known = frame[frame["date"] <= forecast["cutoff"].iloc[0]]
     (history,) = forecasting.panel_of(run, known, [ticker], events).histories
     return forecast, known, history
@@ -220,6 +251,17 @@ def recurrent(run: Run) -> Recurrent:
         f"run {run.name} is of the model {run.model.name}, and what can be explained is the inside of "
         f"a recurrent network: {', '.join(CELLS)}; name a `run` of one"
     )
+
+
+def explainable(run: Run, step: int) -> Recurrent:
+    """Return the run's recurrent network, or raise UsageError if it makes no forecast of the step."""
+    model = recurrent(run)
+    steps = [knot for knot in KNOTS if knot <= model.horizon]
+    if step not in steps:
+        raise UsageError(
+            f"run {run.name} can be explained at a step of {', '.join(map(str, steps))}, got {step}"
+        )
+    return model
 
 
 def alike(run: Run, others: Iterable[Run]) -> dict[str, Run]:
@@ -269,19 +311,24 @@ def _steps(model: Recurrent, x: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
         yield gates | {"hidden state": hidden}
 
 
-def sensitivity(model: Recurrent, history: History, session: int) -> Floats:
+def sensitivity(model: Recurrent, history: History, session: int, step: int = 1) -> Floats:
     """Return the norm of the gradient of the log forecast volatility by each session's inputs.
 
     The inputs are scaled, so it is per standard deviation; the EWMA volatility that the forecast is
     relative to is held fixed. (sessions,), the cutoff first.
     """
     x = attribution.read_at(model, history, session).astype(float)[:, None]
-    _, slopes = attribution.differentiate(model, x)
+    _, slopes = attribution.differentiate(model, x, step)
     return np.asarray(np.linalg.norm(slopes[:, 0], axis=1)[::-1])
 
 
 def shock_response(
-    run: Run, frame: pd.DataFrame, history: History, progress: Progress = silent
+    run: Run,
+    frame: pd.DataFrame,
+    history: History,
+    progress: Progress = silent,
+    *,
+    step: int = 1,
 ) -> Floats:
     """Return how much a bad day 1 to ``LAGS`` sessions ago widens the forecast: (LAGS,), a fraction.
 
@@ -290,6 +337,7 @@ def shock_response(
     run : of a recurrent model.
     frame : the prices frame up to the cutoff.
     history : of the ticker, from those prices; the forecast is that at its last session.
+    step : sessions ahead of the forecast, a knot.
 
     Notes
     -----
@@ -318,7 +366,7 @@ def shock_response(
             inputs.append(model.inputs(changed, slice(begin, None)))
             ewma.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")
-    volatility = head.volatility(attribution.outputs_after(model, inputs), np.array(ewma))
+    volatility = head.volatility(attribution.outputs_after(model, inputs, step), np.array(ewma))
     bad, quiet = volatility.reshape(-1, 2).T  # (lags,) each
     return np.append(bad / quiet - 1, np.full(LAGS - len(lags), np.nan))
 
@@ -341,10 +389,13 @@ def shocked(prices: pd.DataFrame, session: int, log_return: float) -> pd.DataFra
     return prices.assign(**dict(zip(BAR, bars, strict=True)))
 
 
-def gjr_response(run: Run, history: History) -> tuple[GarchParameters | None, Floats]:
+def gjr_response(
+    run: Run, history: History, step: int = 1
+) -> tuple[GarchParameters | None, Floats]:
     """Return a ticker's GJR-GARCH, and its response to the shocks of :func:`shock_response`: (LAGS,).
 
-    It is fitted to the network's training span, or up to the cutoff if that is too short.
+    It is fitted to the network's training span, or up to the cutoff if that is too short. Its variance
+    of several sessions is the sum of those expected of them.
     """
     model = Garch("gjr")
     for until in (np.datetime64(run.until), history.dates[-1]):
@@ -365,4 +416,14 @@ def gjr_response(run: Run, history: History) -> tuple[GarchParameters | None, Fl
     none = fitted.news(0 * returns)  # no move
     quiet = (PERCENT * volatility) ** 2 - faded * (fitted.news(returns) - none)
     bad = quiet + faded * (fitted.news(-SHOCK * before) - none)
-    return fitted, np.append(np.sqrt(bad / quiet) - 1, np.full(LAGS - len(lags), np.nan))
+    wider = np.sqrt(_ahead(fitted, bad, step) / _ahead(fitted, quiet, step)) - 1
+    return fitted, np.append(wider, np.full(LAGS - len(lags), np.nan))
+
+
+def _ahead(fitted: GarchParameters, variance: Floats, step: int) -> Floats:
+    """Return the variance expected of several sessions, from that of the first of them."""
+    total = variance
+    for _ in range(step - 1):
+        variance = fitted.expected(variance)
+        total = total + variance
+    return total

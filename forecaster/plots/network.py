@@ -118,9 +118,10 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
 
 def _title(reading: Reading) -> str:
     row = reading.forecast.iloc[0]
+    when = "before" if row["step"] == 1 else f"over {row['step']} sessions to"
     return plain(
         f"{row['ticker']} · the {reading.run.model.name} of run {reading.run.name} "
-        f"before {row['date']:%Y-%m-%d}"
+        f"{when} {row['date']:%Y-%m-%d}"
     )
 
 

@@ -122,6 +122,51 @@ class LuckyFirstSeed(Dishonest):
         return frame["location"], frame["scale"] * (1 + self.seed)
 
 
+class Monthly(RandomWalk):
+    """Of a horizon of a month, and honest about all of it but, in what is made of it, its last step."""
+
+    def __init__(self, config=None):
+        super().__init__("ewma", (config or RecurrentConfig()).horizon)
+
+
+class PeeksAtTheMonth(Monthly):
+    def forecast(self, panel, first, last, steps=(1,)):
+        frame = super().forecast(panel, first, last, steps)
+        after = pd.concat(
+            pd.DataFrame(
+                {
+                    "ticker": h.ticker,
+                    "cutoff": h.dates.astype("datetime64[us]"),
+                    "month": np.nan_to_num(h.ahead(21)),
+                }
+            )
+            for h in panel.histories
+        )
+        month = frame[["ticker", "cutoff"]].merge(after, on=["ticker", "cutoff"], how="left")
+        shift = np.where(frame["step"] == 21, 0.1 * month["month"].to_numpy(), 0.0)
+        moved = ["location", "mean", *forecasts.QUANTILES]
+        return frame.assign(**{name: frame[name] + shift for name in moved})
+
+
+class FitsTheMonthAfter(Monthly):
+    """Learns the month from returns that end after the last session it may know."""
+
+    def fit(self, panel, until, *others):
+        super().fit(panel, until, *others)
+        for history in panel.histories:
+            if self.horizon == 21 and history.ticker in self.fitted:
+                sessions = history.dates[history.dates > until][:21]
+                later = history.until(sessions[-1] if len(sessions) else until)
+                self.fitted[history.ticker][-1] = self.fit_one(later, 21)
+
+
+class AnotherMonthLive(Monthly):
+    def forecast(self, panel, first, last, steps=(1,)):
+        frame = super().forecast(panel, first, last, steps)
+        wider = 1 + 1e-9 * ((frame["step"] == 21) & (first == last))
+        return frame.assign(scale=frame["scale"] * wider)
+
+
 # The honest pass.
 
 
@@ -173,6 +218,43 @@ def test_dishonest_models_are_caught(model, caught, world):
     assert caught <= result
     # Nothing is failed that is in order: only a leak or worse than naive touches the others.
     assert result - caught <= {"simulated coverage", "simulated CRPS"}
+
+
+@pytest.mark.parametrize(
+    ("model", "caught"),
+    [
+        (Monthly, set()),
+        (PeeksAtTheMonth, {"look-ahead of forecasts", "parity"}),
+        (FitsTheMonthAfter, {"look-ahead of fits"}),
+        (AnotherMonthLive, {"parity"}),
+    ],
+)
+def test_models_that_are_dishonest_about_a_month_alone_are_caught(model, caught, world):
+    one = world[world["ticker"] == "AAA"]
+    result = leakage_audit.audit(one, "ewma", make=model, seeds=1)
+    assert failed(result) == caught
+    words = {check.name: check.words for check in result}
+    for name in ("look-ahead of forecasts", "look-ahead of fits", "parity"):
+        assert "up to 21 sessions ahead" in words[name]
+
+
+def test_an_audit_of_the_next_session_looks_no_farther(world):
+    one = world[world["ticker"] == "AAA"]
+    config = RecurrentConfig(horizon=1)
+    result = leakage_audit.audit(one, "ewma", make=PeeksAtTheMonth, seeds=1, config=config)
+    assert failed(result) == set()
+    assert not any("sessions ahead" in check.words for check in result)
+
+
+def test_a_horizon_between_two_steps_is_audited_too(world):
+    one = world[world["ticker"] == "AAA"]
+    week, more = (
+        leakage_audit.audit(one, "ewma", seeds=1, config=RecurrentConfig(horizon=horizon))
+        for horizon in (5, 7)
+    )
+    assert failed(more) == set()
+    compared = [int(it[0].words.split()[1].replace(",", "")) for it in (week, more)]
+    assert compared[1] == compared[0] // 4 * 5  # 1, 2, 3, 5, and 7
 
 
 @pytest.fixture(scope="module")
@@ -484,7 +566,7 @@ def asked(monkeypatch):
 
 
 def test_the_command_takes_the_model_of_a_run(run, home, asked):
-    words = ["train", "^IXIC", "--model", "naive", "--run", "mine", "--quiet"]
+    words = ["train", "^IXIC", "--model", "naive", "--run", "mine", "--horizon", "5", "--quiet"]
     with pytest.raises(SystemExit):
         main([*words, "--home", str(home)])
     code, out, _ = run("--run", "mine", "--seeds", "4", "--until", "2001-04-30", "--json")
@@ -492,6 +574,7 @@ def test_the_command_takes_the_model_of_a_run(run, home, asked):
     assert json.loads(out)["checks"][0]["number"] is None
     assert (asked["model"], asked["tickers"], asked["seeds"]) == ("naive", ["^IXIC"], 4)
     assert asked["frame"]["date"].max() == pd.Timestamp("2001-04-30")
+    assert asked["config"].horizon == 5
     code, _, err = run("--run", "mine", "--model", "naive")
     assert code == 2
     assert "drop --run" in err

@@ -578,6 +578,17 @@ def test_explain_tells_what_made_the_forecast_of_predict(forecast, home, tmp_pat
 
 
 @pytest.mark.slow
+def test_explain_of_a_week_is_of_the_fifth_step_of_predict(forecast, home):
+    words = ("^GSPC", "--run", "small", "--as-of", "2006-11-30", "--home", home, "--quiet")
+    document = forecast("explain", *words, "--step", 5, "--json").json
+    predicted = forecast("predict", *words, "--steps", "5", "--json").json["forecasts"][0]
+    for name in ("ticker", "cutoff", "date", "step", "volatility"):
+        assert document[name] == predicted[name]
+    said = forecast("explain", *words, "--step", 5).out
+    assert f"for the 5 sessions to {predicted['date']}, the EWMA volatility of" in said
+
+
+@pytest.mark.slow
 def test_explain_prints_tables_and_how_to_train_what_is_missing(forecast, home, tmp_path):
     for folder in ("prices", "runs/small"):
         shutil.copytree(home / folder, tmp_path / folder)
@@ -604,6 +615,7 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
         explain("^GSPC", "--out", "figure.jpg"), 2, ".png, .svg, .pdf, .csv", "figure.jpg"
     )
     assert_refused(explain("@list"), 2, "one ticker")
+    assert_refused(explain("^GSPC", "--step", "4"), 2, "1, 2, 3, 5, 10, 21, got 4")
     assert_refused(forecast("explain", "^GSPC", "--home", tmp_path), 1, "there is no run in")
     words = ("--model", "naive", "--until", "2005-12-30", "--run", "plain", "--home", home)
     assert forecast("train", *words, "--quiet").code == 0

@@ -1,6 +1,7 @@
 """Scheduled earnings in what the commands print: trained on, foretold, backtested, explained, scored."""
 
 import json
+import math
 import shutil
 from datetime import date
 
@@ -138,7 +139,11 @@ def test_beyond_sight_nobody_reports(forecast, home, world):
 
 def test_explain_names_what_earnings_multiply_the_volatility_by(forecast, home, eve):
     words = ("explain", "--run", "small", "--as-of", f"{eve:%Y-%m-%d}", "--home", home)
-    assert forecast(*words, "AAA", "--json").json["event_factor"] > 1.5
+    factor = forecast(*words, "AAA", "--json").json["event_factor"]
+    assert factor > 1.5
+    # A reaction adds to the variance of a week what it adds to that of its one session.
+    week = forecast(*words, "AAA", "--step", "5", "--json").json["event_factor"]
+    assert week == pytest.approx(math.sqrt(1 + (factor**2 - 1) / 5), rel=1e-6)
     assert forecast(*words, "BBB", "--json").json["event_factor"] == 1
 
 

@@ -37,6 +37,46 @@ def test_the_log_ratio_is_that_of_the_forecast(case, name):
     np.testing.assert_array_equal(outputs, expected[1])
 
 
+@pytest.mark.parametrize("step", [2, 5, 21])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_the_log_ratio_of_a_longer_step_is_that_of_its_forecast(case, name, step):
+    model, history, _ = case(name)
+    days = history.dates[560:640]
+    forecasts = model.forecast(Panel((history,)), days[0], days[-1], steps=(1, step))
+    by_step = forecasts.set_index(["cutoff", "step"])["volatility"].unstack()
+    own = by_step.index[by_step[step] > 1.01 * by_step[1]][-1]  # it is as it came from the network
+    session = history.count_until(np.datetime64(own)) - 1
+    x = attribution.read_at(model, history, session).astype(float)[:, None]
+    (result,), _ = attribution.differentiate(model, x, step)
+    unit = history.volatility[session] * np.sqrt(step)
+    assert result == pytest.approx(np.log(by_step.loc[own, step] / unit), abs=1e-5)
+
+
+@pytest.mark.parametrize("step", [2, 5, 21])
+def test_attributions_of_a_longer_step_add_up_to_its_difference(case, step):
+    model, history, session = case("lstm")
+    result = attribution.attribute(model, history, session, step)
+    difference = result.log_ratio - result.calm_log_ratio
+    assert abs(difference) > 1e-3
+    assert result.by_feature.sum() == pytest.approx(difference, rel=0.01)
+    # That of the next session moves otherwise.
+    assert not np.allclose(
+        result.by_feature, attribution.attribute(model, history, session).by_feature
+    )
+
+
+def test_the_gradient_of_a_longer_step_equals_finite_differences(case):
+    model, history, session = case("gru")
+    x = attribution.read_at(model, history, session)[-40:].astype(float)[:, None]
+    _, slopes = attribution.differentiate(model, x, 10)
+    for lag in (1, 4, 20):
+        moved = np.zeros_like(x)
+        moved[-lag, 0, 3] = 1e-5
+        (up,), _ = attribution.differentiate(model, x + moved, 10)
+        (down,), _ = attribution.differentiate(model, x - moved, 10)
+        assert slopes[-lag, 0, 3] == pytest.approx((up - down) / 2e-5, abs=1e-9)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
 def test_the_gradient_of_the_forecast_equals_finite_differences(case, name):
     model, history, session = case(name)
@@ -102,6 +142,9 @@ def test_only_cutoffs_whose_outcome_is_known_are_scored(case, until):
     assert (history.dates[result] >= np.datetime64(until)).all()
     assert result[-1] == len(history.dates) - 2
     assert np.isfinite(history.next_returns[result]).all()
+    week = attribution.scored(history, np.datetime64(until), 5)
+    assert week[-1] == len(history.dates) - 6
+    assert set(week) < set(result)
 
 
 # ---- a world in which it is known what matters

@@ -8,7 +8,7 @@ import pytest
 
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError, UsageError
-from forecaster.explain import attribution, explanation
+from forecaster.explain import attribution, document, explanation
 from forecaster.models.garch import Garch
 from forecaster.models.recurrent import backprop, cell
 from forecaster.runs import forecasting
@@ -44,6 +44,56 @@ def test_the_forecast_is_that_of_predict(lstm, trained, world, day):
     # And what is explained is that number: EWMA volatility times what the network made of it.
     (volatility,) = expected["volatility"]
     assert lstm.ewma * np.exp(lstm.attribution.log_ratio) == pytest.approx(volatility, rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [2, 10, 21])
+def test_a_longer_step_is_that_of_predict(explained, trained, world, day, step):
+    result = explained("lstm", step=step)
+    expected = forecasting.predict(
+        trained("lstm"), world, tickers=["AAA"], as_of=day, steps=(step,)
+    )
+    pd.testing.assert_frame_equal(result.forecast, expected)
+    (volatility,) = expected["volatility"]
+    explains = result.unit * np.exp(result.attribution.log_ratio) * result.widened
+    assert explains == pytest.approx(volatility, rel=1e-4)
+    assert document.of(result)["step"] == step
+    # Its outcomes take longer to be known.
+    known = world.loc[world["ticker"] == "AAA", "date"].to_numpy()
+    assert result.scored.max() == known[known <= np.datetime64(day)][-1 - step]
+
+
+def test_nothing_is_read_of_what_came_after_a_cutoff_of_a_longer_step(
+    explained, world, day, rewritten
+):
+    one, other = (explained("lstm", frame, step=5) for frame in (world, rewritten(world, day)))
+    left, right = document.of(one), document.of(other)
+    assert left == right
+
+
+def test_a_forecast_narrower_than_that_of_a_shorter_step_says_so(trained, world, day):
+    run = trained("lstm")
+    model = type(run.model)("lstm", run.model.config)
+    model.restore(run.model.state())
+    model.term.bias[0, 1] -= 3  # far narrower, of two sessions
+    result = explanation.of(replace(run, model=model), world, ticker="AAA", as_of=day, step=2)
+    assert result.widened > 2
+    (one,) = forecasting.predict(run, world, tickers=["AAA"], as_of=day)["volatility"]
+    (two,) = result.forecast["volatility"]
+    assert two == pytest.approx(one)
+    assert result.unit * np.exp(result.attribution.log_ratio) * result.widened == pytest.approx(two)
+
+
+@pytest.mark.parametrize("step", [0, 4, 7, 22])
+def test_a_step_that_has_no_forecast_of_its_own_is_refused(explained, step):
+    with pytest.raises(UsageError, match=f"at a step of 1, 2, 3, 5, 10, 21, got {step}"):
+        explained("lstm", step=step)
+
+
+def test_a_run_of_the_next_session_explains_no_longer_step(trained, world):
+    run = trained("lstm")
+    model = type(run.model)("lstm", replace(run.model.config, horizon=1))
+    with pytest.raises(UsageError, match="at a step of 1, got 5"):
+        explanation.of(replace(run, model=model), world, ticker="AAA", step=5)
 
 
 def test_a_reading_is_the_part_of_it_that_needs_no_gradient(lstm, trained, world, day, monkeypatch):
@@ -154,6 +204,24 @@ def test_garch_on_the_same_shocks_is_what_its_own_forecasts_say(trained, world, 
         assert found[k - 1] == pytest.approx(said[0] / said[1] - 1, rel=1e-9)
 
 
+def test_garch_expects_of_several_sessions_what_its_simulated_forecasts_say(trained, world, day):
+    run = trained("lstm")
+    frame = world[world["date"] <= pd.Timestamp(day)]
+    (history,) = forecasting.panel_of(run, frame, ["AAA"]).histories
+    _, result = explanation.gjr_response(run, history, 10)
+    model = Garch("gjr", 10)
+    model.fit(Panel((history,)), np.datetime64(run.until))
+    for k in (1, 5, 40):
+        said = []
+        for size in (-4 * history.volatility[-k - 1], 0.0):
+            returns = history.log_returns.copy()
+            returns[-k] = size
+            changed = Panel((replace(history, bars=replace(history.bars, log_returns=returns)),))
+            table = model.forecast(changed, history.dates[-1], history.dates[-1], (10,))
+            said.append(table["volatility"].iloc[0])
+        assert result[k - 1] == pytest.approx(said[0] / said[1] - 1, abs=0.02)
+
+
 def test_the_closed_form_is_the_mean_of_simulated_garch(lstm):
     # Variance after a fall of 4 volatilities, or after no move, averaged over what may follow.
     fitted = replace(lstm.memory.garch, alpha=0.04, gamma=0.10, beta=0.85, omega=0.06)
@@ -171,6 +239,10 @@ def test_the_closed_form_is_the_mean_of_simulated_garch(lstm):
         found.append(np.mean(path, axis=1))
     expected = np.sqrt(found[0] / found[1]) - 1
     np.testing.assert_allclose(memory.garch_expected[:21], expected, rtol=0.02)
+    # Of five sessions it is that of the sum of their variances.
+    five = [np.convolve(it, np.ones(5), "valid") for it in found]
+    week = replace(memory, step=5).garch_expected
+    np.testing.assert_allclose(week[:17], np.sqrt(five[0] / five[1]) - 1, rtol=0.02)
 
 
 def test_prices_of_a_shock(world):

@@ -323,6 +323,21 @@ class Recurrent(Model):
         total: np.ndarray = np.einsum("tnu,nuk->tk", states, kernel) + bias  # (rows, OUTPUTS)
         return total.astype(float) / len(self.networks)
 
+    def readouts(self, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return kernel and bias of the last layer of each network for a step that is a knot.
+
+        They are (units, outputs) and (outputs,). The outputs are the average of what these make of the
+        hidden states.
+        """
+        if step == 1:
+            return [(network.head_kernel, network.head_bias) for network in self.networks]
+        if self.term is None:
+            raise ValueError(f"{self.name} was not fitted for a step of {step}")
+        at = horizons.knots([self.horizon]).index(step) - 1
+        kernels = np.zeros((*self.term.kernel.shape[1:], head.OUTPUTS))
+        kernels[..., 1] = self.term.kernel[at] * len(self.networks)  # of the logarithm of the scale
+        return [(kernel, self.term.bias[at]) for kernel in kernels]
+
     def alone(self) -> list["Recurrent"]:
         """Return a model of each network, if there are several."""
         several = self.networks if len(self.networks) > 1 else []
