@@ -207,8 +207,8 @@ def _require_horizon(trained: Run | None, spec: BacktestSpec) -> None:
     if trained and trained.model.horizon < max(spec.steps):
         raise UsageError(
             f"expected a run that forecasts {max(spec.steps)} sessions ahead, came {trained.name}, which "
-            f"was fitted for {trained.model.horizon}; train another with `forecast train --horizon "
-            f"{max(spec.steps)}`, or give smaller `steps`"
+            f"was fitted for {trained.model.horizon}; train a run with a longer `horizon`, or give smaller "
+            "`steps`"
         )
 
 

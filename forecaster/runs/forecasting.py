@@ -124,7 +124,7 @@ def _within_horizon(run: Run, steps: Sequence[int]) -> tuple[int, ...]:
         reach = f"up to {horizon} sessions ahead" if horizon > 1 else "the next session alone"
         raise UsageError(
             f"run {run.name} forecasts {reach}, got a step of {wanted[-1]}; "
-            f"`forecast train --horizon {horizons.MOST}` makes a run that reaches as far"
+            "train a run with a longer `horizon`"
         )
     return wanted
 

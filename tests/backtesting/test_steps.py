@@ -110,7 +110,7 @@ def test_a_run_that_was_fitted_for_less_is_refused(world):
     trained = SimpleNamespace(
         name="mine", model=SimpleNamespace(name="drift", horizon=5), until=date(2017, 12, 29)
     )
-    with pytest.raises(UsageError, match="train --horizon 21") as refusal:
+    with pytest.raises(UsageError, match="a longer `horizon`, or give smaller `steps`") as refusal:
         forecast_history(world, SPEC, trained=trained)
     assert "expected a run that forecasts 21 sessions ahead, came mine" in str(refusal.value)
 

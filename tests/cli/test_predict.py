@@ -258,7 +258,7 @@ def test_a_run_of_the_next_session_is_asked_for_no_more(forecast, home, tmp_path
             assert (result.code, result.out) == (2, "")
             assert result.err.splitlines() == [
                 f"error: run {run} forecasts {reach}, got a step of 6; "
-                "`forecast train --horizon 21` makes a run that reaches as far"
+                "train a run with a longer --horizon"
             ]
     for horizon in (0, 22):
         refused = forecast(*trained, "--horizon", horizon)

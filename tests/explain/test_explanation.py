@@ -74,7 +74,8 @@ def test_a_forecast_narrower_than_that_of_a_shorter_step_says_so(trained, world,
     run = trained("lstm")
     model = type(run.model)("lstm", run.model.config)
     model.restore(run.model.state())
-    model.term.bias[0, 1] -= 3  # far narrower, of two sessions
+    lower = np.array([[0, 3, 0], *np.zeros((4, 3))])  # far narrower, of two sessions
+    model.term = replace(model.term, bias=model.term.bias - lower)
     result = explanation.of(replace(run, model=model), world, ticker="AAA", as_of=day, step=2)
     assert result.widened > 2
     (one,) = forecasting.predict(run, world, tickers=["AAA"], as_of=day)["volatility"]
