@@ -368,12 +368,13 @@ def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
             model.fit(own, part.fold.until)
         except HistoryError as error:
             return error
-    first, last, shortest = part.fold.first, part.fold.last, inputs.steps[:1]
+    first, last = part.fold.first, part.fold.last
+    alone = model.alone() if inputs.steps[0] == 1 else ()  # a network alone has no longer step
     forecast = model.forecast(own, first, last, inputs.steps)
     mine = set(own.tickers)
     forecast.attrs = {
         _FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine],
-        _SEEDS: [_crps(it.forecast(own, first, last, shortest)) for it in model.alone()],
+        _SEEDS: [_crps(it.forecast(own, first, last)) for it in alone],
     }
     return forecast
 

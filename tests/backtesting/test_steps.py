@@ -115,6 +115,13 @@ def test_a_run_that_was_fitted_for_less_is_refused(world):
     assert "expected a run that forecasts 21 sessions ahead, came mine" in str(refusal.value)
 
 
+def test_several_networks_forecast_a_longer_step_alone(world, tiny):
+    spec = BacktestSpec(("lstm",), refit="never", config=replace(tiny, seeds=2), steps=(5,))
+    made = forecast_history(world, spec)
+    assert set(made.forecasts["step"]) == {5}
+    assert made.seeds.empty
+
+
 @pytest.mark.parametrize("steps", [(), (0, 1), (1, 22)])
 def test_steps_that_there_are_not_are_refused(steps):
     with pytest.raises(UsageError, match="expected steps of 1 to 21"):
