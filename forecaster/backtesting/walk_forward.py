@@ -447,6 +447,6 @@ def _require_all(forecast: pd.DataFrame, models: Sequence[str]) -> None:
     for name in models:
         if name not in set(forecast["model"]):
             raise HistoryError(
-                f"{name} gave no forecast: no ticker it knows has enough history; "
-                "fetch earlier prices or start later"
+                f"{name} gave no forecast: no ticker it knows has enough history, or no step ends within "
+                "the dates; fetch earlier prices, start later, or give smaller `steps`"
             )

@@ -49,7 +49,7 @@ MARKS: dict[str, str] = {"yes": "✓", "no": "✗", "open": "–"}
 """How each mark is shown: the model is good at it, or bad, or nothing is shown."""
 
 LEAST_APART = 20
-"""Of fewer forecasts of several sessions that do not overlap, nothing is said of intervals and tails."""
+"""Of fewer forecasts of several sessions that do not overlap, the losses alone are spoken of."""
 
 _USES = {
     "volatility": "its volatility",
@@ -233,7 +233,9 @@ def judge(
     comparison = tables["significance"]
     if not given.volatility:
         comparison = comparison[~comparison["metric"].str.startswith("qlike")]
-    claims = claims_of(model, comparison, tables["mean"], tables["direction"])
+    few = step > 1 and _apart(model, tables["coverage"]) < LEAST_APART
+    means, signs = (it[:0] if few else it for it in (tables["mean"], tables["direction"]))
+    claims = claims_of(model, comparison, means, signs)
     distribution = about(claims, "distribution")
     if not distribution and alarm is None:
         return Verdict(
@@ -242,7 +244,6 @@ def judge(
             f"({listed(RIVALS, 'or')}) both forecast.",
             step=step,
         )
-    few = step > 1 and _apart(model, tables["coverage"]) < LEAST_APART
     coverage, risk, uniformity = (
         table if step == 1 else table[table["sessions"] >= LEAST_APART]
         for table in (tables["coverage"], tables["value_at_risk"], tables["uniformity"])
@@ -316,7 +317,10 @@ def _rows(
     return (
         *(_claimed(it, about(claims, it)) for it in first),
         _interval_row(intervals, missing),
-        *(_claimed(it, about(claims, it)) for it in ("mean", "direction")),
+        *(
+            Row(it, "open", "not tested", missing) if few else _claimed(it, about(claims, it))
+            for it in ("mean", "direction")
+        ),
         _tail_row(tails, pits, missing),
     )
 
