@@ -151,22 +151,22 @@ def _placed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         is_session = (at < len(dates)) & (dates[at.clip(max=len(dates) - 1)] == own["date"])
         # A cutoff on a weekend knows what Friday's did.
         before = np.searchsorted(dates, own["cutoff"].to_numpy(), side="right") - 1
-        told = own["step"].fillna(1).to_numpy(int)
-        before = np.where(own["cutoff"].isna(), at - told, before)
+        given = own["step"].fillna(1).to_numpy(int)
+        before = np.where(own["cutoff"].isna(), at - given, before)
         step = at - before
         is_near = is_session & (before >= 0) & (step <= horizons.MOST)
-        agrees = own["step"].isna().to_numpy() | (told == step)
+        agrees = own["step"].isna().to_numpy() | (given == step)
         strangers += int((~is_session).sum())
         beyond += int((is_session & ~is_near).sum())
         contrary += int((is_near & ~agrees).sum())
-        kept = is_near & agrees
+        scored = is_near & agrees
         adjusted = sessions[str(ticker)]["adj_close"].to_numpy()
         parts.append(
-            own[kept].assign(
-                cutoff=dates[before[kept]],
-                step=step[kept],
-                last_close=close[before[kept]],
-                outcome=np.log(adjusted[at[kept]] / adjusted[before[kept]]),
+            own[scored].assign(
+                cutoff=dates[before[scored]],
+                step=step[scored],
+                last_close=close[before[scored]],
+                outcome=np.log(adjusted[at[scored]] / adjusted[before[scored]]),
             )
         )
     if strangers:

@@ -129,7 +129,7 @@ def _keys(table: pd.DataFrame, path: Path) -> tuple[Columns, list[str]]:
             named["cutoff"].append(name)
         elif plain == "model":
             named["model"].append(name)
-        elif plain in _STEPS and _are_counts(table[name]):
+        elif plain in _STEPS and (plain != "h" or _are_counts(table[name])):
             named["step"].append(name)
         elif plain in _PATHS:
             named["path"].append(name)

@@ -114,7 +114,7 @@ def _tidy(
             "model": table[columns.model] if columns.model else path.stem,
             "cutoff": table[columns.cutoff] if columns.cutoff else None,
             "date": table[columns.date],
-            "step": pd.to_numeric(table[columns.step], errors="coerce") if columns.step else np.nan,
+            "step": table[columns.step] if columns.step else np.nan,
         },
         table.index,
     )
@@ -231,6 +231,7 @@ def _dated(rows: pd.DataFrame, form: Format, path: Path) -> pd.DataFrame:
         if blank.any():
             raise ForecastError(f"{path}: no {name} in row {row_number(blank)}; fill it in")
         rows[name] = rows[name].astype(str)
+    rows["step"] = _steps(rows["step"], path)
     if rows["cutoff"].isna().all():
         before = "the session before the date"
         if rows["step"].notna().any():
@@ -240,6 +241,19 @@ def _dated(rows: pd.DataFrame, form: Format, path: Path) -> pd.DataFrame:
             path, before,
         )  # fmt: skip
     return rows
+
+
+def _steps(cells: pd.Series, path: Path) -> pd.Series:
+    """Return the steps in a column, NaN where it has none."""
+    steps = pd.to_numeric(cells, errors="coerce").astype(float)
+    missing = cells.isna() | cells.isin(numbers.MISSING)
+    bad = ~missing & ~(np.isfinite(steps) & (steps >= 1) & (steps % 1 == 0))
+    if bad.any():
+        raise ForecastError(
+            f"{path}: expected how many sessions ahead a forecast is, 1 or more, came "
+            f"{cells[bad].iloc[0]!r} in row {row_number(bad)}; correct it, or leave it empty"
+        )
+    return steps
 
 
 def _numbered(columns: pd.DataFrame, delimiter: str, form: Format, path: Path) -> pd.DataFrame:

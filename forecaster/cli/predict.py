@@ -98,8 +98,8 @@ def predict(
         calibrate=calibrate,
         steps=wanted,
     )
-    asked = horizon is not None or steps is not None or annualised
-    rows, histories = _described(frame, store, announced, ahead=asked)
+    in_steps = horizon is not None or steps is not None or annualised
+    rows, histories = _described(frame, store, announced, ahead=in_steps)
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
         failed.append(_too_old(_heads(old), max_age))

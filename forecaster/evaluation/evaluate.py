@@ -2,7 +2,8 @@
 
 A test of two models is of the rows that both have, what a model promises of itself is tested on its
 own rows, and only tables that show all models side by side (scores, confidence_set, superior_ability
-and strategy) are of the rows that all of them have. So no model changes what is said of another.
+and strategy) are of the rows that all of them have. So no model changes what is said of another, but
+for which cutoffs of several sessions are apart: they are counted from the first that any model has.
 
 Forecasts of several sessions, made every session, overlap. Scores and tests of losses are of all of
 them, with errors and bootstraps that know of the overlap; what takes the days as independent (the PIT,

@@ -11,6 +11,7 @@ from forecaster.backtesting import external, forecast_files
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.distributions import forecasts
+from forecaster.errors import ForecastError
 
 START, END, STEPS = date(2018, 3, 1), date(2018, 9, 28), (1, 5, 21)
 
@@ -108,6 +109,14 @@ def test_what_is_made_weekly_is_held_against_ours_of_the_same_weeks(score, ours)
     coverage = result.tables["coverage"].query("split == 'all' and ticker == '(all)'")
     # All but those after a week of four sessions.
     assert coverage["sessions"].min() >= weekly["cutoff"].nunique() - 3
+
+
+@pytest.mark.parametrize("step", ["five", "1.5", "inf", "0", "-5"])
+def test_a_step_that_is_none_is_refused(score, ours, step):
+    rows = ours[ours["step"] == 5][["ticker", "cutoff", "date", "q0.1", "q0.5", "q0.9"]]
+    rows = rows.assign(step=["5", step, *["5"] * (len(rows) - 2)])
+    with pytest.raises(ForecastError, match=rf"1 or more, came .*{step}.* in row 2; correct it"):
+        score(rows)
 
 
 def test_steps_that_naive_knows_by_its_quantiles_alone(score, world, ours):

@@ -38,13 +38,13 @@ def sums(its, variance):
 def simulated(variance, draw, following):
     """The quantiles of sums of independent draws, whose noise costs 1 / PATHS of the CRPS."""
     rng = np.random.default_rng(1)
-    now, total, found = np.full(PATHS, variance), np.zeros(PATHS), {}
+    now, total, by_step = np.full(PATHS, variance), np.zeros(PATHS), {}
     for step in range(1, STEPS[-1] + 1):
         z = draw(rng)
         total += np.sqrt(now) * z
         now = following(now, z)
-        found[step] = np.quantile(total, LEVELS)
-    return found
+        by_step[step] = np.quantile(total, LEVELS)
+    return by_step
 
 
 def cost(quantiles, true):
