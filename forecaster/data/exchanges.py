@@ -123,6 +123,14 @@ _FAMILIES: Mapping[str, str] = {
 }
 """Beginnings of the names of an exchange's many indices."""
 
+_KINDS: Mapping[str, str] = {CRYPTO: "coin", CURRENCIES: "currency", FUTURES: "future"}
+"""Kinds by calendar, where all of a calendar are of one."""
+
+_VOLATILITIES = frozenset(
+    "^AXVI ^GVZ ^INDIAVIX ^OVX ^RVX ^VHSI ^VIX ^VIX1D ^VIX3M ^VIX6M ^VIX9D ^VVIX ^VXD ^VXN".split()
+)
+_RATES = frozenset(["^FVX", "^IRX", "^TNX", "^TYX"])
+
 _FIAT = (
     "USD|EUR|GBP|JPY|CHF|CAD|AUD|NZD|CNY|CNH|HKD|SGD|INR|KRW|TWD|BRL|MXN|RUB|TRY|ZAR|SEK|NOK|DKK|PLN|"
     "CZK|HUF|ILS|THB|IDR|MYR|PHP|CLP|COP"
@@ -171,6 +179,24 @@ def exchange(ticker: str) -> str:
         return _of_index(ticker)
     share_class = len(suffix) == 1 and suffix.isalpha() and bool(name)  # BRK.B
     return NEW_YORK if not dot or share_class else _UNKNOWN + suffix
+
+
+def kind(ticker: str) -> str:
+    """Return what sort of instrument a ticker is, as far as its name says.
+
+    Returns
+    -------
+    ``share`` (of a company or a fund: their names do not differ), ``index``, ``volatility`` (an index
+    of implied volatility), ``rate`` (an index of yields), ``currency``, ``coin`` or ``future``.
+    """
+    market = exchange(ticker)
+    if market in _KINDS:
+        return _KINDS[market]
+    if ticker.upper() in _VOLATILITIES:
+        return "volatility"
+    if ticker.upper() in _RATES:
+        return "rate"
+    return "index" if ticker.startswith("^") else "share"
 
 
 def _of_index(ticker: str) -> str:
