@@ -175,6 +175,7 @@ def _between(rows: "pd.DataFrame", start: date | None, end: date | None) -> "pd.
 def _prediction(
     ticker: str | None, run: str | None, home: Path, as_of: date | None, steps: tuple[int, ...]
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.plots import prediction
@@ -188,6 +189,7 @@ def _prediction(
         store.each(needed),
         tickers=stored,
         events=EventStore(home).read(needed),
+        companions=companions.read(home, stored),
         as_of=as_of,
         steps=steps,
     )
@@ -207,6 +209,7 @@ def _of_run(
     home: Path,
     as_of: date | None,
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import explanation
@@ -224,6 +227,11 @@ def _of_run(
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
     activity = explanation.read(
-        trained, store.read(needed), ticker=stored[0], events=events, as_of=as_of
+        trained,
+        store.read(needed),
+        ticker=stored[0],
+        events=events,
+        companions=companions.read(home, stored[:1]),
+        as_of=as_of,
     )
     return network.gates(activity)

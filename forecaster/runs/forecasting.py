@@ -37,6 +37,7 @@ def predict(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
@@ -48,6 +49,7 @@ def predict(
     run : a trained model.
     frames : the prices frame of the tickers and of the run's universe, or one for each of them.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.distributions.recalibration`.
@@ -67,7 +69,14 @@ def predict(
         A ticker has too little history, or what is to be forecast was in the training span.
     """
     predictions = predict_each(
-        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate, steps=steps
+        run,
+        frames,
+        tickers=tickers,
+        events=events,
+        companions=companions,
+        as_of=as_of,
+        calibrate=calibrate,
+        steps=steps,
     )
     for error in predictions.failed.values():
         raise error
@@ -80,13 +89,14 @@ def predict_each(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
 ) -> Predictions:
     """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
     steps = _within_horizon(run, steps)
-    histories = panel_of(run, frames, tickers, events).histories
+    histories = panel_of(run, frames, tickers, events, companions).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
     announced: dict[str, NextEvent] = {}
@@ -177,9 +187,12 @@ def panel_of(
     frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | Mapping[str, Bars] | None = None,
 ) -> Panel:
     """Return the panel of some tickers in the market that the run was trained in."""
-    panel = Panel.of(frames, tickers=tickers, universe=run.tickers, events=events)
+    panel = Panel.of(
+        frames, tickers=tickers, universe=run.tickers, events=events, companions=companions
+    )
     if not panel.universe:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
