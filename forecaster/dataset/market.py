@@ -74,6 +74,7 @@ class Market:
     @classmethod
     def at_place(cls, universe: Mapping[str, Bars], place: Place) -> "Market":
         import os
+
         mode = os.environ.get("LAB_MARKET", "fallback")
         own = {t: b for t, b in universe.items() if Place.of(t) == place}
         if mode == "fallback" and len(own) < int(os.environ.get("LAB_FEW", "2")):
@@ -163,7 +164,9 @@ def _belonging(
     belongs = []
     for row, own in zip(rows, surprises, strict=True):
         others = count[row] - np.isfinite(own)
-        rest = np.divide(total[row] - np.nan_to_num(own), others, where=others > 0, out=np.zeros(len(row)))
+        rest = np.divide(
+            total[row] - np.nan_to_num(own), others, where=others > 0, out=np.zeros(len(row))
+        )
         judged = np.isfinite(own) & (others > 0)
         product = np.cumsum(np.where(judged, np.nan_to_num(own) * rest, 0.0))
         sessions = np.cumsum(judged)

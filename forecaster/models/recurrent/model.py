@@ -41,6 +41,9 @@ from forecaster.models.recurrent.training import CELLS, Training, Windowed, netw
 CONTEXT = 512
 """Sessions that a forecast reads at least, if the history has them; see :func:`spans_of`."""
 
+HIDDEN = ("market", "implied")
+"""Groups of features that not every forecast has, which training hides whole now and then."""
+
 CONSTANT = 1e-6
 """A feature of a smaller standard deviation varies by rounding alone."""
 
@@ -175,7 +178,8 @@ class Recurrent(Model):
         self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
             history.schedule for history in panel.histories
         )
-        groups = [np.flatnonzero(np.isin(self.features, GROUPS["market"]))]
+        members = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
+        groups = [columns for columns in members if len(columns)]
         windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, groups, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
