@@ -60,8 +60,7 @@ class RecurrentConfig:
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
     group_dropout: float = 0.0
-    """Share of the training windows from which a group that a forecast may lack, ``market`` or ``implied``, is
-    hidden whole."""
+    """Share of the training windows from which the whole group ``market`` is hidden."""
     balance: float = 0.0
     """How far kinds and exchanges count alike in training: 0 by their sessions, 1 whatever these are."""
     head: str = "skewed"

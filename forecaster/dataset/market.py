@@ -8,6 +8,7 @@ import numpy as np
 
 from forecaster.data import exchanges
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.companions import market_index
 from forecaster.data.publication import public_dates
 from forecaster.dataset.bars import (
     FAST,
@@ -33,8 +34,8 @@ MARKET = (
 )
 
 
-FEW = 3
-"""Tickers below which the index of their exchange is the better market."""
+FEW = 5
+"""With fewer peers the index of their exchange is the market, or peers elsewhere if it is not stored."""
 
 AGAINST = -0.05
 """A ticker whose surprises times those of the others have a mean below this moves against them."""
@@ -52,12 +53,15 @@ class Place(NamedTuple):
     exchange: str
     kind: str
     """That of :func:`forecaster.data.exchanges.kind`, but ``equity`` for shares and indices of them"""
+    benchmark: str | None
+    """The index of its market"""
 
     @classmethod
     def of(cls, ticker: str) -> "Place":
         """Return the place of a ticker."""
         kind = exchanges.kind(ticker)
-        return cls(exchanges.exchange(ticker), "equity" if kind in ("share", "index") else kind)
+        kind = "equity" if kind in ("share", "index") else kind
+        return cls(exchanges.exchange(ticker), kind, market_index(ticker))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +76,24 @@ class Market:
     """Tickers of the universe that, by its last date, move against the others"""
 
     @classmethod
-    def at_place(cls, universe: Mapping[str, Bars], place: Place) -> "Market":
-        import os
+    def at(
+        cls, place: Place, universe: Mapping[str, Bars], companions: Mapping[str, Bars]
+    ) -> "Market":
+        """Return the market of a place: the peers there, or its index, or peers elsewhere.
 
-        mode = os.environ.get("LAB_MARKET", "fallback")
-        own = {t: b for t, b in universe.items() if Place.of(t) == place}
-        if mode == "fallback" and len(own) < int(os.environ.get("LAB_FEW", "2")):
-            own = {t: b for t, b in universe.items() if Place.of(t).kind == place.kind}
-        return cls.of(own, place.exchange)
+        Parameters
+        ----------
+        place : that of the tickers which look at the market.
+        universe : the bars of the tickers whose average may be the market.
+        companions : the bars of indices, among others.
+        """
+        peers = {ticker: bars for ticker, bars in universe.items() if Place.of(ticker) == place}
+        if len(peers) < FEW and place.benchmark and place.benchmark in companions:
+            peers = {place.benchmark: companions[place.benchmark]}
+        elif len(peers) < FEW:
+            kind = place.kind
+            peers = {it: bars for it, bars in universe.items() if Place.of(it).kind == kind}
+        return cls.of(peers, place.exchange)
 
     @classmethod
     def of(cls, universe: Mapping[str, Bars], exchange: str) -> "Market":
@@ -134,7 +148,7 @@ class Market:
         table = np.column_stack([features[name] for name in MARKET])
         return cls(dates, table, tuple(left_out))
 
-    def at(self, dates: np.ndarray) -> np.ndarray:
+    def on(self, dates: np.ndarray) -> np.ndarray:
         """Return the latest row known on each date: (sessions, len(MARKET)).
 
         NaN before the first, and where the latest is too old to say anything of today.

@@ -41,11 +41,11 @@ from forecaster.models.recurrent.training import CELLS, Training, Windowed, netw
 CONTEXT = 512
 """Sessions that a forecast reads at least, if the history has them; see :func:`spans_of`."""
 
-HIDDEN = ("market", "implied")
-"""Groups of features that not every forecast has, which training hides whole now and then."""
-
 CONSTANT = 1e-6
 """A feature of a smaller standard deviation varies by rounding alone."""
+
+HIDDEN = ("market", "implied")
+"""Groups of features that a ticker may lack as a whole, and that training hides as a whole."""
 
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
@@ -65,7 +65,8 @@ class Scaler:
     def fit(cls, tables: Iterable[tuple[np.ndarray, float]], clip: float) -> "Scaler":
         """Return the scaler of (sessions, features) tables, fitted by scikit-learn one by one.
 
-        A session of each counts as much as its number says. A feature that no table has gets a mean of NaN, one that never changes a scale of 1.
+        A session of each counts as much as its number says. A feature that no table has gets a mean of
+        NaN, one that never changes a scale of 1.
         """
         from sklearn.preprocessing import StandardScaler
 
@@ -178,8 +179,7 @@ class Recurrent(Model):
         self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
             history.schedule for history in panel.histories
         )
-        members = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
-        groups = [columns for columns in members if len(columns)]
+        groups = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
         windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, groups, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
