@@ -21,8 +21,9 @@ _MARKETS: Mapping[str, str] = {
     "XAMS": "^AEX",
     "XASX": "^AXJO",
     "XBKK": "^SET.BK",
-    "XBOM": "^NSEI",
+    "XBOM": "^BSESN",
     "XBRU": "^BFX",
+    "XBUD": "^BUX.BD",
     "XBUE": "^MERV",
     "XCSE": "^OMXC25",
     "XDUB": "^ISEQ",
@@ -40,6 +41,7 @@ _MARKETS: Mapping[str, str] = {
     "XKLS": "^KLSE",
     "XKRX": "^KS11",
     "XLIS": "PSI20.LS",
+    "XLIT": "^OMXVGI",
     "XLON": "^FTSE",
     "XMAD": "^IBEX",
     "XMEX": "^MXX",
@@ -50,6 +52,7 @@ _MARKETS: Mapping[str, str] = {
     "XOSL": "^OSEAX",
     "XPAR": "^FCHI",
     "XPHS": "PSEI.PS",
+    "XRIS": "^OMXRGI",
     "XSAU": "^TASI.SR",
     "XSES": "^STI",
     "XSGO": "^IPSA",
@@ -76,10 +79,12 @@ _IMPLIED: Mapping[str, str] = {
 """The index of implied volatility of an exchange's shares and indices."""
 
 _SPECIAL: Mapping[str, str] = {
+    "^EVZ": "EURUSD EURUSD=X FXE",
     "^GVZ": "GC=F MGC=F GLD IAU",
     "^OVX": "BZ=F CL=F MCL=F BNO USO",
     "^RVX": "^RUT IWM",
     "^VXD": "^DJI DIA",
+    "^VXEEM": "EEM",
     "^VXN": "^IXIC ^NDX ^XNDX ONEQ QQQ QQQM",
 }
 """Tickers with an index of implied volatility of their own."""
