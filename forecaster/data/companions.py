@@ -6,6 +6,7 @@ he stores himself serves in their place.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -149,3 +150,10 @@ def read(home: Path, tickers: Iterable[str]) -> pd.DataFrame:
     """Return the prices frame of the companions of some tickers, as far as they are stored."""
     each = list(frames(home, of(tickers)))
     return pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=prices.COLUMNS)
+
+
+def digest(frame: pd.DataFrame | None, until: date | None = None) -> str | None:
+    """Return :func:`forecaster.data.prices.digest` of companions up to a date; None where there are none."""
+    if frame is not None and until is not None:
+        frame = frame[frame["date"] <= pd.Timestamp(until)]
+    return None if frame is None or frame.empty else prices.digest(frame)
