@@ -131,22 +131,8 @@ _KINDS: Mapping[str, str] = {CRYPTO: "coin", CURRENCIES: "currency", FUTURES: "f
 """Kinds by calendar, where all of a calendar are of one."""
 
 _VOLATILITIES = frozenset(
-    (
-        *(
-            "^AXVI",
-            "^EVZ",
-            "^GVZ",
-            "^INDIAVIX",
-            "^OVX",
-            "^RVX",
-            "^VHSI",
-            "^VIX",
-            "^VIX1D",
-            "^VIX3M",
-        ),
-        *("^VIX6M", "^VIX9D", "^VVIX", "^VXD", "^VXEEM", "^VXN"),
-    )
-)
+    ["^AXVI", "^EVZ", "^GVZ", "^INDIAVIX", "^OVX", "^RVX", "^VHSI", "^VIX", "^VIX1D", "^VIX3M"]
+) | frozenset(["^VIX6M", "^VIX9D", "^VVIX", "^VXD", "^VXEEM", "^VXN"])
 _RATES = frozenset(["^FVX", "^IRX", "^TNX", "^TYX"])
 
 _FIAT = (

@@ -362,8 +362,8 @@ class Panel:
         frames : the prices frame of the tickers and the universe, or one for each of them, none of
             which stays in memory; or the result of :func:`bars_of`.
         tickers : of the histories; all by default.
-        universe : the tickers whose average is the market; all by default. Those without prices are
-            left out.
+        universe : the tickers whose average may be the market; all by default. Those without prices
+            are left out. See :meth:`forecaster.dataset.market.Market.at`.
         events : the events frame of any tickers.
         companions : the prices frame, or the bars, of the indices that the tickers are seen beside
             (:mod:`forecaster.data.companions`); those among ``frames`` serve too.
@@ -375,7 +375,7 @@ class Panel:
         """
         bars = _bars(frames)
         beside = {**bars, **(_bars(companions) if companions is not None else {})}
-        known = tuple(it for it in sorted(universe or bars) if it in bars)
+        known = tuple(it for it in sorted(bars if universe is None else universe) if it in bars)
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
         observers = frozenset(map(exchanges.exchange, tickers))
