@@ -165,9 +165,8 @@ def implied() -> str:
     for name, ticker in pairs:
         its = table[(table["set"] == name) & (table["ticker"] == ticker)]
         ratios = ", ".join(f"{it:.4f}" for it in its["ratio"])
-        better = f"{its['better'].mean():.3g} of {its['tickers'].iloc[0]}"
-        rows.append([f"{name}, {ticker}", f"{its['ratio'].mean():.4f}", ratios, better])
-    return markdown(["set, ticker", "CRPS with over without", "each seed", "better on"], rows)
+        rows.append([f"{name}, {ticker}", f"{its['ratio'].mean():.4f}", ratios])
+    return markdown(["set, ticker", "CRPS with it over without", "each seed"], rows)
 
 
 def tails() -> str:

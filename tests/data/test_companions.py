@@ -1,6 +1,9 @@
 """Companions: which indices a forecast wants beside its tickers, and how they come along."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -182,3 +185,15 @@ def test_nothing_comes_along_with_what_fails_or_a_file(yahoo, fetch, tmp_path):
     history().assign(ticker="ACME").to_csv(file, index=False)
     code, _, _ = fetch("--source", str(file))
     assert (code, yahoo.requests) == (0, [])
+
+
+def test_two_fetches_at_once_leave_whole_companions(yahoo, tmp_path):
+    yahoo.modes = {name: ["late", "fine"] for name in ("^GSPC", "^VIX")}
+    command = [sys.executable, "-m", "forecaster", "fetch", "--no-events", "--home", tmp_path]
+    both = [
+        subprocess.Popen([*command, ticker], env=os.environ | yahoo.environment)
+        for ticker in ("ACME", "ELSE")
+    ]
+    assert [it.wait(timeout=600) for it in both] == [0, 0]
+    beside = companions.read(tmp_path, ["ACME"])
+    assert beside["ticker"].value_counts().to_dict() == {"^GSPC": len(DAYS), "^VIX": len(DAYS)}
