@@ -5,6 +5,7 @@ that fits it. They are stored apart from what the user asked for, and are in no 
 he stores himself serves in their place.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,9 @@ import pandas as pd
 from forecaster.data import prices
 from forecaster.data.exchanges import CRYPTO, NEW_YORK, exchange, kind
 from forecaster.data.store import Store
+from forecaster.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 _MARKETS: Mapping[str, str] = {
     CRYPTO: "BTC-USD",
@@ -135,6 +139,8 @@ def store(home: Path) -> Store:
 def frames(home: Path, names: Iterable[str]) -> Iterator[pd.DataFrame]:
     """Yield the prices frame of each companion that is stored, by the user himself or along.
 
+    One whose file is damaged is a warning, as forecasts can do without.
+
     Parameters
     ----------
     names : those that are wanted, as :func:`of` returns them.
@@ -142,8 +148,12 @@ def frames(home: Path, names: Iterable[str]) -> Iterator[pd.DataFrame]:
     own, along = Store(home), store(home)
     stored, fetched = set(own.tickers()), set(along.tickers())
     for name in names:
-        if name in stored or name in fetched:
-            yield from (own if name in stored else along).each([name])
+        if name not in stored and name not in fetched:
+            continue
+        try:
+            yield (own if name in stored else along).read([name])
+        except StoreError as error:
+            log.warning("forecasts do without %s: %s", name, error)
 
 
 def read(home: Path, tickers: Iterable[str]) -> pd.DataFrame:

@@ -197,3 +197,22 @@ def test_two_fetches_at_once_leave_whole_companions(yahoo, tmp_path):
     assert [it.wait(timeout=600) for it in both] == [0, 0]
     beside = companions.read(tmp_path, ["ACME"])
     assert beside["ticker"].value_counts().to_dict() == {"^GSPC": len(DAYS), "^VIX": len(DAYS)}
+
+
+# ---- stored
+
+
+def test_a_damaged_companion_is_done_without_in_a_line_until_it_is_fetched_again(
+    yahoo, fetch, tmp_path, capsys
+):
+    fetch("ACME")
+    (file,) = (tmp_path / "companions").rglob("*VIX*.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    assert list(companions.read(tmp_path, ["ACME"])["ticker"].unique()) == ["^GSPC"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: forecasts do without ^VIX: cannot read ")
+    code, _, err = fetch("ACME")
+    assert code == 0
+    assert "^VIX did not come" in err
+    fetch("ACME", "--refresh")
+    assert list(companions.read(tmp_path, ["ACME"])["ticker"].unique()) == ["^GSPC", "^VIX"]
