@@ -6,9 +6,11 @@ import pytest
 
 from forecaster.backtesting.alternative_histories import rewritten
 from forecaster.data import calendars, prices
+from forecaster.data.exchanges import exchange
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.features import FEATURES, IMPLIED
 from forecaster.dataset.implied import STALE, Implied
+from forecaster.dataset.market import Market
 from forecaster.dataset.panel import Panel
 
 FIRST, LAST = "2018-01-02", "2018-12-28"
@@ -109,9 +111,9 @@ def test_levels_of_another_time_zone_count_from_the_first_close_after_they_are_p
         "XBOM": monday,
         "XTKS": monday,
     }
-    for exchange, last in known.items():
-        levels = Implied.of("^VIX", bars, exchange).levels(np.array([monday, tuesday, wednesday]))
-        assert levels[1] == pytest.approx(bars.close[days == last].item() / 100), exchange
+    for observer, last in known.items():
+        levels = Implied.of("^VIX", bars, observer).levels(np.array([monday, tuesday, wednesday]))
+        assert levels[1] == pytest.approx(bars.close[days == last].item() / 100), observer
 
 
 def test_a_fund_of_its_own_index_takes_the_general_one_where_that_is_missing():
@@ -120,3 +122,48 @@ def test_a_fund_of_its_own_index_takes_the_general_one_where_that_is_missing():
     both = table(fund, "QQQ", pd.concat([own, general]))
     pd.testing.assert_frame_equal(both, table(fund, "QQQ", own))
     assert (table(fund, "QQQ", general).iloc[10:, 0] < both.iloc[10:, 0]).all()
+
+
+# ---- New York, London, Tokyo and a coin
+
+
+TUESDAY = np.datetime64("2018-07-17")
+CLOSES = {"7203.T": 6, "VOD.L": 15.5, "AAPL": 20, "BTC-USD": 24}
+"""Hours of the date in Greenwich at which sessions close in summer."""
+
+BESIDE = {"^N225": 6, "^FTSE": 15.5, "^GSPC": 20, "^VIX": 20, "ETH-USD": 24}
+
+
+def moved(frame, day):
+    """Return the prices with the close of one day a tenth higher, and so that of no other."""
+    factor = np.where(frame["date"] == pd.Timestamp(day), 1.1, 1.0)
+    return prices.check(frame.assign(**{it: frame[it] * factor for it in ("close", "adj_close")}))
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("ticker", CLOSES)
+def test_a_companion_is_known_once_it_has_closed_wherever_it_is_looked_at(ticker, name):
+    days = np.arange("2018-07-11", "2018-07-20", dtype="datetime64[D]")
+    days = days[np.isin(days, history(ticker)["date"].to_numpy().astype("datetime64[D]"))]
+    index = history(name, level=20.0)
+    tables = []
+    for frame in (index, moved(index, TUESDAY)):
+        bars = Bars.of(frame)
+        seen = Implied.of(name, bars, exchange(ticker))
+        market = Market.of({name: bars}, exchange(ticker)).on(days)[:, :1]
+        tables.append(np.column_stack([seen.levels(days), market]))
+    changed = ~np.isclose(*tables, equal_nan=True)
+    first = TUESDAY if BESIDE[name] <= CLOSES[ticker] else TUESDAY + 1
+    assert days[changed.any(axis=1)][0] == first
+    assert (changed.all(axis=1) == (days == first))[days <= first].all()
+
+
+def test_each_reads_the_implied_volatility_of_its_own_exchange_or_none():
+    tickers = [*CLOSES, "RELIANCE.NS", "GC=F"]
+    world = pd.concat([history(it, n) for n, it in enumerate(tickers)])
+    indices = pd.concat([history(it, n, level=20.0) for n, it in enumerate(("^VIX", "^INDIAVIX"))])
+    read = {it.ticker: it.implied for it in Panel.of(world, companions=indices).histories}
+    assert {it: index.name for it, index in read.items() if index} == {
+        "AAPL": "^VIX",
+        "RELIANCE.NS": "^INDIAVIX",
+    }
