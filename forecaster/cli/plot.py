@@ -184,7 +184,7 @@ def _prediction(
     trained, store = bundle.load(home, run), Store(home)
     stored = ticker_lists.stored(store, [ticker] if ticker else None)[:1]
     needed = ticker_lists.with_universe(trained, store, stored)
-    rows, failed, announced = forecasting.predict_each(
+    rows, failed, announced, _ = forecasting.predict_each(
         trained,
         store.each(needed),
         tickers=stored,
