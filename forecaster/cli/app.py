@@ -58,7 +58,7 @@ app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
-app.command("runs")(runs.runs)
+app.add_typer(runs.app, name="runs")
 
 
 def _version(requested: bool) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output, ticker_lists
+from forecaster.cli import figures, options, output, supply, ticker_lists
 from forecaster.display import number
-from forecaster.errors import BundleError, UsageError
+from forecaster.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.explain.explanation import Explanation
-    from forecaster.runs.run import Run
 
 TABLES = ("features", "lags", "forecasts")
 """Tables that can be written to a file, the first by default."""
@@ -31,7 +30,9 @@ def explain(
     ticker: Annotated[
         str,
         typer.Argument(
-            help="Whose forecast.", show_default=False, autocompletion=options.complete_tickers
+            help="Whose forecast; one that is not stored is fetched from Yahoo first.",
+            show_default=False,
+            autocompletion=options.complete_tickers,
         ),
     ],
     *,
@@ -44,7 +45,11 @@ def explain(
         ),
     ] = 1,
     run: Annotated[
-        str | None, options.run("Name of a run of lstm, gru or rnn; by default the latest.")
+        str | None,
+        options.run(
+            "Name of a run of lstm, gru or rnn; by default that of `forecast runs default`, else the "
+            "latest, else base."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -76,14 +81,15 @@ def explain(
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
-    from forecaster.runs import bundle
+    from forecaster.models.registry import NETWORKS
+    from forecaster.runs import bundle, choice
 
     output.start(quiet=quiet, verbose=verbose)
     _check(out, table)
-    trained = _run(home, run)
+    trained = choice.choose(home, run, NETWORKS).run
     explanation.explainable(trained, step)  # says so at once if it is not
     store = Store(home)
-    stored = ticker_lists.only(store, ticker)
+    stored = supply.only(store, ticker, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, [stored])
     with output.progress(quiet=quiet) as progress:
         explained = explanation.of(
@@ -136,25 +142,6 @@ def _table(explained: "Explanation", name: str, store: "Store") -> "tuple[pd.Dat
     forecast = explained.forecast
     currencies = ticker_lists.currencies(store, forecast["ticker"])
     return exports.of_forecasts(forecast, currencies=currencies), name
-
-
-def _run(home: Path, name: str | None) -> "Run":
-    """The run of that name, or the latest that can be explained."""
-    from forecaster.models.recurrent.training import CELLS
-    from forecaster.runs import bundle
-
-    if name is not None:
-        return bundle.load(home, name)
-    readable = bundle.readable(home)
-    latest = next((run for run in readable if run.model.name in CELLS), None)
-    if latest:
-        return latest
-    if not readable:
-        return bundle.load(home)  # which says that there is none, or what is wrong with it
-    raise BundleError(
-        f"there is no run of {', '.join(CELLS)} in {home / 'runs'}, whose insides could be explained; "
-        "`forecast train` makes one"
-    )
 
 
 def _show(explained: "Explanation") -> None:

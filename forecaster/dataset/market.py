@@ -41,6 +41,8 @@ class Market:
             the first of its dates at whose close that session is over: on its own date where the
             peer closes no later, on the next otherwise.
         """
+        if not universe:
+            return cls(np.empty(0, "datetime64[D]"), np.empty((0, len(MARKET))))
         public = [
             public_dates(bars.dates, exchanges.exchange(ticker), [exchange])
             for ticker, bars in universe.items()
@@ -80,6 +82,8 @@ class Market:
 
     def at(self, dates: np.ndarray) -> np.ndarray:
         """Return the latest row known on each date: (sessions, len(MARKET)), NaN before the first."""
+        if not len(self.dates):
+            return np.full((len(dates), len(MARKET)), np.nan)
         row = np.searchsorted(self.dates, dates, side="right") - 1
         return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
 

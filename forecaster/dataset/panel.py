@@ -355,8 +355,8 @@ class Panel:
         frames : the prices frame of the tickers and the universe, or one for each of them, none of
             which stays in memory; or the result of :func:`bars_of`.
         tickers : of the histories; all by default.
-        universe : the tickers whose average is the market; all by default. Those without prices are
-            left out.
+        universe : the tickers whose average is the market; all by default, and of none it is not
+            known. Those without prices are left out.
         events : the events frame of any tickers.
 
         Raises
@@ -365,7 +365,7 @@ class Panel:
             There are no prices of a ticker.
         """
         bars = frames if isinstance(frames, Mapping) else bars_of(frames)
-        known = tuple(it for it in sorted(universe or bars) if it in bars)
+        known = tuple(it for it in sorted(bars if universe is None else universe) if it in bars)
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
         observers = frozenset(map(exchanges.exchange, tickers))

@@ -350,7 +350,7 @@ def shock_response(
     model, ticker, last = recurrent(run), history.ticker, len(history.dates) - 1
     groups = {str(name): group for name, group in frame.groupby("ticker", sort=True)}
     bars = {name: Bars.of(group) for name, group in groups.items()}
-    universe = {name: bars[name] for name in sorted(run.tickers) if name in bars}
+    universe = {name: bars[name] for name in forecasting.universe_of(run, list(bars), [ticker])}
     exchange = exchanges.exchange(ticker)
     market = Market.of(universe, exchange)
     begin = len(history.dates) - len(attribution.read_at(model, history, last))

@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from forecaster.data import exchanges
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
-from forecaster.dataset.panel import History, Panel
+from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions import forecasts, horizons, recalibration
 from forecaster.errors import HistoryError, UsageError, first_few
 from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.runs.run import Run
+
+MOST = 100
+"""Tickers that stand in for a market whose index is not stored."""
 
 BATCH = 64
 """Tickers whose histories are in memory at a time, as they are forecast."""
@@ -178,11 +183,51 @@ def panel_of(
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
 ) -> Panel:
-    """Return the panel of some tickers in the market that the run was trained in."""
-    panel = Panel.of(frames, tickers=tickers, universe=run.tickers, events=events)
-    if not panel.universe:
+    """Return the panel of some tickers in the market of a run."""
+    bars = frames if isinstance(frames, Mapping) else bars_of(frames)
+    universe = universe_of(run, list(bars), tickers)
+    if not universe and not run.is_base:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
             f"is its market; fetch some of {first_few(run.tickers)}, or train another run"
         )
-    return panel
+    return Panel.of(bars, tickers=tickers, universe=universe, events=events)
+
+
+def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list[str]:
+    """Return the tickers whose average is a run's market for some others, in order.
+
+    Those of an own run are what it was trained on. The base run was trained on others' prices: where
+    the index of a ticker's market is not there, the stored tickers of its exchange and kind stand in
+    for it, so that a forecast of one ticker is the same alone and among others.
+
+    Parameters
+    ----------
+    stored : the tickers whose prices there are, with those that were fetched along.
+    tickers : of the forecasts.
+    """
+    known = set(stored)
+    if not run.is_base:
+        return sorted(known.intersection(run.tickers))
+    without = {_place(ticker) for ticker in tickers if _market_index(ticker) not in known}
+    members: dict[tuple[str, str], list[str]] = {place: [] for place in without}
+    for ticker in sorted(known):
+        if (its := members.get(_place(ticker))) is not None and len(its) < MOST:
+            its.append(ticker)
+    return sorted(ticker for its in members.values() for ticker in its)
+
+
+def _place(ticker: str) -> tuple[str, str]:
+    """Return the exchange of a ticker and what it is, shares and their indices being one."""
+    kind = exchanges.kind(ticker)
+    return exchanges.exchange(ticker), "equity" if kind in ("share", "index") else kind
+
+
+def _market_index(ticker: str) -> str | None:
+    """Return the index of a ticker's market."""
+    try:
+        companions = import_module("forecaster.data.companions")
+    except ModuleNotFoundError:
+        return None
+    index: str | None = companions.market_index(ticker)
+    return index

@@ -137,9 +137,7 @@ def test_a_run_is_asked_no_further_than_it_was_trained_for(world, until):
     config = RecurrentConfig(horizon=3)
     run = training.train(world, model="ewma", until=until, config=config)
     assert len(forecasting.predict(run, world, tickers=["AAA"], steps=(1, 2, 3))) == 3
-    with pytest.raises(
-        UsageError, match="up to 3 sessions ahead, got a step of 4; train a run"
-    ):
+    with pytest.raises(UsageError, match="up to 3 sessions ahead, got a step of 4; train a run"):
         forecasting.predict(run, world, tickers=["AAA"], steps=(1, 4))
 
 
