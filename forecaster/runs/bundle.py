@@ -136,9 +136,10 @@ def load(home: Path, name: str | None = None) -> Run:
             )
         return latest or read(home / "runs" / stored[0])  # which says what is wrong with it
     if checked_name(name) not in stored:
+        there = f"there are {', '.join((*stored, BASE))}" if stored else f"there is only {BASE}"
         raise BundleError(
-            f"there is no run {name!r}; {did_you_mean(name, (*stored, BASE))}there are "
-            f"{', '.join((*stored, BASE))}. `forecast train` makes one"
+            f"there is no run {name!r}; {did_you_mean(name, (*stored, BASE))}{there}. "
+            f"`forecast train` makes one"
         )
     return read(home / "runs" / name)
 
