@@ -14,6 +14,8 @@ _RANGES = {
     "seed": (0, 1e6),
     "weight_decay": (0, 1e6),
     "feature_dropout": (0, 0.9),
+    "group_dropout": (0, 0.9),
+    "balance": (0, 1),
     "max_windows": (0, 1e6),
     "horizon": (1, 21),
 }
@@ -57,6 +59,10 @@ class RecurrentConfig:
     weight_decay: float = 0.01
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
+    group_dropout: float = 0.0
+    """Share of the training windows from which the whole group ``market`` is hidden."""
+    balance: float = 0.0
+    """How far kinds and exchanges count alike in training: 0 by their sessions, 1 whatever these are."""
     head: str = "skewed"
     """``skewed`` learns the degrees of freedom, and a skew at the end; ``student`` has no skew;
     ``normal`` holds these at their upper bound, 200, where a Student-t is a normal to a hair."""

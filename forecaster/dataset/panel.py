@@ -31,7 +31,7 @@ from forecaster.dataset.announcements import (
 )
 from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
-from forecaster.dataset.market import Market
+from forecaster.dataset.market import Market, Place
 from forecaster.distributions import forecasts, horizons
 
 CACHED_TICKERS = 128
@@ -299,7 +299,7 @@ def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
 class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made on access."""
 
-    def __init__(self, bars: dict[str, Bars], surroundings: Mapping[str, "Surroundings"]) -> None:
+    def __init__(self, bars: dict[str, Bars], surroundings: Mapping[Place, "Surroundings"]) -> None:
         self._bars, self._surroundings = bars, surroundings
         self.tickers = tuple(sorted(bars))
 
@@ -315,13 +315,13 @@ class Histories(Sequence[History]):
             bars = {it: self._bars[it] for it in self.tickers[at]}
             return Histories(bars, self._surroundings)
         ticker = self.tickers[at]
-        surroundings = self._surroundings[exchanges.exchange(ticker)]
+        surroundings = self._surroundings[Place.of(ticker)]
         return _history(ticker, self._bars[ticker], surroundings)
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What the tickers of an exchange share."""
+    """What the tickers of a kind on an exchange share."""
 
     observers: frozenset[str]
     """The exchanges of all tickers that forecasts are made for."""
@@ -372,8 +372,10 @@ class Panel:
         schedules = schedules_of(events)
         typical = typical_of(members, schedules, observers)
         surroundings = {
-            it: Surroundings(observers, Market.of(members, it), schedules, typical[it])
-            for it in observers
+            place: Surroundings(
+                observers, Market.at_place(members, place), schedules, typical[place.exchange]
+            )
+            for place in {Place.of(it) for it in tickers}
         }
         return cls(Histories({it: bars[it] for it in tickers}, surroundings), known)
 
