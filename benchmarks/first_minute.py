@@ -36,7 +36,9 @@ def main() -> None:
         os.environ.update(server.environment)
         costs = [_cost() for _ in range(RUNS)]
         imported, of_yfinance = _imports()
-    cpu, peak, wall = (median(getattr(it, name) for it in costs) for name in ("cpu", "peak", "wall"))
+    cpu, peak, wall = (
+        median(getattr(it, name) for it in costs) for name in ("cpu", "peak", "wall")
+    )
     common.row(
         "first_minute",
         {"sessions": SESSIONS},

@@ -30,7 +30,7 @@ REFERENCES = ("gjr", "egarch", "garch", "har", "average", "ewma", "drift", "naiv
 """Models that every forecast stands beside by default."""
 
 HEADS = ("skewed", "student", "normal")
-GROUPS = ("range", "volume", "calendar", "market", "events")
+GROUPS = ("range", "volume", "calendar", "market", "events", "implied")
 
 
 @dataclasses.dataclass(frozen=True)

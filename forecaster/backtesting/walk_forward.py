@@ -111,6 +111,7 @@ def forecast_history(
     spec: BacktestSpec,
     *,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     trained: Run | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
@@ -124,6 +125,7 @@ def forecast_history(
     frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     spec : what is asked for.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     trained : stands for its model, which must be among those of ``spec``.
     engine : who works.
     folder : where parts are kept until the caller removes it; by default for as long as this takes.
@@ -165,7 +167,7 @@ def forecast_history(
             folder = stack.enter_context(temporary_folder())
         paths = _part_paths(folder, parts, _identity(spec, trained, span), resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
-        inputs = _worker_inputs(bars, events, parts, spec, trained)
+        inputs = _worker_inputs(bars, events, companions, parts, spec, trained)
         panel = inputs.panel if inputs.panel.histories else inputs.run_panel
         reactions = reactions_of(panel.histories if span.events_sha256 else (), first, last)
         unfitted = _make_missing(parts, paths, inputs, engine, progress)
@@ -280,6 +282,7 @@ def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) 
 def _worker_inputs(
     bars: dict[str, Bars],
     events: pd.DataFrame | None,
+    companions: pd.DataFrame | None,
     parts: list[Part],
     spec: BacktestSpec,
     trained: Run | None,
@@ -287,11 +290,17 @@ def _worker_inputs(
     nothing = Panel(())
     fitted = not all(part.of_run for part in parts)
     return WorkerInputs(
-        panel=Panel.of(bars, tickers=spec.tickers, universe=spec.tickers, events=events)
+        panel=Panel.of(
+            bars,
+            tickers=spec.tickers,
+            universe=spec.tickers,
+            events=events,
+            companions=companions,
+        )
         if fitted
         else nothing,
         run=trained.model if trained else None,
-        run_panel=panel_of(trained, bars, spec.tickers, events) if trained else nothing,
+        run_panel=panel_of(trained, bars, spec.tickers, events, companions) if trained else nothing,
         config=spec.config,
         steps=spec.steps,
     )

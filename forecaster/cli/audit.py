@@ -49,7 +49,7 @@ def audit(
 
     from forecaster.backtesting import archive, leakage_audit
     from forecaster.config import RecurrentConfig, configured, replaced
-    from forecaster.data import prices
+    from forecaster.data import companions, prices
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.runs import bundle
@@ -81,9 +81,16 @@ def audit(
     frame = prices.between(frame, None, until)
     scheduled = EventStore(home).read(chosen)
     events = None if scheduled.empty else scheduled
+    beside = companions.read(home, chosen)
     with output.progress(quiet=quiet) as progress:
         checks = leakage_audit.audit(
-            frame, name, events=events, config=settings, seeds=seeds, progress=progress
+            frame,
+            name,
+            events=events,
+            companions=None if beside.empty else beside,
+            config=settings,
+            seeds=seeds,
+            progress=progress,
         )
     passed = sum(check.passed for check in checks)
     if as_json:

@@ -228,6 +228,7 @@ def _done(
     """Do what is asked for, keep the results, and return them with their folder."""
     from forecaster import atomic
     from forecaster.backtesting import archive, backtest
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
@@ -250,6 +251,7 @@ def _done(
             store.each(needed),
             spec,
             events=EventStore(home).read(needed),
+            companions=companions.read(home, spec.tickers),
             trained=trained,
             engine=engine,
             folder=unfinished.parts(folder),

@@ -78,6 +78,7 @@ def explain(
 
     Example: forecast explain ^GSPC --as-of 2018-12-31 --out explanation.png
     """
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
@@ -97,6 +98,7 @@ def explain(
             store.read(needed),
             ticker=stored,
             events=EventStore(home).read(needed),
+            companions=companions.read(home, [stored]),
             as_of=as_of,
             step=step,
             others=bundle.readable(home),

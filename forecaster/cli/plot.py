@@ -182,6 +182,7 @@ def _prediction(
     *,
     quiet: bool,
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.plots import prediction
@@ -195,6 +196,7 @@ def _prediction(
         store.each(needed),
         tickers=stored,
         events=EventStore(home).read(needed),
+        companions=companions.read(home, stored),
         as_of=as_of,
         steps=steps,
     )
@@ -216,6 +218,7 @@ def _of_run(
     *,
     quiet: bool,
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import explanation
@@ -232,6 +235,11 @@ def _of_run(
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
     activity = explanation.read(
-        trained, store.read(needed), ticker=stored[0], events=events, as_of=as_of
+        trained,
+        store.read(needed),
+        ticker=stored[0],
+        events=events,
+        companions=companions.read(home, stored[:1]),
+        as_of=as_of,
     )
     return network.gates(activity)

@@ -79,6 +79,7 @@ def predict(
     Example: forecast predict AAPL --horizon 10
     """
     from forecaster import exports
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.runs import bundle, choice, forecasting
@@ -98,6 +99,7 @@ def predict(
         store.each(needed),
         tickers=stored,
         events=events,
+        companions=companions.read(home, stored),
         as_of=as_of,
         calibrate=calibrate,
         steps=wanted,

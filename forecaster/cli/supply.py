@@ -79,6 +79,21 @@ def warn_of_events(dated: "Iterable[EventResult]") -> None:
         log.warning("Yahoo lists no earnings dates of %s", first_few(none))
 
 
+def warn_of_companions(beside: "Iterable[FetchResult]") -> None:
+    """Warn, in a line, of the companions that did not come."""
+    if failed := [it for it in by_name(beside) if it.error]:
+        log.warning(
+            "%s did not come, so forecasts do without until the next fetch (%s)",
+            first_few(it.ticker for it in failed),
+            failed[0].error,
+        )
+
+
+def by_name(results: "Iterable[FetchResult]") -> "list[FetchResult]":
+    """Return results in the order of their tickers."""
+    return sorted(results, key=lambda it: it.ticker)
+
+
 def _refuse_files(words: Iterable[str]) -> None:
     """Raise StoreError for a word that can only be meant as a file."""
     for word in words:
@@ -91,10 +106,11 @@ def _refuse_files(words: Iterable[str]) -> None:
 
 def _fetch(store: "Store", names: list[str], known: Collection[str], *, quiet: bool) -> None:
     """Fetch tickers and their earnings dates, and say so in a line."""
-    from forecaster.data import event_update, update
+    from forecaster.data import companions, event_update, update
     from forecaster.data.event_store import EventStore
 
-    results, dated = list["FetchResult"](), list["EventResult"]()
+    home = store.folder.parent
+    results, dated, beside = list["FetchResult"](), list["EventResult"](), list["FetchResult"]()
     with output.progress(quiet=quiet) as progress:
 
         def announce(words: str) -> None:
@@ -106,24 +122,36 @@ def _fetch(store: "Store", names: list[str], known: Collection[str], *, quiet: b
             results.append(result)
             announce(f"fetch {result.ticker}")
         came = [result for result in results if not result.error]
+        wants = companions.of(result.ticker for result in came)
+        along = companions.store(home)
+        beside += update.from_yahoo(
+            along,
+            sorted({*wants} - {*store.tickers(), *along.tickers()}),
+            concurrency=CONCURRENCY,
+            patience=PATIENCE,
+            announce=announce,
+        )
         dated += event_update.from_yahoo(
             store,
-            EventStore(store.folder.parent),
+            EventStore(home),
             [result.ticker for result in came],
             concurrency=CONCURRENCY,
             patience=PATIENCE,
             announce=announce,
         )
     if came and not quiet:
-        output.note(_fetched(came, dated))
+        output.note(_fetched(came, dated, beside))
     for result in came:
         warn(result)
+    warn_of_companions(beside)
     warn_of_events(it for it in dated if it.error)
     if lost := {it.ticker: it.error for it in results if it.error}:
         raise _explained(lost, known, store.folder)
 
 
-def _fetched(came: "list[FetchResult]", dated: "list[EventResult]") -> str:
+def _fetched(
+    came: "list[FetchResult]", dated: "list[EventResult]", beside: "list[FetchResult]"
+) -> str:
     """Return what was not stored before and is now."""
     names = [it.ticker for it in came]
     rows, events = sum(it.rows or 0 for it in came), sum(it.rows for it in dated if not it.error)
@@ -132,7 +160,10 @@ def _fetched(came: "list[FetchResult]", dated: "list[EventResult]") -> str:
     )
     first, last = (min(it.first for it in came if it.first), max(it.last for it in came if it.last))
     told += f"sessions from Yahoo, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
-    return f"{told}, and {events:,} earnings dates" if events else told
+    if events:
+        told += f", {events:,} earnings dates"
+    there = [it.ticker for it in by_name(beside) if not it.error]
+    return f"{told}; and {first_few(there)} beside" if there else told
 
 
 def _explained(

@@ -48,6 +48,7 @@ def train(
     Example: forecast train --until 2023-12-29
     """
     from forecaster.config import configured
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
@@ -73,6 +74,7 @@ def train(
         trained = training.train(
             store.each(stored),
             events=EventStore(home).read(stored),
+            companions=companions.read(home, stored),
             model=model,
             name=run,
             until=until,

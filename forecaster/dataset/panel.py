@@ -18,6 +18,7 @@ import pandas as pd
 
 from forecaster.data import calendars, exchanges, prices
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.companions import implied_index
 from forecaster.data.publication import public_dates
 from forecaster.dataset.announcements import (
     Announcements,
@@ -31,6 +32,7 @@ from forecaster.dataset.announcements import (
 )
 from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
+from forecaster.dataset.implied import Implied
 from forecaster.dataset.market import Market, Place
 from forecaster.distributions import forecasts, horizons
 
@@ -148,6 +150,8 @@ class History(Past):
     """(sessions,), datetime64[D]: the session after each; at the ``gaps``, the next of the exchange's
     calendar"""
     compute_features: Callable[[], np.ndarray]
+    implied: Implied | None = field(default=None, kw_only=True)
+    """The implied volatility that fits it; None if none is known."""
 
     def dates_ahead(self, step: int) -> np.ndarray:
         """Return the session that is ``step`` after each: (sessions,), datetime64[D].
@@ -329,6 +333,8 @@ class Surroundings:
     schedules: Mapping[str, Schedule]
     """Of the tickers, whatever their exchange, that have announcements."""
     typical: Typical
+    implied: Mapping[str, Implied]
+    """The indices of implied volatility that fit them, by name."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +353,7 @@ class Panel:
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
         events: pd.DataFrame | None = None,
+        companions: pd.DataFrame | Mapping[str, Bars] | None = None,
     ) -> "Panel":
         """Return the panel of checked prices.
 
@@ -358,13 +365,16 @@ class Panel:
         universe : the tickers whose average is the market; all by default, and of none it is not
             known. Those without prices are left out.
         events : the events frame of any tickers.
+        companions : the prices frame, or the bars, of the indices that the tickers are seen beside
+            (:mod:`forecaster.data.companions`); those among ``frames`` serve too.
 
         Raises
         ------
         KeyError
             There are no prices of a ticker.
         """
-        bars = frames if isinstance(frames, Mapping) else bars_of(frames)
+        bars = _bars(frames)
+        beside = {**bars, **(_bars(companions) if companions is not None else {})}
         known = tuple(it for it in sorted(bars if universe is None else universe) if it in bars)
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
@@ -373,7 +383,11 @@ class Panel:
         typical = typical_of(members, schedules, observers)
         surroundings = {
             place: Surroundings(
-                observers, Market.at_place(members, place), schedules, typical[place.exchange]
+                observers,
+                Market.at_place(members, place),
+                schedules,
+                typical[place.exchange],
+                _implied(place.exchange, tickers, beside),
             )
             for place in {Place.of(it) for it in tickers}
         }
@@ -390,6 +404,19 @@ class Panel:
         return every(history.dates for history in self.histories)
 
 
+def _bars(prices: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars]) -> Mapping[str, Bars]:
+    return prices if isinstance(prices, Mapping) else bars_of(prices)
+
+
+def _implied(
+    exchange: str, tickers: Sequence[str], beside: Mapping[str, Bars]
+) -> dict[str, Implied]:
+    """Return the indices of implied volatility of the tickers of an exchange, as known at its closes."""
+    own = (it for it in tickers if exchanges.exchange(it) == exchange)
+    names = {implied_index(it, beside) for it in own}
+    return {it: Implied.of(it, beside[it], exchange) for it in names if it is not None}
+
+
 _features = lru_cache(maxsize=CACHED_TICKERS)(compute)
 
 
@@ -399,9 +426,17 @@ def _history(ticker: str, bars: Bars, surroundings: Surroundings) -> History:
     known, schedule = None, surroundings.schedules.get(ticker)
     if schedule:
         known, _ = announcements_of(ticker, bars, schedule, surroundings.typical)
-    features = partial(_features, bars, surroundings.market, known)
+    implied = surroundings.implied.get(implied_index(ticker, surroundings.implied) or "")
+    features = partial(_features, bars, surroundings.market, known, implied)
     history = History(
-        ticker, bars, public, next_dates, features, announcements=known, schedule=schedule
+        ticker,
+        bars,
+        public,
+        next_dates,
+        features,
+        announcements=known,
+        schedule=schedule,
+        implied=implied,
     )
     unknown = history.gaps
     next_dates[unknown] = [

@@ -150,6 +150,7 @@ def read(
     *,
     ticker: str,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
 ) -> Reading:
     """Return the forecast of :func:`of` and the gates and states before it, without what moved it.
@@ -157,7 +158,7 @@ def read(
     Parameters and errors are those of :func:`of`.
     """
     model = recurrent(run)
-    forecast, _, history = _forecast(run, frame, ticker, events, as_of)
+    forecast, _, history = _forecast(run, frame, ticker, events, companions, as_of)
     return Reading(run, forecast, activity(model, history, len(history.dates) - 1))
 
 
@@ -167,6 +168,7 @@ def of(
     *,
     ticker: str,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     step: int = 1,
     others: Iterable[Run] = (),
@@ -180,6 +182,7 @@ def of(
     frame : the prices frame of the ticker and of the run's universe.
     ticker : the ticker forecast.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     as_of : the latest date a forecast may use; by default that of the last price.
     step : how many sessions ahead; those of :data:`forecaster.distributions.horizons.KNOTS`, up to the
         run's horizon, have forecasts of their own. By default the next session.
@@ -193,7 +196,7 @@ def of(
         The run's model is not a recurrent network, or it makes no forecast of the step.
     """
     model = explainable(run, step)
-    forecast, known, history = _forecast(run, frame, ticker, events, as_of, step)
+    forecast, known, history = _forecast(run, frame, ticker, events, companions, as_of, step)
     session = len(history.dates) - 1
     compared = {run.model.name: run} | alike(run, others)
     attributed = attribution.attribute(model, history, session, step)
@@ -231,15 +234,22 @@ def _forecast(
     frame: pd.DataFrame,
     ticker: str,
     events: pd.DataFrame | None,
+    companions: pd.DataFrame | None,
     as_of: date | None,
     step: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame, History]:
     """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's history in them."""
     forecast = forecasting.predict(
-        run, frame, tickers=[ticker], events=events, as_of=as_of, steps=(step,)
+        run,
+        frame,
+        tickers=[ticker],
+        events=events,
+        companions=companions,
+        as_of=as_of,
+        steps=(step,),
     )
     known = frame[frame["date"] <= forecast["cutoff"].iloc[0]]
-    (history,) = forecasting.panel_of(run, known, [ticker], events).histories
+    (history,) = forecasting.panel_of(run, known, [ticker], events, companions).histories
     return forecast, known, history
 
 
@@ -362,7 +372,9 @@ def shock_response(
             own = Bars.of(shocked(groups[ticker], session, log_return))
             if ticker in universe:
                 market = Market.of(universe | {ticker: own}, exchange)
-            changed = history.with_features(compute(own, market, history.announcements))
+            changed = history.with_features(
+                compute(own, market, history.announcements, history.implied)
+            )
             inputs.append(model.inputs(changed, slice(begin, None)))
             ewma.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")

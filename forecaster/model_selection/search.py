@@ -102,6 +102,7 @@ class Objective:
         frames: pd.DataFrame | Iterable[pd.DataFrame],
         *,
         events: pd.DataFrame | None = None,
+        companions: pd.DataFrame | None = None,
         model: str = "lstm",
         until: date | None = None,
         held: dict[str, Any] | None = None,
@@ -113,6 +114,7 @@ class Objective:
         ----------
         frames : the prices frame, or one for each ticker.
         events : the events frame of any tickers.
+        companions : the prices frame of the indices that they are seen beside.
         model : of :data:`forecaster.models.registry.NETWORKS`.
         until : the last date that anything is read of; by default the last there is.
         held : settings that are not searched.
@@ -133,7 +135,7 @@ class Objective:
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)
         base = replace(base, horizon=1)  # a trial is scored by the next session alone
         span = prices.Reading(frames, until)
-        panel = Panel.of(span, events=events)
+        panel = Panel.of(span, events=events, companions=companions)
         if until is not None and not span.begin <= until <= span.end:
             raise HistoryError(
                 f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from forecaster.data import exchanges
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.companions import market_index
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
+from forecaster.dataset.market import Place
 from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions import forecasts, horizons, recalibration
 from forecaster.errors import HistoryError, UsageError, first_few
@@ -42,6 +42,7 @@ def predict(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
@@ -53,6 +54,7 @@ def predict(
     run : a trained model.
     frames : the prices frame of the tickers and of the run's universe, or one for each of them.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.distributions.recalibration`.
@@ -72,7 +74,14 @@ def predict(
         A ticker has too little history, or what is to be forecast was in the training span.
     """
     predictions = predict_each(
-        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate, steps=steps
+        run,
+        frames,
+        tickers=tickers,
+        events=events,
+        companions=companions,
+        as_of=as_of,
+        calibrate=calibrate,
+        steps=steps,
     )
     for error in predictions.failed.values():
         raise error
@@ -85,13 +94,14 @@ def predict_each(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
 ) -> Predictions:
     """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
     steps = _within_horizon(run, steps)
-    histories = panel_of(run, frames, tickers, events).histories
+    histories = panel_of(run, frames, tickers, events, companions).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
     announced: dict[str, NextEvent] = {}
@@ -182,16 +192,18 @@ def panel_of(
     frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | Mapping[str, Bars] | None = None,
 ) -> Panel:
     """Return the panel of some tickers in the market of a run."""
     bars = frames if isinstance(frames, Mapping) else bars_of(frames)
-    universe = universe_of(run, list(bars), tickers)
+    beside = companions if isinstance(companions, Mapping | None) else bars_of(companions)
+    universe = universe_of(run, [*bars, *(beside or ())], tickers)
     if not universe and not run.is_base:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
             f"is its market; fetch some of {first_few(run.tickers)}, or train another run"
         )
-    return Panel.of(bars, tickers=tickers, universe=universe, events=events)
+    return Panel.of(bars, tickers=tickers, universe=universe, events=events, companions=beside)
 
 
 def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list[str]:
@@ -209,25 +221,9 @@ def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list
     known = set(stored)
     if not run.is_base:
         return sorted(known.intersection(run.tickers))
-    without = {_place(ticker) for ticker in tickers if _market_index(ticker) not in known}
-    members: dict[tuple[str, str], list[str]] = {place: [] for place in without}
+    without = {Place.of(ticker) for ticker in tickers if market_index(ticker) not in known}
+    members: dict[Place, list[str]] = {place: [] for place in without}
     for ticker in sorted(known):
-        if (its := members.get(_place(ticker))) is not None and len(its) < MOST:
+        if (its := members.get(Place.of(ticker))) is not None and len(its) < MOST:
             its.append(ticker)
     return sorted(ticker for its in members.values() for ticker in its)
-
-
-def _place(ticker: str) -> tuple[str, str]:
-    """Return the exchange of a ticker and what it is, shares and their indices being one."""
-    kind = exchanges.kind(ticker)
-    return exchanges.exchange(ticker), "equity" if kind in ("share", "index") else kind
-
-
-def _market_index(ticker: str) -> str | None:
-    """Return the index of a ticker's market."""
-    try:
-        companions = import_module("forecaster.data.companions")
-    except ModuleNotFoundError:
-        return None
-    index: str | None = companions.market_index(ticker)
-    return index

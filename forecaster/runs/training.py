@@ -32,6 +32,7 @@ def train(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     model: str = "lstm",
     name: str | None = None,
     until: date | None = None,
@@ -46,6 +47,7 @@ def train(
     ----------
     frames : the prices frame, or one for each ticker.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     model : a registered name.
     name : of the run; by default the model's and the last session's, ``lstm-2012-12-31``, and a
         number if a run of that name in ``home`` was backtested.
@@ -67,7 +69,7 @@ def train(
     if name is not None and home is not None:
         _require_replaceable(checked_name(name), home)
     span = prices.Reading(frames, until)
-    panel = Panel.of(span, events=events)
+    panel = Panel.of(span, events=events, companions=companions)
     known = known_by(events, span.last)
     if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(

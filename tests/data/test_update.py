@@ -64,7 +64,7 @@ class Outcome:
 def fetch(capsys, tmp_path):
     def run(*words, home=tmp_path):
         with pytest.raises(SystemExit) as stop:
-            main(["fetch", *map(str, words), "--json", "--home", str(home)])
+            main(["fetch", *map(str, words), "--no-companions", "--json", "--home", str(home)])
         captured = capsys.readouterr()
         return Outcome(stop.value.code, captured.out, captured.err)
 
