@@ -60,7 +60,8 @@ class RecurrentConfig:
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
     group_dropout: float = 0.0
-    """Share of the training windows from which the whole group ``market`` is hidden."""
+    """Share of the training windows from which the whole group ``market`` is hidden, and of those from which
+    ``implied`` is."""
     balance: float = 0.0
     """How far kinds and exchanges count alike in training: 0 by their sessions, 1 whatever these are."""
     head: str = "skewed"

@@ -65,9 +65,11 @@ def named(store: "Store", words: list[str] | None) -> list[str]:
 
 def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
     """Return tickers and those of the run's universe, whose prices a forecast needs, as far as stored."""
+    from forecaster.data import companions
     from forecaster.runs import forecasting
 
     known = store.tickers()
+    along = companions.store(store.folder.parent).tickers()
     missing = [] if run.is_base else sorted(set(run.tickers) - set(known))
     if missing:
         logging.getLogger("forecaster").warning(
@@ -78,7 +80,8 @@ def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
             run.name,
             first_few(missing),
         )
-    return sorted({*tickers, *forecasting.universe_of(run, known, tickers)})
+    universe = forecasting.universe_of(run, [*known, *along], tickers)
+    return sorted({*tickers, *universe}.intersection(known))
 
 
 def currencies(store: "Store", tickers: Iterable[str]) -> dict[str, str | None]:

@@ -141,7 +141,7 @@ def compute(
     sessions = len(bars.dates)
     scheduled = _scheduled(announcements, sessions)
     expected = implied.at(bars) if implied else np.full((sessions, len(IMPLIED)), np.nan)
-    table = np.column_stack([*columns, market.at(bars.dates), scheduled, expected])
+    table = np.column_stack([*columns, market.on(bars.dates), scheduled, expected])
     return table.astype(np.float32)
 
 

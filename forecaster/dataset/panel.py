@@ -384,10 +384,10 @@ class Panel:
         surroundings = {
             place: Surroundings(
                 observers,
-                Market.at_place(members, place),
+                Market.at(place, members, beside),
                 schedules,
                 typical[place.exchange],
-                _implied(place.exchange, tickers, beside),
+                _implied(place, tickers, beside),
             )
             for place in {Place.of(it) for it in tickers}
         }
@@ -409,12 +409,11 @@ def _bars(prices: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars]) ->
 
 
 def _implied(
-    exchange: str, tickers: Sequence[str], beside: Mapping[str, Bars]
+    place: Place, tickers: Sequence[str], beside: Mapping[str, Bars]
 ) -> dict[str, Implied]:
-    """Return the indices of implied volatility of the tickers of an exchange, as known at its closes."""
-    own = (it for it in tickers if exchanges.exchange(it) == exchange)
-    names = {implied_index(it, beside) for it in own}
-    return {it: Implied.of(it, beside[it], exchange) for it in names if it is not None}
+    """Return the indices of implied volatility of the tickers of a place, as known at its closes."""
+    names = {implied_index(it, beside) for it in tickers if Place.of(it) == place}
+    return {it: Implied.of(it, beside[it], place.exchange) for it in names if it is not None}
 
 
 _features = lru_cache(maxsize=CACHED_TICKERS)(compute)

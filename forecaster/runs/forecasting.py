@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data.calendars import LONGEST_CLOSURE
-from forecaster.data.companions import market_index
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
-from forecaster.dataset.market import Place
+from forecaster.dataset.market import FEW, Place
 from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions import forecasts, horizons, recalibration
 from forecaster.errors import HistoryError, UsageError, first_few
@@ -19,7 +18,7 @@ from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.runs.run import Run
 
 MOST = 100
-"""Tickers that stand in for a market whose index is not stored."""
+"""Tickers of an exchange that stand in for a market whose index is not stored."""
 
 BATCH = 64
 """Tickers whose histories are in memory at a time, as they are forecast."""
@@ -211,7 +210,8 @@ def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list
 
     Those of an own run are what it was trained on. The base run was trained on others' prices: where
     the index of a ticker's market is not there, the stored tickers of its exchange and kind stand in
-    for it, so that a forecast of one ticker is the same alone and among others.
+    for it, or those of its kind elsewhere where these are few. Which they are does not depend on what
+    else is forecast.
 
     Parameters
     ----------
@@ -221,9 +221,16 @@ def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list
     known = set(stored)
     if not run.is_base:
         return sorted(known.intersection(run.tickers))
-    without = {Place.of(ticker) for ticker in tickers if market_index(ticker) not in known}
-    members: dict[Place, list[str]] = {place: [] for place in without}
+    peers: dict[Place, list[str]] = {}
     for ticker in sorted(known):
-        if (its := members.get(Place.of(ticker))) is not None and len(its) < MOST:
+        place = Place.of(ticker)
+        if place.benchmark not in known and len(its := peers.setdefault(place, [])) < MOST:
             its.append(ticker)
-    return sorted(ticker for its in members.values() for ticker in its)
+    universe = set[str]()
+    for place in {Place.of(ticker) for ticker in tickers}:
+        if place.benchmark in known:
+            continue
+        near = peers.get(place, [])
+        alike = (its for other, its in peers.items() if other.kind == place.kind)
+        universe.update(near if len(near) >= FEW else (it for its in alike for it in its))
+    return sorted(universe)

@@ -119,7 +119,7 @@ def test_the_market_on_days_it_did_not_trade():
     frame = prices.check(pd.DataFrame({"ticker": "A", "date": days, "close": [1.0, 1.1, 1.2]}))
     market = Market.of(bars_of(frame), "XNYS")
     asked = np.array(["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-09"], "datetime64[D]")
-    at = market.at(asked)
+    at = market.on(asked)
     assert np.isnan(at[0]).all()
     np.testing.assert_array_equal(at[1:], market.features[[1, 1, 2]])
 

@@ -41,7 +41,7 @@ def weights(tickers: Sequence[str], lengths: Sequence[int], power: float) -> Flo
     if power == 0:
         return share
     places = [Place.of(ticker) for ticker in tickers]
-    total = {place: 0.0 for place in places}
+    total = dict.fromkeys(places, 0.0)
     for place, count in zip(places, share * sessions, strict=True):
         total[place] += count
     factor = np.array([total[place] ** -power for place in places])

@@ -44,6 +44,9 @@ CONTEXT = 512
 CONSTANT = 1e-6
 """A feature of a smaller standard deviation varies by rounding alone."""
 
+HIDDEN = ("market", "implied")
+"""Groups of features that a ticker may lack as a whole, and that training hides as a whole."""
+
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
 
@@ -62,7 +65,8 @@ class Scaler:
     def fit(cls, tables: Iterable[tuple[np.ndarray, float]], clip: float) -> "Scaler":
         """Return the scaler of (sessions, features) tables, fitted by scikit-learn one by one.
 
-        A session of each counts as much as its number says. A feature that no table has gets a mean of NaN, one that never changes a scale of 1.
+        A session of each counts as much as its number says. A feature that no table has gets a mean of
+        NaN, one that never changes a scale of 1.
         """
         from sklearn.preprocessing import StandardScaler
 
@@ -175,7 +179,7 @@ class Recurrent(Model):
         self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
             history.schedule for history in panel.histories
         )
-        groups = [np.flatnonzero(np.isin(self.features, GROUPS["market"]))]
+        groups = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
         windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, groups, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
