@@ -176,7 +176,7 @@ def show(
     if run.settings:
         cells = [[name, str(value)] for name, value in run.settings.items()]
         output.table(["setting", "value"], cells, left=2)
-    output.say(_verdict(verdict))
+    output.say(_verdict(run, verdict))
     if card:
         _print_card(card)
 
@@ -245,9 +245,15 @@ def _facts(run: "Run") -> list[list[str]]:
     ]
 
 
-def _verdict(verdict: "RunVerdict | None") -> str:
+def _verdict(run: "Run", verdict: "RunVerdict | None") -> str:
     if verdict is None:
-        return "It has no backtest yet: `forecast backtest --run NAME` says what it is worth."
+        models = (
+            ""
+            if run.model.name == options.DEFAULT_MODEL
+            else f" --models {run.model.name},gjr,naive"
+        )
+        tested = f"forecast backtest --run {run.name}{models}"
+        return f"It has no backtest here yet: `{tested}` says what it is worth."
     return f"Its backtest of {verdict.start} to {verdict.end}: {verdict.summary or verdict.verdict}"
 
 

@@ -62,7 +62,9 @@ def asked(yahoo):
     return [request.ticker for request in yahoo.chart_requests()]
 
 
-def test_predict_in_an_empty_home_fetches_and_forecasts_with_the_base_run(yahoo, forecast, tmp_path):
+def test_predict_in_an_empty_home_fetches_and_forecasts_with_the_base_run(
+    yahoo, forecast, tmp_path
+):
     result = forecast("predict", "aapl", "--home", tmp_path)
     assert result.code == 0, result.err
     assert "Run base (it comes with the package; you have trained no network yet)" in result.out
@@ -141,7 +143,9 @@ def test_without_a_network_a_backtest_says_whether_the_base_run_stands_for_it(
     monkeypatch.setattr(backtest, "DEFAULT", "lstm,gjr")
     monkeypatch.setattr(backtest, "_done", lambda request, *_, **__: (request, tmp_path))
     requests = []
-    monkeypatch.setattr(backtest.results, "tell", lambda request, *_, **__: requests.append(request))
+    monkeypatch.setattr(
+        backtest.results, "tell", lambda request, *_, **__: requests.append(request)
+    )
     monkeypatch.setattr(backtest.results, "end", lambda request: None)
     at = ("--models", "lstm,gjr", "--home", tmp_path)
     late = forecast("backtest", "AAPL", *at)
