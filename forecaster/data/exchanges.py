@@ -127,8 +127,8 @@ _KINDS: Mapping[str, str] = {CRYPTO: "coin", CURRENCIES: "currency", FUTURES: "f
 """Kinds by calendar, where all of a calendar are of one."""
 
 _VOLATILITIES = frozenset(
-    ["^AXVI", "^GVZ", "^INDIAVIX", "^OVX", "^RVX", "^VHSI", "^VIX", "^VIX1D", "^VIX3M", "^VIX6M", "^VIX9D", "^VVIX", "^VXD", "^VXN"]
-)
+    ["^AXVI", "^GVZ", "^INDIAVIX", "^OVX", "^RVX", "^VHSI", "^VIX", "^VIX1D", "^VIX3M", "^VIX6M"]
+) | frozenset(["^VIX9D", "^VVIX", "^VXD", "^VXN"])
 _RATES = frozenset(["^FVX", "^IRX", "^TNX", "^TYX"])
 
 _FIAT = (

@@ -115,6 +115,8 @@ class Market:
     @classmethod
     def _averaged(cls, universe: Mapping[str, Bars], public: Sequence[np.ndarray]) -> "Market":
         members = list(universe.values())
+        if not members:
+            return cls(every([]), np.empty((0, len(MARKET))))
         dates = every(public)
         rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
         surprises = [_surprise(bars) for bars in members]

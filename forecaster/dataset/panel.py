@@ -362,8 +362,8 @@ class Panel:
         frames : the prices frame of the tickers and the universe, or one for each of them, none of
             which stays in memory; or the result of :func:`bars_of`.
         tickers : of the histories; all by default.
-        universe : the tickers whose average is the market; all by default, and of none it is not
-            known. Those without prices are left out.
+        universe : the tickers whose average may be the market; all by default. Those without prices
+            are left out. See :meth:`forecaster.dataset.market.Market.at`.
         events : the events frame of any tickers.
         companions : the prices frame, or the bars, of the indices that the tickers are seen beside
             (:mod:`forecaster.data.companions`); those among ``frames`` serve too.

@@ -356,7 +356,8 @@ def shock_response(
     At lag k the return of session ``cutoff - k + 1`` is replaced, once by a fall of ``SHOCK`` EWMA
     volatilities as known at the close before, once by 0; the response is the ratio of the two forecast
     volatilities, less 1. All features are computed again from the changed prices (see
-    :func:`shocked`), and so are the EWMA volatilities, and the market if the ticker is part of it. NaN beyond the start of the history.
+    :func:`shocked`), and so are the EWMA volatilities, and the market if the ticker is part of it.
+    NaN beyond the start of the history.
     """
     (history,) = panel.histories
     model, ticker, last = recurrent(run), history.ticker, len(history.dates) - 1

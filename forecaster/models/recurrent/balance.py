@@ -37,7 +37,7 @@ def weights(tickers: Sequence[str], lengths: Sequence[int], power: float) -> Flo
     most 1.
     """
     sessions = np.asarray(lengths, float)
-    share = np.minimum(1.0, MOST * usual(lengths) / sessions)
+    share: Floats = np.minimum(1.0, MOST * usual(lengths) / sessions)
     if power == 0:
         return share
     places = [Place.of(ticker) for ticker in tickers]
@@ -46,4 +46,5 @@ def weights(tickers: Sequence[str], lengths: Sequence[int], power: float) -> Flo
         total[place] += count
     factor = np.array([total[place] ** -power for place in places])
     counted = share * sessions
-    return share * factor * counted.sum() / (counted * factor).sum()
+    share *= factor * counted.sum() / (counted * factor).sum()
+    return share
