@@ -1,4 +1,4 @@
-"""The first minute: commands that name tickers which are not stored fetch them, and the base run forecasts."""
+"""The first minute: tickers that are named and not stored are fetched, and the base run forecasts."""
 
 import json
 import os

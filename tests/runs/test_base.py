@@ -99,7 +99,7 @@ def test_no_other_run_is_called_so(name, world, tmp_path):
 
 def test_it_is_loaded_by_its_name_whatever_is_stored(tmp_path, run):
     assert bundle.load(tmp_path, "base").summary == run.summary
-    with pytest.raises(BundleError, match="no run 'bas'; did you mean base?"):
+    with pytest.raises(BundleError, match=r"no run 'bas'; did you mean base\?"):
         bundle.load(tmp_path, "bas")
 
 
