@@ -39,7 +39,7 @@ app = typer.Typer(
     name="forecast",
     help=(
         "Next-day forecasts of stocks, as distributions, beside naive and GARCH.\n\n"
-        "Example: forecast fetch AAPL; forecast train; forecast predict AAPL\n\n"
+        "Example: forecast predict AAPL\n\n"
         "Exit codes: 0 done, 1 failed (some or all, said which), 2 wrong usage, 130 interrupted."
     ),
     no_args_is_help=True,

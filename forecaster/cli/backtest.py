@@ -56,7 +56,8 @@ def backtest(
     run: Annotated[
         str | None,
         options.run(
-            "The trained run that stands for its model; by default the latest of the first model. "
+            "The trained run that stands for its model; by default that of `forecast runs default`, if "
+            "it is of the first model, else the latest of that. "
             "Without one and without --models and --refit it is base, which comes with the package, "
             "on the days after it was trained."
         ),
@@ -273,7 +274,7 @@ def _earlier(home: Path, spec: "BacktestSpec") -> "list[Experiment]":
 
 def _trained(home: Path, run: str | None, models: Sequence[str], refit: str | None) -> "Run | None":
     """Return the run that stands for its model, if there is one to."""
-    from forecaster.runs import bundle
+    from forecaster.runs import bundle, choice
 
     if refit not in (None, "never"):
         if run is not None:
@@ -284,6 +285,9 @@ def _trained(home: Path, run: str | None, models: Sequence[str], refit: str | No
         return None
     if run is not None:
         return bundle.load(home, run)
+    usual = choice.choose(home, models=models[:1])
+    if usual.reason is choice.Reason.DEFAULT:
+        return usual.run
     return next((r for r in bundle.readable(home) if r.model.name == models[0]), None)
 
 

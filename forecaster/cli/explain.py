@@ -87,7 +87,8 @@ def explain(
 
     output.start(quiet=quiet, verbose=verbose)
     _check(out, table)
-    trained = choice.choose(home, run, NETWORKS).run
+    chosen = choice.choose(home, run, NETWORKS)
+    trained = chosen.run
     explanation.explainable(trained, step)  # says so at once if it is not
     store = Store(home)
     stored = supply.only(store, ticker, quiet=quiet)
@@ -112,9 +113,10 @@ def explain(
     elif out is not None:
         output.export(*_table(explained, table or TABLES[0], store), out, quiet=quiet)
     if as_json:
-        output.dump("explain", document.of(explained) | {"out": str(out) if out else None})
+        more = {"chosen_by": chosen.reason, "out": str(out) if out else None}
+        output.dump("explain", document.of(explained) | more)
     else:
-        _print(explained)
+        _print(explained, chosen.words)
         if drawn:
             output.say(f"Figure: {out}")
     if open_:
@@ -155,14 +157,14 @@ def _show(explained: "Explanation") -> None:
         output.note("no display here to open a window on; --out FILE.png draws it")
 
 
-def _print(explained: "Explanation") -> None:
+def _print(explained: "Explanation", why: str) -> None:
     row, attribution = explained.forecast.iloc[0], explained.attribution
     volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], explained.ewma))
     one = explained.step == 1
     sessions = "" if one else f"the {explained.step} sessions to "
     ratio = row["volatility"] / explained.unit / explained.widened
     output.say(
-        f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
+        f"{row['ticker']}: run {explained.run.name}{why} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
         f"volatility of {volatility} for {sessions}{row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
         f"{'' if one else 'over them '}{_scheduled(explained)}{_widened(explained)}times {ratio:.3f}. The "
         "latter is the network's part; it would be "
@@ -273,7 +275,7 @@ def _compared(explained: "Explanation") -> str:
 
     runs = ", ".join(f"{cell} of run {run}" for cell, run in explained.compared.items())
     missing = [cell for cell in CELLS if cell not in explained.compared]
-    if not missing:
+    if not missing or explained.run.is_base:  # nobody has the prices of the base run
         return f"Gradients: {runs}."
     few = len(explained.run.tickers) <= FEW
     words = " ".join(["forecast train", *(explained.run.tickers if few else ())])

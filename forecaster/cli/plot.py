@@ -188,7 +188,10 @@ def _prediction(
     from forecaster.plots import prediction
     from forecaster.runs import choice, forecasting
 
-    trained, store = choice.choose(home, run).run, Store(home)
+    chosen, store = choice.choose(home, run), Store(home)
+    trained = chosen.run
+    if chosen.words and not quiet:
+        output.note(f"run {trained.name}{chosen.words}")
     stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)[:1]
     needed = ticker_lists.with_universe(trained, store, stored)
     rows, failed, announced = forecasting.predict_each(
@@ -227,7 +230,10 @@ def _of_run(
     from forecaster.runs import choice
 
     store = Store(home)
-    trained = choice.choose(home, run, NETWORKS).run
+    chosen = choice.choose(home, run, NETWORKS)
+    trained = chosen.run
+    if chosen.words and not quiet:
+        output.note(f"run {trained.name}{chosen.words}")
     model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
         return network.training(model.training)
