@@ -1,5 +1,6 @@
 """``forecast runs``: the trained runs, and which of them forecasts by default."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from forecaster.runs.base import Card
     from forecaster.runs.bundle import RunVerdict
     from forecaster.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 FEW = 20
 """Tickers that are named, and not counted."""
@@ -51,6 +54,12 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from forecaster.runs.run import BASE
 
     output.start(quiet=quiet, verbose=verbose)
+    if (home / "runs" / BASE).is_dir():
+        log.warning(
+            "%s is passed over, as %s is the run that comes with the package; rename the folder",
+            home / "runs" / BASE,
+            BASE,
+        )
     rows, losses, broken = list[dict[str, Any]](), [], []
     usual = choice.default(home)
     for name in bundle.names(home):

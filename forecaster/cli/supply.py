@@ -39,6 +39,11 @@ def tickers(store: "Store", words: list[str] | None, *, quiet: bool) -> list[str
     """
     known = set(store.tickers())
     wanted = ticker_lists.named(store, words)
+    if not known and not wanted:
+        raise StoreError(
+            f"no prices are stored in {store.folder}: name a ticker, which is then fetched, or "
+            "`forecast fetch` gets some"
+        )
     if missing := [ticker for ticker in wanted if ticker not in known]:
         _refuse_files(missing)
         # Yahoo's names have no small letters.

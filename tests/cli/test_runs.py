@@ -50,6 +50,14 @@ def test_an_empty_home_has_the_base_run_alone(forecast, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_an_older_run_called_base_is_passed_over_and_said(runs, home):
+    (home / "runs" / "base").mkdir()
+    result = runs()
+    assert result.code == 0
+    assert "rename the folder" in result.err
+    assert [row["packaged"] for row in runs("--json").json["runs"]] == [False, False, True]
+
+
 def test_the_list_reads_no_weights_and_no_networks(tmp_path):
     code = (
         "import sys; from forecaster.cli.app import main\n"
