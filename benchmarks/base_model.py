@@ -9,9 +9,8 @@ The market is seen in three ways in training: as the average of the peers, as th
 not at all. `python benchmarks/base_model.py train|score`
 """
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,12 +19,9 @@ import common
 import numpy as np
 import pandas as pd
 
-from forecaster.backtesting.spec import BacktestSpec
-from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
-from forecaster.data import companions, events, exchanges, prices
+from forecaster.data import companions, events, prices
 from forecaster.dataset.panel import History, Panel, bars_of
-from forecaster.distributions import forecasts, quantile_grid
 from forecaster.models.registry import create
 from forecaster.runs import bundle
 from forecaster.runs.run import Run, versions

@@ -455,6 +455,12 @@ def goals() -> str:
             read("fetching")["ratio"].iloc[-1],
             2,
         ),
+        (
+            "`forecast predict AAPL` in an empty home: s of processor",
+            read("first_minute")["cpu"].iloc[-1],
+            3,
+        ),
+        ("the same: peak MiB", read("first_minute")["peak"].iloc[-1], 300),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
         (
             "a market, worst step: exponent of processor seconds, 500 to 5,000 tickers",

@@ -616,7 +616,6 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
     )
     assert_refused(explain("@list"), 2, "one ticker")
     assert_refused(explain("^GSPC", "--step", "4"), 2, "1, 2, 3, 5, 10, 21, got 4")
-    assert_refused(forecast("explain", "^GSPC", "--home", tmp_path), 1, "there is no run in")
     words = ("--model", "naive", "--until", "2005-12-30", "--run", "plain", "--home", home)
     assert forecast("train", *words, "--quiet").code == 0
     assert_refused(explain("^GSPC", "--run", "plain"), 2, "lstm, gru, rnn", "naive")
@@ -663,6 +662,10 @@ def test_predict_needs_no_tensorflow(home):
         ("predict ^GSPC ", ["^IXIC"]),
         ("data remove ^G", ["^GSPC"]),
         ("predict --run s", ["small"]),
+        ("predict --run b", ["base"]),
+        ("runs d", ["default"]),
+        ("runs show s", ["small"]),
+        ("runs remove small ", ["base"]),
         ("predict --ho", ["--horizon", "--home"]),
         ("backtest --models lstm,g", ["lstm,gru", "lstm,gjr", "lstm,gjr-events", "lstm,garch"]),
         ("predict --home /nowhere ", [""]),
