@@ -296,6 +296,46 @@ def store() -> str:
     return markdown(["read", "seconds", "peak MiB"], rows)
 
 
+def from_base() -> str:
+    """Each way to start: what it costs, and its CRPS over gjr's at each step."""
+    table = read("from_base")
+    costs = table.groupby("how")[["cpu", "wall"]].mean()
+    rows = []
+    for how, words in STARTS.items():
+        its = table[table["how"] == how].groupby("step")["ratio"]
+        shares = [shown(costs.loc[how, it] / costs.loc["afresh", it], ".2f") for it in costs]
+        rows.append(
+            [
+                words,
+                shown(costs.loc[how, "cpu"], ".1f"),
+                *shares,
+                *(f"{mean:.4f}" for mean in its.mean()),
+                f"{its.get_group(1).min():.4f} – {its.get_group(1).max():.4f}",
+            ]
+        )
+    header = ["start", "CPU s", "over afresh", "wall, the same", "1 session", "5", "21"]
+    return markdown([*header, "least – most of 1"], rows)
+
+
+STARTS = {"base": "the base as it is", "afresh": "afresh", "from": "from the base"}
+
+
+def install() -> str:
+    """What an installation takes."""
+    rows = [
+        [
+            INSTALLS[it["install"]],
+            str(it["packages"]),
+            f"{it['megabytes']:.0f}",
+            f"{it['seconds']:.0f}",
+        ]
+        for _, it in read("install").iterrows()
+    ]
+    return markdown(["install", "packages", "MB", "seconds"], rows)
+
+
+INSTALLS = {"plain": "`forecaster`", "train": "`forecaster[train]`"}
+
 MARKET_STEPS = {
     "fetch": "`forecast fetch` from a file",
     "features": "all features",
@@ -531,11 +571,13 @@ TABLES = {
     "scaling": scaling,
     "tickers": tickers,
     "fits": fits,
+    "from-base": from_base,
+    "install": install,
     "store": store,
     "market": market,
     "whole-market": whole_market,
 }
-NEEDED = {"whole-market": "market", "announced": "accuracy"}
+NEEDED = {"whole-market": "market", "announced": "accuracy", "from-base": "from_base"}
 """The results that a table is made of, where they have another name."""
 
 
