@@ -11,6 +11,7 @@ import pytest
 
 from forecaster.config import CONTINUED
 from forecaster.errors import BundleError, UsageError
+from forecaster.models.recurrent import model as network
 from forecaster.runs import bundle, forecasting, training
 
 TINY = {"epochs": 2, "learning_rate": 0.01}
@@ -31,6 +32,11 @@ def continued(world, old, until):
 
 def settings(run, **values):
     return replace(run.model.config, **values)
+
+
+def same_networks(one, other):
+    pairs = zip(one.model.networks, other.model.networks, strict=True)
+    return all(all(map(np.array_equal, a.weights, b.weights)) for a, b in pairs)
 
 
 def same(one, other):
@@ -56,8 +62,7 @@ def test_the_state_before_the_first_epoch_counts(world, old, until):
     losses = [row["validation_loss"] for row in run.model.training]
     assert [row["epoch"] for row in run.model.training] == [0, 1, 2]
     assert losses[0] == min(losses) == run.model.validation_loss
-    for mine, theirs in zip(run.model.networks, old.model.networks, strict=True):
-        assert all(map(np.array_equal, mine.weights, theirs.weights))
+    assert same_networks(run, old)
 
 
 def test_epochs_that_are_better_count(continued, old):
@@ -67,6 +72,14 @@ def test_epochs_that_are_better_count(continued, old):
     assert not np.array_equal(mine.cell.kernel, theirs.cell.kernel)
     # Two epochs of two steps leave it where it started, and not where another seed would.
     assert np.abs(mine.cell.kernel - theirs.cell.kernel).max() < 0.1
+
+
+def test_longer_steps_are_fitted_anew_only_to_enough(continued, old, world, until, monkeypatch):
+    assert np.array_equal(continued.model.term.kernel, old.model.term.kernel)
+    monkeypatch.setattr(network, "LEAST", 100)
+    run = training.train(world, until=until, start=old, config=settings(old, **TINY))
+    assert not np.array_equal(run.model.term.kernel, old.model.term.kernel)
+    assert same_networks(run, continued)
 
 
 def test_a_run_knows_where_it_started(continued, old, world, until, tmp_path):
