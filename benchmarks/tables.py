@@ -31,6 +31,7 @@ TITLES = {
 
 SPEED = {
     "train-neuralforecast": ("`forecast train` on W1", "tuned neuralforecast LSTM, training", 0.25),
+    "train-from": ("`forecast train --from` on W1", "`forecast train`", 0.45),
     "train-tutorial": ("`forecast train` on W1", "the tutorials' LSTM", 0.1),
     "per-target": ("training a target, dense", "one window per target", 0.1),
     "predict": ("`forecast predict`, 20 tickers", "`import tensorflow`", 0.25),
@@ -428,6 +429,8 @@ def goals() -> str:
     kept = read("store").set_index("read")
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
+    cpu = pairs["cpu_ratio"]
+    started = read("from_base").query("step == 1").groupby("how")["crps"].mean()
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     skewed = read("tails").query("head == 'skewed'").set_index("set")
     passed = skewed["var_99_p"][["W2", "sample"]]
@@ -466,6 +469,12 @@ def goals() -> str:
             for name, (ours, other, bound) in SPEED.items()
             if bound is not None
         ),
+        (
+            "`forecast train --from` on W1: processor time over tuned neuralforecast's, by way of afresh",
+            cpu.get("train-from", np.nan) * cpu.get("train-neuralforecast", np.nan),
+            0.1,
+        ),
+        ("W1 from a base: CRPS over that of afresh", started["from"] / started["afresh"], 1.0),
         ("`forecast predict`, 20 tickers: peak MiB", pairs["peak"].get("predict", np.nan), 250),
         ("lstm backtest, W2: s beyond imports", pairs["beyond"].get("backtest-lstm", np.nan), 5),
         ("gjr backtest, W2: s on one core", pairs["seconds"].get("backtest-gjr", np.nan), 40),
