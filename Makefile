@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test test-browser lint docs package bench clean
+.PHONY: demo test test-browser lint docs base-model package bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -39,6 +39,9 @@ docs: .venv/dev
 
 # What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment, first without
 # TensorFlow and then with it.
+base-model: .venv/dev
+	$(BIN)/python benchmarks/base_model.py train
+
 package: .venv/dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
