@@ -37,11 +37,12 @@ docs: .venv/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
 
-# What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment, first without
-# TensorFlow and then with it.
+# The run in forecaster/models/recurrent/base, from the prices of the benchmarks.
 base-model: .venv/dev
 	$(BIN)/python benchmarks/base_model.py train
 
+# What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment, first without
+# TensorFlow and then with it.
 package: .venv/dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist

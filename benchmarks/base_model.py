@@ -10,7 +10,10 @@ The market is seen in three ways in training: as the average of the peers, as th
 not at all. `python benchmarks/base_model.py train|score|card`
 """
 
+import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -22,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.config import RecurrentConfig
-from forecaster.data import companions, events, prices
+from forecaster.data import companions, events, exchanges, prices
 from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.models.registry import create
 from forecaster.runs import base, bundle
