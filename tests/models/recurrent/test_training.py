@@ -50,6 +50,7 @@ def numbered(world, until, config):
         lambda history, step: history.volatility * np.sqrt(step),
         limit,
         limit - 90,
+        (),
         config,
     )
 
