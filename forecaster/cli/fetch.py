@@ -1,13 +1,12 @@
 """``forecast fetch``."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import options, output, supply, ticker_lists
 from forecaster.errors import UsageError, first_few
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from forecaster.data.event_update import EventResult
     from forecaster.data.store import Store
     from forecaster.data.update import FetchResult
-
-log = logging.getLogger(__name__)
 
 COLUMNS = ["status", "rows", "new", "first", "last", "cleaned"]
 """Of a ticker, after its name."""
@@ -175,10 +172,10 @@ def fetch(
     dated.sort(key=lambda result: (order.get(result.ticker.casefold(), 0), result.ticker))
     _print(results, dated, beside, as_json=as_json)
     for result in results:
-        _warn(result)
-    _warn_of_companions(beside)
+        supply.warn(result)
+    supply.warn_of_companions(beside)
     if not events:
-        _warn_of_events(dated)
+        supply.warn_of_events(dated)
     required = [*results, *(dated if events else ())]
     output.end(result.error for result in required if result.error)
 
@@ -206,14 +203,14 @@ def _print(
             "fetch",
             {
                 "tickers": [_document(result) for result in results],
-                "companions": [_document(result) for result in _sorted(beside)],
+                "companions": [_document(result) for result in supply.by_name(beside)],
                 "events": [_dated(it) for it in dated],
             },
         )
         return
     if good := [result for result in results if not result.error]:
         output.table(["ticker", *COLUMNS], [[result.ticker, *_cells(result)] for result in good])
-    if there := [it for it in _sorted(beside) if it.last is not None]:
+    if there := [it for it in supply.by_name(beside) if it.last is not None]:
         new = sum(it.new_rows for it in there)
         output.say(f"Beside them: {first_few(it.ticker for it in there)}, {new:,} sessions new")
     stored = [it for it in dated if it.rows]
@@ -235,10 +232,6 @@ def _print(
         )
 
 
-def _sorted(results: "list[FetchResult]") -> "list[FetchResult]":
-    return sorted(results, key=lambda it: it.ticker)
-
-
 def _day(day: "pd.Timestamp | None") -> str | None:
     return None if day is None else f"{day:%Y-%m-%d}"
 
@@ -254,28 +247,6 @@ def _dated(one: "EventResult") -> dict[str, Any]:
         "error": output.with_options(str(one.error)) if one.error else None,
         "kind": one.kind,
     }
-
-
-def _warn_of_companions(beside: "list[FetchResult]") -> None:
-    """Warn, in a line, of the companions that did not come."""
-    if failed := [it for it in _sorted(beside) if it.error]:
-        log.warning(
-            "%s did not come, so forecasts do without until the next fetch (%s)",
-            first_few(it.ticker for it in failed),
-            failed[0].error,
-        )
-
-
-def _warn_of_events(dated: "list[EventResult]") -> None:
-    """Warn, in a line each, of the tickers whose earnings dates did not come, or that have none."""
-    if failed := [it for it in dated if it.error]:
-        log.warning(
-            "the earnings dates of %s did not come, and will be asked for again (%s)",
-            first_few(it.ticker for it in failed),
-            failed[0].error,
-        )
-    if none := [it.ticker for it in dated if it.status == "none"]:
-        log.warning("Yahoo lists no earnings dates of %s", first_few(none))
 
 
 def _cells(one: "FetchResult") -> list[str]:
@@ -312,15 +283,3 @@ def _document(one: "FetchResult") -> dict[str, Any]:
         "error": output.with_options(str(one.error)) if one.error else None,
         "kind": one.kind,
     }
-
-
-def _warn(one: "FetchResult") -> None:
-    """Warn of what was rejected or repaired of a ticker, and why its history was replaced."""
-    from forecaster.data import mends
-
-    if len(one.findings):
-        log.warning("%s: %s", one.ticker, mends.words(one.findings))
-    if one.motion:
-        log.warning("%s: %s", one.ticker, one.motion)
-    if one.reason:
-        log.warning("%s: the stored history was replaced: %s", one.ticker, one.reason)

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from forecaster.cli import fan, holdout, options, output, ticker_lists
+from forecaster.cli import fan, holdout, options, output, supply, ticker_lists, worth
 from forecaster.display import announcement, number, price
 from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forecaster.dataset.announcements import NextEvent
     from forecaster.dataset.implied import Level
     from forecaster.runs.bundle import RunVerdict
+    from forecaster.runs.choice import Choice
     from forecaster.runs.run import Run
 
 RECENT = 60
@@ -35,7 +36,7 @@ RECENT_DAYS = 200
 
 
 def predict(
-    tickers: options.Tickers = None,
+    tickers: options.FetchedTickers = None,
     *,
     run: options.Run = None,
     horizon: options.Ahead = None,
@@ -74,21 +75,24 @@ def predict(
 ) -> None:
     """Forecast the next session, or several ahead.
 
+    Without a run of your own the base model forecasts, which comes with the package.
+
     Example: forecast predict AAPL --horizon 10
     """
     from forecaster import exports
     from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
-    from forecaster.runs import bundle, forecasting
+    from forecaster.runs import bundle, choice, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
     if max_age is not None and as_of is not None:
         raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
     wanted = options.steps_ahead(horizon, steps)
     _check_file(out, layout)
-    trained, store = bundle.load(home, run), Store(home)
-    stored = ticker_lists.stored(store, tickers)
+    chosen, store = choice.choose(home, run), Store(home)
+    trained = chosen.run
+    stored = supply.tickers(store, tickers, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
     frame, failures, announced, implied = forecasting.predict_each(
@@ -122,6 +126,8 @@ def predict(
             "predict",
             {
                 "run": trained.name,
+                "chosen_by": chosen.reason,
+                "worth": worth.document(rows) if trained.is_base else None,
                 "as_of": max((row["cutoff"] for row in rows), default=None),
                 "verdict": asdict(verdict) if verdict else None,
                 "forecasts": rows,
@@ -134,17 +140,9 @@ def predict(
         else:
             _print_ahead(rows, with_age=as_of is None, annualised=annualised)
         _say_implied(rows, histories)
-        output.say(
-            f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
-        )
-        words, step = holdout.universe(trained, store.tickers()), wanted[-1]
-        if verdict:
-            output.say(_verdict(trained, verdict, words, home, step))
-        else:
-            last = max(dates.iloc[-1].date() for dates in histories.values())
-            named = run is not None
-            tested = _without_backtest(trained, words, home, last, named=named, step=step)
-            output.say(f"{_WIDTH if step == 1 else _WIDTH_AHEAD} {tested}")
+        last = max(dates.iloc[-1].date() for dates in histories.values())
+        for text in _worth(chosen, verdict, rows, store, last, wanted[-1]):
+            output.say(text)
     output.end(failed)
 
 
@@ -264,6 +262,39 @@ def _reports(event: dict[str, Any]) -> str:
     """Return an announcement in a few words: Thu 30 Jan after the close (±5.1%)."""
     when = announcement(date.fromisoformat(event["date"]), event["time"])
     return f"{when} (±{event['expected_move']:.1%})"
+
+
+def _worth(
+    chosen: "Choice",
+    verdict: "RunVerdict | None",
+    rows: list[dict[str, Any]],
+    store: "Store",
+    last: date,
+    step: int,
+) -> list[str]:
+    """Return which run forecasts and why, and what is known of its worth, in lines."""
+    from forecaster.runs.choice import Reason
+
+    trained, home = chosen.run, store.folder.parent
+    width = _WIDTH if step == 1 else _WIDTH_AHEAD
+    lines = [
+        f"Run {trained.name}{chosen.words}: {trained.model.name} trained on {trained.first} to "
+        f"{trained.until}."
+    ]
+    tickers = [row["ticker"] for row in _heads(rows)]
+    if trained.is_base:
+        lines += worth.lines(tickers)
+        words = tickers if len(tickers) <= holdout.MOST else []
+    else:
+        words = holdout.universe(trained, store.tickers())
+    if verdict:
+        return [*lines, _verdict(trained, verdict, words, home, step)]
+    if trained.is_base:
+        tested = holdout.backtesting(words, trained.model.name, home, run=trained.name, step=step)
+        return [*lines, f"{width} `{tested}` says what it is worth on yours."]
+    named = chosen.reason is Reason.NAMED
+    tested = _without_backtest(trained, words, home, last, named=named, step=step)
+    return [*lines, f"{width} {tested}"]
 
 
 def _verdict(trained: "Run", verdict: "RunVerdict", words: list[str], home: Path, step: int) -> str:

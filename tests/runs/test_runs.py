@@ -196,7 +196,7 @@ def test_names_of_nothing(tmp_path):
     assert bundle.names(tmp_path) == []
     with pytest.raises(BundleError, match=r"no run in .* yet; `forecast train` makes one"):
         bundle.load(tmp_path)
-    with pytest.raises(BundleError, match="no run 'a'; there are none yet"):
+    with pytest.raises(BundleError, match="no run 'a'; there is only base"):
         bundle.load(tmp_path, "a")
 
 
