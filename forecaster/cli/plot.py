@@ -194,7 +194,7 @@ def _prediction(
         output.note(f"run {trained.name}{chosen.words}")
     stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)[:1]
     needed = ticker_lists.with_universe(trained, store, stored)
-    rows, failed, announced = forecasting.predict_each(
+    rows, failed, announced, _ = forecasting.predict_each(
         trained,
         store.each(needed),
         tickers=stored,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.dataset.announcements import NextEvent
+    from forecaster.dataset.implied import Level
     from forecaster.runs.bundle import RunVerdict
     from forecaster.runs.choice import Choice
     from forecaster.runs.run import Run
@@ -94,7 +95,7 @@ def predict(
     stored = supply.tickers(store, tickers, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
-    frame, failures, announced = forecasting.predict_each(
+    frame, failures, announced, implied = forecasting.predict_each(
         trained,
         store.each(needed),
         tickers=stored,
@@ -105,7 +106,7 @@ def predict(
         steps=wanted,
     )
     in_steps = horizon is not None or steps is not None or annualised
-    rows, histories = _described(frame, store, announced, ahead=in_steps)
+    rows, histories = _described(frame, store, announced, implied, ahead=in_steps)
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
         failed.append(_too_old(_heads(old), max_age))
@@ -138,6 +139,7 @@ def predict(
             _print(rows, _recent(store, rows), with_age=as_of is None, annualised=annualised)
         else:
             _print_ahead(rows, with_age=as_of is None, annualised=annualised)
+        _say_implied(rows, histories)
         last = max(dates.iloc[-1].date() for dates in histories.values())
         for text in _worth(chosen, verdict, rows, store, last, wanted[-1]):
             output.say(text)
@@ -156,7 +158,12 @@ def _check_file(out: Path | None, layout: str) -> None:
 
 
 def _described(
-    frame: "pd.DataFrame", store: "Store", announced: "dict[str, NextEvent]", *, ahead: bool
+    frame: "pd.DataFrame",
+    store: "Store",
+    announced: "dict[str, NextEvent]",
+    implied: "dict[str, Level]",
+    *,
+    ahead: bool,
 ) -> "tuple[list[dict[str, Any]], dict[str, pd.Series]]":
     """Return the forecasts as JSON has them, and the last stored dates of their tickers.
 
@@ -173,6 +180,9 @@ def _described(
         if not ahead:
             del row["step"]
         row["next_event"] = _event(announced.get(row["ticker"]))
+        level = implied.get(row["ticker"])
+        row["implied_volatility"] = level.volatility if level else None
+        row["implied_by"] = level.name if level else None
     return rows, histories
 
 
@@ -214,6 +224,25 @@ def _spread_over_time(rows: list[dict[str, Any]], histories: "dict[str, pd.Serie
         row["volatility_per_day"] = row["volatility"] / sqrt(row["step"])
         row["annualised_volatility"] = row["volatility"] * sqrt(year / row["step"])
         row["sessions_a_year"] = year
+
+
+def _say_implied(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Say what each index of implied volatility says, beside the forecasts, both a year."""
+    from math import sqrt
+
+    from forecaster.evaluation.strategy import sessions_a_year
+
+    forecast: dict[tuple[str, float], list[str]] = {}
+    for row in _heads(rows):
+        if row["implied_by"]:
+            year = sessions_a_year(histories[row["ticker"]])
+            spread = row["volatility"] * sqrt(year / row.get("step", 1))
+            key = row["implied_by"], row["implied_volatility"]
+            forecast.setdefault(key, []).append(
+                f"{row['ticker']} {number(spread, '.1%', digits=2)}"
+            )
+    for (index, level), its in forecast.items():
+        output.say(f"Volatility a year: {index} implies {level:.1%}; forecast: {first_few(its)}.")
 
 
 def _event(event: "NextEvent | None") -> dict[str, Any] | None:

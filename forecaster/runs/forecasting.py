@@ -10,6 +10,7 @@ import pandas as pd
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
+from forecaster.dataset.implied import Level
 from forecaster.dataset.market import FEW, Place
 from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions import forecasts, horizons, recalibration
@@ -33,6 +34,8 @@ class Predictions(NamedTuple):
     """Why the other tickers could not."""
     announced: dict[str, NextEvent]
     """The next announcement of each ticker that has one within sight."""
+    implied: dict[str, Level]
+    """The implied volatility that fits each ticker, as known at the cutoff."""
 
 
 def predict(
@@ -104,6 +107,7 @@ def predict_each(
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
     announced: dict[str, NextEvent] = {}
+    implied: dict[str, Level] = {}
     forecast = _calibrated if calibrate else _uncalibrated
     parts = []
     for begin in range(0, len(histories), BATCH):
@@ -117,6 +121,8 @@ def predict_each(
                 cutoff = history.dates[session]
                 if event := history.next_event(session):
                     announced[history.ticker] = event
+                if history.implied and (level := history.implied.known(history.dates, session)):
+                    implied[history.ticker] = level
                 cutoffs.setdefault(cutoff, []).append(history)
         parts += [
             forecast(run, Panel(tuple(own)), cutoff, steps) for cutoff, own in cutoffs.items()
@@ -128,7 +134,7 @@ def predict_each(
             "train a run with it"
         )
     order = [ticker for ticker in tickers if ticker in table.index]
-    return Predictions(table.loc[order].reset_index(), failed, announced)
+    return Predictions(table.loc[order].reset_index(), failed, announced, implied)
 
 
 def _within_horizon(run: Run, steps: Sequence[int]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from safetensors import numpy as safetensors
 
 from forecaster import atomic
 from forecaster.config import RecurrentConfig
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset.panel import Panel
@@ -89,7 +90,9 @@ def train(
     checkpoint = NO_CHECKPOINT
     if home is not None:
         path = checkpoint_path(home, run.name)
-        checkpoint = FileCheckpoint(path, _identity(run, config), resume=resume)
+        checkpoint = FileCheckpoint(
+            path, _identity(run, config, indices.digest(companions, span.last)), resume=resume
+        )
     fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
 
@@ -165,7 +168,7 @@ class FileCheckpoint(Checkpoint):
         return ModelState(arrays, settings)
 
 
-def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
+def _identity(run: Run, config: RecurrentConfig | None, companions: str | None) -> Identity:
     """Return what must be the same for a training to go on."""
     return Identity.of(
         model=run.model.name,
@@ -173,4 +176,5 @@ def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
         prices=run.prices_sha256,
         events=run.events_sha256,
         versions=run.versions,
+        companions=companions,
     )

@@ -572,7 +572,7 @@ main(sys.argv[1:])
 
 def launched(yahoo, home, *words):
     """A fetch in a process of its own, which waits for ever for an answer, and before another try."""
-    words = ["fetch", *words, "--home", home, "--patience", 10 * FOR_EVER]
+    words = ["fetch", *words, "--no-companions", "--home", home, "--patience", 10 * FOR_EVER]
     return subprocess.Popen(
         [sys.executable, "-W", "default", "-c", PATIENT, *map(str, words)],
         env=os.environ | yahoo.environment,
