@@ -31,6 +31,7 @@ TITLES = {
 
 SPEED = {
     "train-neuralforecast": ("`forecast train` on W1", "tuned neuralforecast LSTM, training", 0.25),
+    "train-from": ("`forecast train --from` on W1", "`forecast train`", 0.45),
     "train-tutorial": ("`forecast train` on W1", "the tutorials' LSTM", 0.1),
     "per-target": ("training a target, dense", "one window per target", 0.1),
     "predict": ("`forecast predict`, 20 tickers", "`import tensorflow`", 0.25),
@@ -308,6 +309,46 @@ def store() -> str:
     return markdown(["read", "seconds", "peak MiB"], rows)
 
 
+def from_base() -> str:
+    """Each way to start: what it costs, and its CRPS over gjr's at each step."""
+    table = read("from_base")
+    costs = table.groupby("how")[["cpu", "wall"]].mean()
+    rows = []
+    for how, words in STARTS.items():
+        its = table[table["how"] == how].groupby("step")["ratio"]
+        shares = [shown(costs.loc[how, it] / costs.loc["afresh", it], ".2f") for it in costs]
+        rows.append(
+            [
+                words,
+                shown(costs.loc[how, "cpu"], ".1f"),
+                *shares,
+                *(f"{mean:.4f}" for mean in its.mean()),
+                f"{its.get_group(1).min():.4f} – {its.get_group(1).max():.4f}",
+            ]
+        )
+    header = ["start", "CPU s", "over afresh", "wall, the same", "1 session", "5", "21"]
+    return markdown([*header, "least – most of 1"], rows)
+
+
+STARTS = {"base": "the base as it is", "afresh": "afresh", "from": "from the base"}
+
+
+def install() -> str:
+    """What an installation takes."""
+    rows = [
+        [
+            INSTALLS[it["install"]],
+            str(it["packages"]),
+            f"{it['megabytes']:.0f}",
+            f"{it['seconds']:.0f}",
+        ]
+        for _, it in read("install").iterrows()
+    ]
+    return markdown(["install", "packages", "MB", "seconds"], rows)
+
+
+INSTALLS = {"plain": "`forecaster`", "train": "`forecaster[train]`"}
+
 MARKET_STEPS = {
     "fetch": "`forecast fetch` from a file",
     "features": "all features",
@@ -400,6 +441,8 @@ def goals() -> str:
     kept = read("store").set_index("read")
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
+    cpu = pairs["cpu_ratio"]
+    started = read("from_base").query("step == 1").groupby("how")["crps"].mean()
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     skewed = read("tails").query("head == 'skewed'").set_index("set")
     passed = skewed["var_99_p"][["W2", "sample"]]
@@ -438,6 +481,12 @@ def goals() -> str:
             for name, (ours, other, bound) in SPEED.items()
             if bound is not None
         ),
+        (
+            "`forecast train --from` on W1: processor time over tuned neuralforecast's, by way of afresh",
+            cpu.get("train-from", np.nan) * cpu.get("train-neuralforecast", np.nan),
+            0.1,
+        ),
+        ("W1 from a base: CRPS over that of afresh", started["from"] / started["afresh"], 1.0),
         ("`forecast predict`, 20 tickers: peak MiB", pairs["peak"].get("predict", np.nan), 250),
         ("lstm backtest, W2: s beyond imports", pairs["beyond"].get("backtest-lstm", np.nan), 5),
         ("gjr backtest, W2: s on one core", pairs["seconds"].get("backtest-gjr", np.nan), 40),
@@ -550,11 +599,13 @@ TABLES = {
     "scaling": scaling,
     "tickers": tickers,
     "fits": fits,
+    "from-base": from_base,
+    "install": install,
     "store": store,
     "market": market,
     "whole-market": whole_market,
 }
-NEEDED = {"whole-market": "market", "announced": "accuracy"}
+NEEDED = {"whole-market": "market", "announced": "accuracy", "from-base": "from_base"}
 """The results that a table is made of, where they have another name."""
 
 

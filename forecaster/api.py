@@ -102,6 +102,7 @@ def train(
     name: str | None = None,
     horizon: int | None = None,
     config: "RecurrentConfig | None" = None,
+    start: "Run | None" = None,
 ) -> "Run":
     """Fit a model on all tickers of a prices frame.
 
@@ -118,6 +119,8 @@ def train(
     horizon : the most sessions ahead that the run can forecast, 1 to 21; that of the settings, 21, by
         default.
     config : settings of the recurrent models.
+    start : the run of the same network whose weights the training starts from, for a few epochs; by
+        default it starts afresh.
 
     Returns
     -------
@@ -127,14 +130,17 @@ def train(
     Raises
     ------
     HistoryError : ``until`` is not within the prices, or there are too few sessions before it.
+    MissingPackageError : TensorFlow, which trains networks, is not installed.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : there is no such model, or a date or the horizon is none.
+    UsageError : there is no such model, a date or the horizon is none, or ``start`` is of another model
+        or other settings, or knows what comes after ``until``.
     """
     from forecaster.config import RecurrentConfig, replaced
     from forecaster.runs import training
 
     if horizon is not None:
-        config = replaced(config or RecurrentConfig(), {"horizon": horizon})
+        default = training.settings_from(start, model) if start else RecurrentConfig()
+        config = replaced(config or default, {"horizon": horizon})
     checked = _checked(prices)
     known = _scheduled(events)
     return training.train(
@@ -145,6 +151,7 @@ def train(
         name=name,
         until=_day(until),
         config=config,
+        start=start,
     )
 
 

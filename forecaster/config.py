@@ -109,6 +109,31 @@ class RecurrentConfig:
             )
 
 
+CONTINUED: dict[str, Any] = {"epochs": 3, "feature_dropout": 0.1}
+"""Settings of a training that starts from the weights of another, unless others are given."""
+
+FIXED = ("units", "window", "head", "groups", "clip", "horizon", "seeds")
+"""Settings that such a training has from the other."""
+
+
+def continued(config: RecurrentConfig) -> RecurrentConfig:
+    """Return the settings of a training that starts from the weights of one with these settings."""
+    return dataclasses.replace(config, **CONTINUED)
+
+
+def contradictions(config: RecurrentConfig, start: RecurrentConfig) -> list[str]:
+    """Return ``units 16 instead of 32`` for each setting that weights to start from do not allow."""
+    return [
+        f"{name} {value} instead of {fixed}"
+        for name in FIXED
+        if _alike(value := getattr(config, name)) != _alike(fixed := getattr(start, name))
+    ]
+
+
+def _alike(value: Any) -> Any:
+    return set(listed(value)) if isinstance(value, str) else value
+
+
 def listed(groups: str) -> list[str]:
     """Return the names in a comma-separated list."""
     return [name.strip() for name in groups.split(",") if name.strip()]

@@ -36,7 +36,7 @@ from forecaster.evaluation import metrics
 from forecaster.evaluation.significance import by_day, diebold_mariano
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.protocol import SESSIONS_TO_FORECAST, Model, Progress, silent
-from forecaster.models.registry import create
+from forecaster.models.registry import create, require_fittable
 from forecaster.runs import forecasting
 from forecaster.runs.run import Run, versions
 
@@ -116,11 +116,15 @@ def audit(
     ------
     HistoryError
         There are too few sessions to fit the model, or GJR-GARCH beside it.
+    MissingPackageError
+        The model is a network, and TensorFlow is not installed.
     UsageError
         There is no model of that name.
     """
     config = config or RecurrentConfig()
     create(model, config)  # says so at once if there is none
+    if make is None:
+        require_fittable([model])
     build = make or (lambda settings: create(model, settings))
     frame = _recent(frame)
     sessions = np.unique(frame["date"].to_numpy().astype("datetime64[D]"))

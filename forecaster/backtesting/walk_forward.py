@@ -39,7 +39,7 @@ from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models import average
 from forecaster.models.protocol import Model, Progress, silent
-from forecaster.models.registry import create
+from forecaster.models.registry import create, require_fittable
 from forecaster.parallel import jobs, malloc
 from forecaster.runs.forecasting import panel_of
 from forecaster.runs.run import Run, versions
@@ -138,6 +138,8 @@ def forecast_history(
         The engine could not be reached or was lost; what was finished is in the folder.
     HistoryError
         The dates lie within the training span of ``trained``, or there is too little history.
+    MissingPackageError
+        A network is to be trained, and TensorFlow is not installed.
     ResumeError
         There is nothing to resume, or the prices, or what else forecasts depend on, have changed.
     UsageError
@@ -353,6 +355,7 @@ def _make_missing(
     done, total = len(parts) - len(missing), len(parts)
     alike = Counter((part.model, part.fold) for part in parts)
     unfitted: set[int] = set()
+    require_fittable(part.model for part in work if not part.of_run)
     if work:
         progress(done, total, work[0].title)
     with closing(jobs.completed(_make, work, engine=engine, shared=inputs)) as results:

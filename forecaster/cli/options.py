@@ -73,9 +73,9 @@ def day(words: str) -> Any:
     return optional(words, parser=_date, metavar="YYYY-MM-DD")
 
 
-def run(words: str) -> Any:
+def run(words: str, *declared: str) -> Any:
     """Return an option that takes the name of a run."""
-    return optional(words, autocompletion=complete_runs)
+    return optional(words, *declared, autocompletion=complete_runs)
 
 
 def flag(words: str, *declared: str) -> Any:

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.config import RecurrentConfig
@@ -35,6 +35,13 @@ def train(
         ),
     ] = None,
     config: options.Config = None,
+    from_: Annotated[
+        str | None,
+        options.run(
+            "Start from the weights of this run, for a few epochs; by default start afresh.",
+            "--from",
+        ),
+    ] = None,
     resume: Annotated[
         bool, options.flag("Go on with an interrupted training of this run.", "--resume")
     ] = False,
@@ -57,8 +64,10 @@ def train(
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
+    start = None if from_ is None else bundle.load(home, from_)
     settings = configured(
         config,
+        None if start is None else training.settings_from(start, model),
         seeds=seeds,
         seed=seed,
         horizon=horizon,
@@ -82,6 +91,7 @@ def train(
             progress=progress,
             home=home,
             resume=resume,
+            start=start,
         )
         folder = bundle.save(trained, home)
         experiment_log.record(home, _experiment(trained))
@@ -99,6 +109,9 @@ def train(
         "epochs": epochs,
         "max-windows": max_windows,
         "config": config,
+        "from": from_
+        if start and start.until <= holdout.until(trained.first, trained.until)
+        else None,
     }
     chosen = [f"--{name}={value}" for name, value in networks.items() if value is not None]
     output.say(_next(trained, tickers, home, _last(store, stored), chosen))
@@ -129,7 +142,10 @@ def _next(
 def _experiment(trained: "Run") -> "Experiment":
     from forecaster.evaluation.experiment_log import Experiment
 
-    settings = {"config": trained.settings, "prices_sha256": trained.prices_sha256}
+    settings: dict[str, Any] = {"config": trained.settings}
+    settings["prices_sha256"] = trained.prices_sha256
+    if trained.start:
+        settings["start"] = trained.start
     if trained.events_sha256:
         settings["events_sha256"] = trained.events_sha256
     dates = str(trained.first), str(trained.until)

@@ -36,7 +36,7 @@ from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.garch import SESSIONS_TO_FIT
 from forecaster.models.protocol import Progress, silent, too_short
 from forecaster.models.recurrent.model import held_out_from
-from forecaster.models.registry import NETWORKS, create
+from forecaster.models.registry import NETWORKS, create, require_fittable
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import LOCAL, Engine
 
@@ -126,6 +126,8 @@ class Objective:
         ------
         HistoryError
             ``until`` is not within the prices, or there is too little history before it.
+        MissingPackageError
+            TensorFlow is not installed.
         UsageError
             The model has no such settings, or they cannot be.
         """
@@ -133,6 +135,7 @@ class Objective:
             raise UsageError(
                 f"tune searches settings of {', '.join(NETWORKS)}; got the `model` {model}"
             )
+        require_fittable([model])
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)
         base = replace(base, horizon=1)  # a trial is scored by the next session alone

@@ -6,6 +6,7 @@ JSON and arrays, whose names and shapes are checked, and a model's registered na
 can be run, so a bundle from a stranger can be refused but not feared.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from forecaster.runs.run import (
     checked_name,
     checkpoint_path,
     is_name,
+    start_of,
 )
 
 log = logging.getLogger(__name__)
@@ -58,11 +60,21 @@ def save(run: Run, home: Path) -> Path:
         document = run.summary | {"settings": state.settings}
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / "run.json").write_text(text, encoding="utf-8")
-        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
-        (temporary / "weights.safetensors").write_bytes(safetensors.save(arrays))
+        (temporary / "weights.safetensors").write_bytes(_weights(state))
         run.model.export(temporary)
     checkpoint_path(home, run.name).unlink(missing_ok=True)
     return folder
+
+
+def weights_sha256(run: Run) -> str:
+    """Return the SHA-256 of the weights as a bundle has them."""
+    return hashlib.sha256(_weights(run.model.state())).hexdigest()
+
+
+def _weights(state: ModelState) -> bytes:
+    arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+    content: bytes = safetensors.save(arrays)
+    return content
 
 
 @dataclass(frozen=True)
@@ -195,6 +207,7 @@ def read(folder: Path) -> Run:
             until=date.fromisoformat(document["until"]),
             prices_sha256=str(document["prices_sha256"]),
             events_sha256=_sha256(document.get("events_sha256")),
+            start=start_of(document),
             created=datetime.fromisoformat(document["created"]).isoformat(),
             versions={str(k): str(v) for k, v in document["versions"].items()},
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from forecaster import __version__
 from forecaster.errors import UsageError
@@ -19,6 +19,13 @@ BASE = "base"
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 """Packages whose versions forecasts depend on."""
+
+
+class StartSummary(TypedDict):
+    """Whose weights a training started from."""
+
+    name: str
+    weights_sha256: str
 
 
 class RunSummary(TypedDict):
@@ -34,6 +41,7 @@ class RunSummary(TypedDict):
     events_sha256: str | None
     created: str
     versions: dict[str, str]
+    start: NotRequired[StartSummary]
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,13 @@ class Run:
     versions: dict[str, str]
     events_sha256: str | None = None
     """Of the events it was trained with; None if there were none."""
+    start: StartSummary | None = None
+    """The run whose weights it started from; None if it was trained afresh."""
 
     @property
     def summary(self) -> RunSummary:
         """Where the run comes from, as JSON holds it."""
-        return {
+        summary: RunSummary = {
             "format": FORMAT,
             "name": self.name,
             "model": self.model.name,
@@ -69,6 +79,9 @@ class Run:
             "created": self.created,
             "versions": self.versions,
         }
+        if self.start:
+            summary["start"] = self.start
+        return summary
 
     @property
     def is_base(self) -> bool:
@@ -83,7 +96,7 @@ class Run:
 
 def summary_of(document: Mapping[str, Any]) -> RunSummary:
     """Return the summary that JSON holds; LookupError or TypeError if it holds none."""
-    return {
+    summary: RunSummary = {
         "format": int(document["format"]),
         "name": str(document["name"]),
         "model": str(document["model"]),
@@ -95,6 +108,17 @@ def summary_of(document: Mapping[str, Any]) -> RunSummary:
         "created": str(document["created"]),
         "versions": dict(document["versions"]),
     }
+    if start := start_of(document):
+        summary["start"] = start
+    return summary
+
+
+def start_of(document: Mapping[str, Any]) -> StartSummary | None:
+    """Return the run to start from that JSON holds; LookupError or TypeError if it holds half of one."""
+    start = document.get("start")
+    if start is None:
+        return None
+    return {"name": str(start["name"]), "weights_sha256": str(start["weights_sha256"])}
 
 
 def _text(value: object) -> str | None:

@@ -43,10 +43,12 @@ def weights(tickers: Sequence[str], lengths: Sequence[int], power: float) -> Flo
     places = [Place.of(ticker) for ticker in tickers]
     if power == 0:
         number = Counter(place.kind for place in places)
-        share = [number[place.kind] / max(number.values()) for place in places]
-        return counted / sessions * np.maximum(share, LEAST)
+        share = np.array([number[place.kind] / max(number.values()) for place in places])
+        share = np.maximum(share, LEAST)
+        return np.asarray(counted / sessions * share)
     total = dict.fromkeys(places, 0.0)
     for place, count in zip(places, counted, strict=True):
         total[place] += count
     factor = np.array([total[place] ** -power for place in places])
-    return counted / sessions * factor * counted.sum() / (counted * factor).sum()
+    factor *= counted.sum() / (counted * factor).sum()
+    return np.asarray(counted / sessions * factor)

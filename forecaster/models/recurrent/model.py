@@ -35,7 +35,7 @@ from forecaster.models.protocol import (
     too_short,
 )
 from forecaster.models.recurrent import balance, cell, head
-from forecaster.models.recurrent.term import Term
+from forecaster.models.recurrent.term import LEAST, Term
 from forecaster.models.recurrent.training import CELLS, Training, Windowed, network_of, numbered
 
 CONTEXT = 512
@@ -151,7 +151,11 @@ class Recurrent(Model):
         self.term: Term | None = None
         """The sessions after the next; None if the horizon is one session."""
         self.training: list[dict[str, float]] = []
-        """Seed, epoch, training loss and validation loss (nats a session) of each epoch."""
+        """Seed, epoch, training loss and validation loss (nats a session) of each epoch; epoch 0, which
+        has no training loss, is that of the weights of :attr:`start`."""
+        self.start: Recurrent | None = None
+        """Whose weights the training starts from, and whose features and scaler stay; None to start
+        afresh."""
 
     def fit(
         self,
@@ -161,7 +165,7 @@ class Recurrent(Model):
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
         """Fit the scaler and the networks on every ticker whose sessions fill a window."""
-        config = self.config
+        config, start = self.config, self.start
         cut = held_out_from(panel, until, config)
 
         def used() -> Iterator[History]:
@@ -171,14 +175,18 @@ class Recurrent(Model):
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
         text = f"{self.name}: features of {len(panel.histories)} tickers"
         progress(0, config.seeds * config.epochs, text)
-        scaler = Scaler.fit(_weighed(used(), until, config), config.clip)
-        scaler = scaler.leaving(np.isin(FEATURES, EVENTS))
-        seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
-        self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
-        self.scaler = scaler.only(seen)
-        self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
-            history.schedule for history in panel.histories
-        )
+        if start is None:
+            scaler = Scaler.fit(_weighed(used(), until, config), config.clip)
+            scaler = scaler.leaving(np.isin(FEATURES, EVENTS))
+            seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
+            self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
+            self.scaler = scaler.only(seen)
+            self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
+                history.schedule for history in panel.histories
+            )
+        else:
+            self.features, self.scaler = start.features, start.scaler
+            self.is_scheduled = start.is_scheduled
         groups = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
         windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, groups, config)
         if not np.isfinite(windowed.validation_targets).any():
@@ -194,11 +202,23 @@ class Recurrent(Model):
             training = Training(self.name, len(self.features), config, seed)
             if saved and saved.settings["seed"] == seed:
                 training.restore(saved)
+            elif start is not None:
+                self.training.append(
+                    training.begin(start.networks[seed - config.seed].weights, windowed)
+                )
             self._train(training, windowed, progress, checkpoint)
-            self.networks.append(Network.of(training.result(windowed)))
+            self.networks.append(
+                start.networks[seed - config.seed]
+                if start is not None and training.best_epoch == 0
+                else Network.of(training.result(windowed))
+            )
         if self.horizon > 1:
             steps = horizons.knots([self.horizon])[1:]
-            self.term = Term.fit(windowed.examples(self.states), steps, config.head)
+            examples = windowed.examples(self.states)
+            if start is not None and examples.learnt < LEAST:
+                self.term = start.term
+            else:
+                self.term = Term.fit(examples, steps, config.head)
 
     def _train(
         self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint

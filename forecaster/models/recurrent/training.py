@@ -23,6 +23,7 @@ from forecaster.dataset.panel import History
 from forecaster.distributions import horizons
 from forecaster.models.protocol import ModelState
 from forecaster.models.recurrent import balance, cell, head, term
+from forecaster.models.registry import require_fittable
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,19 @@ class Training:
     def finished(self) -> bool:
         """Whether the epochs, or the patience, have run out."""
         return self.epoch >= self.config.epochs or self.waited >= self.config.patience
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the best validation loss; 0 if it is that of the weights it began from."""
+        return self.epoch - self.waited
+
+    def begin(self, weights: Sequence[np.ndarray], windowed: "Windowed") -> dict[str, float]:
+        """Start from weights, the best until an epoch is better; return what an epoch 0 would."""
+        *cell_weights, kernel, bias = weights
+        learnt = [*cell_weights, kernel[:, : head.OUTPUTS], bias[: head.OUTPUTS]]  # no skew
+        self.model.set_weights(learnt)
+        self.best, self.best_weights = windowed.validation_loss(self.graph.outputs), learnt
+        return {"seed": self.seed, "epoch": 0, "validation_loss": self.best}
 
     def run_epoch(self, windowed: "Windowed") -> dict[str, float]:
         """Train for one epoch and return its seed, number, training loss and validation loss."""
@@ -433,6 +447,7 @@ def network_of(
 
 def keras_on_tensorflow() -> ModuleType:
     """Import and return Keras on TensorFlow, deterministic and without its messages."""
+    require_fittable(CELLS)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # oneDNN chooses its kernels, and so its rounding, at run time.
