@@ -160,15 +160,14 @@ def _fetched(
     """Return what was not stored before and is now."""
     names = [it.ticker for it in came]
     rows, events = sum(it.rows or 0 for it in came), sum(it.rows for it in dated if not it.error)
-    told = (
-        f"{first_few(names)} {'was' if len(names) == 1 else 'were'} not stored: fetched {rows:,} "
-    )
     first, last = (min(it.first for it in came if it.first), max(it.last for it in came if it.last))
-    told += f"sessions from Yahoo, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
-    if events:
-        told += f", {events:,} earnings dates"
     there = [it.ticker for it in by_name(beside) if not it.error]
-    return f"{told}; and {first_few(there)} beside" if there else told
+    return (
+        f"{first_few(names)} {'was' if len(names) == 1 else 'were'} not stored: fetched {rows:,} "
+        f"sessions of {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        f"{f' and {events:,} earnings dates' if events else ''} from Yahoo"
+        f"{f', with {first_few(there)} beside' if there else ''}"
+    )
 
 
 def _explained(

@@ -605,7 +605,7 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
     def explain(*words):
         return forecast("explain", *words, "--home", home)
 
-    assert_refused(explain("XYZ"), 1, "not stored: XYZ")
+    assert_refused(explain("prices.csv"), 1, "no ticker of that name is stored")
     assert_refused(explain("^GSPC", "--run", "smal"), 1, "there is no run 'smal'")
     assert_refused(explain("^GSPC", "--as-of", "2004-05-28", "--run", "small"), 1, "2005-12-30")
     assert_refused(explain("^GSPC", "--as-of", "2002-02-01", "--run", "small"), 1, "needs 60")

@@ -73,8 +73,8 @@ def test_predict_in_an_empty_home_fetches_and_forecasts_with_the_base_run(
     assert f"a CRPS of {score.crps_over_gjr:.3f} of GJR-GARCH's" in result.out
     assert f"`forecast backtest AAPL --run base --home {tmp_path}`" in result.out
     rows = len(CHARTS["AAPL"].prices)
-    said = f"AAPL was not stored: fetched {rows:,} sessions from Yahoo, 2017-06-01 to 2024-03-20"
-    assert f"{said}, 4 earnings dates; and ^GSPC, ^VIX beside" in result.err
+    said = f"AAPL was not stored: fetched {rows:,} sessions of 2017-06-01 to 2024-03-20"
+    assert f"{said} and 4 earnings dates from Yahoo, with ^GSPC, ^VIX beside" in result.err
     # What goes with it is stored apart.
     assert Store(tmp_path).tickers() == ["AAPL"]
     assert Store(tmp_path / "companions").tickers() == ["^GSPC", "^VIX"]
@@ -216,7 +216,7 @@ def test_companions_that_do_not_come_are_done_without(yahoo, forecast, tmp_path)
     assert result.code == 0, result.err
     assert "warning: ^GSPC, ^VIX did not come" in result.err
     assert "the earnings dates of AAPL did not come" in result.err
-    assert "earnings dates;" not in result.err
+    assert "2024-03-20 from Yahoo\n" in result.err
 
 
 def test_a_history_that_is_too_short_is_stored_and_not_forecast(yahoo, forecast, tmp_path):

@@ -25,8 +25,9 @@ def home(tmp_path, forecast, monkeypatch):
     coin = coin.assign(ticker="USDX-USD", close=1 + rng.normal(0, 0.0004, len(coin)))
     store.write(prices.check(coin), source="test", notes={"currency": "USD"})
     monkeypatch.setattr(calendars, "now", lambda: LATE)
-    trained = forecast("train", "--model", "naive", "--until", "2018-06-29", "--home", tmp_path)
-    assert trained.code == 0
+    words = ("--model", "naive", "--until", "2018-06-29", "--run", "plain", "--home", tmp_path)
+    assert forecast("train", *words).code == 0
+    assert forecast("runs", "default", "plain", "--home", tmp_path).code == 0
     return tmp_path
 
 
