@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test test-browser lint docs package bench clean
+.PHONY: demo test test-browser lint docs base-model package bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -37,6 +37,10 @@ docs: .venv/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
 
+# The run in forecaster/models/recurrent/base, from the prices of the benchmarks.
+base-model: .venv/dev
+	$(BIN)/python benchmarks/base_model.py train
+
 # What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment, first without
 # TensorFlow and then with it.
 package: .venv/dev
@@ -54,7 +58,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site

@@ -3,31 +3,32 @@
 `train` writes the bundle that ships with the package, trained up to the end of 2018, and its card, with the
 scores in `results/base.csv`. `score [SET...]` fills those. A set is scored by a base that was made the same
 way without it, on the last third of its days (2013 to 2018 for large caps and the sample), and trained up to
-the day before them. Days after 2018 are scored by the base itself. Three networks each.
+the day before them, of one network where the base has three. Days after 2018 are scored by the base itself.
+`card` writes the card anew from the scores.
 
 The market is seen in three ways in training: as the average of the peers, as the index of the exchange, and
-not at all. `python benchmarks/base_model.py train|score`
+not at all. `python benchmarks/base_model.py train|score|card`
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import common
 import numpy as np
 import pandas as pd
 
-from forecaster.backtesting.spec import BacktestSpec
-from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
 from forecaster.data import companions, events, exchanges, prices
 from forecaster.dataset.panel import History, Panel, bars_of
-from forecaster.distributions import forecasts, quantile_grid
 from forecaster.models.registry import create
-from forecaster.runs import bundle
+from forecaster.runs import base, bundle
 from forecaster.runs.run import Run, versions
 
 UNTIL = date(2018, 12, 31)
@@ -64,6 +65,8 @@ def main(words: Sequence[str]) -> None:
     """Train the base and write its card, or score what it is worth on each set."""
     if words[:1] == ["train"]:
         write(train(SOURCES, UNTIL, name="base"))
+    elif words[:1] == ["card"]:
+        write_card()
     elif words[:1] == ["score"]:
         for source in SOURCES:
             if not words[1:] or source.file in words[1:]:
@@ -151,15 +154,99 @@ def progress(done: int, total: int, words: str) -> None:
     print(f"{done}/{total} {words}", file=sys.stderr, flush=True)
 
 
+def write(run: Run) -> None:
+    """Put a run into the package as the base."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = bundle.save(run, Path(folder))
+        for name in ("run.json", "weights.safetensors"):
+            shutil.copy(saved / name, bundle.BASE_FOLDER / name)
+    write_card()
+
+
+def write_card() -> None:
+    """Write the card of the base, from its bundle and from the scores in the results."""
+    run = base.load()
+    table = pd.read_csv(common.RESULTS / "base.csv")
+    by_name = {source.file: source for source in SOURCES}
+    scores = [
+        {
+            "set": by_name[row.set].name,
+            **kind_of(prices_of(by_name[row.set])),
+            "tickers": int(row.tickers),
+            "sessions": int(row.sessions),
+            "from": row.start,
+            "to": row.end,
+            "crps_over_gjr": round(row.ratio, 4),
+            "better_on": int(row.better),
+            "in_80": round(100 * row.coverage_80, 1),
+            "in_95": round(100 * row.coverage_95, 1),
+            "how": "the base itself, on years after its own"
+            if row.start > str(UNTIL)
+            else f"a model made the same way without these tickers, up to {row.start}",
+        }
+        for row in table[table["market"] == "peers"].itertuples()
+    ]
+    document = {
+        "name": run.name,
+        "version": 1,
+        "made": run.created[:10],
+        "first": run.first.isoformat(),
+        "until": run.until.isoformat(),
+        "data": [described(source) for source in SOURCES],
+        "settings": run.settings,
+        "good_at": GOOD_AT,
+        "bad_at": BAD_AT,
+        "scores": scores,
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    (bundle.BASE_FOLDER / "card.json").write_text(text + "\n", encoding="utf-8")
+
+
+GOOD_AT = [
+    "the width of the next session's return, and of the returns up to a month ahead, of shares, funds and "
+    "indices with a few years of daily prices",
+    "US shares whose dates of earnings are known",
+    "tickers alone: the index of their exchange serves as their market",
+]
+BAD_AT = [
+    "the direction of the next session's return, which it does not know",
+    "currencies, coins and futures: it has seen one currency pair, one coin and no future",
+    "what few prices come before: a forecast reads up to 1,024 sessions",
+    "prices that hardly move, or are quoted by a peg",
+]
+
+
+def described(source: Source) -> dict[str, Any]:
+    """A set as the card tells of it."""
+    frame = prices.between(prices_of(source), None, UNTIL)
+    days = frame["date"].dt.date
+    return {
+        "name": source.name,
+        **kind_of(frame),
+        "tickers": int(frame["ticker"].nunique()),
+        "first": str(days.min()),
+        "until": str(days.max()),
+        "licence": source.licence,
+    }
+
+
+def kind_of(frame: pd.DataFrame) -> dict[str, str]:
+    """The most common kind of a set's tickers, and their exchange."""
+    tickers = pd.Series(frame["ticker"].unique())
+    kinds = tickers.map(exchanges.kind) + " " + tickers.map(exchanges.exchange)
+    kind, exchange = kinds.mode()[0].split(" ")
+    return {"kind": kind, "exchange": exchange}
+
+
 def score(source: Source) -> None:
     """Write what a base that has not seen a set is worth on it, in each of the markets."""
     work = work_of(source)
     others = [it for it in SOURCES if it.file != source.file]
     own = set(work.prices["ticker"])
     if source.start and source.start > UNTIL:
-        run = bundle.load(Path(), "base")
+        run = base.load()
     else:
-        config = replace(CONFIG, horizon=1)
+        config = replace(CONFIG, horizon=1, seeds=1)
         run = train(others, work.until, name="base", left_out=sorted(own), config=config)
     bar = common.bar(work)
     beside = bars_of(all_prices(others, work.end))
@@ -192,3 +279,7 @@ def work_of(source: Source) -> common.Work:
         return common.thirds(source.file)
     frame = common.stored(source.file)
     return common.Work(source.file, frame, UNTIL, source.start, frame["date"].max().date())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -158,6 +158,18 @@ def events() -> str:
     return markdown([*header, "gain on other sessions, %"], rows)
 
 
+def implied() -> str:
+    """What implied volatility is worth on each ticker of a few, and on all of a set."""
+    table = read("implied")
+    pairs = table[["set", "ticker"]].drop_duplicates().itertuples(index=False)
+    rows = []
+    for name, ticker in pairs:
+        its = table[(table["set"] == name) & (table["ticker"] == ticker)]
+        ratios = ", ".join(f"{it:.4f}" for it in its["ratio"])
+        rows.append([f"{name}, {ticker}", f"{its['ratio'].mean():.4f}", ratios])
+    return markdown(["set, ticker", "CRPS with it over without", "each seed"], rows)
+
+
 def tails() -> str:
     """Shares beyond the outer quantiles of each set, for each way to forecast it."""
     table = read("tails").set_index("set")
@@ -492,6 +504,12 @@ def goals() -> str:
             read("fetching")["ratio"].iloc[-1],
             2,
         ),
+        (
+            "`forecast predict AAPL` in an empty home: s of processor",
+            read("first_minute")["cpu"].iloc[-1],
+            3,
+        ),
+        ("the same: peak MiB", read("first_minute")["peak"].iloc[-1], 300),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
         (
             "a market, worst step: exponent of processor seconds, 500 to 5,000 tickers",
@@ -575,6 +593,7 @@ TABLES = {
     "announced": announced,
     "horizons": horizons,
     "events": events,
+    "implied": implied,
     "peers": peers,
     "speed": speed,
     "scaling": scaling,

@@ -63,7 +63,8 @@ class RecurrentConfig:
     """Share of the training windows from which the whole group ``market`` is hidden, and of those from which
     ``implied`` is."""
     balance: float = 0.0
-    """How far kinds and exchanges count alike in training: 0 by their sessions, 1 whatever these are."""
+    """0 lets kinds of instruments that are rare fade in training, 1 lets every kind on every exchange count
+    alike; see :mod:`forecaster.models.recurrent.balance`."""
     head: str = "skewed"
     """``skewed`` learns the degrees of freedom, and a skew at the end; ``student`` has no skew;
     ``normal`` holds these at their upper bound, 200, where a Student-t is a normal to a hair."""

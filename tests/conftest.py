@@ -1,3 +1,4 @@
+import gc
 import json
 import logging
 import signal
@@ -22,6 +23,9 @@ SESSIONS = 700
 
 # A shell's background jobs do not hear of interrupts, nor do their children, unless somebody listens.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What the libraries hold is looked through at every full collection, as the command knows too.
+gc.set_threshold(50_000, 20, 100)
 
 # A busy machine is slow, not wrong; and what passed once passes again, as the examples are the same
 # each time. Others are tried by: pytest --hypothesis-profile=default --hypothesis-seed=random

@@ -25,6 +25,7 @@ from forecaster import atomic
 from forecaster.backtesting.provenance import PriceSpan
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.events import digest
@@ -167,7 +168,8 @@ def forecast_history(
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(temporary_folder())
-        paths = _part_paths(folder, parts, _identity(spec, trained, span), resume=resume)
+        identity = _identity(spec, trained, span, indices.digest(companions))
+        paths = _part_paths(folder, parts, identity, resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
         inputs = _worker_inputs(bars, events, companions, parts, spec, trained)
         panel = inputs.panel if inputs.panel.histories else inputs.run_panel
@@ -216,7 +218,9 @@ def _require_horizon(trained: Run | None, spec: BacktestSpec) -> None:
         )
 
 
-def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Identity:
+def _identity(
+    spec: BacktestSpec, trained: Run | None, prices: PriceSpan, companions: str | None
+) -> Identity:
     """Return what the forecasts of a resolved request depend on."""
     document = spec.document()
     names = ("models", "tickers", "start", "end", "refit", "steps")
@@ -227,6 +231,7 @@ def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Ide
         prices=prices.sha256,
         events=prices.events_sha256,
         versions=versions(),
+        companions=companions,
     )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import options, output, supply
 from forecaster.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ MOST_TICKERS = 10
 
 
 def audit(
-    tickers: options.Tickers = None,
+    tickers: options.FetchedTickers = None,
     *,
     model: Annotated[
         str | None,
@@ -60,11 +60,12 @@ def audit(
     settings, name = RecurrentConfig(), model or "lstm"
     if run is not None:
         trained = bundle.load(home, run)
-        name, tickers = trained.model.name, tickers or trained.tickers
+        name = trained.model.name
+        tickers = tickers or (None if trained.is_base else trained.tickers)
         settings = replaced(settings, (trained.settings or {}) | {"horizon": trained.model.horizon})
     settings = configured(config, settings, seed=seed, epochs=epochs)
     store = Store(home)
-    stored = ticker_lists.stored(store, tickers)
+    stored = supply.tickers(store, tickers, quiet=quiet)
     chosen = stored if tickers else stored[:MOST_TICKERS]
     if len(chosen) < len(stored) and not quiet:
         output.note(

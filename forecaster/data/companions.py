@@ -5,7 +5,9 @@ that fits it. They are stored apart from what the user asked for, and are in no 
 he stores himself serves in their place.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,9 @@ import pandas as pd
 from forecaster.data import prices
 from forecaster.data.exchanges import CRYPTO, NEW_YORK, exchange, kind
 from forecaster.data.store import Store
+from forecaster.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 _MARKETS: Mapping[str, str] = {
     CRYPTO: "BTC-USD",
@@ -21,8 +26,9 @@ _MARKETS: Mapping[str, str] = {
     "XAMS": "^AEX",
     "XASX": "^AXJO",
     "XBKK": "^SET.BK",
-    "XBOM": "^NSEI",
+    "XBOM": "^BSESN",
     "XBRU": "^BFX",
+    "XBUD": "^BUX.BD",
     "XBUE": "^MERV",
     "XCSE": "^OMXC25",
     "XDUB": "^ISEQ",
@@ -40,6 +46,7 @@ _MARKETS: Mapping[str, str] = {
     "XKLS": "^KLSE",
     "XKRX": "^KS11",
     "XLIS": "PSI20.LS",
+    "XLIT": "^OMXVGI",
     "XLON": "^FTSE",
     "XMAD": "^IBEX",
     "XMEX": "^MXX",
@@ -50,6 +57,7 @@ _MARKETS: Mapping[str, str] = {
     "XOSL": "^OSEAX",
     "XPAR": "^FCHI",
     "XPHS": "PSEI.PS",
+    "XRIS": "^OMXRGI",
     "XSAU": "^TASI.SR",
     "XSES": "^STI",
     "XSGO": "^IPSA",
@@ -76,10 +84,12 @@ _IMPLIED: Mapping[str, str] = {
 """The index of implied volatility of an exchange's shares and indices."""
 
 _SPECIAL: Mapping[str, str] = {
+    "^EVZ": "EURUSD EURUSD=X FXE",
     "^GVZ": "GC=F MGC=F GLD IAU",
     "^OVX": "BZ=F CL=F MCL=F BNO USO",
     "^RVX": "^RUT IWM",
     "^VXD": "^DJI DIA",
+    "^VXEEM": "EEM",
     "^VXN": "^IXIC ^NDX ^XNDX ONEQ QQQ QQQM",
 }
 """Tickers with an index of implied volatility of their own."""
@@ -129,6 +139,8 @@ def store(home: Path) -> Store:
 def frames(home: Path, names: Iterable[str]) -> Iterator[pd.DataFrame]:
     """Yield the prices frame of each companion that is stored, by the user himself or along.
 
+    One whose file is damaged is a warning, as forecasts can do without.
+
     Parameters
     ----------
     names : those that are wanted, as :func:`of` returns them.
@@ -136,11 +148,22 @@ def frames(home: Path, names: Iterable[str]) -> Iterator[pd.DataFrame]:
     own, along = Store(home), store(home)
     stored, fetched = set(own.tickers()), set(along.tickers())
     for name in names:
-        if name in stored or name in fetched:
-            yield from (own if name in stored else along).each([name])
+        if name not in stored and name not in fetched:
+            continue
+        try:
+            yield (own if name in stored else along).read([name])
+        except StoreError as error:
+            log.warning("forecasts do without %s: %s", name, error)
 
 
 def read(home: Path, tickers: Iterable[str]) -> pd.DataFrame:
     """Return the prices frame of the companions of some tickers, as far as they are stored."""
     each = list(frames(home, of(tickers)))
     return pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=prices.COLUMNS)
+
+
+def digest(frame: pd.DataFrame | None, until: date | None = None) -> str | None:
+    """Return :func:`forecaster.data.prices.digest` of companions up to a date; None where there are none."""
+    if frame is not None and until is not None:
+        frame = frame[frame["date"] <= pd.Timestamp(until)]
+    return None if frame is None or frame.empty else prices.digest(frame)

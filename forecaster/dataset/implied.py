@@ -1,6 +1,7 @@
 """Implied volatility: what options on an index say of the days to come, as known at an exchange's closes."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,14 @@ WEEK = 5
 
 SESSIONS_A_YEAR = 252
 """By which an index's level is annualised: it is of the days that its exchange trades."""
+
+
+class Level(NamedTuple):
+    """What an index says at the close of a session."""
+
+    name: str
+    volatility: float
+    """A fraction a year"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +76,11 @@ class Implied:
         """Return the level known at the closes of a ticker's sessions, a fraction a year; or NaN."""
         row = self._rows(dates)
         return np.where(row >= 0, self.level[row], np.nan)
+
+    def known(self, dates: np.ndarray, session: int) -> Level | None:
+        """Return what is known at the close of one of a ticker's sessions; None if nothing is."""
+        level = float(self.levels(dates[: session + 1])[session])
+        return Level(self.name, level) if np.isfinite(level) else None
 
     def at(self, bars: Bars) -> Floats:
         """Return the features of a ticker's sessions: (sessions, len(IMPLIED)), NaN where unknown."""

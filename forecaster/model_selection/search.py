@@ -22,6 +22,7 @@ import pandas as pd
 
 from forecaster import __version__, config
 from forecaster.config import RecurrentConfig
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset import features
@@ -95,6 +96,7 @@ class Objective:
     until: date
     prices_sha256: str
     events_sha256: str | None
+    companions_sha256: str | None
 
     @classmethod
     def of(
@@ -150,7 +152,18 @@ class Objective:
         start = sessions[-FOLDS * length]
         scheduled = digest(known_by(events, span.last))
         folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit=length))
-        return cls(model, panel, folds, base, held, span.first, span.last, span.digest, scheduled)
+        return cls(
+            model,
+            panel,
+            folds,
+            base,
+            held,
+            span.first,
+            span.last,
+            span.digest,
+            scheduled,
+            indices.digest(companions, span.last),
+        )
 
     @property
     def identity(self) -> Identity:
@@ -165,6 +178,7 @@ class Objective:
             settings=asdict(self.base),
             held=sorted(self.held),
             **({"events": self.events_sha256} if self.events_sha256 else {}),
+            **({"companions": self.companions_sha256} if self.companions_sha256 else {}),
         )
 
     @cached_property

@@ -14,6 +14,9 @@ from forecaster.models.protocol import Model
 
 FORMAT = 1
 
+BASE = "base"
+"""The name of the run that comes with the package, which no other may have."""
+
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 """Packages whose versions forecasts depend on."""
 
@@ -81,6 +84,11 @@ class Run:
         return summary
 
     @property
+    def is_base(self) -> bool:
+        """Whether it is the one that comes with the package, trained on other prices than the user's."""
+        return self.name == BASE
+
+    @property
     def settings(self) -> dict[str, Any] | None:
         """The settings of its network, None if it is another model."""
         return self.model.state().settings.get("config")
@@ -129,7 +137,12 @@ def versions() -> dict[str, str]:
 
 
 def checked_name(name: str) -> str:
-    """Return the name if a folder may have it on every system; UsageError otherwise."""
+    """Return the name if a run may have it, on every system; UsageError otherwise."""
+    if name.casefold() == BASE:
+        raise UsageError(
+            f"{BASE} is the run that comes with the package, and no other may be called so; choose "
+            "another `run`"
+        )
     if is_name(name):
         return name
     raise UsageError(
@@ -139,7 +152,7 @@ def checked_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Return whether a run may have this name on every file system."""
+    """Return whether a folder of a run may have this name on every file system."""
     reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
     allowed = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name)
     return bool(allowed) and not reserved

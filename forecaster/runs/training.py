@@ -15,6 +15,7 @@ from safetensors import numpy as safetensors
 
 from forecaster import atomic
 from forecaster.config import RecurrentConfig, continued, contradictions, replaced
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset.panel import Panel
@@ -111,7 +112,9 @@ def train(  # noqa: PLR0913, all but the prices have defaults
     checkpoint = NO_CHECKPOINT
     if home is not None:
         path = checkpoint_path(home, run.name)
-        checkpoint = FileCheckpoint(path, _identity(run, config), resume=resume)
+        checkpoint = FileCheckpoint(
+            path, _identity(run, config, indices.digest(companions, span.last)), resume=resume
+        )
     fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
 
@@ -230,7 +233,7 @@ class FileCheckpoint(Checkpoint):
         return ModelState(arrays, settings)
 
 
-def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
+def _identity(run: Run, config: RecurrentConfig | None, companions: str | None) -> Identity:
     """Return what must be the same for a training to go on."""
     return Identity.of(
         model=run.model.name,
@@ -238,5 +241,6 @@ def _identity(run: Run, config: RecurrentConfig | None) -> Identity:
         prices=run.prices_sha256,
         events=run.events_sha256,
         versions=run.versions,
+        companions=companions,
         start=run.start,
     )

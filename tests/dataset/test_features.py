@@ -147,8 +147,10 @@ def test_no_feature_knows_what_comes_later(world, rewritten, share, seed):
             )
 
 
-# Weekdays are of the date alone; the echoes and outliers, of sessions before, are tested below.
-ELSEWHERE = {"since_outlier", "quarter_ago", "half_year_ago", "year_ago", *features.CALENDAR[1:]}
+# Weekdays are of the date alone; the echoes and outliers, of sessions before, are tested below, and
+# implied volatility in test_implied.py.
+ELSEWHERE = {"since_outlier", "quarter_ago", "half_year_ago", "year_ago"}
+ELSEWHERE |= {*features.CALENDAR[1:], *features.IMPLIED}
 
 
 @pytest.mark.parametrize("name", [name for name in FEATURES if name not in ELSEWHERE])

@@ -19,6 +19,7 @@ import pytest
 
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
+from forecaster.cli.app import main
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import Engine
 
@@ -34,7 +35,7 @@ PARTS = 64
 """Some hundredths of a second each."""
 
 
-def environment(**more):
+def environment():
     """Of a worker that can import these tests too."""
     path = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
     quiet = {
@@ -42,7 +43,7 @@ def environment(**more):
         "RAY_AUTH_MODE": "disabled",
         "RAY_enable_metrics_collection": "0",
     }
-    return os.environ | {"PYTHONPATH": path} | quiet | more
+    return os.environ | {"PYTHONPATH": path} | quiet
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,9 +123,15 @@ def ray_cluster():
 
 
 @pytest.fixture(scope="module", params=["dask", "ray"])
-def engine(request):
-    with {"dask": dask_cluster, "ray": ray_cluster}[request.param]() as (address, _):
-        yield Engine(request.param, address)
+def cluster(request):
+    """A cluster's engine, and the process that is to be killed for its end."""
+    with {"dask": dask_cluster, "ray": ray_cluster}[request.param]() as (address, process):
+        yield Engine(request.param, address), process
+
+
+@pytest.fixture
+def engine(cluster):
+    return cluster[0]
 
 
 @pytest.fixture(scope="module")
@@ -174,28 +181,28 @@ def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home with eight years of an index."""
+    """A home with eight years of an index, which is that of every command meanwhile."""
     home = tmp_path_factory.mktemp("home")
-    done = run(home, "fetch", "^GSPC", "--source", "sample", "--end", "2006-12-29")
-    assert done.returncode == 0, done.stderr
-    return home
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORECAST_HOME", str(home))
+        run("fetch", "^GSPC", "--source", "sample", "--end", "2006-12-29")
+        yield home
 
 
-def run(home, *words):
-    words = [sys.executable, "-m", "forecaster", *map(str, words)]
-    return subprocess.run(
-        words, env=environment(FORECAST_HOME=str(home)), capture_output=True, text=True,
-        timeout=PATIENCE, check=False,
-    )  # fmt: skip
+def run(*words):
+    """The command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, words), "--quiet"])
+    assert stop.value.code == 0
 
 
 @contextlib.contextmanager
-def halted(home, folder, *words):
+def halted(folder, *words):
     """A backtest that has finished some parts, stopped (by SIGSTOP) while it is at others."""
     command = [sys.executable, "-m", "forecaster", *COMMAND, "--out", str(folder), *words]
     for _ in range(5):
         process = subprocess.Popen(
-            command, env=environment(FORECAST_HOME=str(home)), start_new_session=True, text=True,
+            command, env=environment(), start_new_session=True, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -235,25 +242,23 @@ def session(process):
 def whole(home, tmp_path_factory):
     """The forecasts of a backtest that nothing has interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "backtest"
-    done = run(home, *COMMAND, "--out", folder)
-    assert done.returncode == 0, done.stderr
+    run(*COMMAND, "--out", folder)
     assert not (folder / "unfinished").exists()
     assert len(json.loads((folder / "config.json").read_text())["folds"]) == PARTS / 2
     return (folder / "forecasts.parquet").read_bytes()
 
 
-def resumed(home, folder, *words):
+def resumed(folder, *words):
     """The forecasts of a backtest that goes on from the parts that are there."""
     assert parts(folder)
-    done = run(home, "backtest", "--resume", folder, *words)
-    assert done.returncode == 0, done.stderr
+    run("backtest", "--resume", folder, *words)
     assert not (folder / "unfinished").exists()
     return (folder / "forecasts.parquet").read_bytes()
 
 
 def test_a_backtest_survives_a_killed_worker(home, whole, tmp_path):
     folder = tmp_path / "backtest"
-    with halted(home, folder, "--jobs", "2") as process:
+    with halted(folder, "--jobs", "2") as process:
         workers = [it for it in session(process) if "popen_loky_posix" in " ".join(it.cmdline())]
         workers[0].kill()
         _, err = released(process)
@@ -262,24 +267,24 @@ def test_a_backtest_survives_a_killed_worker(home, whole, tmp_path):
     assert (folder / "forecasts.parquet").read_bytes() == whole
 
 
-def test_a_backtest_whose_driver_was_killed_goes_on(home, whole, tmp_path):
+def test_a_backtest_whose_driver_was_killed_goes_on(forecast, home, whole, tmp_path):
     folder = tmp_path / "backtest"
-    with halted(home, folder, "--jobs", "2") as process:
+    with halted(folder, "--jobs", "2") as process:
         process.kill()
         process.wait()
         until(lambda: not session(process), "the end of the workers")
-    refused = run(home, "backtest", "--resume", folder, "--models", "naive")
-    assert refused.returncode == 2
-    assert "leave out --models" in refused.stderr
-    assert resumed(home, folder, "--jobs", "2") == whole
-    nothing = run(home, "backtest", "--resume", folder)
-    assert nothing.returncode == 1
-    assert nothing.stderr.startswith("error: there is no unfinished backtest in")
+    refused = forecast("backtest", "--resume", folder, "--models", "naive")
+    assert refused.code == 2
+    assert "leave out --models" in refused.err
+    assert resumed(folder, "--jobs", "2") == whole
+    nothing = forecast("backtest", "--resume", folder)
+    assert nothing.code == 1
+    assert nothing.err.startswith("error: there is no unfinished backtest in")
 
 
 def test_an_interrupted_backtest_leaves_no_process_and_says_how_to_go_on(home, tmp_path):
     folder = tmp_path / "backtest"
-    with halted(home, folder, "--jobs", "2") as process:
+    with halted(folder, "--jobs", "2") as process:
         os.killpg(process.pid, signal.SIGINT)
         out, err = released(process)
         until(lambda: not session(process), "the end of the workers")
@@ -290,25 +295,24 @@ def test_an_interrupted_backtest_leaves_no_process_and_says_how_to_go_on(home, t
     assert parts(folder)
 
 
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_a_lost_scheduler_is_one_line_and_the_backtest_goes_on(name, home, whole, tmp_path):
+def test_a_lost_scheduler_is_one_line_and_the_backtest_goes_on(cluster, home, whole, tmp_path):
+    """The last test of its cluster."""
     folder = tmp_path / "backtest"
-    with (
-        {"dask": dask_cluster, "ray": ray_cluster}[name]() as (address, cluster),
-        halted(home, folder, "--engine", name, "--address", address) as process,
-    ):
-        if name == "dask":
-            cluster.kill()
-            cluster.wait()
+    engine, scheduler = cluster
+    where = ("--engine", engine.name, "--address", engine.address)
+    with halted(folder, *where) as process:
+        if engine.name == "dask":
+            scheduler.kill()
+            scheduler.wait()
         else:
-            cluster.stdin.write("\n")
-            cluster.stdin.flush()
-            assert cluster.stdout.readline() == "killed\n"
+            scheduler.stdin.write("\n")
+            scheduler.stdin.flush()
+            assert scheduler.stdout.readline() == "killed\n"
         _, err = released(process)
     assert process.returncode == 1, err
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "lost" in line
     assert f"`forecast backtest --resume {folder}` goes on" in line
     assert "Traceback" not in err
-    if name == "dask":  # what goes on does not know who was at work before
-        assert resumed(home, folder) == whole
+    if engine.name == "dask":  # what goes on does not know who was at work before
+        assert resumed(folder) == whole
