@@ -62,7 +62,9 @@ def test_a_scaler_of_many_tables_is_scikit_learn_s_of_one():
     unknown = model_module.Scaler.fit([(np.full((5, 1), np.nan), 1.0)] * 2, clip=5)
     assert np.isnan(unknown.mean).all()
     half = [(table[:300, 2:], 1.0), (table[300:, 2:], 0.5), (table[300:, 2:], 0.5)]
-    np.testing.assert_allclose(model_module.Scaler.fit(half, clip=5).mean, theirs.mean_[2:], rtol=1e-6)
+    np.testing.assert_allclose(
+        model_module.Scaler.fit(half, clip=5).mean, theirs.mean_[2:], rtol=1e-6
+    )
 
 
 def test_features_that_no_ticker_has_are_left_out(world, tiny):
