@@ -172,7 +172,7 @@ def write_card() -> None:
     scores = [
         {
             "set": by_name[row.set].name,
-            **kind_of(prices_of(by_name[row.set])),
+            **kind,
             "tickers": int(row.tickers),
             "sessions": int(row.sessions),
             "from": row.start,
@@ -186,6 +186,7 @@ def write_card() -> None:
             else f"a model made the same way without these tickers, up to {row.start}",
         }
         for row in table[table["market"] == "peers"].itertuples()
+        for kind in kinds_of(prices_of(by_name[row.set]))
     ]
     document = {
         "name": run.name,
@@ -239,7 +240,7 @@ def described(source: Source) -> dict[str, Any]:
     days = frame["date"].dt.date
     return {
         "name": source.name,
-        **kind_of(frame),
+        **kinds_of(frame)[0],
         "tickers": int(frame["ticker"].nunique()),
         "first": str(days.min()),
         "until": str(days.max()),
@@ -247,12 +248,16 @@ def described(source: Source) -> dict[str, Any]:
     }
 
 
-def kind_of(frame: pd.DataFrame) -> dict[str, str]:
-    """The most common kind of a set's tickers, and their exchange."""
+def kinds_of(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The kinds of a third of a set's tickers or more, each with its most common exchange."""
     tickers = pd.Series(frame["ticker"].unique())
-    kinds = tickers.map(exchanges.kind) + " " + tickers.map(exchanges.exchange)
-    kind, exchange = kinds.mode()[0].split(" ")
-    return {"kind": kind, "exchange": exchange}
+    kinds = tickers.map(exchanges.kind)
+    shares = kinds.value_counts(normalize=True)
+    return [
+        {"kind": str(kind), "exchange": str(its.map(exchanges.exchange).mode()[0])}
+        for kind, its in tickers.groupby(kinds)
+        if shares[kind] >= 1 / 3
+    ]
 
 
 def score(source: Source) -> None:
