@@ -14,6 +14,7 @@ demo: .venv/forecaster
 	@mkdir -p $(DEMO)
 	$(BIN)/forecast backtest --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
 	$(BIN)/forecast predict
+	$(BIN)/forecast predict --run base
 	@cat $(DEMO)/scores.txt
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
@@ -58,7 +59,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events implied baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site
