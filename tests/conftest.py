@@ -36,11 +36,12 @@ settings.load_profile("steady")
 
 
 LONGEST = (
-    *("parallel/test_engines", "cli/test_cli", "cli/test_tune", "cli/test_contract"),
-    *("test_notebooks", "test_pages", "backtesting/test_external"),
-    *("backtesting/test_leakage_audit", "backtesting/test_backtest", "model_selection/test_search"),
+    *("cli/test_cli", "parallel/test_engines", "models/test_every_model", "test_pages"),
+    *("cli/test_tune", "test_notebooks", "backtesting/test_leakage_audit", "cli/test_contract"),
+    *("explain/test_explanation", "runs/test_runs", "backtesting/test_backtest"),
+    *("backtesting/test_external", "data/test_update", "model_selection/test_search"),
 )
-"""Files of half a minute or more."""
+"""Files of twenty seconds or more, the longest first."""
 
 
 def pytest_collection_modifyitems(items):
@@ -124,9 +125,10 @@ def tiny():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_trees():
-    """Ensembles of ten trees, which grow in a moment."""
+    """Ensembles of ten trees on coarse features, which grow in a moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(boosting.SETTINGS, "max_iter", 10)
+        patch.setitem(boosting.SETTINGS, "max_bins", 32)
         yield
 
 

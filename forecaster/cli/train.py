@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from forecaster.evaluation.experiment_log import Experiment
     from forecaster.runs.run import Run
 
+AFRESH = "afresh"
+"""What ``--from`` says to start from no weights."""
+
 
 def train(
     tickers: options.Tickers = None,
@@ -38,7 +41,8 @@ def train(
     from_: Annotated[
         str | None,
         options.run(
-            "Start from the weights of this run, for a few epochs; by default start afresh.",
+            "Start from the weights of this run, for a few epochs; afresh starts from none. By default "
+            "an lstm of the usual settings starts from the base run, where that knows no later session.",
             "--from",
         ),
     ] = None,
@@ -64,7 +68,7 @@ def train(
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
-    start = None if from_ is None else bundle.load(home, from_)
+    start = None if from_ in (None, AFRESH) else bundle.load(home, from_)
     settings = configured(
         config,
         None if start is None else training.settings_from(start, model),
@@ -79,6 +83,10 @@ def train(
     create(model, settings)  # raises at once if there is no such model
     store = Store(home)
     stored = ticker_lists.stored(store, tickers)
+    typed = (from_, config, seeds, seed, horizon, epochs, max_windows)
+    if model == options.DEFAULT_MODEL and all(value is None for value in typed):
+        start = _base(until or _last(store, stored))
+        settings = training.settings_from(start, model) if start else settings
     with output.progress(quiet=quiet) as progress:
         trained = training.train(
             store.each(stored),
@@ -102,6 +110,8 @@ def train(
         f"run {trained.name}: {model} on {ticker_lists.count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
     )
+    if start is not None and from_ is None:
+        output.say(f"It started from run {start.name}; `--from {AFRESH}` starts from none.")
     networks = {
         "seeds": seeds,
         "seed": seed,
@@ -115,6 +125,14 @@ def train(
     }
     chosen = [f"--{name}={value}" for name, value in networks.items() if value is not None]
     output.say(_next(trained, tickers, home, _last(store, stored), chosen))
+
+
+def _base(last: date) -> "Run | None":
+    """Return the base run, if it knows no session after the last that is to be learnt from."""
+    from forecaster.runs import base
+
+    run = base.load()
+    return run if run.until <= last else None
 
 
 def _last(store: "Store", tickers: list[str]) -> date:

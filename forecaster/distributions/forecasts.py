@@ -52,6 +52,7 @@ _DTYPES = {
     **dict.fromkeys(["last_close", "log_return", "mean", "volatility"], "float64"),
     **dict.fromkeys([*QUANTILES, *PARAMETERS], "float64"),
 }
+_EXPECTED = {name: pd.api.types.pandas_dtype(dtype) for name, dtype in _DTYPES.items()}
 FORECAST_COLUMNS = list(_DTYPES)
 
 _BOUNDS = {round(1 - 2 * level, 3): (f"q{level:g}", f"q{1 - level:g}") for level in LEVELS[:11]}
@@ -189,7 +190,10 @@ def check(frame: pd.DataFrame) -> pd.DataFrame:
             f"expected the columns of a forecasts frame, came a frame without "
             f"{', '.join(missing)}; add what is missing"
         )
-    frame = pd.DataFrame({name: _typed(frame[name], dtype) for name, dtype in _DTYPES.items()})
+    frame = frame[FORECAST_COLUMNS]
+    for name, dtype in zip(FORECAST_COLUMNS, frame.dtypes, strict=True):
+        if dtype != _EXPECTED[name]:  # most are as they should be
+            frame = frame.assign(**{name: _typed(frame[name], _DTYPES[name])})
 
     def refuse(bad: pd.Series, rule: str, error: type[ForecastError] = ForecastError) -> None:
         if bad.any():

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -17,14 +18,21 @@ SPEC = BacktestSpec(("garch", "naive"), start=date(2018, 3, 1), refit=50)
 
 
 @pytest.fixture(scope="module")
-def whole(world):
-    return forecast_history(world, SPEC).forecasts
+def finished(world, tmp_path_factory):
+    """A walk, and the folder of its parts."""
+    folder = tmp_path_factory.mktemp("parts")
+    return forecast_history(world, SPEC, folder=folder), folder
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    return finished[0].forecasts
 
 
 @pytest.fixture
-def begun(world, tmp_path):
+def begun(finished, tmp_path):
     """The folder of a walk of which every third part is missing, and how many there are."""
-    forecast_history(world, SPEC, folder=tmp_path)
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
     parts = sorted(tmp_path.glob("*.parquet"))
     for part in parts[::3]:
         part.unlink()

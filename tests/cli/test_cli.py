@@ -671,17 +671,17 @@ def test_predict_needs_no_tensorflow(home):
         ("predict --home /nowhere ", [""]),
     ],
 )
-def test_a_shell_completes_commands_tickers_runs_and_models(home, words, found):
+def test_a_shell_completes_commands_tickers_runs_and_models(
+    forecast, home, words, found, monkeypatch
+):
     typed = f"forecast {words}"
-    env = {
-        "FORECAST_HOME": str(home),
-        "_FORECAST_COMPLETE": "complete_bash",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(typed.split(" ")) - 1),
-    }
-    done = subprocess_forecast(env=os.environ | env)
-    assert done.stdout.splitlines() == found
-    assert done.stderr == ""
+    monkeypatch.setenv("FORECAST_HOME", str(home))
+    monkeypatch.setenv("_FORECAST_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
+    done = forecast()
+    assert done.out.splitlines() == found
+    assert done.err == ""
 
 
 def test_a_shell_completes_without_loading_anything_heavy(home):

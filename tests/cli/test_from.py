@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from forecaster.cli import train
 from forecaster.runs import bundle
 
 OLD = Path(__file__).parents[1] / "old_home" / "home"
@@ -61,3 +63,27 @@ def test_what_cannot_be_started_from_is_refused_in_a_line(forecast, home, words,
     assert said in line
     after = {it: it.read_bytes() for it in (home / "runs").rglob("*.*") if it.is_file()}
     assert after == before
+
+
+def test_the_base_run_is_started_from_where_it_knows_no_later_session():
+    assert train._base(date(2018, 12, 30)) is None
+    base = train._base(date(2018, 12, 31))
+    assert base is not None
+    assert base.is_base
+
+
+def test_settings_of_one_s_own_start_afresh(forecast, home):
+    words = (
+        "--model",
+        "rnn",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--max-windows",
+        "32",
+        "--from",
+        "afresh",
+    )
+    made = forecast("train", *words, "--home", home, "--quiet", "--json").json
+    assert made.get("start") is None

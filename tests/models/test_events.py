@@ -11,6 +11,7 @@ from histories import assert_same, assert_same_state
 from forecaster.backtesting import backtest, leakage_audit
 from forecaster.backtesting.alternative_histories import rescheduled
 from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import events
 from forecaster.dataset.features import EVENTS
 from forecaster.dataset.panel import Panel
@@ -113,7 +114,7 @@ def test_a_fit_does_not_look_ahead(name, informed, jumpy, announced, tiny, until
 @pytest.mark.parametrize("name", NAMES)
 def test_predict_is_the_row_of_the_backtest(name, informed, jumpy, announced):
     run = informed[name]
-    made = backtest.run(jumpy, BacktestSpec((name,)), events=announced, trained=run)
+    made = forecast_history(jumpy, BacktestSpec((name,)), events=announced, trained=run)
     cutoff = made.forecasts["cutoff"].unique()[45]
     seen = jumpy[jumpy["date"] <= cutoff]
     table = forecasting.predict(run, seen, tickers=["AAA", "BBB"], events=announced)

@@ -66,8 +66,9 @@ def tested(world, trained):
 
 
 def forecasts_of(frame, run, **request):
-    """Forecasts of a backtest of a run."""
-    return backtest.run(frame, BacktestSpec((run.model.name,), **request), trained=run).forecasts
+    """Forecasts of a backtest of a run, which nobody scores."""
+    spec = BacktestSpec((run.model.name,), **request)
+    return walk_forward.forecast_history(frame, spec, trained=run).forecasts
 
 
 @pytest.fixture(scope="session")
@@ -273,7 +274,7 @@ def test_predict_says_what_the_backtest_says_of_every_step(name, world, trained,
 @pytest.mark.parametrize("name", ["lstm", "gjr", "egarch"])
 def test_a_calibrated_prediction_is_the_row_of_a_calibrated_backtest(name, world, trained, cutoffs):
     run = trained(name)
-    rows = forecasts_of(world, run, calibrate=True)
+    rows = backtest.run(world, BacktestSpec((name,), calibrate=True), trained=run).forecasts
     result = forecasting.predict(
         run, world, tickers=["AAA"], as_of=cutoffs[-1].item(), calibrate=True
     )
@@ -300,7 +301,8 @@ def test_a_fold_is_a_run_trained_until_then(name, world, tiny, until, trained):
     # Fitted within the backtest, from the same prices, the model is that of the run.
     start = np.datetime64(until) + 1
     spec = BacktestSpec((name,), start=start.item(), refit="never", config=tiny)
-    assert_same(backtest.run(world, spec).forecasts, forecasts_of(world, trained(name)))
+    within = walk_forward.forecast_history(world, spec).forecasts
+    assert_same(within, forecasts_of(world, trained(name)))
 
 
 @every_model

@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 
 from forecaster.backtesting import backtest
 from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.errors import BundleError, HistoryError, UsageError
@@ -112,7 +113,8 @@ def test_steps_say_what_a_backtest_of_the_run_does(world, trained, calibrate):
     spec = BacktestSpec(
         models=("gjr",), tickers=("AAA", "BBB"), steps=steps, calibrate=calibrate, refit="never"
     )
-    rows = backtest.run(world, spec, trained=run).forecasts
+    made = backtest.run if calibrate else forecast_history
+    rows = made(world, spec, trained=run).forecasts
     for cutoff in rows["cutoff"].unique()[[0, 1, 7, -6]]:
         made = forecasting.predict(
             run,

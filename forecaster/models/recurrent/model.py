@@ -435,11 +435,12 @@ class Recurrent(Model):
 
 def held_out_from(panel: Panel, until: np.datetime64, config: RecurrentConfig) -> np.datetime64:
     """Return the first of the sessions up to ``until`` that early stopping holds out."""
-    lengths = [count for it in panel.histories if (count := it.count_until(until))]
+    lengths = [it.count_until(until) for it in panel.histories]
+    lengths = [count for count in lengths if count > config.window] or [0]
     sessions = panel.sessions
     sessions = sessions[sessions <= until]
     # A fifth of the usual history: one that is far longer than the others must not hold out all of them.
-    held_out = min(config.validation, balance.usual(lengths) // 5) if lengths else 0
+    held_out = min(config.validation, balance.usual(lengths) // 5)
     return sessions[-held_out] if held_out else until
 
 

@@ -45,6 +45,22 @@ CELLS = {
 PLATEAU, DECAY = 2, 0.4
 """The learning rate shrinks by the factor after each such number of epochs without a better loss."""
 
+_NOT_OF_THE_GRAPH: dict[str, Any] = {
+    "epochs": 1,
+    "steps": 1,
+    "patience": 1,
+    "learning_rate": 1.0,
+    "feature_dropout": 0.0,
+    "group_dropout": 0.0,
+    "balance": 0.0,
+    "groups": "",
+    "clip": 1.0,
+    "horizon": 1,
+    "seeds": 1,
+    "seed": 0,
+}
+"""Settings that a graph does not depend on, each at one value for all."""
+
 VALIDATED_AT_ONCE = 256
 """Windows in a batch of the validation."""
 
@@ -60,9 +76,7 @@ class Training:
         self.config = config
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        shape = replace(config, seed=0, seeds=1, learning_rate=1.0, feature_dropout=0.0)
-        shape = replace(shape, group_dropout=0.0, balance=0.0)
-        self.graph = _traced(name, features, shape)
+        self.graph = _traced(name, features, replace(config, **_NOT_OF_THE_GRAPH))
         self.model, self.optimizer = self.graph.model, self.graph.optimizer
         keras.utils.set_random_seed(seed)
         self.model.set_weights(network_of(name, features, config).get_weights())
@@ -420,12 +434,12 @@ def devices() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _traced(name: str, features: int, config: RecurrentConfig) -> Graph:
     """Return the graph of a network, of any weights.
 
     TensorFlow never frees a traced graph, so a new one for every fold, seed and learning rate would
-    cost memory each time, and seconds.
+    cost memory each time, and seconds; so would one for every turn of networks that take turns.
     """
     return Graph(name, features, config)
 
