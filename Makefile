@@ -14,6 +14,7 @@ demo: .venv/forecaster
 	@mkdir -p $(DEMO)
 	$(BIN)/forecast backtest --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
 	$(BIN)/forecast predict
+	$(BIN)/forecast predict --run base
 	@cat $(DEMO)/scores.txt
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import common
 import numpy as np
 import pandas as pd
+import tables
 
 from forecaster.config import RecurrentConfig
 from forecaster.data import companions, events, exchanges, prices
@@ -200,6 +201,22 @@ def write_card() -> None:
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     (bundle.BASE_FOLDER / "card.json").write_text(text + "\n", encoding="utf-8")
+    page = common.HERE.parent / "docs" / "base-model.md"
+    before, rest = page.read_text(encoding="utf-8").split("<!-- data -->")
+    after = rest.split("<!-- /data -->")[1]
+    filled = f"{before}<!-- data -->\n{data_table(document)}\n<!-- /data -->{after}"
+    page.write_text(filled, encoding="utf-8")
+
+
+def data_table(document: dict[str, Any]) -> str:
+    """What the base was trained on, and by which settings, as tables of Markdown."""
+    titles = ["trained on", "tickers", "from", "to", "licence of the prices"]
+    names = ("name", "tickers", "first", "until", "licence")
+    rows = [[str(it[name]) for name in names] for it in document["data"]]
+    usual = asdict(RecurrentConfig())
+    own = {name: it for name, it in document["settings"].items() if it != usual[name]}
+    settings = ", ".join(f"`{name} = {value}`" for name, value in own.items())
+    return f"{tables.markdown(titles, rows)}\n\nSettings other than the usual: {settings}."
 
 
 GOOD_AT = [

@@ -583,7 +583,56 @@ def calibration() -> str:
     return markdown(["span", "model", "ratio", "ratio, volatile third", *cover], rows)
 
 
+def base() -> str:
+    """What the base is worth on each set that it has not seen, in each market."""
+    table = read("base")
+    rows = []
+    for name, its in table.groupby("name", sort=False):
+        by_market = its.set_index("market")
+        it = by_market.loc["peers"]
+        rows.append(
+            [
+                str(name),
+                f"{it['start']} to {it['end']}",
+                *(f"{by_market.loc[market, 'ratio']:.4f}" for market in ("peers", "index", "none")),
+                f"{it['better']} of {it['tickers']}",
+                *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 95)),
+                str(it["seeds"]),
+            ]
+        )
+    mean = table.groupby("market")["ratio"].mean()
+    means = [f"{mean[market]:.4f}" for market in ("peers", "index", "none")]
+    rows.append(["mean", "", *means, "", "", "", ""])
+    titles = [
+        "set",
+        "scored",
+        "peers",
+        "index",
+        "none",
+        "better on",
+        "in 80%",
+        "in 95%",
+        "networks",
+    ]
+    return markdown(titles, rows)
+
+
+def mixtures() -> str:
+    """What strangers cost the tickers beside them."""
+    names = {
+        "sample": "two indices of three years, beside VIX since 1990",
+        "eight": "eight shares, beside funds of bonds and gold, EURUSD, BTCUSD and a British share",
+    }
+    rows = [
+        [names[it["set"]], f"{it['ratio']:.4f}", f"{it['worst']:.4f} ({it['ticker']})"]
+        for it in read("mixtures").to_dict("records")
+    ]
+    return markdown(["tickers, and strangers", "CRPS with over without", "worst"], rows)
+
+
 TABLES = {
+    "base": base,
+    "mixtures": mixtures,
     "goals": goals,
     "accuracy": accuracy,
     "baselines": baselines,
