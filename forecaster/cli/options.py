@@ -49,11 +49,19 @@ def complete_tickers(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the runs that a word may become, that of the package too, without those typed before."""
-    folders = ((context.params.get("home") or home_folder()) / "runs").glob("[!.]*/")
+    """Return the runs that a word may become, that of the package too."""
+    return [it for it in (*_own_runs(context), BASE) if it.startswith(incomplete)]
+
+
+def complete_own_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs of the home that a word may become, without those typed before."""
     typed = context.params.get("names") or ()
-    names = sorted({BASE, *(folder.name for folder in folders)})
-    return [it for it in names if it.startswith(incomplete) and it not in typed]
+    return [it for it in _own_runs(context) if it.startswith(incomplete) and it not in typed]
+
+
+def _own_runs(context: typer.Context) -> list[str]:
+    folders = ((context.params.get("home") or home_folder()) / "runs").glob("[!.]*/")
+    return sorted(folder.name for folder in folders if folder.name != BASE)
 
 
 def complete_models(incomplete: str) -> list[str]:

@@ -195,7 +195,7 @@ def remove(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Names of runs.", metavar="NAMES...", autocompletion=options.complete_runs
+            help="Names of runs.", metavar="NAMES...", autocompletion=options.complete_own_runs
         ),
     ],
     *,

@@ -106,6 +106,7 @@ class Trees(Model):
             elif len(y) < LEAST_RETURNS * step:
                 x, y = _examples(panel, until, 1)
             x = x[:, : self._features]  # no tree can be grown on what nobody has
+            x[:, ~np.isfinite(x).any(axis=0)] = 0  # as little as on a constant, which can be binned
             fits = []
             for done, level in enumerate(levels, start=at * len(levels) + 1):
                 fits.append(_fitted(x, y, level))
