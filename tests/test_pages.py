@@ -1,7 +1,8 @@
 """What the pages tell a reader to type works: every block of README.md and docs/ is run, page by page.
 
 A page begins in an empty folder and an empty home, and its blocks follow each other. Trainings get
-small settings and backtests few models, where the page names none. These comments stand before a block:
+small settings, backtests few models and the sample half its years, where the page names none. These
+comments stand before a block:
 
 - ``<!-- parse only: why -->``: its commands are understood, and not run;
 - ``<!-- file: NAME -->``: it is the file of that name.
@@ -57,6 +58,8 @@ def parse(words):
 
 def small(words):
     """Return the words of a command with what makes it quick, where it leaves that open."""
+    if words[0] == "fetch" and "sample" in words and "--start" not in words:
+        return [*words, "--start", "2009-01-02"]
     if words[0] == "train" and "--config" not in words:
         return [*words, "--config", "small.toml"]
     if words[0] == "backtest" and "--models" not in words:
