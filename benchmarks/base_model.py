@@ -1,7 +1,7 @@
 """The base model: its training on all sets of prices, and what it is worth on what it has not seen.
 
 `train` writes the bundle that ships with the package, trained up to the end of 2018, and its card, with the
-scores in `results/base.csv`. `score [SET...]` fills those. A set is scored by a base that was made the same
+scores in `results/base.csv`. `score [SET...|fifth]` fills those. A set is scored by a base made the same
 way without it, on the last third of its days (2013 to 2018 for large caps and the sample), and trained up to
 the day before them, of one network where the base has three. Days after 2018 are scored by the base itself.
 `card` writes the card anew from the scores.
@@ -27,6 +27,7 @@ import tables
 
 from forecaster.config import RecurrentConfig
 from forecaster.data import companions, events, exchanges, prices
+from forecaster.dataset.bars import Bars
 from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.models.registry import create
 from forecaster.runs import base, bundle
@@ -34,6 +35,8 @@ from forecaster.runs.run import Run, versions
 
 UNTIL = date(2018, 12, 31)
 CONFIG = RecurrentConfig(max_windows=768, epochs=30, group_dropout=0.2, balance=0.5)
+SCORED = replace(CONFIG, horizon=1, seeds=1)
+FIFTH = "fifth"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def main(words: Sequence[str]) -> None:
         for source in SOURCES:
             if not words[1:] or source.file in words[1:]:
                 score(source)
+        if not words[1:] or FIFTH in words[1:]:
+            score_fifth()
     else:
         raise SystemExit(__doc__)
 
@@ -185,7 +190,7 @@ def write_card() -> None:
             if row.start > str(UNTIL)
             else f"a model made the same way without these tickers, up to {row.start}",
         }
-        for row in table[table["market"] == "peers"].itertuples()
+        for row in table[(table["market"] == "peers") & (table["set"] != FIFTH)].itertuples()
         for kind in kinds_of(prices_of(by_name[row.set]))
     ]
     document = {
@@ -261,33 +266,45 @@ def kinds_of(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def score(source: Source) -> None:
-    """Write what a base that has not seen a set is worth on it, in each of the markets."""
+    """Score a base that has not seen a set on it."""
     work = work_of(source)
     others = [it for it in SOURCES if it.file != source.file]
-    own = set(work.prices["ticker"])
+    own = sorted(work.prices["ticker"].unique())
     if source.start and source.start > UNTIL:
         run = base.load()
     else:
-        config = replace(CONFIG, horizon=1, seeds=1)
-        run = train(others, work.until, name="base", left_out=sorted(own), config=config)
+        run = train(others, work.until, name="base", left_out=own, config=SCORED)
+    report(source.file, source.name, run, work, bars_of(all_prices(others, work.end)))
+
+
+def score_fifth() -> None:
+    """Score a base that has not seen every fifth of the US large caps on those."""
+    work = common.w2_unseen()
+    run = train(SOURCES, work.until, name="base", left_out=work.scored, config=SCORED)
+    others = bars_of(all_prices(SOURCES, work.end))
+    report(FIFTH, "every fifth US large cap, beside the others", run, work, others)
+
+
+def report(key: str, name: str, run: Run, work: common.Work, others: dict[str, Bars]) -> None:
+    """Write what a run is worth on a work, in each of the markets."""
     bar = common.bar(work)
-    beside = bars_of(all_prices(others, work.end))
     known, bars = announcements(work.prices["ticker"]), bars_of(work.prices)
-    beside = {name: beside[name] for name in companions.of(own) if name in beside}
+    beside = {it: others[it] for it in companions.of(work.scored) if it in others}
     for market, universe in (("peers", None), ("index", ()), ("none", ())):
         there = {} if market == "none" else beside
-        panel = Panel.of(bars, universe=universe, events=known, companions=there)
+        panel = Panel.of(
+            bars, tickers=work.scored, universe=universe, events=known, companions=there
+        )
         ends = np.datetime64(work.until), np.datetime64(work.end)
-        found = common.scores(run.model.forecast(panel, *ends), bar)
         common.row(
             "base",
-            {"set": source.file, "market": market},
-            name=source.name,
+            {"set": key, "market": market},
+            name=name,
             start=str(work.start),
             end=str(work.end),
             seeds=run.model.config.seeds,
             sessions=len(np.unique(bar["date"])),
-            **found,
+            **common.scores(run.model.forecast(panel, *ends), bar),
         )
 
 

@@ -89,10 +89,12 @@ class Market:
         """
         peers = {ticker: bars for ticker, bars in universe.items() if Place.of(ticker) == place}
         if len(peers) < FEW and place.benchmark and place.benchmark in companions:
-            peers = {place.benchmark: companions[place.benchmark]}
-        elif len(peers) < FEW:
+            return cls.of({place.benchmark: companions[place.benchmark]}, place.exchange)
+        if len(peers) < FEW:
             kind = place.kind
             peers = {it: bars for it, bars in universe.items() if Place.of(it).kind == kind}
+        if len(peers) < 2:  # a ticker is no market of its own
+            peers = {}
         return cls.of(peers, place.exchange)
 
     @classmethod
