@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEMO ?= demo
 export FORECAST_HOME = $(DEMO)/home
 
-.PHONY: demo test test-browser lint docs package bench clean
+.PHONY: demo test test-browser lint docs base-model package bench clean
 
 demo: .venv/forecaster
 	rm -rf $(DEMO)
@@ -14,6 +14,7 @@ demo: .venv/forecaster
 	@mkdir -p $(DEMO)
 	$(BIN)/forecast backtest --start 2013-01-01 --end 2018-12-31 --out $(DEMO)/backtest > $(DEMO)/scores.txt
 	$(BIN)/forecast predict
+	$(BIN)/forecast predict --run base
 	@cat $(DEMO)/scores.txt
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
@@ -37,7 +38,12 @@ docs: .venv/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
 
-# What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment.
+# The run in forecaster/models/recurrent/base, from the prices of the benchmarks.
+base-model: .venv/dev
+	$(BIN)/python benchmarks/base_model.py train
+
+# What a user of pip gets: the newest versions that pyproject.toml allows, in an empty environment, first without
+# TensorFlow and then with it.
 package: .venv/dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
@@ -45,12 +51,15 @@ package: .venv/dev
 	$(PYTHON) -m venv dist/empty
 	dist/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-compile dist/*.whl
 	cd dist && FORECAST_HOME=home empty/bin/forecast fetch --source sample
+	cd dist && FORECAST_HOME=home empty/bin/forecast train --until 2012-12-31 --model gjr
+	cd dist && FORECAST_HOME=home empty/bin/forecast predict
+	cd dist && empty/bin/python -m pip install --quiet --disable-pip-version-check --no-compile "$$(echo *.whl)[train]"
 	cd dist && FORECAST_HOME=home empty/bin/forecast train --until 2012-12-31 --epochs 1 --seeds 1
 	cd dist && FORECAST_HOME=home empty/bin/forecast predict
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events baselines tails calibration evaluation ablation speed scaling tickers fits store market fetching referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site
@@ -61,7 +70,7 @@ $(BIN)/python:
 
 .venv/forecaster: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing Forecaster and TensorFlow in .venv; the first time this takes a few minutes."
-	$(INSTALL) --editable .
+	$(INSTALL) --editable ".[train]"
 	@touch $@
 
 .venv/dev: $(BIN)/python pyproject.toml constraints.txt

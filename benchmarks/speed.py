@@ -6,6 +6,7 @@ machine that does something else at the time.
 
 - train-neuralforecast: `forecast train` on W1's training span, prices stored before, against the tuned
   LSTM of neuralforecast; its forecasting is taken off, its imports are not.
+- train-from: `forecast train --from`, the base of `from_base.py`, against `forecast train`, both on W1.
 - train-tutorial: the same against the LSTM of the tutorials.
 - per-target: training per target, dense against one window per target; no whole processes, but seconds.
 - predict: `forecast predict` of 20 tickers against `python -c "import tensorflow"`.
@@ -22,7 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import common
+import from_base
 import referee
+
+from forecaster.runs import bundle
 
 IMPORTS = (
     "import forecaster.backtesting.backtest, forecaster.report.html, forecaster.data.store, "
@@ -70,6 +74,15 @@ def train_neuralforecast() -> None:
         return common.Cost(told["wall"] - spent, told["cpu"] - spent, told["peak"])
 
     pairs("train-neuralforecast", 3, run(train_command()), other)
+
+
+def train_from() -> None:
+    """From the weights of a run against afresh."""
+    work = common.w1()
+    afresh = train_command()
+    run_of_others = from_base.base_without(work)
+    bundle.save(run_of_others, common.CACHE / "w1-home")
+    pairs("train-from", 1, run([*afresh, "--from", run_of_others.name]), run(afresh))
 
 
 def train_tutorial() -> None:
@@ -140,6 +153,7 @@ def backtest_gjr() -> None:
 
 MEASURES = {
     "train-neuralforecast": train_neuralforecast,
+    "train-from": train_from,
     "train-tutorial": train_tutorial,
     "per-target": per_target,
     "predict": predict,

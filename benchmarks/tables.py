@@ -31,6 +31,7 @@ TITLES = {
 
 SPEED = {
     "train-neuralforecast": ("`forecast train` on W1", "tuned neuralforecast LSTM, training", 0.25),
+    "train-from": ("`forecast train --from` on W1", "`forecast train`", 0.45),
     "train-tutorial": ("`forecast train` on W1", "the tutorials' LSTM", 0.1),
     "per-target": ("training a target, dense", "one window per target", 0.1),
     "predict": ("`forecast predict`, 20 tickers", "`import tensorflow`", 0.25),
@@ -155,6 +156,18 @@ def events() -> str:
     ]
     header = ["set, announcements", "gain of CRPS, %", "p", "left, %"]
     return markdown([*header, "gain on other sessions, %"], rows)
+
+
+def implied() -> str:
+    """What implied volatility is worth on each ticker of a few, and on all of a set."""
+    table = read("implied")
+    pairs = table[["set", "ticker"]].drop_duplicates().itertuples(index=False)
+    rows = []
+    for name, ticker in pairs:
+        its = table[(table["set"] == name) & (table["ticker"] == ticker)]
+        ratios = ", ".join(f"{it:.4f}" for it in its["ratio"])
+        rows.append([f"{name}, {ticker}", f"{its['ratio'].mean():.4f}", ratios])
+    return markdown(["set, ticker", "CRPS with it over without", "each seed"], rows)
 
 
 def tails() -> str:
@@ -296,6 +309,46 @@ def store() -> str:
     return markdown(["read", "seconds", "peak MiB"], rows)
 
 
+def from_base() -> str:
+    """Each way to start: what it costs, and its CRPS over gjr's at each step."""
+    table = read("from_base")
+    costs = table.groupby("how")[["cpu", "wall"]].mean()
+    rows = []
+    for how, words in STARTS.items():
+        its = table[table["how"] == how].groupby("step")["ratio"]
+        shares = [shown(costs.loc[how, it] / costs.loc["afresh", it], ".2f") for it in costs]
+        rows.append(
+            [
+                words,
+                shown(costs.loc[how, "cpu"], ".1f"),
+                *shares,
+                *(f"{mean:.4f}" for mean in its.mean()),
+                f"{its.get_group(1).min():.4f} – {its.get_group(1).max():.4f}",
+            ]
+        )
+    header = ["start", "CPU s", "over afresh", "wall, the same", "1 session", "5", "21"]
+    return markdown([*header, "least – most of 1"], rows)
+
+
+STARTS = {"base": "the base as it is", "afresh": "afresh", "from": "from the base"}
+
+
+def install() -> str:
+    """What an installation takes."""
+    rows = [
+        [
+            INSTALLS[it["install"]],
+            str(it["packages"]),
+            f"{it['megabytes']:.0f}",
+            f"{it['seconds']:.0f}",
+        ]
+        for _, it in read("install").iterrows()
+    ]
+    return markdown(["install", "packages", "MB", "seconds"], rows)
+
+
+INSTALLS = {"plain": "`forecaster`", "train": "`forecaster[train]`"}
+
 MARKET_STEPS = {
     "fetch": "`forecast fetch` from a file",
     "features": "all features",
@@ -388,6 +441,8 @@ def goals() -> str:
     kept = read("store").set_index("read")
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
+    cpu = pairs["cpu_ratio"]
+    started = read("from_base").query("step == 1").groupby("how")["crps"].mean()
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     skewed = read("tails").query("head == 'skewed'").set_index("set")
     passed = skewed["var_99_p"][["W2", "sample"]]
@@ -426,6 +481,12 @@ def goals() -> str:
             for name, (ours, other, bound) in SPEED.items()
             if bound is not None
         ),
+        (
+            "`forecast train --from` on W1: processor time over tuned neuralforecast's, by way of afresh",
+            cpu.get("train-from", np.nan) * cpu.get("train-neuralforecast", np.nan),
+            0.1,
+        ),
+        ("W1 from a base: CRPS over that of afresh", started["from"] / started["afresh"], 1.0),
         ("`forecast predict`, 20 tickers: peak MiB", pairs["peak"].get("predict", np.nan), 250),
         ("lstm backtest, W2: s beyond imports", pairs["beyond"].get("backtest-lstm", np.nan), 5),
         ("gjr backtest, W2: s on one core", pairs["seconds"].get("backtest-gjr", np.nan), 40),
@@ -443,6 +504,12 @@ def goals() -> str:
             read("fetching")["ratio"].iloc[-1],
             2,
         ),
+        (
+            "`forecast predict AAPL` in an empty home: s of processor",
+            read("first_minute")["cpu"].iloc[-1],
+            3,
+        ),
+        ("the same: peak MiB", read("first_minute")["peak"].iloc[-1], 300),
         ("twenty fits: peak after the last over the third", peak.iloc[-1] / peak.iloc[2], 1.1),
         (
             "a market, worst step: exponent of processor seconds, 500 to 5,000 tickers",
@@ -516,7 +583,56 @@ def calibration() -> str:
     return markdown(["span", "model", "ratio", "ratio, volatile third", *cover], rows)
 
 
+def base() -> str:
+    """What the base is worth on each set that it has not seen, in each market."""
+    table = read("base")
+    rows = []
+    for name, its in table.groupby("name", sort=False):
+        by_market = its.set_index("market")
+        it = by_market.loc["peers"]
+        rows.append(
+            [
+                str(name),
+                f"{it['start']} to {it['end']}",
+                *(f"{by_market.loc[market, 'ratio']:.4f}" for market in ("peers", "index", "none")),
+                f"{it['better']} of {it['tickers']}",
+                *(f"{100 * it[f'coverage_{level}']:.1f}" for level in (80, 95)),
+                str(it["seeds"]),
+            ]
+        )
+    mean = table.groupby("market")["ratio"].mean()
+    means = [f"{mean[market]:.4f}" for market in ("peers", "index", "none")]
+    rows.append(["mean", "", *means, "", "", "", ""])
+    titles = [
+        "set",
+        "scored",
+        "peers",
+        "index",
+        "none",
+        "better on",
+        "in 80%",
+        "in 95%",
+        "networks",
+    ]
+    return markdown(titles, rows)
+
+
+def mixtures() -> str:
+    """What strangers cost the tickers beside them."""
+    names = {
+        "sample": "two indices of three years, beside VIX since 1990",
+        "eight": "eight shares, beside funds of bonds and gold, EURUSD, BTCUSD and a British share",
+    }
+    rows = [
+        [names[it["set"]], f"{it['ratio']:.4f}", f"{it['worst']:.4f} ({it['ticker']})"]
+        for it in read("mixtures").to_dict("records")
+    ]
+    return markdown(["tickers, and strangers", "CRPS with over without", "worst"], rows)
+
+
 TABLES = {
+    "base": base,
+    "mixtures": mixtures,
     "goals": goals,
     "accuracy": accuracy,
     "baselines": baselines,
@@ -526,16 +642,19 @@ TABLES = {
     "announced": announced,
     "horizons": horizons,
     "events": events,
+    "implied": implied,
     "peers": peers,
     "speed": speed,
     "scaling": scaling,
     "tickers": tickers,
     "fits": fits,
+    "from-base": from_base,
+    "install": install,
     "store": store,
     "market": market,
     "whole-market": whole_market,
 }
-NEEDED = {"whole-market": "market", "announced": "accuracy"}
+NEEDED = {"whole-market": "market", "announced": "accuracy", "from-base": "from_base"}
 """The results that a table is made of, where they have another name."""
 
 

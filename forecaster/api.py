@@ -96,11 +96,13 @@ def train(
     prices: "pd.DataFrame",
     *,
     events: "pd.DataFrame | None" = None,
+    companions: "pd.DataFrame | None" = None,
     model: str = "lstm",
     until: Day | None = None,
     name: str | None = None,
     horizon: int | None = None,
     config: "RecurrentConfig | None" = None,
+    start: "Run | None" = None,
 ) -> "Run":
     """Fit a model on all tickers of a prices frame.
 
@@ -108,6 +110,8 @@ def train(
     ----------
     prices : the prices frame.
     events : the events frame of its tickers, whose scheduled announcements are then features.
+    companions : the prices frame of the indices that they are seen beside, whose names
+        :func:`forecaster.data.companions.of` returns.
     model : ``lstm``, ``gru``, ``rnn``, ``trees``, ``gjr``, ``egarch``, ``garch``, ``har``, ``ewma``,
         ``drift`` or ``naive``.
     until : the last date to learn from; the last there is by default.
@@ -115,6 +119,8 @@ def train(
     horizon : the most sessions ahead that the run can forecast, 1 to 21; that of the settings, 21, by
         default.
     config : settings of the recurrent models.
+    start : the run of the same network whose weights the training starts from, for a few epochs; by
+        default it starts afresh.
 
     Returns
     -------
@@ -124,18 +130,28 @@ def train(
     Raises
     ------
     HistoryError : ``until`` is not within the prices, or there are too few sessions before it.
+    MissingPackageError : TensorFlow, which trains networks, is not installed.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : there is no such model, or a date or the horizon is none.
+    UsageError : there is no such model, a date or the horizon is none, or ``start`` is of another model
+        or other settings, or knows what comes after ``until``.
     """
     from forecaster.config import RecurrentConfig, replaced
     from forecaster.runs import training
 
     if horizon is not None:
-        config = replaced(config or RecurrentConfig(), {"horizon": horizon})
+        default = training.settings_from(start, model) if start else RecurrentConfig()
+        config = replaced(config or default, {"horizon": horizon})
     checked = _checked(prices)
     known = _scheduled(events)
     return training.train(
-        checked, events=known, model=model, name=name, until=_day(until), config=config
+        checked,
+        events=known,
+        companions=_beside(companions),
+        model=model,
+        name=name,
+        until=_day(until),
+        config=config,
+        start=start,
     )
 
 
@@ -144,6 +160,7 @@ def backtest(  # noqa: PLR0913, all but the prices have defaults
     models: Sequence[str] = ("lstm", *REFERENCES),
     *,
     events: "pd.DataFrame | None" = None,
+    companions: "pd.DataFrame | None" = None,
     run: "Run | None" = None,
     tickers: Sequence[str] | None = None,
     start: Day | None = None,
@@ -160,6 +177,8 @@ def backtest(  # noqa: PLR0913, all but the prices have defaults
     prices : the prices frame.
     models : their names; the verdict is on the first.
     events : the events frame of the tickers.
+    companions : the prices frame of the indices that they are seen beside, whose names
+        :func:`forecaster.data.companions.of` returns.
     run : stands for its model as it is, and forecasts only what came after it was trained.
     tickers : whose sessions to forecast; all of the prices by default.
     start, end : first and last date forecast; by default all after the run's training span, or
@@ -205,7 +224,12 @@ def backtest(  # noqa: PLR0913, all but the prices have defaults
         steps=wanted,
     )
     return backtest.run(
-        checked, spec, events=_scheduled(events), trained=run, engine=engine or LOCAL
+        checked,
+        spec,
+        events=_scheduled(events),
+        companions=_beside(companions),
+        trained=run,
+        engine=engine or LOCAL,
     )
 
 
@@ -214,6 +238,7 @@ def predict(
     prices: "pd.DataFrame",
     *,
     events: "pd.DataFrame | None" = None,
+    companions: "pd.DataFrame | None" = None,
     tickers: Sequence[str] | None = None,
     as_of: Day | None = None,
     steps: Sequence[int] = (1,),
@@ -225,6 +250,8 @@ def predict(
     run : a trained model.
     prices : the prices frame of the tickers, and of those that the run was trained on.
     events : the events frame of the tickers.
+    companions : the prices frame of the indices that they are seen beside, whose names
+        :func:`forecaster.data.companions.of` returns.
     tickers : whose sessions; all of the prices by default.
     as_of : the last date that the forecasts may use; the last there is by default.
     steps : how many sessions ahead, such as ``(1, 5, 21)``, each a number from 1 to the run's horizon;
@@ -253,6 +280,7 @@ def predict(
         checked,
         tickers=known,
         events=_scheduled(events),
+        companions=_beside(companions),
         as_of=_day(as_of),
         steps=wanted,
     )
@@ -264,6 +292,7 @@ def explain(
     ticker: str,
     *,
     events: "pd.DataFrame | None" = None,
+    companions: "pd.DataFrame | None" = None,
     as_of: Day | None = None,
     step: int = 1,
     others: Sequence["Run"] = (),
@@ -275,6 +304,8 @@ def explain(
     run : of ``lstm``, ``gru`` or ``rnn``.
     prices : the prices frame of the ticker, and of those that the run was trained on.
     events : the events frame of the ticker.
+    companions : the prices frame of the indices that they are seen beside, whose names
+        :func:`forecaster.data.companions.of` returns.
     as_of : the last date that the forecast may use; the last there is by default.
     step : how many sessions ahead: 1, 2, 3, 5, 10 or 21, up to the run's horizon.
     others : runs of the other cells, trained on the same prices, to compare gradients with.
@@ -299,6 +330,7 @@ def explain(
         checked,
         ticker=known,
         events=_scheduled(events),
+        companions=_beside(companions),
         as_of=_day(as_of),
         step=step,
         others=others,
@@ -321,6 +353,10 @@ def _scheduled(events: "pd.DataFrame | None") -> "pd.DataFrame | None":
     from forecaster.data import events as rules
 
     return None if events is None else rules.check(events)
+
+
+def _beside(companions: "pd.DataFrame | None") -> "pd.DataFrame | None":
+    return None if companions is None else _checked(companions)
 
 
 def _known(prices: "pd.DataFrame", tickers: Sequence[str] | None) -> list[str]:

@@ -14,6 +14,8 @@ _RANGES = {
     "seed": (0, 1e6),
     "weight_decay": (0, 1e6),
     "feature_dropout": (0, 0.9),
+    "group_dropout": (0, 0.9),
+    "balance": (0, 1),
     "max_windows": (0, 1e6),
     "horizon": (1, 21),
 }
@@ -28,7 +30,7 @@ REFERENCES = ("gjr", "egarch", "garch", "har", "average", "ewma", "drift", "naiv
 """Models that every forecast stands beside by default."""
 
 HEADS = ("skewed", "student", "normal")
-GROUPS = ("range", "volume", "calendar", "market", "events")
+GROUPS = ("range", "volume", "calendar", "market", "events", "implied")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,12 @@ class RecurrentConfig:
     weight_decay: float = 0.01
     feature_dropout: float = 0.4
     """Share of the features hidden from each training window, so that none is relied on alone."""
+    group_dropout: float = 0.0
+    """Share of the training windows from which the whole group ``market`` is hidden, and of those from which
+    ``implied`` is."""
+    balance: float = 0.0
+    """0 lets kinds of instruments that are rare fade in training, 1 lets every kind on every exchange count
+    alike; see :mod:`forecaster.models.recurrent.balance`."""
     head: str = "skewed"
     """``skewed`` learns the degrees of freedom, and a skew at the end; ``student`` has no skew;
     ``normal`` holds these at their upper bound, 200, where a Student-t is a normal to a hair."""
@@ -99,6 +107,31 @@ class RecurrentConfig:
             raise UsageError(
                 f"groups must be some of {','.join(GROUPS)}, or empty, got {self.groups!r}"
             )
+
+
+CONTINUED: dict[str, Any] = {"epochs": 3, "feature_dropout": 0.1}
+"""Settings of a training that starts from the weights of another, unless others are given."""
+
+FIXED = ("units", "window", "head", "groups", "clip", "horizon", "seeds")
+"""Settings that such a training has from the other."""
+
+
+def continued(config: RecurrentConfig) -> RecurrentConfig:
+    """Return the settings of a training that starts from the weights of one with these settings."""
+    return dataclasses.replace(config, **CONTINUED)
+
+
+def contradictions(config: RecurrentConfig, start: RecurrentConfig) -> list[str]:
+    """Return ``units 16 instead of 32`` for each setting that weights to start from do not allow."""
+    return [
+        f"{name} {value} instead of {fixed}"
+        for name in FIXED
+        if _alike(value := getattr(config, name)) != _alike(fixed := getattr(start, name))
+    ]
+
+
+def _alike(value: Any) -> Any:
+    return set(listed(value)) if isinstance(value, str) else value
 
 
 def listed(groups: str) -> list[str]:

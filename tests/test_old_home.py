@@ -66,6 +66,7 @@ def test_runs_forecast_what_they_did_with_their_verdict(forecast, home):
     assert [(row["name"], row["model"], row["until"]) for row in rows] == [
         ("gjr", "gjr", "2017-06-30"),
         ("small", "lstm", "2017-06-30"),
+        ("base", "lstm", "2018-12-31"),
     ]
     words = ("predict", "--home", home, "--quiet", "--run")
     now = succeed(forecast(*words, "small", "--json")).json

@@ -50,7 +50,7 @@ def commands(text):
 def parse(words):
     """Raise if the command line does not understand the words."""
     command, said = typer.main.get_command(app), ["forecast"]
-    while hasattr(command, "commands"):
+    while words and hasattr(command, "commands"):
         command, said, words = command.commands[words[0]], [*said, words[0]], words[1:]
     with command.make_context(" ".join(said), list(words), resilient_parsing=False):
         pass

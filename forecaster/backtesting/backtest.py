@@ -63,6 +63,7 @@ def run(
     spec: BacktestSpec,
     *,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     trained: Run | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
@@ -77,6 +78,7 @@ def run(
     frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     spec : what is asked for.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     trained : stands for its model, if that is among the models.
     engine, folder, resume : who works, where finished parts are kept, and whether to go on from
         them; see :func:`forecaster.backtesting.walk_forward.forecast_history`.
@@ -98,6 +100,7 @@ def run(
         frames,
         spec,
         events=events,
+        companions=companions,
         trained=trained,
         engine=engine,
         folder=folder,

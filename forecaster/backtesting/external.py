@@ -49,6 +49,7 @@ def score(
     values: str | None = None,
     cost_bp: float = COST_BP,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     earlier: Sequence[Experiment] = (),
     config: RecurrentConfig | None = None,
     progress: Progress = silent,
@@ -64,6 +65,7 @@ def score(
         any other layout what the numbers look like.
     cost_bp : of buying or selling, in basis points a side.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     earlier : the experiments on these tickers and days before.
     config : settings of recurrent models among ``models``.
 
@@ -91,7 +93,7 @@ def score(
         config=config or RecurrentConfig(),
         steps=steps,
     )
-    made = forecast_history(frame, spec, events=events, progress=progress)
+    made = forecast_history(frame, spec, events=events, companions=companions, progress=progress)
     clash = rows["model"].isin(models)
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
     ours = _beside(made.forecasts[made.forecasts["log_return"].notna()], rows)

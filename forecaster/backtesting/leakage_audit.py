@@ -36,7 +36,7 @@ from forecaster.evaluation import metrics
 from forecaster.evaluation.significance import by_day, diebold_mariano
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.protocol import SESSIONS_TO_FORECAST, Model, Progress, silent
-from forecaster.models.registry import create
+from forecaster.models.registry import create, require_fittable
 from forecaster.runs import forecasting
 from forecaster.runs.run import Run, versions
 
@@ -94,6 +94,7 @@ def audit(
     model: str = "lstm",
     *,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     config: RecurrentConfig | None = None,
     seeds: int = 3,
     make: Callable[[RecurrentConfig], Model] | None = None,
@@ -106,6 +107,7 @@ def audit(
     frame : the prices frame.
     model : a registered name.
     events : the events frame of its tickers.
+    companions : the prices frame of the indices that they are seen beside.
     config : settings of a recurrent model.
     seeds : how many trainings from different seeds are compared.
     make : returns an unfitted model to audit in place of the registered one of that name.
@@ -114,11 +116,15 @@ def audit(
     ------
     HistoryError
         There are too few sessions to fit the model, or GJR-GARCH beside it.
+    MissingPackageError
+        The model is a network, and TensorFlow is not installed.
     UsageError
         There is no model of that name.
     """
     config = config or RecurrentConfig()
     create(model, config)  # says so at once if there is none
+    if make is None:
+        require_fittable([model])
     build = make or (lambda settings: create(model, settings))
     frame = _recent(frame)
     sessions = np.unique(frame["date"].to_numpy().astype("datetime64[D]"))
@@ -148,18 +154,23 @@ def audit(
         return lambda _, __, text: progress(done, total, f"{title}: {text}")
 
     until = folds[0].until
-    trained = _fitted(seeded(0), Panel.of(frame, events=events), until, step("fit"))
+    panel = Panel.of(frame, events=events, companions=companions)
+    trained = _fitted(seeded(0), panel, until, step("fit"))
+    known = events, companions
     checks = [
-        forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts"), events),
-        fit_look_ahead(lambda: build(quick), frame, folds, step("look-ahead of fits"), events),
+        forecast_look_ahead(trained, frame, folds, step("look-ahead of forecasts"), *known),
+        fit_look_ahead(lambda: build(quick), frame, folds, step("look-ahead of fits"), *known),
         shuffled_returns(next_session, frame, folds, step("shuffled returns")),
-        lag(_forecasts(trained, frame, folds, events)),
+        lag(_forecasts(trained, frame, folds, *known)),
         *simulated(next_session, step("simulated market")),
-        parity(trained, build(config), frame, folds, step("parity"), events),
-        seed_luck(trained, seeded, seeds, frame, folds, step("seeds"), events),
+        parity(trained, build(config), frame, folds, step("parity"), *known),
+        seed_luck(trained, seeded, seeds, frame, folds, step("seeds"), *known),
     ]
     if events is not None:
-        checks.append(event_stress(trained, seeded(0), frame, folds, events, step("events")))
+        progressed = step("events")
+        checks.append(
+            event_stress(trained, seeded(0), frame, folds, events, progressed, companions)
+        )
     progress(total, total, "audited")
     return checks
 
@@ -170,6 +181,7 @@ def forecast_look_ahead(
     folds: Sequence[Fold],
     progress: Progress = silent,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
 ) -> Check:
     """Check that forecasts stay the same, bit for bit, when all that came after their cutoff is rewritten.
 
@@ -179,7 +191,7 @@ def forecast_look_ahead(
     elsewhere, so each exchange has a future of its own.
     """
     ahead = _ahead(model)
-    ours = _forecasts(model, frame, folds, events, ahead)
+    ours = _forecasts(model, frame, folds, events, companions, ahead)
     cutoffs = _cutoffs(frame, folds)
     exchanges = frame["ticker"].drop_duplicates().map(exchange)
     steps = list(product(cutoffs, exchanges.unique()))
@@ -188,10 +200,13 @@ def forecast_look_ahead(
     for done, (cutoff, observer) in enumerate(steps):
         progress(done, len(steps), str(cutoff))
         other = rewritten(frame, cutoff, observers=[observer], seed=done)
+        beside = companions
+        if companions is not None:
+            beside = rewritten(companions, cutoff, observers=[observer], seed=done)
         scheduled = events
         if events is not None:
             scheduled = rescheduled(events, cutoff, seed=done)
-        theirs = _forecasts(model, other, folds, scheduled, ahead)
+        theirs = _forecasts(model, other, folds, scheduled, beside, ahead)
         pair = [
             f[(f["cutoff"] <= pd.Timestamp(cutoff)) & (f["ticker"].map(exchange_of) == observer)]
             for f in (ours, theirs)
@@ -215,6 +230,7 @@ def fit_look_ahead(
     folds: Sequence[Fold],
     progress: Progress = silent,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
 ) -> Check:
     """Check that a fit stays the same, bit for bit, when all prices after its cutoff are rewritten.
 
@@ -223,14 +239,21 @@ def fit_look_ahead(
     """
     compared = changed = 0
     ahead: tuple[int, ...] = ()
+    exchanges = set(map(exchange, frame["ticker"].unique()))
     for fold in dict.fromkeys([folds[0], folds[-1]]):
         pair = []
         others = None if events is None else rescheduled(events, fold.until)
-        for seen, scheduled in ((frame, events), (rewritten(frame, fold.until), others)):
+        beside = companions
+        if companions is not None:
+            beside = rewritten(companions, fold.until, observers=exchanges)
+        for seen, scheduled, its in (
+            (frame, events, companions),
+            (rewritten(frame, fold.until), others, beside),
+        ):
             model = make()
-            model.fit(Panel.of(seen, events=scheduled), fold.until, progress)
+            model.fit(Panel.of(seen, events=scheduled, companions=its), fold.until, progress)
             ahead = _ahead(model)
-            pair.append(_forecasts(model, frame, [fold, folds[-1]], events, ahead))
+            pair.append(_forecasts(model, frame, [fold, folds[-1]], events, companions, ahead))
         compared += len(pair[0])
         changed += _differing(*pair)
     if changed:
@@ -369,6 +392,7 @@ def parity(
     folds: Sequence[Fold],
     progress: Progress = silent,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
 ) -> Check:
     """Check that the backtest and ``predict`` agree bit for bit.
 
@@ -382,18 +406,22 @@ def parity(
     tickers = sorted(frame["ticker"].unique())
     ahead, keys = _ahead(model), ["ticker", "cutoff", "step"]
     spec = BacktestSpec((model.name,), steps=ahead)
-    table = walk_forward.forecast_history(frame, spec, events=events, trained=run).forecasts
+    table = walk_forward.forecast_history(
+        frame, spec, events=events, companions=companions, trained=run
+    ).forecasts
     cutoffs = _cutoffs(frame, folds)
     compared = differing = 0
     for done, cutoff in enumerate(cutoffs):
         progress(done, len(cutoffs), str(cutoff))
         day = _date(cutoff)
-        stored = frame[frame["date"] <= pd.Timestamp(cutoff)]
+        stored, beside = frame[frame["date"] <= pd.Timestamp(cutoff)], companions
+        if companions is not None:
+            beside = companions[companions["date"] <= pd.Timestamp(cutoff)]
         later, evening = (
             forecasting.predict_each(
-                it, known, tickers=tickers, events=events, as_of=day, steps=ahead
+                it, known, tickers=tickers, events=events, companions=its, as_of=day, steps=ahead
             ).table
-            for it, known in ((run, frame), (restored, stored))
+            for it, known, its in ((run, frame, companions), (restored, stored, beside))
         )
         rows = later[keys].merge(table, on=keys)
         later = later.merge(rows[keys], on=keys)
@@ -420,6 +448,7 @@ def seed_luck(
     folds: Sequence[Fold],
     progress: Progress = silent,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
 ) -> Check:
     """Compare the CRPS of trainings from several seeds with that of GJR-GARCH and naive.
 
@@ -427,12 +456,12 @@ def seed_luck(
     if the CRPS of a seed is ``NAIVE_LIMIT`` or more above naive's, so that a good score of another
     was luck.
     """
-    panel, until = Panel.of(frame, events=events), folds[0].until
+    panel, until = Panel.of(frame, events=events, companions=companions), folds[0].until
     others = [seeded(number) for number in range(1, seeds)]
     fitted = [_fitted(m, panel, until, progress) for m in (*others, create("gjr"), create("naive"))]
     names = [*(f"seed {number}" for number in range(seeds)), "gjr", "naive"]
     tables = [
-        _forecasts(m, frame, folds, events).assign(model=name)
+        _forecasts(m, frame, folds, events, companions).assign(model=name)
         for m, name in zip([model, *fitted], names, strict=True)
     ]
     losses = metrics.common(metrics.losses(forecasts.concat(tables)))
@@ -459,6 +488,7 @@ def event_stress(
     folds: Sequence[Fold],
     events: pd.DataFrame,
     progress: Progress = silent,
+    companions: pd.DataFrame | None = None,
 ) -> Check:
     """Measure what the announcements are worth, and what of it is left where their dates are worse.
 
@@ -469,10 +499,11 @@ def event_stress(
     below ``CHANCE``.
     """
     until = folds[0].until
-    plain = _forecasts(_fitted(without, Panel.of(frame), until, progress), frame, folds)
+    fitted = _fitted(without, Panel.of(frame, companions=companions), until, progress)
+    plain = _forecasts(fitted, frame, folds, None, companions)
 
     def gain(scheduled: pd.DataFrame) -> tuple[float, float]:
-        ours = _forecasts(model, frame, folds, scheduled)
+        ours = _forecasts(model, frame, folds, scheduled, companions)
         gap, _ = _gap(ours, plain.assign(model="beside"))
         _, p_worse = _gap(plain, ours.assign(model="beside"))
         return -100 * gap, p_worse
@@ -520,9 +551,10 @@ def _forecasts(
     frame: pd.DataFrame,
     folds: Sequence[Fold],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     steps: Sequence[int] = (1,),
 ) -> pd.DataFrame:
-    panel = Panel.of(frame, events=events)
+    panel = Panel.of(frame, events=events, companions=companions)
     table = model.forecast(panel, folds[0].first, folds[-1].last, steps)
     if table.empty:
         raise HistoryError(

@@ -25,6 +25,7 @@ from forecaster import atomic
 from forecaster.backtesting.provenance import PriceSpan
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.config import RecurrentConfig
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.events import digest
@@ -38,7 +39,7 @@ from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models import average
 from forecaster.models.protocol import Model, Progress, silent
-from forecaster.models.registry import create
+from forecaster.models.registry import create, require_fittable
 from forecaster.parallel import jobs, malloc
 from forecaster.runs.forecasting import panel_of
 from forecaster.runs.run import Run, versions
@@ -111,6 +112,7 @@ def forecast_history(
     spec: BacktestSpec,
     *,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     trained: Run | None = None,
     engine: jobs.Engine = jobs.LOCAL,
     folder: Path | None = None,
@@ -124,6 +126,7 @@ def forecast_history(
     frames : the prices frame of the tickers and of the universe of ``trained``, or one for each.
     spec : what is asked for.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     trained : stands for its model, which must be among those of ``spec``.
     engine : who works.
     folder : where parts are kept until the caller removes it; by default for as long as this takes.
@@ -135,6 +138,8 @@ def forecast_history(
         The engine could not be reached or was lost; what was finished is in the folder.
     HistoryError
         The dates lie within the training span of ``trained``, or there is too little history.
+    MissingPackageError
+        A network is to be trained, and TensorFlow is not installed.
     ResumeError
         There is nothing to resume, or the prices, or what else forecasts depend on, have changed.
     UsageError
@@ -163,9 +168,10 @@ def forecast_history(
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(temporary_folder())
-        paths = _part_paths(folder, parts, _identity(spec, trained, span), resume=resume)
+        identity = _identity(spec, trained, span, indices.digest(companions))
+        paths = _part_paths(folder, parts, identity, resume=resume)
         variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
-        inputs = _worker_inputs(bars, events, parts, spec, trained)
+        inputs = _worker_inputs(bars, events, companions, parts, spec, trained)
         panel = inputs.panel if inputs.panel.histories else inputs.run_panel
         reactions = reactions_of(panel.histories if span.events_sha256 else (), first, last)
         unfitted = _make_missing(parts, paths, inputs, engine, progress)
@@ -212,7 +218,9 @@ def _require_horizon(trained: Run | None, spec: BacktestSpec) -> None:
         )
 
 
-def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Identity:
+def _identity(
+    spec: BacktestSpec, trained: Run | None, prices: PriceSpan, companions: str | None
+) -> Identity:
     """Return what the forecasts of a resolved request depend on."""
     document = spec.document()
     names = ("models", "tickers", "start", "end", "refit", "steps")
@@ -223,6 +231,7 @@ def _identity(spec: BacktestSpec, trained: Run | None, prices: PriceSpan) -> Ide
         prices=prices.sha256,
         events=prices.events_sha256,
         versions=versions(),
+        companions=companions,
     )
 
 
@@ -280,6 +289,7 @@ def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) 
 def _worker_inputs(
     bars: dict[str, Bars],
     events: pd.DataFrame | None,
+    companions: pd.DataFrame | None,
     parts: list[Part],
     spec: BacktestSpec,
     trained: Run | None,
@@ -287,11 +297,17 @@ def _worker_inputs(
     nothing = Panel(())
     fitted = not all(part.of_run for part in parts)
     return WorkerInputs(
-        panel=Panel.of(bars, tickers=spec.tickers, universe=spec.tickers, events=events)
+        panel=Panel.of(
+            bars,
+            tickers=spec.tickers,
+            universe=spec.tickers,
+            events=events,
+            companions=companions,
+        )
         if fitted
         else nothing,
         run=trained.model if trained else None,
-        run_panel=panel_of(trained, bars, spec.tickers, events) if trained else nothing,
+        run_panel=panel_of(trained, bars, spec.tickers, events, companions) if trained else nothing,
         config=spec.config,
         steps=spec.steps,
     )
@@ -339,6 +355,7 @@ def _make_missing(
     done, total = len(parts) - len(missing), len(parts)
     alike = Counter((part.model, part.fold) for part in parts)
     unfitted: set[int] = set()
+    require_fittable(part.model for part in work if not part.of_run)
     if work:
         progress(done, total, work[0].title)
     with closing(jobs.completed(_make, work, engine=engine, shared=inputs)) as results:

@@ -39,7 +39,7 @@ app = typer.Typer(
     name="forecast",
     help=(
         "Next-day forecasts of stocks, as distributions, beside naive and GARCH.\n\n"
-        "Example: forecast fetch AAPL; forecast train; forecast predict AAPL\n\n"
+        "Example: forecast predict AAPL\n\n"
         "Exit codes: 0 done, 1 failed (some or all, said which), 2 wrong usage, 130 interrupted."
     ),
     no_args_is_help=True,
@@ -58,7 +58,7 @@ app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
-app.command("runs")(runs.runs)
+app.add_typer(runs.app, name="runs")
 
 
 def _version(requested: bool) -> None:

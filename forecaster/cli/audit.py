@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import options, output, supply
 from forecaster.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ MOST_TICKERS = 10
 
 
 def audit(
-    tickers: options.Tickers = None,
+    tickers: options.FetchedTickers = None,
     *,
     model: Annotated[
         str | None,
@@ -49,7 +49,7 @@ def audit(
 
     from forecaster.backtesting import archive, leakage_audit
     from forecaster.config import RecurrentConfig, configured, replaced
-    from forecaster.data import prices
+    from forecaster.data import companions, prices
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.runs import bundle
@@ -60,11 +60,12 @@ def audit(
     settings, name = RecurrentConfig(), model or "lstm"
     if run is not None:
         trained = bundle.load(home, run)
-        name, tickers = trained.model.name, tickers or trained.tickers
+        name = trained.model.name
+        tickers = tickers or (None if trained.is_base else trained.tickers)
         settings = replaced(settings, (trained.settings or {}) | {"horizon": trained.model.horizon})
     settings = configured(config, settings, seed=seed, epochs=epochs)
     store = Store(home)
-    stored = ticker_lists.stored(store, tickers)
+    stored = supply.tickers(store, tickers, quiet=quiet)
     chosen = stored if tickers else stored[:MOST_TICKERS]
     if len(chosen) < len(stored) and not quiet:
         output.note(
@@ -80,9 +81,16 @@ def audit(
     frame = prices.between(frame, None, until)
     scheduled = EventStore(home).read(chosen)
     events = None if scheduled.empty else scheduled
+    beside = companions.read(home, chosen)
     with output.progress(quiet=quiet) as progress:
         checks = leakage_audit.audit(
-            frame, name, events=events, config=settings, seeds=seeds, progress=progress
+            frame,
+            name,
+            events=events,
+            companions=None if beside.empty else beside,
+            config=settings,
+            seeds=seeds,
+            progress=progress,
         )
     passed = sum(check.passed for check in checks)
     if as_json:

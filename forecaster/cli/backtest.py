@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import holdout, options, output, results, ticker_lists, unfinished
+from forecaster.cli import holdout, options, output, results, supply, ticker_lists, unfinished
 from forecaster.config import REFERENCES, configured, listed
 from forecaster.errors import HistoryError, UsageError
 
@@ -31,7 +31,7 @@ DEFAULT = ",".join(("lstm", *REFERENCES))
 
 def backtest(
     context: typer.Context,
-    tickers: options.Tickers = None,
+    tickers: options.FetchedTickers = None,
     *,
     models: Annotated[
         str,
@@ -56,7 +56,10 @@ def backtest(
     run: Annotated[
         str | None,
         options.run(
-            "The trained run that stands for its model; by default the latest of the first model."
+            "The trained run that stands for its model; by default that of `forecast runs default`, if "
+            "it is of the first model, else the latest of that. "
+            "Without one and without --models and --refit it is base, which comes with the package, "
+            "on the days after it was trained."
         ),
     ] = None,
     calibrate: Annotated[
@@ -120,6 +123,7 @@ def backtest(
             seed=seed,
             cost=cost,
             home=home,
+            quiet=quiet,
         )
     else:
         folder, request = resume, unfinished.request_of(context, resume)
@@ -144,6 +148,7 @@ def _request(
     seed: int | None,
     cost: float,
     home: Path,
+    quiet: bool,
 ) -> unfinished.Request:
     """Return what the options ask for, completed by what is stored."""
     from forecaster.backtesting.spec import BacktestSpec
@@ -151,7 +156,7 @@ def _request(
     from forecaster.data.store import Store
     from forecaster.model_selection.splits import schedule
 
-    stored = tuple(ticker_lists.stored(Store(home), tickers))
+    stored = tuple(supply.tickers(Store(home), tickers, quiet=quiet))
     names = listed(models)
     if models == DEFAULT and not EventStore(home).read(stored).empty:
         names.insert(names.index("gjr") + 1, "gjr-events")  # nobody wins by information alone
@@ -167,6 +172,8 @@ def _request(
     )
     spec.check()
     trained = _trained(home, run, spec.models, refit)
+    if trained is None and models == DEFAULT and refit is None:
+        trained = _base(Store(home), stored, start, quiet=quiet)
     if trained:
         _require_unseen(trained, Store(home), stored, tickers)
     return unfinished.Request(
@@ -188,9 +195,14 @@ def _require_unseen(
     trained: "Run", store: "Store", stored: Sequence[str], words: list[str] | None
 ) -> None:
     """Raise HistoryError, with what to do, if a run has seen all that is stored."""
-    last = max(state.last.date() for it in stored if (state := store.state(it)))
+    last = _last(store, stored)
     if trained.until < last:
         return
+    if trained.is_base:
+        raise HistoryError(
+            f"run {trained.name} was trained on sessions up to {trained.until}, so nothing is left to "
+            f"backtest up to {last}; fetch later sessions, or fit models with `refit`"
+        )
     model, home = trained.model.name, store.folder.parent
     day = holdout.until(trained.first, trained.until)
     learning = holdout.training(holdout.universe(trained, store.tickers()), model, home, day)
@@ -199,6 +211,11 @@ def _require_unseen(
         f"backtest up to {last}; hold some back: `{learning}`, then "
         f"`{holdout.backtesting(words, model, home)}`"
     )
+
+
+def _last(store: "Store", stored: Sequence[str]) -> date:
+    """Return the last session that is stored of some tickers."""
+    return max(state.last.date() for it in stored if (state := store.state(it)))
 
 
 def _done(
@@ -212,6 +229,7 @@ def _done(
     """Do what is asked for, keep the results, and return them with their folder."""
     from forecaster import atomic
     from forecaster.backtesting import archive, backtest
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.parallel import malloc
@@ -234,6 +252,7 @@ def _done(
             store.each(needed),
             spec,
             events=EventStore(home).read(needed),
+            companions=companions.read(home, spec.tickers),
             trained=trained,
             engine=engine,
             folder=unfinished.parts(folder),
@@ -255,7 +274,7 @@ def _earlier(home: Path, spec: "BacktestSpec") -> "list[Experiment]":
 
 def _trained(home: Path, run: str | None, models: Sequence[str], refit: str | None) -> "Run | None":
     """Return the run that stands for its model, if there is one to."""
-    from forecaster.runs import bundle
+    from forecaster.runs import bundle, choice
 
     if refit not in (None, "never"):
         if run is not None:
@@ -266,4 +285,27 @@ def _trained(home: Path, run: str | None, models: Sequence[str], refit: str | No
         return None
     if run is not None:
         return bundle.load(home, run)
+    usual = choice.choose(home, models=models[:1])
+    if usual.reason is choice.Reason.DEFAULT:
+        return usual.run
     return next((r for r in bundle.readable(home) if r.model.name == models[0]), None)
+
+
+def _base(
+    store: "Store", stored: Sequence[str], start: date | None, *, quiet: bool
+) -> "Run | None":
+    """Return the base run if the days to forecast are after it was trained, and say so."""
+    from forecaster.runs import base
+
+    trained = base.load()
+    if _last(store, stored) <= trained.until:
+        return None
+    early = start is not None and start <= trained.until
+    if not quiet:
+        output.note(
+            f"the base run was trained on days up to {trained.until}, so every model is fitted anew"
+            if early
+            else f"you have trained no network, so the base run stands for {trained.model.name} on days "
+            f"after {trained.until}; --refit yearly fits one instead"
+        )
+    return None if early else trained

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output, ticker_lists
+from forecaster.cli import figures, options, output, supply, ticker_lists
 from forecaster.display import number
-from forecaster.errors import BundleError, UsageError
+from forecaster.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.explain.explanation import Explanation
-    from forecaster.runs.run import Run
 
 TABLES = ("features", "lags", "forecasts")
 """Tables that can be written to a file, the first by default."""
@@ -31,7 +30,9 @@ def explain(
     ticker: Annotated[
         str,
         typer.Argument(
-            help="Whose forecast.", show_default=False, autocompletion=options.complete_tickers
+            help="Whose forecast; one that is not stored is fetched from Yahoo first.",
+            show_default=False,
+            autocompletion=options.complete_tickers,
         ),
     ],
     *,
@@ -44,7 +45,11 @@ def explain(
         ),
     ] = 1,
     run: Annotated[
-        str | None, options.run("Name of a run of lstm, gru or rnn; by default the latest.")
+        str | None,
+        options.run(
+            "Name of a run of lstm, gru or rnn; by default that of `forecast runs default`, else the "
+            "latest, else base."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -73,17 +78,20 @@ def explain(
 
     Example: forecast explain ^GSPC --as-of 2018-12-31 --out explanation.png
     """
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import document, explanation
-    from forecaster.runs import bundle
+    from forecaster.models.registry import NETWORKS
+    from forecaster.runs import bundle, choice
 
     output.start(quiet=quiet, verbose=verbose)
     _check(out, table)
-    trained = _run(home, run)
+    chosen = choice.choose(home, run, NETWORKS)
+    trained = chosen.run
     explanation.explainable(trained, step)  # says so at once if it is not
     store = Store(home)
-    stored = ticker_lists.only(store, ticker)
+    stored = supply.only(store, ticker, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, [stored])
     with output.progress(quiet=quiet) as progress:
         explained = explanation.of(
@@ -91,6 +99,7 @@ def explain(
             store.read(needed),
             ticker=stored,
             events=EventStore(home).read(needed),
+            companions=companions.read(home, [stored]),
             as_of=as_of,
             step=step,
             others=bundle.readable(home),
@@ -104,9 +113,10 @@ def explain(
     elif out is not None:
         output.export(*_table(explained, table or TABLES[0], store), out, quiet=quiet)
     if as_json:
-        output.dump("explain", document.of(explained) | {"out": str(out) if out else None})
+        more = {"chosen_by": chosen.reason, "out": str(out) if out else None}
+        output.dump("explain", document.of(explained) | more)
     else:
-        _print(explained)
+        _print(explained, chosen.words)
         if drawn:
             output.say(f"Figure: {out}")
     if open_:
@@ -138,25 +148,6 @@ def _table(explained: "Explanation", name: str, store: "Store") -> "tuple[pd.Dat
     return exports.of_forecasts(forecast, currencies=currencies), name
 
 
-def _run(home: Path, name: str | None) -> "Run":
-    """The run of that name, or the latest that can be explained."""
-    from forecaster.models.recurrent.training import CELLS
-    from forecaster.runs import bundle
-
-    if name is not None:
-        return bundle.load(home, name)
-    readable = bundle.readable(home)
-    latest = next((run for run in readable if run.model.name in CELLS), None)
-    if latest:
-        return latest
-    if not readable:
-        return bundle.load(home)  # which says that there is none, or what is wrong with it
-    raise BundleError(
-        f"there is no run of {', '.join(CELLS)} in {home / 'runs'}, whose insides could be explained; "
-        "`forecast train` makes one"
-    )
-
-
 def _show(explained: "Explanation") -> None:
     if figures.can_show():
         from forecaster.plots import network
@@ -166,14 +157,14 @@ def _show(explained: "Explanation") -> None:
         output.note("no display here to open a window on; --out FILE.png draws it")
 
 
-def _print(explained: "Explanation") -> None:
+def _print(explained: "Explanation", why: str) -> None:
     row, attribution = explained.forecast.iloc[0], explained.attribution
     volatility, ewma = (number(it, ".2%", digits=2) for it in (row["volatility"], explained.ewma))
     one = explained.step == 1
     sessions = "" if one else f"the {explained.step} sessions to "
     ratio = row["volatility"] / explained.unit / explained.widened
     output.say(
-        f"{row['ticker']}: run {explained.run.name} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
+        f"{row['ticker']}: run {explained.run.name}{why} at the close of {row['cutoff']:%Y-%m-%d} forecast a "
         f"volatility of {volatility} for {sessions}{row['date']:%Y-%m-%d}, the EWMA volatility of {ewma} "
         f"{'' if one else 'over them '}{_scheduled(explained)}{_widened(explained)}times {ratio:.3f}. The "
         "latter is the network's part; it would be "
@@ -284,7 +275,7 @@ def _compared(explained: "Explanation") -> str:
 
     runs = ", ".join(f"{cell} of run {run}" for cell, run in explained.compared.items())
     missing = [cell for cell in CELLS if cell not in explained.compared]
-    if not missing:
+    if not missing or explained.run.is_base:  # nobody has the prices of the base run
         return f"Gradients: {runs}."
     few = len(explained.run.tickers) <= FEW
     words = " ".join(["forecast train", *(explained.run.tickers if few else ())])

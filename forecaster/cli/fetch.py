@@ -1,13 +1,12 @@
 """``forecast fetch``."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import options, output, supply, ticker_lists
 from forecaster.errors import UsageError, first_few
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from forecaster.data.event_update import EventResult
     from forecaster.data.store import Store
     from forecaster.data.update import FetchResult
-
-log = logging.getLogger(__name__)
 
 COLUMNS = ["status", "rows", "new", "first", "last", "cleaned"]
 """Of a ticker, after its name."""
@@ -46,6 +43,14 @@ def fetch(
     ] = None,
     no_events: Annotated[
         bool, options.flag("Leave out the earnings dates that Yahoo has.", "--no-events")
+    ] = False,
+    no_companions: Annotated[
+        bool,
+        options.flag(
+            "Leave out the indices, of the exchange and of implied volatility, that forecasts of the "
+            "tickers read.",
+            "--no-companions",
+        ),
     ] = False,
     start: options.Start = None,
     end: options.End = None,
@@ -85,7 +90,7 @@ def fetch(
 
     Example: forecast fetch AAPL MSFT ^GSPC --start 2005-01-01
     """
-    from forecaster.data import event_update, prices, update
+    from forecaster.data import companions, event_update, prices, update
     from forecaster.data.event_store import EventStore
     from forecaster.data.sources import event_files
     from forecaster.data.sources.tables import Format
@@ -96,7 +101,7 @@ def fetch(
     if events and no_events:
         raise UsageError("--events gives a file of events, and --no-events leaves them out")
     store, event_store = Store(home), EventStore(home)
-    results, dated = list["FetchResult"](), list["EventResult"]()
+    results, dated, beside = list["FetchResult"](), list["EventResult"](), list["FetchResult"]()
     wanted = ticker_lists.expanded(tickers, store.tickers())
     form = Format(columns, dates, decimal) if columns or dates or decimal else None
     listed = None
@@ -138,6 +143,16 @@ def fetch(
         for result in outcomes:
             results.append(result)
             announce(f"fetch {result.ticker}")
+        came = [result.ticker for result in results if not result.error]
+        wants = [] if no_companions or source != "yahoo" else companions.of(came)
+        beside += update.from_yahoo(
+            companions.store(home),
+            sorted({*wants} - {*wanted, *store.tickers()}),
+            refresh=refresh,
+            concurrency=concurrency,
+            patience=patience,
+            announce=announce,
+        )
         if listed is not None:
             dated += event_update.from_frame(
                 event_store, listed, str(events), known=store.tickers(), refresh=refresh
@@ -146,7 +161,7 @@ def fetch(
             dated += event_update.from_yahoo(
                 store,
                 event_store,
-                [result.ticker for result in results if not result.error],
+                came,
                 refresh=refresh,
                 concurrency=concurrency,
                 patience=patience,
@@ -155,11 +170,12 @@ def fetch(
     order = {ticker.casefold(): place for place, ticker in enumerate(wanted)}
     results.sort(key=lambda result: order.get(result.ticker.casefold(), 0))
     dated.sort(key=lambda result: (order.get(result.ticker.casefold(), 0), result.ticker))
-    _print(results, dated, as_json=as_json)
+    _print(results, dated, beside, as_json=as_json)
     for result in results:
-        _warn(result)
+        supply.warn(result)
+    supply.warn_of_companions(beside)
     if not events:
-        _warn_of_events(dated)
+        supply.warn_of_events(dated)
     required = [*results, *(dated if events else ())]
     output.end(result.error for result in required if result.error)
 
@@ -174,14 +190,29 @@ def _of_yahoo(store: "Store", wanted: list[str]) -> list[str]:
     return names
 
 
-def _print(results: "list[FetchResult]", dated: "list[EventResult]", *, as_json: bool) -> None:
+def _print(
+    results: "list[FetchResult]",
+    dated: "list[EventResult]",
+    beside: "list[FetchResult]",
+    *,
+    as_json: bool,
+) -> None:
     """Print tables of the prices and, if they are alone, of the events, for which a line does else."""
     if as_json:
-        documents = [_document(result) for result in results]
-        output.dump("fetch", {"tickers": documents, "events": [_dated(it) for it in dated]})
+        output.dump(
+            "fetch",
+            {
+                "tickers": [_document(result) for result in results],
+                "companions": [_document(result) for result in supply.by_name(beside)],
+                "events": [_dated(it) for it in dated],
+            },
+        )
         return
     if good := [result for result in results if not result.error]:
         output.table(["ticker", *COLUMNS], [[result.ticker, *_cells(result)] for result in good])
+    if there := [it for it in supply.by_name(beside) if it.last is not None]:
+        new = sum(it.new_rows for it in there)
+        output.say(f"Beside them: {first_few(it.ticker for it in there)}, {new:,} sessions new")
     stored = [it for it in dated if it.rows]
     if stored and good:
         new = sum(it.new_rows for it in stored)
@@ -218,18 +249,6 @@ def _dated(one: "EventResult") -> dict[str, Any]:
     }
 
 
-def _warn_of_events(dated: "list[EventResult]") -> None:
-    """Warn, in a line each, of the tickers whose earnings dates did not come, or that have none."""
-    if failed := [it for it in dated if it.error]:
-        log.warning(
-            "the earnings dates of %s did not come, and will be asked for again (%s)",
-            first_few(it.ticker for it in failed),
-            failed[0].error,
-        )
-    if none := [it.ticker for it in dated if it.status == "none"]:
-        log.warning("Yahoo lists no earnings dates of %s", first_few(none))
-
-
 def _cells(one: "FetchResult") -> list[str]:
     cleaned = int(one.findings["rows"].sum())
     known = [one.rows, one.new_rows, one.first and one.first.date(), one.last and one.last.date()]
@@ -264,15 +283,3 @@ def _document(one: "FetchResult") -> dict[str, Any]:
         "error": output.with_options(str(one.error)) if one.error else None,
         "kind": one.kind,
     }
-
-
-def _warn(one: "FetchResult") -> None:
-    """Warn of what was rejected or repaired of a ticker, and why its history was replaced."""
-    from forecaster.data import mends
-
-    if len(one.findings):
-        log.warning("%s: %s", one.ticker, mends.words(one.findings))
-    if one.motion:
-        log.warning("%s: %s", one.ticker, one.motion)
-    if one.reason:
-        log.warning("%s: the stored history was replaced: %s", one.ticker, one.reason)

@@ -16,6 +16,9 @@ from forecaster.errors import UsageError
 from forecaster.models.registry import REGISTRY
 
 MODELS = tuple(REGISTRY)
+BASE = "base"
+"""The run of the package; its own module would cost every start of a command."""
+
 DEFAULT_MODEL = "lstm"
 """The model that is trained, and the first that is backtested, if none is named."""
 
@@ -46,9 +49,19 @@ def complete_tickers(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the runs that a word may become."""
+    """Return the runs that a word may become, that of the package too."""
+    return [it for it in (*_own_runs(context), BASE) if it.startswith(incomplete)]
+
+
+def complete_own_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs of the home that a word may become, without those typed before."""
+    typed = context.params.get("names") or ()
+    return [it for it in _own_runs(context) if it.startswith(incomplete) and it not in typed]
+
+
+def _own_runs(context: typer.Context) -> list[str]:
     folders = ((context.params.get("home") or home_folder()) / "runs").glob("[!.]*/")
-    return sorted(folder.name for folder in folders if folder.name.startswith(incomplete))
+    return sorted(folder.name for folder in folders if folder.name != BASE)
 
 
 def complete_models(incomplete: str) -> list[str]:
@@ -68,9 +81,9 @@ def day(words: str) -> Any:
     return optional(words, parser=_date, metavar="YYYY-MM-DD")
 
 
-def run(words: str) -> Any:
+def run(words: str, *declared: str) -> Any:
     """Return an option that takes the name of a run."""
-    return optional(words, autocompletion=complete_runs)
+    return optional(words, *declared, autocompletion=complete_runs)
 
 
 def flag(words: str, *declared: str) -> Any:
@@ -124,6 +137,15 @@ Tickers = Annotated[
         autocompletion=complete_tickers,
     ),
 ]
+FetchedTickers = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Tickers, separated by blanks or commas; @FILE reads a list. Those that are not stored "
+        "are fetched from Yahoo first. None means all that are stored.",
+        show_default=False,
+        autocompletion=complete_tickers,
+    ),
+]
 Home = Annotated[
     Path,
     optional(
@@ -137,7 +159,13 @@ Json = Annotated[bool, flag("Print the result as JSON.", "--json")]
 Quiet = Annotated[bool, flag("No progress and no warnings on stderr.", "--quiet")]
 Verbose = Annotated[bool, flag("Say more on stderr.", "--verbose", "-v")]
 
-Run = Annotated[str | None, run("Name of a run; by default the latest.")]
+Run = Annotated[
+    str | None,
+    run(
+        "Name of a run; by default that of `forecast runs default`, else your latest network, else "
+        "base, which comes with the package."
+    ),
+]
 Until = Annotated[date | None, day("Last date to learn from.")]
 Start = Annotated[date | None, day("First date.")]
 End = Annotated[date | None, day("Last date.")]

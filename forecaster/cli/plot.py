@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecaster.cli import figures, options, output, ticker_lists
+from forecaster.cli import figures, options, output, supply, ticker_lists
 from forecaster.errors import HistoryError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def plot(
     ticker: Annotated[
         str | None,
         typer.Argument(
-            help="By default the first, or all of them in one for calibration and skill.",
+            help="By default the first, or all of them in one for calibration and skill; for predict "
+            "and gates, one that is not stored is fetched from Yahoo first.",
             show_default=False,
             autocompletion=options.complete_tickers,
         ),
@@ -88,9 +89,9 @@ def plot(
     if name in OF_BACKTEST:
         figure = _of_backtest(name, ticker, backtest or _latest(home), start, end)
     elif name == "predict":
-        figure = _prediction(ticker, run, home, end, wanted)
+        figure = _prediction(ticker, run, home, end, wanted, quiet=quiet)
     else:
-        figure = _of_run(name, ticker, run, home, end)
+        figure = _of_run(name, ticker, run, home, end, quiet=quiet)
     if out is not None:
         figures.save(figure, out)
         output.say(str(out))
@@ -173,21 +174,32 @@ def _between(rows: "pd.DataFrame", start: date | None, end: date | None) -> "pd.
 
 
 def _prediction(
-    ticker: str | None, run: str | None, home: Path, as_of: date | None, steps: tuple[int, ...]
+    ticker: str | None,
+    run: str | None,
+    home: Path,
+    as_of: date | None,
+    steps: tuple[int, ...],
+    *,
+    quiet: bool,
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.plots import prediction
-    from forecaster.runs import bundle, forecasting
+    from forecaster.runs import choice, forecasting
 
-    trained, store = bundle.load(home, run), Store(home)
-    stored = ticker_lists.stored(store, [ticker] if ticker else None)[:1]
+    chosen, store = choice.choose(home, run), Store(home)
+    trained = chosen.run
+    if chosen.words and not quiet:
+        output.note(f"run {trained.name}{chosen.words}")
+    stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)[:1]
     needed = ticker_lists.with_universe(trained, store, stored)
-    rows, failed, announced = forecasting.predict_each(
+    rows, failed, announced, _ = forecasting.predict_each(
         trained,
         store.each(needed),
         tickers=stored,
         events=EventStore(home).read(needed),
+        companions=companions.read(home, stored),
         as_of=as_of,
         steps=steps,
     )
@@ -206,24 +218,34 @@ def _of_run(
     run: str | None,
     home: Path,
     as_of: date | None,
+    *,
+    quiet: bool,
 ) -> "Figure":
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.explain import explanation
-    from forecaster.models.recurrent.training import CELLS
+    from forecaster.models.registry import NETWORKS
     from forecaster.plots import network
-    from forecaster.runs import bundle
+    from forecaster.runs import choice
 
     store = Store(home)
-    networks = (it for it in bundle.readable(home) if it.model.name in CELLS)
-    trained = (None if run else next(networks, None)) or bundle.load(home, run)
+    chosen = choice.choose(home, run, NETWORKS)
+    trained = chosen.run
+    if chosen.words and not quiet:
+        output.note(f"run {trained.name}{chosen.words}")
     model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
         return network.training(model.training)
-    stored = ticker_lists.stored(store, [ticker] if ticker else None)
+    stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
     activity = explanation.read(
-        trained, store.read(needed), ticker=stored[0], events=events, as_of=as_of
+        trained,
+        store.read(needed),
+        ticker=stored[0],
+        events=events,
+        companions=companions.read(home, stored[:1]),
+        as_of=as_of,
     )
     return network.gates(activity)

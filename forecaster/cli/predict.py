@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from forecaster.cli import fan, holdout, options, output, ticker_lists
+from forecaster.cli import fan, holdout, options, output, supply, ticker_lists, worth
 from forecaster.display import announcement, number, price
 from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from forecaster.data.store import Store
     from forecaster.dataset.announcements import NextEvent
+    from forecaster.dataset.implied import Level
     from forecaster.runs.bundle import RunVerdict
+    from forecaster.runs.choice import Choice
     from forecaster.runs.run import Run
 
 RECENT = 60
@@ -34,7 +36,7 @@ RECENT_DAYS = 200
 
 
 def predict(
-    tickers: options.Tickers = None,
+    tickers: options.FetchedTickers = None,
     *,
     run: options.Run = None,
     horizon: options.Ahead = None,
@@ -73,33 +75,38 @@ def predict(
 ) -> None:
     """Forecast the next session, or several ahead.
 
+    Without a run of your own the base model forecasts, which comes with the package.
+
     Example: forecast predict AAPL --horizon 10
     """
     from forecaster import exports
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
-    from forecaster.runs import bundle, forecasting
+    from forecaster.runs import bundle, choice, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
     if max_age is not None and as_of is not None:
         raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
     wanted = options.steps_ahead(horizon, steps)
     _check_file(out, layout)
-    trained, store = bundle.load(home, run), Store(home)
-    stored = ticker_lists.stored(store, tickers)
+    chosen, store = choice.choose(home, run), Store(home)
+    trained = chosen.run
+    stored = supply.tickers(store, tickers, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
-    frame, failures, announced = forecasting.predict_each(
+    frame, failures, announced, implied = forecasting.predict_each(
         trained,
         store.each(needed),
         tickers=stored,
         events=events,
+        companions=companions.read(home, stored),
         as_of=as_of,
         calibrate=calibrate,
         steps=wanted,
     )
     in_steps = horizon is not None or steps is not None or annualised
-    rows, histories = _described(frame, store, announced, ahead=in_steps)
+    rows, histories = _described(frame, store, announced, implied, ahead=in_steps)
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
         failed.append(_too_old(_heads(old), max_age))
@@ -119,6 +126,8 @@ def predict(
             "predict",
             {
                 "run": trained.name,
+                "chosen_by": chosen.reason,
+                "worth": worth.document(rows) if trained.is_base else None,
                 "as_of": max((row["cutoff"] for row in rows), default=None),
                 "verdict": asdict(verdict) if verdict else None,
                 "forecasts": rows,
@@ -130,17 +139,10 @@ def predict(
             _print(rows, _recent(store, rows), with_age=as_of is None, annualised=annualised)
         else:
             _print_ahead(rows, with_age=as_of is None, annualised=annualised)
-        output.say(
-            f"Run {trained.name}: {trained.model.name} trained on {trained.first} to {trained.until}."
-        )
-        words, step = holdout.universe(trained, store.tickers()), wanted[-1]
-        if verdict:
-            output.say(_verdict(trained, verdict, words, home, step))
-        else:
-            last = max(dates.iloc[-1].date() for dates in histories.values())
-            named = run is not None
-            tested = _without_backtest(trained, words, home, last, named=named, step=step)
-            output.say(f"{_WIDTH if step == 1 else _WIDTH_AHEAD} {tested}")
+        _say_implied(rows, histories)
+        last = max(dates.iloc[-1].date() for dates in histories.values())
+        for text in _worth(chosen, verdict, rows, store, last, wanted[-1]):
+            output.say(text)
     output.end(failed)
 
 
@@ -156,7 +158,12 @@ def _check_file(out: Path | None, layout: str) -> None:
 
 
 def _described(
-    frame: "pd.DataFrame", store: "Store", announced: "dict[str, NextEvent]", *, ahead: bool
+    frame: "pd.DataFrame",
+    store: "Store",
+    announced: "dict[str, NextEvent]",
+    implied: "dict[str, Level]",
+    *,
+    ahead: bool,
 ) -> "tuple[list[dict[str, Any]], dict[str, pd.Series]]":
     """Return the forecasts as JSON has them, and the last stored dates of their tickers.
 
@@ -173,6 +180,9 @@ def _described(
         if not ahead:
             del row["step"]
         row["next_event"] = _event(announced.get(row["ticker"]))
+        level = implied.get(row["ticker"])
+        row["implied_volatility"] = level.volatility if level else None
+        row["implied_by"] = level.name if level else None
     return rows, histories
 
 
@@ -216,6 +226,25 @@ def _spread_over_time(rows: list[dict[str, Any]], histories: "dict[str, pd.Serie
         row["sessions_a_year"] = year
 
 
+def _say_implied(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+    """Say what each index of implied volatility says, beside the forecasts, both a year."""
+    from math import sqrt
+
+    from forecaster.evaluation.strategy import sessions_a_year
+
+    forecast: dict[tuple[str, float], list[str]] = {}
+    for row in _heads(rows):
+        if row["implied_by"]:
+            year = sessions_a_year(histories[row["ticker"]])
+            spread = row["volatility"] * sqrt(year / row.get("step", 1))
+            key = row["implied_by"], row["implied_volatility"]
+            forecast.setdefault(key, []).append(
+                f"{row['ticker']} {number(spread, '.1%', digits=2)}"
+            )
+    for (index, level), its in forecast.items():
+        output.say(f"Volatility a year: {index} implies {level:.1%}; forecast: {first_few(its)}.")
+
+
 def _event(event: "NextEvent | None") -> dict[str, Any] | None:
     """Return the next announcement as JSON holds it, its expected move a fraction."""
     if event is None:
@@ -233,6 +262,39 @@ def _reports(event: dict[str, Any]) -> str:
     """Return an announcement in a few words: Thu 30 Jan after the close (±5.1%)."""
     when = announcement(date.fromisoformat(event["date"]), event["time"])
     return f"{when} (±{event['expected_move']:.1%})"
+
+
+def _worth(
+    chosen: "Choice",
+    verdict: "RunVerdict | None",
+    rows: list[dict[str, Any]],
+    store: "Store",
+    last: date,
+    step: int,
+) -> list[str]:
+    """Return which run forecasts and why, and what is known of its worth, in lines."""
+    from forecaster.runs.choice import Reason
+
+    trained, home = chosen.run, store.folder.parent
+    width = _WIDTH if step == 1 else _WIDTH_AHEAD
+    lines = [
+        f"Run {trained.name}{chosen.words}: {trained.model.name} trained on {trained.first} to "
+        f"{trained.until}."
+    ]
+    tickers = [row["ticker"] for row in _heads(rows)]
+    if trained.is_base:
+        lines += worth.lines(tickers)
+        words = tickers if len(tickers) <= holdout.MOST else []
+    else:
+        words = holdout.universe(trained, store.tickers())
+    if verdict:
+        return [*lines, _verdict(trained, verdict, words, home, step)]
+    if trained.is_base:
+        tested = holdout.backtesting(words, trained.model.name, home, run=trained.name, step=step)
+        return [*lines, f"{width} `{tested}` says what it is worth on yours."]
+    named = chosen.reason is Reason.NAMED
+    tested = _without_backtest(trained, words, home, last, named=named, step=step)
+    return [*lines, f"{width} {tested}"]
 
 
 def _verdict(trained: "Run", verdict: "RunVerdict", words: list[str], home: Path, step: int) -> str:

@@ -55,6 +55,7 @@ def score(
     """
     from forecaster.backtesting import archive, external, forecast_files
     from forecaster.backtesting.spec import BacktestSpec
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.sources.tables import Format
     from forecaster.data.store import Store
@@ -93,6 +94,7 @@ def score(
             values=values,
             cost_bp=cost,
             events=EventStore(home).read(stored),
+            companions=companions.read(home, stored),
             earlier=experiment_log.recorded(home, stored, days.min(), days.max()),
             progress=progress,
         )

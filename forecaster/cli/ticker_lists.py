@@ -47,12 +47,11 @@ def stored(store: "Store", words: list[str] | None) -> list[str]:
     return tickers or store.tickers()
 
 
-def only(store: "Store", word: str) -> str:
-    """Return the stored ticker typed; UsageError for a list of several."""
-    known = store.tickers()
-    if word.startswith("@") and word not in known:
+def single(store: "Store", word: str) -> str:
+    """Return the ticker typed, stored or not; UsageError for a list of several."""
+    if word.startswith("@") and word not in store.tickers():
         raise UsageError(f"expected one ticker, got the list {word}")
-    tickers = stored(store, [word])
+    tickers = named(store, [word])
     if len(tickers) > 1:
         raise UsageError(f"expected one ticker, got {len(tickers)}: {', '.join(tickers)}")
     return tickers[0]
@@ -66,8 +65,12 @@ def named(store: "Store", words: list[str] | None) -> list[str]:
 
 def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
     """Return tickers and those of the run's universe, whose prices a forecast needs, as far as stored."""
-    known = set(store.tickers())
-    missing = [ticker for ticker in run.tickers if ticker not in known]
+    from forecaster.data import companions
+    from forecaster.runs import forecasting
+
+    known = store.tickers()
+    along = companions.store(store.folder.parent).tickers()
+    missing = [] if run.is_base else sorted(set(run.tickers) - set(known))
     if missing:
         logging.getLogger("forecaster").warning(
             "%d of the %d tickers that run %s was trained on are not stored (%s); the market is taken "
@@ -77,7 +80,8 @@ def with_universe(run: "Run", store: "Store", tickers: list[str]) -> list[str]:
             run.name,
             first_few(missing),
         )
-    return sorted({*tickers, *run.tickers} - set(missing))
+    universe = forecasting.universe_of(run, [*known, *along], tickers)
+    return sorted({*tickers, *universe}.intersection(known))
 
 
 def currencies(store: "Store", tickers: Iterable[str]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.config import RecurrentConfig
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from forecaster.data.store import Store
     from forecaster.evaluation.experiment_log import Experiment
     from forecaster.runs.run import Run
+
+AFRESH = "afresh"
+"""What ``--from`` says to start from no weights."""
 
 
 def train(
@@ -35,6 +38,14 @@ def train(
         ),
     ] = None,
     config: options.Config = None,
+    from_: Annotated[
+        str | None,
+        options.run(
+            "Start from the weights of this run, for a few epochs; afresh starts from none. By default "
+            "an lstm of the usual settings starts from the base run, where that knows no later session.",
+            "--from",
+        ),
+    ] = None,
     resume: Annotated[
         bool, options.flag("Go on with an interrupted training of this run.", "--resume")
     ] = False,
@@ -48,6 +59,7 @@ def train(
     Example: forecast train --until 2023-12-29
     """
     from forecaster.config import configured
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
@@ -56,8 +68,10 @@ def train(
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
+    start = None if from_ in (None, AFRESH) else bundle.load(home, from_)
     settings = configured(
         config,
+        None if start is None else training.settings_from(start, model),
         seeds=seeds,
         seed=seed,
         horizon=horizon,
@@ -69,10 +83,15 @@ def train(
     create(model, settings)  # raises at once if there is no such model
     store = Store(home)
     stored = ticker_lists.stored(store, tickers)
+    typed = (from_, config, seeds, seed, horizon, epochs, max_windows)
+    if model == options.DEFAULT_MODEL and all(value is None for value in typed):
+        start = _base(until or _last(store, stored))
+        settings = training.settings_from(start, model) if start else settings
     with output.progress(quiet=quiet) as progress:
         trained = training.train(
             store.each(stored),
             events=EventStore(home).read(stored),
+            companions=companions.read(home, stored),
             model=model,
             name=run,
             until=until,
@@ -80,6 +99,7 @@ def train(
             progress=progress,
             home=home,
             resume=resume,
+            start=start,
         )
         folder = bundle.save(trained, home)
         experiment_log.record(home, _experiment(trained))
@@ -90,6 +110,8 @@ def train(
         f"run {trained.name}: {model} on {ticker_lists.count(trained.tickers)}, "
         f"{trained.first} to {trained.until}\nin {folder}"
     )
+    if start is not None and from_ is None:
+        output.say(f"It started from run {start.name}; `--from {AFRESH}` starts from none.")
     networks = {
         "seeds": seeds,
         "seed": seed,
@@ -97,9 +119,20 @@ def train(
         "epochs": epochs,
         "max-windows": max_windows,
         "config": config,
+        "from": from_
+        if start and start.until <= holdout.until(trained.first, trained.until)
+        else None,
     }
     chosen = [f"--{name}={value}" for name, value in networks.items() if value is not None]
     output.say(_next(trained, tickers, home, _last(store, stored), chosen))
+
+
+def _base(last: date) -> "Run | None":
+    """Return the base run, if it knows no session after the last that is to be learnt from."""
+    from forecaster.runs import base
+
+    run = base.load()
+    return run if run.until <= last else None
 
 
 def _last(store: "Store", tickers: list[str]) -> date:
@@ -127,7 +160,10 @@ def _next(
 def _experiment(trained: "Run") -> "Experiment":
     from forecaster.evaluation.experiment_log import Experiment
 
-    settings = {"config": trained.settings, "prices_sha256": trained.prices_sha256}
+    settings: dict[str, Any] = {"config": trained.settings}
+    settings["prices_sha256"] = trained.prices_sha256
+    if trained.start:
+        settings["start"] = trained.start
     if trained.events_sha256:
         settings["events_sha256"] = trained.events_sha256
     dates = str(trained.first), str(trained.until)

@@ -71,6 +71,7 @@ def tune(
     """
     from forecaster import atomic
     from forecaster.config import read
+    from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
     from forecaster.model_selection import search
@@ -86,6 +87,7 @@ def tune(
     objective = search.Objective.of(
         store.each(stored),
         events=EventStore(home).read(stored),
+        companions=companions.read(home, stored),
         model=model,
         until=until,
         held=held,

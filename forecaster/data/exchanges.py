@@ -90,26 +90,30 @@ _INDICES: Mapping[str, str] = {
     "XETR": "^CDAXI ^GDAXI ^MDAXI ^SDAXI ^STOXX ^STOXX50E ^TECDAX",
     "XHEL": "^OMXH25",
     "XHKG": "^HSCE ^HSI ^VHSI",
+    "XICE": "^OMXIPI",
     "XIDX": "^JKLQ45 ^JKSE",
     "XIST": "^XU100",
     "XKAR": "^KSE",
     "XKLS": "^KLSE",
     "XKRX": "^KQ11 ^KS11 ^KS200",
+    "XLIT": "^OMXVGI",
     "XLON": "^FTAS ^FTMC ^FTSE",
     "XMAD": "^IBEX",
     "XMEX": "^MXX",
-    "XNYS": "^BKX ^DJA ^DJI ^DJT ^DJU ^DWCF ^FVX ^GSPC ^GVZ ^HGX ^IRX ^IXIC ^KRX ^MID ^NBI ^NDX "
+    "XNYS": "^BKX ^DJA ^DJI ^DJT ^DJU ^DWCF ^EVZ ^FVX ^GSPC ^GVZ ^HGX ^IRX ^IXIC ^KRX ^MID ^NBI ^NDX "
     "^NYA ^OEX ^OSX ^OVX ^RUA ^RUI ^RUT ^RVX ^SKEW ^SOX ^SP100 ^SP400 ^SP500TR ^SP600 ^SPX "
-    "^TNX ^TYX ^VIX ^VIX1D ^VIX3M ^VIX6M ^VIX9D ^VVIX ^VXD ^VXN ^W5000 ^XAU ^XAX ^XMI "
+    "^TNX ^TYX ^VIX ^VIX1D ^VIX3M ^VIX6M ^VIX9D ^VVIX ^VXD ^VXEEM ^VXN ^W5000 ^XAU ^XAX ^XMI "
     "^XNDX ^XOI",
     "XNZE": "^NZ50",
     "XOSL": "^OSEAX",
     "XPAR": "^FCHI ^N100",
+    "XRIS": "^OMXRGI",
     "XSES": "^STI",
     "XSGO": "^IPSA",
     "XSTO": "^OMX ^OMXS30 ^OMXSPI",
     "XSWX": "^SSMI",
     "XTAI": "^TWII",
+    "XTAL": "^OMXTGI",
     "XTKS": "^N225 ^N300 ^TPX",
     "XTSE": "^GSPTSE ^TX60",
     "XWBO": "^ATX",
@@ -127,8 +131,8 @@ _KINDS: Mapping[str, str] = {CRYPTO: "coin", CURRENCIES: "currency", FUTURES: "f
 """Kinds by calendar, where all of a calendar are of one."""
 
 _VOLATILITIES = frozenset(
-    "^AXVI ^GVZ ^INDIAVIX ^OVX ^RVX ^VHSI ^VIX ^VIX1D ^VIX3M ^VIX6M ^VIX9D ^VVIX ^VXD ^VXN".split()
-)
+    ["^AXVI", "^EVZ", "^GVZ", "^INDIAVIX", "^OVX", "^RVX", "^VHSI", "^VIX", "^VIX1D", "^VIX3M"]
+) | frozenset(["^VIX6M", "^VIX9D", "^VVIX", "^VXD", "^VXEEM", "^VXN"])
 _RATES = frozenset(["^FVX", "^IRX", "^TNX", "^TYX"])
 
 _FIAT = (

@@ -23,6 +23,7 @@ from forecaster.dataset.bars import (
     lagged,
     log_ratio,
 )
+from forecaster.dataset.implied import IMPLIED, Implied
 from forecaster.dataset.market import MARKET, Market
 
 OUTLIER, OUTLIER_MEMORY = 3.0, 130
@@ -65,8 +66,8 @@ EVENTS = (
     "after_reaction",
     "last_reaction",
 )
-FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET + EVENTS
-GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET, EVENTS), strict=True))
+FEATURES = CLOSE + RANGE + VOLUME + CALENDAR + MARKET + EVENTS + IMPLIED
+GROUPS = dict(zip(config.GROUPS, (RANGE, VOLUME, CALENDAR, MARKET, EVENTS, IMPLIED), strict=True))
 """Features that can be left out: all but those of the closes."""
 
 
@@ -85,7 +86,12 @@ def realised_variance(prices: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def compute(bars: Bars, market: Market, announcements: Announcements | None = None) -> np.ndarray:
+def compute(
+    bars: Bars,
+    market: Market,
+    announcements: Announcements | None = None,
+    implied: Implied | None = None,
+) -> np.ndarray:
     """Return the features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
     r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
     overnight = bars.overnight
@@ -132,8 +138,11 @@ def compute(bars: Bars, market: Market, announcements: Announcements | None = No
     }
     own |= {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}
     columns = [own[name] for name in CLOSE + RANGE + VOLUME + CALENDAR]
-    scheduled = _scheduled(announcements, len(bars.dates))
-    return np.column_stack([*columns, market.at(bars.dates), scheduled]).astype(np.float32)
+    sessions = len(bars.dates)
+    scheduled = _scheduled(announcements, sessions)
+    expected = implied.at(bars) if implied else np.full((sessions, len(IMPLIED)), np.nan)
+    table = np.column_stack([*columns, market.on(bars.dates), scheduled, expected])
+    return table.astype(np.float32)
 
 
 def _scheduled(known: Announcements | None, sessions: int) -> Floats:

@@ -2,12 +2,25 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from forecaster.data import exchanges
+from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.companions import market_index
 from forecaster.data.publication import public_dates
-from forecaster.dataset.bars import FAST, SLOW, Bars, every, ewma, lagged, log_ratio, volatility
+from forecaster.dataset.bars import (
+    FAST,
+    SLOW,
+    Bars,
+    Floats,
+    every,
+    ewma,
+    lagged,
+    log_ratio,
+    volatility,
+)
 
 MARKET = (
     "market_return",
@@ -21,6 +34,36 @@ MARKET = (
 )
 
 
+FEW = 5
+"""With fewer peers the index of their exchange is the market, or peers elsewhere if it is not stored."""
+
+AGAINST = -0.05
+"""A ticker whose surprises times those of the others have a mean below this moves against them."""
+
+JUDGED = 60
+"""Sessions before it is judged whether a ticker moves against the others."""
+
+WILDEST = 5.0
+"""Surprises, in volatilities, are cut off here: no ticker's jump is the market's."""
+
+
+class Place(NamedTuple):
+    """Where a market is, and what trades on it."""
+
+    exchange: str
+    kind: str
+    """That of :func:`forecaster.data.exchanges.kind`, but ``equity`` for shares and indices of them"""
+    benchmark: str | None
+    """The index of its market"""
+
+    @classmethod
+    def of(cls, ticker: str) -> "Place":
+        """Return the place of a ticker."""
+        kind = exchanges.kind(ticker)
+        kind = "equity" if kind in ("share", "index") else kind
+        return cls(exchanges.exchange(ticker), kind, market_index(ticker))
+
+
 @dataclass(frozen=True, eq=False)
 class Market:
     """Averages over the tickers of a universe, by date."""
@@ -29,6 +72,28 @@ class Market:
     """datetime64[D], every date on which a session of one of them became public: (dates,)"""
     features: np.ndarray
     """(dates, len(MARKET))"""
+    left_out: tuple[str, ...] = ()
+    """Tickers of the universe that, by its last date, move against the others"""
+
+    @classmethod
+    def at(
+        cls, place: Place, universe: Mapping[str, Bars], companions: Mapping[str, Bars]
+    ) -> "Market":
+        """Return the market of a place: the peers there, or its index, or peers elsewhere.
+
+        Parameters
+        ----------
+        place : that of the tickers which look at the market.
+        universe : the bars of the tickers whose average may be the market.
+        companions : the bars of indices, among others.
+        """
+        peers = {ticker: bars for ticker, bars in universe.items() if Place.of(ticker) == place}
+        if len(peers) < FEW and place.benchmark and place.benchmark in companions:
+            peers = {place.benchmark: companions[place.benchmark]}
+        elif len(peers) < FEW:
+            kind = place.kind
+            peers = {it: bars for it, bars in universe.items() if Place.of(it).kind == kind}
+        return cls.of(peers, place.exchange)
 
     @classmethod
     def of(cls, universe: Mapping[str, Bars], exchange: str) -> "Market":
@@ -45,27 +110,32 @@ class Market:
             public_dates(bars.dates, exchanges.exchange(ticker), [exchange])
             for ticker, bars in universe.items()
         ]
-        return cls._averaged(list(universe.values()), public)
+        return cls._averaged(universe, public)
 
     @classmethod
-    def _averaged(cls, universe: Sequence[Bars], public: Sequence[np.ndarray]) -> "Market":
+    def _averaged(cls, universe: Mapping[str, Bars], public: Sequence[np.ndarray]) -> "Market":
+        members = list(universe.values())
+        if not members:
+            return cls(every([]), np.empty((0, len(MARKET))))
         dates = every(public)
         rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
-
-        def surprises() -> Iterable[np.ndarray]:
-            return (bars.log_returns / lagged(bars.volatility) for bars in universe)
+        surprises = [_surprise(bars) for bars in members]
+        belongs = _belonging(len(dates), rows, surprises)
 
         def mean(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            return _means(len(dates), zip(rows, columns, strict=True))
+            its = (np.where(own, it, np.nan) for own, it in zip(belongs, columns, strict=True))
+            return _means(len(dates), zip(rows, its, strict=True))
 
-        returns, _ = mean(bars.log_returns for bars in universe)  # (dates,)
+        # Weights of one over the volatility: each ticker moves the market as much as another.
+        calm, _ = mean(1 / lagged(bars.volatility) for bars in members)
+        common, known = mean(surprises)  # (dates,)
+        returns = common / calm
         sigma = volatility(returns)
-        energy, _ = mean(np.minimum(it**2, 25.0) for it in surprises())
-        common, known = mean(surprises())
-        spread, _ = mean((it - common[row]) ** 2 for row, it in zip(rows, surprises(), strict=True))
+        energy, _ = mean(it**2 for it in surprises)
+        spread, _ = mean((it - common[row]) ** 2 for row, it in zip(rows, surprises, strict=True))
         # A single ticker has no dispersion.
         spread = np.where(known > 1, spread, np.nan)
-        ranges, _ = mean(log_ratio(b.range_variance, b.volatility**2) for b in universe)
+        ranges, _ = mean(log_ratio(b.range_variance, b.volatility**2) for b in members)
         features = {
             "market_return": returns / sigma,
             "market_abs_return": np.abs(returns) / sigma,
@@ -76,20 +146,65 @@ class Market:
             "market_dispersion": log_ratio(ewma(spread, FAST), ewma(spread, SLOW)),
             "market_range": ewma(ranges, 0.5),
         }
-        return cls(dates, np.column_stack([features[name] for name in MARKET]))
+        left_out = [it for it, own in zip(universe, belongs, strict=True) if not own[-1:].all()]
+        table = np.column_stack([features[name] for name in MARKET])
+        return cls(dates, table, tuple(left_out))
 
-    def at(self, dates: np.ndarray) -> np.ndarray:
-        """Return the latest row known on each date: (sessions, len(MARKET)), NaN before the first."""
+    def on(self, dates: np.ndarray) -> np.ndarray:
+        """Return the latest row known on each date: (sessions, len(MARKET)).
+
+        NaN before the first, and where the latest is too old to say anything of today.
+        """
+        if not len(self.dates):
+            return np.full((len(dates), len(MARKET)), np.nan)
         row = np.searchsorted(self.dates, dates, side="right") - 1
-        return np.where(row[:, None] >= 0, self.features[np.maximum(row, 0)], np.nan)
+        latest = np.maximum(row, 0)
+        known = (row >= 0) & (dates - self.dates[latest] <= LONGEST_CLOSURE)
+        return np.where(known[:, None], self.features[latest], np.nan)
+
+
+def _surprise(bars: Bars) -> Floats:
+    """Return the returns in volatilities of the day before: (sessions,), NaN where unknown."""
+    return np.clip(bars.log_returns / lagged(bars.volatility), -WILDEST, WILDEST)
+
+
+def _belonging(
+    size: int, rows: Sequence[np.ndarray], surprises: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return whether each ticker belongs to the market at each of its sessions: (sessions,) each.
+
+    One that has moved against the others, such as a fund that is short of them or their implied
+    volatility, does not. A session is judged by those before it.
+    """
+    total, count = _sums(size, zip(rows, surprises, strict=True))
+    belongs = []
+    for row, own in zip(rows, surprises, strict=True):
+        others = count[row] - np.isfinite(own)
+        rest = np.divide(
+            total[row] - np.nan_to_num(own), others, where=others > 0, out=np.zeros(len(row))
+        )
+        judged = np.isfinite(own) & (others > 0)
+        product = np.cumsum(np.where(judged, np.nan_to_num(own) * rest, 0.0))
+        sessions = np.cumsum(judged)
+        against = (product < AGAINST * sessions) & (sessions >= JUDGED)
+        belongs.append(~np.append(False, against[:-1]))
+    return belongs
 
 
 def _means(
     size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each.
+    """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each."""
+    total, count = _sums(size, columns)
+    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0), count
 
-    The sums grow a ticker at a time, from the rows of its sessions and its values there: a table of
+
+def _sums(
+    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums over tickers by date, and how many values they have: (dates,) each.
+
+    They grow a ticker at a time, from the rows of its sessions and its values there: a table of
     all dates and tickers would be large. Where two sessions of a ticker became public on one date, as
     when clocks change, the later counts.
     """
@@ -98,4 +213,4 @@ def _means(
         known = np.isfinite(values)
         total[rows[known]] += values[known]
         count[rows[known]] += 1
-    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0), count
+    return total, count

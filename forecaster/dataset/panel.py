@@ -18,6 +18,7 @@ import pandas as pd
 
 from forecaster.data import calendars, exchanges, prices
 from forecaster.data.calendars import LONGEST_CLOSURE
+from forecaster.data.companions import implied_index
 from forecaster.data.publication import public_dates
 from forecaster.dataset.announcements import (
     Announcements,
@@ -31,7 +32,8 @@ from forecaster.dataset.announcements import (
 )
 from forecaster.dataset.bars import Bars, Floats, every
 from forecaster.dataset.features import compute
-from forecaster.dataset.market import Market
+from forecaster.dataset.implied import Implied
+from forecaster.dataset.market import Market, Place
 from forecaster.distributions import forecasts, horizons
 
 CACHED_TICKERS = 128
@@ -148,6 +150,8 @@ class History(Past):
     """(sessions,), datetime64[D]: the session after each; at the ``gaps``, the next of the exchange's
     calendar"""
     compute_features: Callable[[], np.ndarray]
+    implied: Implied | None = field(default=None, kw_only=True)
+    """The implied volatility that fits it; None if none is known."""
 
     def dates_ahead(self, step: int) -> np.ndarray:
         """Return the session that is ``step`` after each: (sessions,), datetime64[D].
@@ -299,7 +303,7 @@ def bars_of(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Bars]:
 class Histories(Sequence[History]):
     """Histories in the order of their tickers, each made on access."""
 
-    def __init__(self, bars: dict[str, Bars], surroundings: Mapping[str, "Surroundings"]) -> None:
+    def __init__(self, bars: dict[str, Bars], surroundings: Mapping[Place, "Surroundings"]) -> None:
         self._bars, self._surroundings = bars, surroundings
         self.tickers = tuple(sorted(bars))
 
@@ -315,13 +319,13 @@ class Histories(Sequence[History]):
             bars = {it: self._bars[it] for it in self.tickers[at]}
             return Histories(bars, self._surroundings)
         ticker = self.tickers[at]
-        surroundings = self._surroundings[exchanges.exchange(ticker)]
+        surroundings = self._surroundings[Place.of(ticker)]
         return _history(ticker, self._bars[ticker], surroundings)
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What the tickers of an exchange share."""
+    """What the tickers of a kind on an exchange share."""
 
     observers: frozenset[str]
     """The exchanges of all tickers that forecasts are made for."""
@@ -329,6 +333,8 @@ class Surroundings:
     schedules: Mapping[str, Schedule]
     """Of the tickers, whatever their exchange, that have announcements."""
     typical: Typical
+    implied: Mapping[str, Implied]
+    """The indices of implied volatility that fit them, by name."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +353,7 @@ class Panel:
         tickers: Sequence[str] | None = None,
         universe: Sequence[str] | None = None,
         events: pd.DataFrame | None = None,
+        companions: pd.DataFrame | Mapping[str, Bars] | None = None,
     ) -> "Panel":
         """Return the panel of checked prices.
 
@@ -355,25 +362,34 @@ class Panel:
         frames : the prices frame of the tickers and the universe, or one for each of them, none of
             which stays in memory; or the result of :func:`bars_of`.
         tickers : of the histories; all by default.
-        universe : the tickers whose average is the market; all by default. Those without prices are
-            left out.
+        universe : the tickers whose average may be the market; all by default. Those without prices
+            are left out. See :meth:`forecaster.dataset.market.Market.at`.
         events : the events frame of any tickers.
+        companions : the prices frame, or the bars, of the indices that the tickers are seen beside
+            (:mod:`forecaster.data.companions`); those among ``frames`` serve too.
 
         Raises
         ------
         KeyError
             There are no prices of a ticker.
         """
-        bars = frames if isinstance(frames, Mapping) else bars_of(frames)
-        known = tuple(it for it in sorted(universe or bars) if it in bars)
+        bars = _bars(frames)
+        beside = {**bars, **(_bars(companions) if companions is not None else {})}
+        known = tuple(it for it in sorted(bars if universe is None else universe) if it in bars)
         members = {it: bars[it] for it in known}
         tickers = tickers or list(bars)
         observers = frozenset(map(exchanges.exchange, tickers))
         schedules = schedules_of(events)
         typical = typical_of(members, schedules, observers)
         surroundings = {
-            it: Surroundings(observers, Market.of(members, it), schedules, typical[it])
-            for it in observers
+            place: Surroundings(
+                observers,
+                Market.at(place, members, beside),
+                schedules,
+                typical[place.exchange],
+                _implied(place, tickers, beside),
+            )
+            for place in {Place.of(it) for it in tickers}
         }
         return cls(Histories({it: bars[it] for it in tickers}, surroundings), known)
 
@@ -388,6 +404,18 @@ class Panel:
         return every(history.dates for history in self.histories)
 
 
+def _bars(prices: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars]) -> Mapping[str, Bars]:
+    return prices if isinstance(prices, Mapping) else bars_of(prices)
+
+
+def _implied(
+    place: Place, tickers: Sequence[str], beside: Mapping[str, Bars]
+) -> dict[str, Implied]:
+    """Return the indices of implied volatility of the tickers of a place, as known at its closes."""
+    names = {implied_index(it, beside) for it in tickers if Place.of(it) == place}
+    return {it: Implied.of(it, beside[it], place.exchange) for it in names if it is not None}
+
+
 _features = lru_cache(maxsize=CACHED_TICKERS)(compute)
 
 
@@ -397,9 +425,17 @@ def _history(ticker: str, bars: Bars, surroundings: Surroundings) -> History:
     known, schedule = None, surroundings.schedules.get(ticker)
     if schedule:
         known, _ = announcements_of(ticker, bars, schedule, surroundings.typical)
-    features = partial(_features, bars, surroundings.market, known)
+    implied = surroundings.implied.get(implied_index(ticker, surroundings.implied) or "")
+    features = partial(_features, bars, surroundings.market, known, implied)
     history = History(
-        ticker, bars, public, next_dates, features, announcements=known, schedule=schedule
+        ticker,
+        bars,
+        public,
+        next_dates,
+        features,
+        announcements=known,
+        schedule=schedule,
+        implied=implied,
     )
     unknown = history.gaps
     next_dates[unknown] = [

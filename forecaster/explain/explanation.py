@@ -7,18 +7,17 @@ come from :mod:`forecaster.models.recurrent.cell`, gradients from
 the first network's; everything else is of the average, which is what forecasts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
-from forecaster.data import exchanges
 from forecaster.dataset.bars import Bars, Floats
 from forecaster.dataset.features import compute
-from forecaster.dataset.market import Market
-from forecaster.dataset.panel import History, Panel
+from forecaster.dataset.market import Market, Place
+from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions.horizons import KNOTS
 from forecaster.errors import HistoryError, UsageError
 from forecaster.explain import attribution
@@ -150,6 +149,7 @@ def read(
     *,
     ticker: str,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
 ) -> Reading:
     """Return the forecast of :func:`of` and the gates and states before it, without what moved it.
@@ -157,7 +157,8 @@ def read(
     Parameters and errors are those of :func:`of`.
     """
     model = recurrent(run)
-    forecast, _, history = _forecast(run, frame, ticker, events, as_of)
+    forecast, _, panel = _forecast(run, frame, ticker, events, companions, as_of)
+    (history,) = panel.histories
     return Reading(run, forecast, activity(model, history, len(history.dates) - 1))
 
 
@@ -167,6 +168,7 @@ def of(
     *,
     ticker: str,
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     step: int = 1,
     others: Iterable[Run] = (),
@@ -180,6 +182,7 @@ def of(
     frame : the prices frame of the ticker and of the run's universe.
     ticker : the ticker forecast.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     as_of : the latest date a forecast may use; by default that of the last price.
     step : how many sessions ahead; those of :data:`forecaster.distributions.horizons.KNOTS`, up to the
         run's horizon, have forecasts of their own. By default the next session.
@@ -193,7 +196,8 @@ def of(
         The run's model is not a recurrent network, or it makes no forecast of the step.
     """
     model = explainable(run, step)
-    forecast, known, history = _forecast(run, frame, ticker, events, as_of, step)
+    forecast, known, panel = _forecast(run, frame, ticker, events, companions, as_of, step)
+    (history,) = panel.histories
     session = len(history.dates) - 1
     compared = {run.model.name: run} | alike(run, others)
     attributed = attribution.attribute(model, history, session, step)
@@ -207,7 +211,7 @@ def of(
         unit=float(model.unit(history, step)[session]),
         activity=activity(model, history, session),
         memory=ShockResponse(
-            shock_response(run, known, history, progress, step=step),
+            shock_response(run, known, panel, companions, progress, step=step),
             *gjr_response(run, history, step),
             step,
         ),
@@ -231,16 +235,22 @@ def _forecast(
     frame: pd.DataFrame,
     ticker: str,
     events: pd.DataFrame | None,
+    companions: pd.DataFrame | None,
     as_of: date | None,
     step: int = 1,
-) -> tuple[pd.DataFrame, pd.DataFrame, History]:
-    """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's history in them."""
+) -> tuple[pd.DataFrame, pd.DataFrame, Panel]:
+    """Return the forecast of a ticker, the prices up to its cutoff, and the ticker's panel of them."""
     forecast = forecasting.predict(
-        run, frame, tickers=[ticker], events=events, as_of=as_of, steps=(step,)
+        run,
+        frame,
+        tickers=[ticker],
+        events=events,
+        companions=companions,
+        as_of=as_of,
+        steps=(step,),
     )
     known = frame[frame["date"] <= forecast["cutoff"].iloc[0]]
-    (history,) = forecasting.panel_of(run, known, [ticker], events).histories
-    return forecast, known, history
+    return forecast, known, forecasting.panel_of(run, known, [ticker], events, companions)
 
 
 def recurrent(run: Run) -> Recurrent:
@@ -325,7 +335,8 @@ def sensitivity(model: Recurrent, history: History, session: int, step: int = 1)
 def shock_response(
     run: Run,
     frame: pd.DataFrame,
-    history: History,
+    panel: Panel,
+    companions: pd.DataFrame | None = None,
     progress: Progress = silent,
     *,
     step: int = 1,
@@ -336,7 +347,8 @@ def shock_response(
     ----------
     run : of a recurrent model.
     frame : the prices frame up to the cutoff.
-    history : of the ticker, from those prices; the forecast is that at its last session.
+    panel : of the ticker alone, from those prices; the forecast is that at its last session.
+    companions : the prices frame of the indices that it is seen beside.
     step : sessions ahead of the forecast, a knot.
 
     Notes
@@ -344,15 +356,20 @@ def shock_response(
     At lag k the return of session ``cutoff - k + 1`` is replaced, once by a fall of ``SHOCK`` EWMA
     volatilities as known at the close before, once by 0; the response is the ratio of the two forecast
     volatilities, less 1. All features are computed again from the changed prices (see
-    :func:`shocked`), and so are the EWMA volatilities, and the market's average if the ticker is part
-    of it. NaN beyond the start of the history.
+    :func:`shocked`), and so are the EWMA volatilities, and the market if the ticker is part of it.
+    NaN beyond the start of the history.
     """
+    (history,) = panel.histories
     model, ticker, last = recurrent(run), history.ticker, len(history.dates) - 1
     groups = {str(name): group for name, group in frame.groupby("ticker", sort=True)}
     bars = {name: Bars.of(group) for name, group in groups.items()}
-    universe = {name: bars[name] for name in sorted(run.tickers) if name in bars}
-    exchange = exchanges.exchange(ticker)
-    market = Market.of(universe, exchange)
+    beside = bars | (bars_of(companions) if companions is not None else {})
+    place = Place.of(ticker)
+
+    def market_with(bars: Mapping[str, Bars]) -> Market:
+        return Market.at(place, {name: bars[name] for name in panel.universe}, bars)
+
+    market = market_with(beside)
     begin = len(history.dates) - len(attribution.read_at(model, history, last))
     lags = range(1, min(LAGS, last - 1) + 1)
     inputs, ewma = [], []
@@ -360,9 +377,11 @@ def shock_response(
         session = last - k + 1
         for log_return in (-SHOCK * history.volatility[session - 1], 0.0):
             own = Bars.of(shocked(groups[ticker], session, log_return))
-            if ticker in universe:
-                market = Market.of(universe | {ticker: own}, exchange)
-            changed = history.with_features(compute(own, market, history.announcements))
+            if ticker in (*panel.universe, place.benchmark):
+                market = market_with(beside | {ticker: own})
+            changed = history.with_features(
+                compute(own, market, history.announcements, history.implied)
+            )
             inputs.append(model.inputs(changed, slice(begin, None)))
             ewma.append(own.volatility[-1])
         progress(k, len(lags), f"shock {k} sessions ago")

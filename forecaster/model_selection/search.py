@@ -22,6 +22,7 @@ import pandas as pd
 
 from forecaster import __version__, config
 from forecaster.config import RecurrentConfig
+from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset import features
@@ -35,7 +36,7 @@ from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models.garch import SESSIONS_TO_FIT
 from forecaster.models.protocol import Progress, silent, too_short
 from forecaster.models.recurrent.model import held_out_from
-from forecaster.models.registry import NETWORKS, create
+from forecaster.models.registry import NETWORKS, create, require_fittable
 from forecaster.parallel import jobs
 from forecaster.parallel.jobs import LOCAL, Engine
 
@@ -95,6 +96,7 @@ class Objective:
     until: date
     prices_sha256: str
     events_sha256: str | None
+    companions_sha256: str | None
 
     @classmethod
     def of(
@@ -102,6 +104,7 @@ class Objective:
         frames: pd.DataFrame | Iterable[pd.DataFrame],
         *,
         events: pd.DataFrame | None = None,
+        companions: pd.DataFrame | None = None,
         model: str = "lstm",
         until: date | None = None,
         held: dict[str, Any] | None = None,
@@ -113,6 +116,7 @@ class Objective:
         ----------
         frames : the prices frame, or one for each ticker.
         events : the events frame of any tickers.
+        companions : the prices frame of the indices that they are seen beside.
         model : of :data:`forecaster.models.registry.NETWORKS`.
         until : the last date that anything is read of; by default the last there is.
         held : settings that are not searched.
@@ -122,6 +126,8 @@ class Objective:
         ------
         HistoryError
             ``until`` is not within the prices, or there is too little history before it.
+        MissingPackageError
+            TensorFlow is not installed.
         UsageError
             The model has no such settings, or they cannot be.
         """
@@ -129,11 +135,12 @@ class Objective:
             raise UsageError(
                 f"tune searches settings of {', '.join(NETWORKS)}; got the `model` {model}"
             )
+        require_fittable([model])
         held = held or {}
         base = config.replaced(RecurrentConfig(), TRIAL_SETTINGS | {"seed": seed} | held)
         base = replace(base, horizon=1)  # a trial is scored by the next session alone
         span = prices.Reading(frames, until)
-        panel = Panel.of(span, events=events)
+        panel = Panel.of(span, events=events, companions=companions)
         if until is not None and not span.begin <= until <= span.end:
             raise HistoryError(
                 f"`until` must lie within the stored prices, from {span.begin} to {span.end}; got {until}"
@@ -145,7 +152,18 @@ class Objective:
         start = sessions[-FOLDS * length]
         scheduled = digest(known_by(events, span.last))
         folds = list(walk_forward_folds(sessions, start=start, end=sessions[-1], refit=length))
-        return cls(model, panel, folds, base, held, span.first, span.last, span.digest, scheduled)
+        return cls(
+            model,
+            panel,
+            folds,
+            base,
+            held,
+            span.first,
+            span.last,
+            span.digest,
+            scheduled,
+            indices.digest(companions, span.last),
+        )
 
     @property
     def identity(self) -> Identity:
@@ -160,6 +178,7 @@ class Objective:
             settings=asdict(self.base),
             held=sorted(self.held),
             **({"events": self.events_sha256} if self.events_sha256 else {}),
+            **({"companions": self.companions_sha256} if self.companions_sha256 else {}),
         )
 
     @cached_property

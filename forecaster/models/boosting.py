@@ -19,6 +19,7 @@ import pandas as pd
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import Floats
 from forecaster.dataset.features import EVENTS, FEATURES
+from forecaster.dataset.implied import IMPLIED
 from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
 from forecaster.distributions import horizons, quantile_grid
 from forecaster.models.per_ticker import LEAST_RETURNS
@@ -69,6 +70,10 @@ NODES = {
 """The arrays of a state over all nodes, their columns in scikit-learn, and their dtypes."""
 
 
+READ = len(FEATURES) - len(IMPLIED)
+"""Features that trees are grown on: they do not read implied volatility, which few tickers have."""
+
+
 class Trees(Model):
     """One model for all tickers, those it was not fitted on too."""
 
@@ -79,7 +84,7 @@ class Trees(Model):
         self.horizon = horizon
         self._ensembles: dict[int, dict[str, np.ndarray]] = {}
         """By step, the nodes of all levels: see :func:`_joined`."""
-        self._features = len(FEATURES)
+        self._features = READ
         self._with_events = False
 
     def fit(
@@ -94,13 +99,14 @@ class Trees(Model):
         for at, step in enumerate(steps):
             x, y = _examples(panel, until, step)
             if step == 1:
-                self._with_events = bool(np.isfinite(x[:, -len(EVENTS) :]).any())
-                self._features = len(FEATURES) - (0 if self._with_events else len(EVENTS))
+                self._with_events = bool(np.isfinite(x[:, READ - len(EVENTS) : READ]).any())
+                self._features = READ - (0 if self._with_events else len(EVENTS))
                 if not len(y):
                     raise too_short(self.name, panel, until, SESSIONS_TO_FORECAST + 1)
             elif len(y) < LEAST_RETURNS * step:
                 x, y = _examples(panel, until, 1)
             x = x[:, : self._features]  # no tree can be grown on what nobody has
+            x[:, ~np.isfinite(x).any(axis=0)] = 0  # as little as on a constant, which can be binned
             fits = []
             for done, level in enumerate(levels, start=at * len(levels) + 1):
                 fits.append(_fitted(x, y, level))

@@ -1,10 +1,12 @@
 """The forecasting models by name, imported on demand."""
 
+from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from forecaster.config import RecurrentConfig
-from forecaster.errors import UsageError, did_you_mean
+from forecaster.errors import MissingPackageError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from forecaster.models.protocol import Model
@@ -48,3 +50,15 @@ def create(name: str, config: RecurrentConfig | None = None) -> "Model":
         )
     model: Model = import_module(REGISTRY[name]).create(name, config or RecurrentConfig())
     return model
+
+
+def require_fittable(models: Iterable[str]) -> None:
+    """Raise MissingPackageError if one of the models is trained by a package that is not installed.
+
+    A network that was trained before needs none to forecast.
+    """
+    if not set(NETWORKS).isdisjoint(models) and find_spec("tensorflow") is None:
+        raise MissingPackageError(
+            "training a network needs TensorFlow, which is not installed: "
+            'pip install "forecaster[train]"'
+        )

@@ -89,7 +89,7 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
     Parameters
     ----------
     epochs : ``run.model.training``: seed, epoch, loss and validation_loss (nats a session) of each
-        epoch of each network.
+        epoch of each network; no loss of an epoch 0, the weights that it started from.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -101,7 +101,7 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> "Figure":
         best = min(rows, key=lambda row: row["validation_loss"])
         names = ["last training batch", "held out", "best"] if seed == seeds[0] else [None] * 3
         for these, key, color, name in (
-            (rows, "loss", PALE, names[0]),
+            ([row for row in rows if "loss" in row], "loss", PALE, names[0]),
             (rows, "validation_loss", PALETTE[0], names[1]),
         ):
             x, y = [row["epoch"] for row in these], [row[key] for row in these]

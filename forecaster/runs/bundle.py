@@ -6,6 +6,7 @@ JSON and arrays, whose names and shapes are checked, and a model's registered na
 can be run, so a bundle from a stranger can be refused but not feared.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -19,15 +20,18 @@ from safetensors import numpy as safetensors
 from forecaster import atomic
 from forecaster.data import filenames
 from forecaster.errors import BundleError, ForecastError, did_you_mean, one_line
+from forecaster.models import recurrent
 from forecaster.models.protocol import ModelState
 from forecaster.models.registry import REGISTRY, create
 from forecaster.runs.run import (
+    BASE,
     FORMAT,
     Run,
     RunSummary,
     checked_name,
     checkpoint_path,
     is_name,
+    start_of,
 )
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,12 @@ MAX_BYTES = 256 * 2**20
 
 LARGEST = 1e6
 """No number in a bundle is larger: weights are of the size of one, dates of ten thousand days."""
+
+BASE_FOLDER = Path(recurrent.__path__[0]) / BASE
+"""The bundle that comes with the package."""
+
+BASE_VERDICT = "base-verdict.json"
+"""File of a home that keeps what a backtest there says of the base run."""
 
 DTYPES = (np.float32, np.float64, np.int32)
 """Types of the numbers in a bundle."""
@@ -50,11 +60,21 @@ def save(run: Run, home: Path) -> Path:
         document = run.summary | {"settings": state.settings}
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / "run.json").write_text(text, encoding="utf-8")
-        arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
-        (temporary / "weights.safetensors").write_bytes(safetensors.save(arrays))
+        (temporary / "weights.safetensors").write_bytes(_weights(state))
         run.model.export(temporary)
     checkpoint_path(home, run.name).unlink(missing_ok=True)
     return folder
+
+
+def weights_sha256(run: Run) -> str:
+    """Return the SHA-256 of the weights as a bundle has them."""
+    return hashlib.sha256(_weights(run.model.state())).hexdigest()
+
+
+def _weights(state: ModelState) -> bytes:
+    arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+    content: bytes = safetensors.save(arrays)
+    return content
 
 
 @dataclass(frozen=True)
@@ -70,20 +90,28 @@ class RunVerdict:
 
 
 def record_verdict(run: RunSummary, home: Path, verdict: RunVerdict) -> None:
-    """Keep the verdict of a run's backtest beside the run, if it is still there."""
+    """Keep the verdict of a run's backtest, if the run is still there."""
+    document = {"created": run["created"], **asdict(verdict)}
+    text = json.dumps(document, ensure_ascii=False)
+    if run["name"] == BASE:
+        with atomic.replacing(home / BASE_VERDICT) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return
     folder = home / "runs" / checked_name(run["name"])
     if run["name"] in names(home):
-        document = {"created": run["created"], **asdict(verdict)}
         with atomic.held(folder), atomic.replacing(folder / "verdict.json") as temporary:
-            temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
 
 def last_verdict(run: Run, home: Path) -> RunVerdict | None:
-    """Return the verdict of the run's last backtest, None if it had none."""
+    """Return the verdict of the run's last backtest in a home, None if it had none."""
     try:
-        folder = home / "runs" / run.name
         document = json.loads(
-            atomic.read_folder(folder, lambda it: read_bytes(it / "verdict.json"))
+            read_bytes(home / BASE_VERDICT)
+            if run.is_base
+            else atomic.read_folder(
+                home / "runs" / run.name, lambda it: read_bytes(it / "verdict.json")
+            )
         )
         words = (document[name] for name in ("verdict", "start", "end"))
         verdict = RunVerdict(*map(_printable, (*words, document.get("summary", ""))))
@@ -101,13 +129,15 @@ def is_backtested(home: Path, name: str) -> bool:
 
 
 def load(home: Path, name: str | None = None) -> Run:
-    """Return the run of that name, or the one trained last.
+    """Return the run of that name, ``base`` for that of the package, or the own one trained last.
 
     Raises
     ------
     BundleError
         There is no such run, or its bundle is damaged or not one of ours.
     """
+    if name == BASE:
+        return read(BASE_FOLDER)
     stored = names(home)
     if name is None:
         latest = next(iter(readable(home)), None)
@@ -118,17 +148,38 @@ def load(home: Path, name: str | None = None) -> Run:
             )
         return latest or read(home / "runs" / stored[0])  # which says what is wrong with it
     if checked_name(name) not in stored:
-        there = f"there are {', '.join(stored)}" if stored else "there are none yet"
+        there = f"there are {', '.join((*stored, BASE))}" if stored else f"there is only {BASE}"
         raise BundleError(
-            f"there is no run {name!r}; {did_you_mean(name, stored)}{there}. "
+            f"there is no run {name!r}; {did_you_mean(name, (*stored, BASE))}{there}. "
             f"`forecast train` makes one"
         )
     return read(home / "runs" / name)
 
 
 def names(home: Path) -> list[str]:
-    """Return the names of the stored runs."""
-    return [path.name for path in atomic.folders(home / "runs") if is_name(path.name)]
+    """Return the names of a home's own runs; a folder called as that of the package is none."""
+    folders = atomic.folders(home / "runs")
+    return [it.name for it in folders if is_name(it.name) and it.name.casefold() != BASE]
+
+
+def removable(home: Path) -> list[str]:
+    """Return the names of the stored runs, and of those whose training was interrupted."""
+    left = (home / "runs").glob(checkpoint_path(home, "*").name)
+    trained = (it.name.removeprefix(".").removesuffix(".training") for it in left)
+    return sorted({*names(home), *filter(is_name, trained)})
+
+
+def remove(home: Path, name: str) -> None:
+    """Remove a run, and what an interrupted training of it left.
+
+    Raises
+    ------
+    StoreError
+        It cannot be removed.
+    """
+    if name in names(home):
+        atomic.remove_folder(home / "runs" / name)
+    checkpoint_path(home, name).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> Run:
@@ -156,6 +207,7 @@ def read(folder: Path) -> Run:
             until=date.fromisoformat(document["until"]),
             prices_sha256=str(document["prices_sha256"]),
             events_sha256=_sha256(document.get("events_sha256")),
+            start=start_of(document),
             created=datetime.fromisoformat(document["created"]).isoformat(),
             versions={str(k): str(v) for k, v in document["versions"].items()},
         )

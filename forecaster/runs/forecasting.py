@@ -10,11 +10,16 @@ import pandas as pd
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.dataset.announcements import NextEvent
 from forecaster.dataset.bars import Bars
-from forecaster.dataset.panel import History, Panel
+from forecaster.dataset.implied import Level
+from forecaster.dataset.market import FEW, Place
+from forecaster.dataset.panel import History, Panel, bars_of
 from forecaster.distributions import forecasts, horizons, recalibration
 from forecaster.errors import HistoryError, UsageError, first_few
 from forecaster.models.protocol import SESSIONS_TO_FORECAST
 from forecaster.runs.run import Run
+
+MOST = 100
+"""Tickers of an exchange that stand in for a market whose index is not stored."""
 
 BATCH = 64
 """Tickers whose histories are in memory at a time, as they are forecast."""
@@ -29,6 +34,8 @@ class Predictions(NamedTuple):
     """Why the other tickers could not."""
     announced: dict[str, NextEvent]
     """The next announcement of each ticker that has one within sight."""
+    implied: dict[str, Level]
+    """The implied volatility that fits each ticker, as known at the cutoff."""
 
 
 def predict(
@@ -37,6 +44,7 @@ def predict(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
@@ -48,6 +56,7 @@ def predict(
     run : a trained model.
     frames : the prices frame of the tickers and of the run's universe, or one for each of them.
     events : the events frame of any tickers.
+    companions : the prices frame of the indices that they are seen beside.
     as_of : the latest date a forecast may use; by default the last there is.
     calibrate : whether quantiles are moved by the misses since the training span; see
         :mod:`forecaster.distributions.recalibration`.
@@ -67,7 +76,14 @@ def predict(
         A ticker has too little history, or what is to be forecast was in the training span.
     """
     predictions = predict_each(
-        run, frames, tickers=tickers, events=events, as_of=as_of, calibrate=calibrate, steps=steps
+        run,
+        frames,
+        tickers=tickers,
+        events=events,
+        companions=companions,
+        as_of=as_of,
+        calibrate=calibrate,
+        steps=steps,
     )
     for error in predictions.failed.values():
         raise error
@@ -80,16 +96,18 @@ def predict_each(
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | None = None,
     as_of: date | None = None,
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
 ) -> Predictions:
     """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
     steps = _within_horizon(run, steps)
-    histories = panel_of(run, frames, tickers, events).histories
+    histories = panel_of(run, frames, tickers, events, companions).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
     failed: dict[str, HistoryError] = {}
     announced: dict[str, NextEvent] = {}
+    implied: dict[str, Level] = {}
     forecast = _calibrated if calibrate else _uncalibrated
     parts = []
     for begin in range(0, len(histories), BATCH):
@@ -103,6 +121,8 @@ def predict_each(
                 cutoff = history.dates[session]
                 if event := history.next_event(session):
                     announced[history.ticker] = event
+                if history.implied and (level := history.implied.known(history.dates, session)):
+                    implied[history.ticker] = level
                 cutoffs.setdefault(cutoff, []).append(history)
         parts += [
             forecast(run, Panel(tuple(own)), cutoff, steps) for cutoff, own in cutoffs.items()
@@ -114,7 +134,7 @@ def predict_each(
             "train a run with it"
         )
     order = [ticker for ticker in tickers if ticker in table.index]
-    return Predictions(table.loc[order].reset_index(), failed, announced)
+    return Predictions(table.loc[order].reset_index(), failed, announced, implied)
 
 
 def _within_horizon(run: Run, steps: Sequence[int]) -> tuple[int, ...]:
@@ -177,12 +197,46 @@ def panel_of(
     frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
+    companions: pd.DataFrame | Mapping[str, Bars] | None = None,
 ) -> Panel:
-    """Return the panel of some tickers in the market that the run was trained in."""
-    panel = Panel.of(frames, tickers=tickers, universe=run.tickers, events=events)
-    if not panel.universe:
+    """Return the panel of some tickers in the market of a run."""
+    bars = frames if isinstance(frames, Mapping) else bars_of(frames)
+    beside = companions if isinstance(companions, Mapping | None) else bars_of(companions)
+    universe = universe_of(run, [*bars, *(beside or ())], tickers)
+    if not universe and not run.is_base:
         raise HistoryError(
             f"none of the tickers that run {run.name} was trained on is stored, and their average "
             f"is its market; fetch some of {first_few(run.tickers)}, or train another run"
         )
-    return panel
+    return Panel.of(bars, tickers=tickers, universe=universe, events=events, companions=beside)
+
+
+def universe_of(run: Run, stored: Sequence[str], tickers: Sequence[str]) -> list[str]:
+    """Return the tickers whose average is a run's market for some others, in order.
+
+    Those of an own run are what it was trained on. The base run was trained on others' prices: where
+    the index of a ticker's market is not there, the stored tickers of its exchange and kind stand in
+    for it, or those of its kind elsewhere where these are few. Which they are does not depend on what
+    else is forecast.
+
+    Parameters
+    ----------
+    stored : the tickers whose prices there are, with those that were fetched along.
+    tickers : of the forecasts.
+    """
+    known = set(stored)
+    if not run.is_base:
+        return sorted(known.intersection(run.tickers))
+    peers: dict[Place, list[str]] = {}
+    for ticker in sorted(known):
+        place = Place.of(ticker)
+        if place.benchmark not in known and len(its := peers.setdefault(place, [])) < MOST:
+            its.append(ticker)
+    universe = set[str]()
+    for place in {Place.of(ticker) for ticker in tickers}:
+        if place.benchmark in known:
+            continue
+        near = peers.get(place, [])
+        alike = (its for other, its in peers.items() if other.kind == place.kind)
+        universe.update(near if len(near) >= FEW else (it for its in alike for it in its))
+    return sorted(universe)

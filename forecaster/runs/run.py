@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from forecaster import __version__
 from forecaster.errors import UsageError
@@ -14,8 +14,18 @@ from forecaster.models.protocol import Model
 
 FORMAT = 1
 
+BASE = "base"
+"""The name of the run that comes with the package, which no other may have."""
+
 PACKAGES = ("numpy", "pandas", "scikit-learn", "tensorflow", "keras", "arch")
 """Packages whose versions forecasts depend on."""
+
+
+class StartSummary(TypedDict):
+    """Whose weights a training started from."""
+
+    name: str
+    weights_sha256: str
 
 
 class RunSummary(TypedDict):
@@ -31,6 +41,7 @@ class RunSummary(TypedDict):
     events_sha256: str | None
     created: str
     versions: dict[str, str]
+    start: NotRequired[StartSummary]
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,13 @@ class Run:
     versions: dict[str, str]
     events_sha256: str | None = None
     """Of the events it was trained with; None if there were none."""
+    start: StartSummary | None = None
+    """The run whose weights it started from; None if it was trained afresh."""
 
     @property
     def summary(self) -> RunSummary:
         """Where the run comes from, as JSON holds it."""
-        return {
+        summary: RunSummary = {
             "format": FORMAT,
             "name": self.name,
             "model": self.model.name,
@@ -66,6 +79,14 @@ class Run:
             "created": self.created,
             "versions": self.versions,
         }
+        if self.start:
+            summary["start"] = self.start
+        return summary
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the one that comes with the package, trained on other prices than the user's."""
+        return self.name == BASE
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -75,7 +96,7 @@ class Run:
 
 def summary_of(document: Mapping[str, Any]) -> RunSummary:
     """Return the summary that JSON holds; LookupError or TypeError if it holds none."""
-    return {
+    summary: RunSummary = {
         "format": int(document["format"]),
         "name": str(document["name"]),
         "model": str(document["model"]),
@@ -87,6 +108,17 @@ def summary_of(document: Mapping[str, Any]) -> RunSummary:
         "created": str(document["created"]),
         "versions": dict(document["versions"]),
     }
+    if start := start_of(document):
+        summary["start"] = start
+    return summary
+
+
+def start_of(document: Mapping[str, Any]) -> StartSummary | None:
+    """Return the run to start from that JSON holds; LookupError or TypeError if it holds half of one."""
+    start = document.get("start")
+    if start is None:
+        return None
+    return {"name": str(start["name"]), "weights_sha256": str(start["weights_sha256"])}
 
 
 def _text(value: object) -> str | None:
@@ -105,7 +137,12 @@ def versions() -> dict[str, str]:
 
 
 def checked_name(name: str) -> str:
-    """Return the name if a folder may have it on every system; UsageError otherwise."""
+    """Return the name if a run may have it, on every system; UsageError otherwise."""
+    if name.casefold() == BASE:
+        raise UsageError(
+            f"{BASE} is the run that comes with the package, and no other may be called so; choose "
+            "another `run`"
+        )
     if is_name(name):
         return name
     raise UsageError(
@@ -115,7 +152,7 @@ def checked_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Return whether a run may have this name on every file system."""
+    """Return whether a folder of a run may have this name on every file system."""
     reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # by Windows
     allowed = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?", name)
     return bool(allowed) and not reserved

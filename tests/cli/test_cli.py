@@ -605,7 +605,7 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
     def explain(*words):
         return forecast("explain", *words, "--home", home)
 
-    assert_refused(explain("XYZ"), 1, "not stored: XYZ")
+    assert_refused(explain("prices.csv"), 1, "no ticker of that name is stored")
     assert_refused(explain("^GSPC", "--run", "smal"), 1, "there is no run 'smal'")
     assert_refused(explain("^GSPC", "--as-of", "2004-05-28", "--run", "small"), 1, "2005-12-30")
     assert_refused(explain("^GSPC", "--as-of", "2002-02-01", "--run", "small"), 1, "needs 60")
@@ -614,7 +614,6 @@ def test_explain_refuses_what_it_cannot_do(forecast, home, tmp_path):
     )
     assert_refused(explain("@list"), 2, "one ticker")
     assert_refused(explain("^GSPC", "--step", "4"), 2, "1, 2, 3, 5, 10, 21, got 4")
-    assert_refused(forecast("explain", "^GSPC", "--home", tmp_path), 1, "there is no run in")
     words = ("--model", "naive", "--until", "2005-12-30", "--run", "plain", "--home", home)
     assert forecast("train", *words, "--quiet").code == 0
     assert_refused(explain("^GSPC", "--run", "plain"), 2, "lstm, gru, rnn", "naive")
@@ -662,6 +661,11 @@ def test_predict_needs_no_tensorflow(home):
         ("predict ^GSPC ", ["^IXIC"]),
         ("data remove ^G", ["^GSPC"]),
         ("predict --run s", ["small"]),
+        ("predict --run b", ["base"]),
+        ("runs d", ["default"]),
+        ("runs show s", ["small"]),
+        ("runs remove s", ["small"]),
+        ("runs remove small b", [""]),
         ("predict --ho", ["--horizon", "--home"]),
         ("backtest --models lstm,g", ["lstm,gru", "lstm,gjr", "lstm,gjr-events", "lstm,garch"]),
         ("predict --home /nowhere ", [""]),

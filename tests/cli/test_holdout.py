@@ -49,7 +49,8 @@ def test_what_train_says_at_its_end_leads_to_a_verdict(forecast, home):
     assert first == ["train", "--model", "naive", "--until", day, "--home", str(home)]
     assert second[:3] == ["backtest", "--models", "naive,gjr"]
     # What predict says before is the same, and so is what a backtest of that run is refused with.
-    predicted = forecast("predict", "AAA", "--home", home, "--quiet")
+    (name,) = bundle.names(home)
+    predicted = forecast("predict", "AAA", "--run", name, "--home", home, "--quiet")
     assert "It has no backtest yet, and has seen all that is stored" in predicted.out
     assert commands(predicted.out) == [first, second]
     refused = forecast("backtest", "--models", "naive,gjr", "--home", home, "--quiet")
@@ -60,8 +61,10 @@ def test_what_train_says_at_its_end_leads_to_a_verdict(forecast, home):
     again = forecast(*first, "--quiet")
     assert again.code == 0
     (third,) = commands(again.out)
-    assert third[third.index("--run") + 1] == again.out.split()[1].rstrip(":")
+    name = again.out.split()[1].rstrip(":")
+    assert third[third.index("--run") + 1] == name
     assert forecast(*second, "--quiet").code == 0
+    assert forecast("runs", "default", name, "--home", home).code == 0
     assert "Its backtest of " in forecast("predict", "AAA", "--home", home, "--quiet").out
 
 
@@ -70,7 +73,8 @@ def test_tickers_and_settings_are_those_of_the_command(forecast, home):
     first, second = commands(forecast(*words).out)
     assert first[1] == second[1] == "AAA"
     assert "--epochs=3" in first
-    predicted = commands(forecast("predict", "AAA", "--home", home, "--quiet").out)
+    (name,) = bundle.names(home)
+    predicted = commands(forecast("predict", "AAA", "--run", name, "--home", home, "--quiet").out)
     assert [it[1] for it in predicted] == ["AAA", "AAA"]
 
 
@@ -97,9 +101,10 @@ def test_a_run_that_was_backtested_is_not_replaced(forecast, home):
     assert f"run {name} was backtested" in refused.err
     assert "choose another --run" in refused.err
     assert {it: it.read_bytes() for it in files} == files
-    # What is trained last is used, and which others have a verdict is said.
+    # The default is used, and which others have a verdict is said.
+    assert forecast("runs", "default", f"{name}-2", "--home", home).code == 0
     shown = forecast("predict", "AAA", "--home", home, "--quiet").out
-    assert f"Run {name}-2: naive trained" in shown
+    assert f"Run {name}-2 (your default): naive trained" in shown
     assert "It has no backtest yet" in shown
     assert f"Backtested was {name}: --run NAME forecasts with one." in shown
     own = forecast("predict", "AAA", "--run", name, "--home", home, "--json").json
@@ -115,17 +120,19 @@ def test_a_verdict_of_another_training_is_not_told(forecast, home):
     judged(home, "mine")
     place = home / "runs" / "mine" / "verdict.json"
     place.write_text(json.dumps(json.loads(place.read_text()) | {"created": "2001-01-01"}))
-    assert forecast("predict", "AAA", "--home", home, "--json").json["verdict"] is None
+    told = forecast("predict", "AAA", "--run", "mine", "--home", home, "--json").json
+    assert told["verdict"] is None
 
 
 def test_a_delisted_ticker_is_not_said_to_have_been_seen_ahead(forecast, home):
     forecast("train", "--model", "naive", "--until", "2018-06-29", "--home", home, "--quiet")
-    gone = forecast("predict", "GONE", "--home", home, "--quiet")
+    asked = ("--run", "naive-2018-06-29", "--home", home, "--quiet")
+    gone = forecast("predict", "GONE", *asked)
     assert gone.code == 1
     assert "error: GONE ends at 2017-12-26, and run naive-2018-06-29 was trained" in gone.err
     assert "`forecast fetch GONE` gets the rest" in gone.err
     assert "without having seen" not in gone.err
-    back = forecast("predict", "AAA", "--as-of", "2017-06-01", "--home", home, "--quiet")
+    back = forecast("predict", "AAA", "--as-of", "2017-06-01", *asked)
     assert "without having seen what came" in back.err
 
 
@@ -134,8 +141,7 @@ def test_a_delisted_ticker_is_not_said_to_have_been_seen_ahead(forecast, home):
     [
         *(
             ["predict"],
-            ["predict", "AAA"],
-            ["explain", "AAA"],
+            ["plot", "predict"],
             ["plot", "gates"],
             ["plot", "skill"],
         ),

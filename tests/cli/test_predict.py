@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.data import calendars, prices
+from forecaster.data import calendars, companions, prices
 from forecaster.data.store import Store
 
 LAST = "2018-12-28"  # a Friday
@@ -25,8 +25,9 @@ def home(tmp_path, forecast, monkeypatch):
     coin = coin.assign(ticker="USDX-USD", close=1 + rng.normal(0, 0.0004, len(coin)))
     store.write(prices.check(coin), source="test", notes={"currency": "USD"})
     monkeypatch.setattr(calendars, "now", lambda: LATE)
-    trained = forecast("train", "--model", "naive", "--until", "2018-06-29", "--home", tmp_path)
-    assert trained.code == 0
+    words = ("--model", "naive", "--until", "2018-06-29", "--run", "plain", "--home", tmp_path)
+    assert forecast("train", *words).code == 0
+    assert forecast("runs", "default", "plain", "--home", tmp_path).code == 0
     return tmp_path
 
 
@@ -91,6 +92,36 @@ def test_a_pegged_price_is_warned_of_wherever_it_is_shown(forecast, home):
     assert {row["ticker"] for row in rows if row["motion"]} == {"USDX-USD"}
     checked = forecast("data", "check", "--home", home).out
     assert "USDX-USD: the price has kept within 0.1%" in checked
+
+
+def test_implied_volatility_is_shown_beside_the_forecast_where_an_index_of_it_is_stored(
+    forecast, home
+):
+    words = ["predict", "AAA", "BBB.L", "CCC", "--home", home]
+    rows = forecast(*words, "--json").json["forecasts"]
+    assert {row["implied_volatility"] for row in rows} == {None}
+    assert "implies" not in forecast(*words).out
+    days = calendars.sessions_between("^VIX", pd.Timestamp("2018-10-01"), pd.Timestamp(LAST))
+    index = pd.DataFrame(
+        {"ticker": "^VIX", "date": days, "close": np.linspace(12, 28.3, len(days))}
+    )
+    companions.store(home).write(prices.check(index), source="test")
+    rows = forecast(*words, "--json", "--annualised").json["forecasts"]
+    assert [row["implied_by"] for row in rows] == ["^VIX", None, "^VIX"]
+    assert rows[0]["implied_volatility"] == pytest.approx(0.283)
+    a_year = [f"{row['ticker']} {row['annualised_volatility']:.1%}" for row in rows]
+    line = f"Volatility a year: ^VIX implies 28.3%; forecast: {a_year[0]}, {a_year[2]}."
+    assert line in forecast(*words).out.splitlines()
+    assert line in forecast(*words, "--steps", 1, "--annualised").out.splitlines()
+    # As of a day on which the index was lower, and before it was stored.
+    (row,) = forecast("predict", "AAA", "--home", home, "--json", "--as-of", days[0].date()).json[
+        "forecasts"
+    ]
+    assert row["implied_volatility"] == pytest.approx(0.12)
+    (row,) = forecast("predict", "AAA", "--home", home, "--json", "--as-of", "2018-09-28").json[
+        "forecasts"
+    ]
+    assert row["implied_volatility"] is None
 
 
 # ---- several sessions ahead

@@ -76,7 +76,7 @@ class Outcome:
 def fetch(capsys, tmp_path):
     def run(*words):
         with pytest.raises(SystemExit) as stop:
-            main(["fetch", *map(str, words), "--json", "--home", str(tmp_path)])
+            main(["fetch", *map(str, words), "--no-companions", "--json", "--home", str(tmp_path)])
         captured = capsys.readouterr()
         return Outcome(stop.value.code, captured.out, captured.err)
 

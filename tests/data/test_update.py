@@ -64,7 +64,7 @@ class Outcome:
 def fetch(capsys, tmp_path):
     def run(*words, home=tmp_path):
         with pytest.raises(SystemExit) as stop:
-            main(["fetch", *map(str, words), "--json", "--home", str(home)])
+            main(["fetch", *map(str, words), "--no-companions", "--json", "--home", str(home)])
         captured = capsys.readouterr()
         return Outcome(stop.value.code, captured.out, captured.err)
 
@@ -572,7 +572,7 @@ main(sys.argv[1:])
 
 def launched(yahoo, home, *words):
     """A fetch in a process of its own, which waits for ever for an answer, and before another try."""
-    words = ["fetch", *words, "--home", home, "--patience", 10 * FOR_EVER]
+    words = ["fetch", *words, "--no-companions", "--home", home, "--patience", 10 * FOR_EVER]
     return subprocess.Popen(
         [sys.executable, "-W", "default", "-c", PATIENT, *map(str, words)],
         env=os.environ | yahoo.environment,

@@ -103,15 +103,17 @@ def test_own_features_by_hand():
 
 def test_the_market_by_hand():
     # Two tickers, one of which has not traded on the last day.
-    days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
-    one = pd.DataFrame({"ticker": "A", "date": days, "close": np.exp([0, 0.01, 0.03])})
-    two = pd.DataFrame({"ticker": "B", "date": days[:2], "close": np.exp([0, 0.03])})
+    days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"])
+    one = pd.DataFrame({"ticker": "A", "date": days, "close": np.exp([0, 0.01, 0.03, 0.04])})
+    two = pd.DataFrame({"ticker": "B", "date": days[:3], "close": np.exp([0, 0.03, 0.06])})
     market = Market.of(bars_of(prices.check(pd.concat([one, two]))), "XNYS")
     found = dict(zip(features.MARKET, market.features.T, strict=True))
-    mean = np.array([np.nan, 0.02, 0.02])
+    # From the third day on there are volatilities of the day before: 0.01 and 0.03. The surprises are 2
+    # and 1, and weights of 1 / 0.01 and 1 / 0.03 make 1.5 / (4 / 0.06) of them. Then A is alone.
+    mean = np.array([np.nan, np.nan, 0.0225, 0.01])
     np.testing.assert_allclose(found["market_return"], mean / np.sqrt(slow_ewma(mean**2, 0.94)))
-    # On the third day only A has a volatility from the day before: |0.02| / 0.01 = 2.
-    np.testing.assert_allclose(found["market_surprise"][2], np.log(4 + 0.05))
+    np.testing.assert_allclose(found["market_surprise"][2], np.log((4 + 1) / 2 + 0.05))
+    np.testing.assert_allclose(found["market_dispersion"][2], 0)  # of one day
 
 
 def test_the_market_on_days_it_did_not_trade():
@@ -119,7 +121,7 @@ def test_the_market_on_days_it_did_not_trade():
     frame = prices.check(pd.DataFrame({"ticker": "A", "date": days, "close": [1.0, 1.1, 1.2]}))
     market = Market.of(bars_of(frame), "XNYS")
     asked = np.array(["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-09"], "datetime64[D]")
-    at = market.at(asked)
+    at = market.on(asked)
     assert np.isnan(at[0]).all()
     np.testing.assert_array_equal(at[1:], market.features[[1, 1, 2]])
 
@@ -147,8 +149,10 @@ def test_no_feature_knows_what_comes_later(world, rewritten, share, seed):
             )
 
 
-# Weekdays are of the date alone; the echoes and outliers, of sessions before, are tested below.
-ELSEWHERE = {"since_outlier", "quarter_ago", "half_year_ago", "year_ago", *features.CALENDAR[1:]}
+# Weekdays are of the date alone; the echoes and outliers, of sessions before, are tested below, and
+# implied volatility in test_implied.py.
+ELSEWHERE = {"since_outlier", "quarter_ago", "half_year_ago", "year_ago"}
+ELSEWHERE |= {*features.CALENDAR[1:], *features.IMPLIED}
 
 
 @pytest.mark.parametrize("name", [name for name in FEATURES if name not in ELSEWHERE])
@@ -177,7 +181,9 @@ def test_the_basis_of_adjustment_does_not_matter(world):
 
 
 def test_features_are_of_the_size_of_one(world):
-    table = tables(world)["AAA"].drop(columns=list(features.EVENTS)).to_numpy()[260:]
+    table = (
+        tables(world)["AAA"].drop(columns=[*features.EVENTS, *features.IMPLIED]).to_numpy()[260:]
+    )
     assert np.isfinite(table).all()
     assert np.abs(table).max() < 30
     assert table.dtype == np.float32
@@ -205,7 +211,7 @@ def test_prices_that_do_not_move():
 def test_a_single_ticker_has_no_dispersion(world):
     alone = tables(world[world["ticker"] == "AAA"])["AAA"]
     assert alone["market_dispersion"].isna().all()
-    assert alone["market_return"].iloc[1:].notna().all()
+    assert alone["market_return"].iloc[2:].notna().all()  # against the volatility of the day before
 
 
 def test_bars_leave_the_prices_alone(world):

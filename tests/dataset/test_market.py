@@ -9,7 +9,7 @@ from forecaster.data import calendars, exchanges, prices
 from forecaster.data.publication import closing_instants
 from forecaster.dataset.bars import Bars
 from forecaster.dataset.features import MARKET
-from forecaster.dataset.market import Market
+from forecaster.dataset.market import FEW, Market, Place
 from forecaster.dataset.panel import Panel
 from forecaster.models.registry import create
 
@@ -116,3 +116,93 @@ def test_tokyo_reads_new_york_s_session_of_the_day_before():
     assert largest("24/7") == "2024-03-06"
     assert largest("XTKS") == "2024-03-07"
     assert largest("XLON") == "2024-03-07"
+
+
+def walk(seed, days, common=None, beta=1.0, scale=0.01):
+    """Return the bars of a random walk that follows a common one."""
+    noise = np.random.default_rng(seed).normal(0, scale, len(days))
+    steps = noise if common is None else beta * common + noise
+    close = 100 * np.exp(np.cumsum(steps))
+    return Bars.of(prices.check(pd.DataFrame({"ticker": "A", "date": days, "close": close})))
+
+
+@pytest.fixture(scope="module")
+def days():
+    return pd.bdate_range("2015-01-02", periods=400)
+
+
+@pytest.fixture(scope="module")
+def common(days):
+    return np.random.default_rng(0).normal(0, 0.01, len(days))
+
+
+@pytest.mark.parametrize(
+    ("ticker", "market"),
+    [
+        ("AAPL", {"AAPL", "MSFT", "KO", "GE", "^DJI"}),  # five peers, indices among them
+        ("VOD.L", {"^FTSE"}),  # one peer: the index is the market
+        (
+            "7203.T",
+            {"AAPL", "MSFT", "KO", "GE", "^DJI", "VOD.L", "7203.T"},
+        ),  # nor an index: all shares
+        ("BTC-USD", {"BTC-USD"}),  # the index of coins
+        ("EURUSD=X", {"EURUSD=X", "GBPUSD=X"}),  # currencies have no index
+        ("^VIX", {"^VIX"}),
+    ],
+)
+def test_each_kind_on_each_exchange_has_a_market_of_its_own(days, ticker, market):
+    names = ["AAPL", "MSFT", "KO", "GE", "^DJI", "VOD.L", "7203.T", "EURUSD=X", "GBPUSD=X"]
+    names += ["^VIX", "BTC-USD"]
+    bars = {name: walk(seed, days) for seed, name in enumerate([*names, "^FTSE", "^GSPC"])}
+    universe = {name: bars[name] for name in names}
+    assert sum(Place.of(name) == Place.of("AAPL") for name in names) == FEW
+    made = Market.at(Place.of(ticker), universe, bars)
+    alike = Market.of({name: bars[name] for name in market}, Place.of(ticker).exchange)
+    np.testing.assert_array_equal(made.dates, alike.dates)
+    np.testing.assert_allclose(made.features, alike.features, atol=1e-12)
+
+
+def test_no_market_at_all(days):
+    made = Market.at(Place.of("AAPL"), {}, {})
+    assert np.isnan(made.on(np.array(["2015-06-01"], "datetime64[D]"))).all()
+
+
+def test_what_moves_against_the_others_is_named_and_left_out(days, common):
+    peers = {f"S{n}": walk(n, days, common) for n in range(4)}
+    against = {
+        "INVERSE": walk(9, days, common, beta=-1.0),
+        "SHORT": walk(10, days, common, beta=-2.0),
+    }
+    market = Market.of(peers | against, "XNYS")
+    assert market.left_out == ("INVERSE", "SHORT")
+    without = Market.of(peers, "XNYS")
+    assert without.left_out == ()
+    # Once it was judged they count for nothing, but for what averages remember of the time before.
+    row = MARKET.index("market_surprise")
+    np.testing.assert_allclose(market.features[100:, row], without.features[100:, row])
+
+
+def test_a_ticker_is_left_out_by_what_came_before_alone(days, common):
+    turning = np.where(np.arange(len(days)) < 200, common, -8 * common)
+    bars = {f"S{n}": walk(n, days, common) for n in range(4)} | {"T": walk(9, days, turning)}
+    whole = Market.of(bars, "XNYS")
+    early = Market.of({name: its.first(200) for name, its in bars.items()}, "XNYS")
+    assert (whole.left_out, early.left_out) == (("T",), ())
+    np.testing.assert_array_equal(whole.features[:200], early.features)
+
+
+def test_no_wild_ticker_drowns_the_others(days, common):
+    calm = {f"S{n}": walk(n, days, common, scale=0.002) for n in range(4)}
+    wild = Market.of(calm | {"W": walk(9, days, scale=0.3)}, "XNYS")
+    alone = Market.of(calm, "XNYS")
+    returns = MARKET.index("market_return")
+    both = np.column_stack([wild.features[50:, returns], alone.features[50:, returns]])
+    assert np.corrcoef(both.T)[0, 1] > 0.9
+
+
+def test_a_market_that_is_no_longer_stored_says_nothing(days):
+    market = Market.of({"A": walk(0, days)}, "XNYS")
+    last = market.dates[-1]
+    near, far = market.on(np.array([last + 3, last + 60]))
+    assert np.isfinite(near[MARKET.index("market_return")])
+    assert np.isnan(far).all()

@@ -170,8 +170,9 @@ def still(model):
 def test_a_network_that_does_nothing_remembers_a_shock_as_the_ewma_does(trained, world, day):
     run: Run = replace(trained("lstm"), model=still(trained("lstm").model))
     frame = world[world["date"] <= pd.Timestamp(day)]
-    (history,) = forecasting.panel_of(run, frame, ["AAA"]).histories
-    found = explanation.shock_response(run, frame, history)
+    panel = forecasting.panel_of(run, frame, ["AAA"])
+    (history,) = panel.histories
+    found = explanation.shock_response(run, frame, panel)
     returns, width = history.log_returns, history.volatility
     weights = 0.94 ** np.arange(len(returns) - 1)[::-1]  # of the returns from the second session on
     for k in (1, 2, 7, 60, 120):

@@ -93,5 +93,17 @@ def test_training_marks_the_best_of_the_sessions_held_out():
     assert_readable(figure)
 
 
+def test_weights_that_a_training_started_from_have_no_training_loss():
+    losses = [{"epoch": 1, "loss": 1.4}, {"epoch": 2, "loss": 1.3}]
+    epochs = [
+        {"seed": 0, "validation_loss": 1.2 + it["epoch"] / 10, **it}
+        for it in ({"epoch": 0}, *losses)
+    ]
+    (axes,) = network.training(epochs).axes
+    assert list(line(axes, "last training batch").get_xdata()) == [1, 2]
+    assert list(line(axes, "held out").get_xdata()) == [0, 1, 2]
+    assert line(axes, "best").get_xdata()[0] == 0
+
+
 def test_the_training_of_a_run_is_drawn(trained):
     assert_readable(network.training(trained("lstm").model.training))

@@ -198,7 +198,7 @@ def test_names_of_nothing(tmp_path):
     assert bundle.names(tmp_path) == []
     with pytest.raises(BundleError, match=r"no run in .* yet; `forecast train` makes one"):
         bundle.load(tmp_path)
-    with pytest.raises(BundleError, match="no run 'a'; there are none yet"):
+    with pytest.raises(BundleError, match="no run 'a'; there is only base"):
         bundle.load(tmp_path, "a")
 
 
@@ -549,7 +549,7 @@ def test_one_ticker_that_cannot_be_forecast_does_not_hide_the_others(trained, wo
     short = world[
         (world["ticker"] != "CCC") | (world["date"] > world["date"].max() - pd.Timedelta("30D"))
     ]
-    found, failed, _ = forecasting.predict_each(trained("lstm"), short, tickers=["AAA", "CCC"])
+    found, failed, *_ = forecasting.predict_each(trained("lstm"), short, tickers=["AAA", "CCC"])
     assert list(found["ticker"]) == ["AAA"]
     assert list(failed) == ["CCC"]
     assert "CCC has" in str(failed["CCC"])

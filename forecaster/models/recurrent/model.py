@@ -19,7 +19,7 @@ import pandas as pd
 
 from forecaster.config import RecurrentConfig, replaced
 from forecaster.dataset.bars import Floats
-from forecaster.dataset.features import EVENTS, FEATURES, chosen
+from forecaster.dataset.features import EVENTS, FEATURES, GROUPS, chosen
 from forecaster.dataset.panel import History, Panel, TickerForecasts, forecasts_of
 from forecaster.distributions import horizons
 from forecaster.errors import HistoryError
@@ -34,8 +34,8 @@ from forecaster.models.protocol import (
     silent,
     too_short,
 )
-from forecaster.models.recurrent import cell, head
-from forecaster.models.recurrent.term import Term
+from forecaster.models.recurrent import balance, cell, head
+from forecaster.models.recurrent.term import LEAST, Term
 from forecaster.models.recurrent.training import CELLS, Training, Windowed, network_of, numbered
 
 CONTEXT = 512
@@ -43,6 +43,9 @@ CONTEXT = 512
 
 CONSTANT = 1e-6
 """A feature of a smaller standard deviation varies by rounding alone."""
+
+HIDDEN = ("market", "implied")
+"""Groups of features that a ticker may lack as a whole, and that training hides as a whole."""
 
 WEIGHTS = ("kernel", "recurrent", "bias", "head_kernel", "head_bias")
 """Names of a network's weights, in Keras's order."""
@@ -59,18 +62,19 @@ class Scaler:
     clip: float
 
     @classmethod
-    def fit(cls, tables: Iterable[np.ndarray], clip: float) -> "Scaler":
+    def fit(cls, tables: Iterable[tuple[np.ndarray, float]], clip: float) -> "Scaler":
         """Return the scaler of (sessions, features) tables, fitted by scikit-learn one by one.
 
-        A feature that no table has gets a mean of NaN, one that never changes a scale of 1.
+        A session of each counts as much as its number says. A feature that no table has gets a mean of
+        NaN, one that never changes a scale of 1.
         """
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler()
         mean, variance = np.zeros(1), np.zeros(1)  # (features,)
-        for table in tables:
+        for table, weight in tables:
             with np.errstate(invalid="ignore", divide="ignore"):
-                scaler.partial_fit(table)
+                scaler.partial_fit(table, sample_weight=np.full(len(table), weight))
             # A table without a feature sets its statistics to NaN, and further tables keep that.
             known = np.isfinite(table).any(axis=0)
             mean = np.where(known, scaler.mean_, mean)
@@ -147,7 +151,11 @@ class Recurrent(Model):
         self.term: Term | None = None
         """The sessions after the next; None if the horizon is one session."""
         self.training: list[dict[str, float]] = []
-        """Seed, epoch, training loss and validation loss (nats a session) of each epoch."""
+        """Seed, epoch, training loss and validation loss (nats a session) of each epoch; epoch 0, which
+        has no training loss, is that of the weights of :attr:`start`."""
+        self.start: Recurrent | None = None
+        """Whose weights the training starts from, and whose features and scaler stay; None to start
+        afresh."""
 
     def fit(
         self,
@@ -157,7 +165,7 @@ class Recurrent(Model):
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
         """Fit the scaler and the networks on every ticker whose sessions fill a window."""
-        config = self.config
+        config, start = self.config, self.start
         cut = held_out_from(panel, until, config)
 
         def used() -> Iterator[History]:
@@ -167,15 +175,20 @@ class Recurrent(Model):
             raise too_short(self.name, panel, until, 5 * (config.window + 1) // 4 + 1)
         text = f"{self.name}: features of {len(panel.histories)} tickers"
         progress(0, config.seeds * config.epochs, text)
-        scaler = Scaler.fit((h.features[: h.count_public(until)] for h in used()), config.clip)
-        scaler = scaler.leaving(np.isin(FEATURES, EVENTS))
-        seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
-        self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
-        self.scaler = scaler.only(seen)
-        self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
-            history.schedule for history in panel.histories
-        )
-        windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, config)
+        if start is None:
+            scaler = Scaler.fit(_weighed(used(), until, config), config.clip)
+            scaler = scaler.leaving(np.isin(FEATURES, EVENTS))
+            seen = np.isfinite(scaler.mean) & np.isin(FEATURES, chosen(config.groups))
+            self.features = [name for name, known in zip(FEATURES, seen, strict=True) if known]
+            self.scaler = scaler.only(seen)
+            self.is_scheduled = set(EVENTS) <= set(chosen(config.groups)) and any(
+                history.schedule for history in panel.histories
+            )
+        else:
+            self.features, self.scaler = start.features, start.scaler
+            self.is_scheduled = start.is_scheduled
+        groups = [np.flatnonzero(np.isin(self.features, GROUPS[it])) for it in HIDDEN]
+        windowed = Windowed.of(used(), self.inputs, self.unit, until, cut, groups, config)
         if not np.isfinite(windowed.validation_targets).any():
             raise HistoryError(
                 f"{self.name} holds out the sessions from {cut} to {until} to know when to stop, "
@@ -189,11 +202,23 @@ class Recurrent(Model):
             training = Training(self.name, len(self.features), config, seed)
             if saved and saved.settings["seed"] == seed:
                 training.restore(saved)
+            elif start is not None:
+                self.training.append(
+                    training.begin(start.networks[seed - config.seed].weights, windowed)
+                )
             self._train(training, windowed, progress, checkpoint)
-            self.networks.append(Network.of(training.result(windowed)))
+            self.networks.append(
+                start.networks[seed - config.seed]
+                if start is not None and training.best_epoch == 0
+                else Network.of(training.result(windowed))
+            )
         if self.horizon > 1:
             steps = horizons.knots([self.horizon])[1:]
-            self.term = Term.fit(windowed.examples(self.states), steps, config.head)
+            examples = windowed.examples(self.states)
+            if start is not None and examples.learnt < LEAST:
+                self.term = start.term
+            else:
+                self.term = Term.fit(examples, steps, config.head)
 
     def _train(
         self, training: Training, windowed: Windowed, progress: Progress, checkpoint: Checkpoint
@@ -410,10 +435,24 @@ class Recurrent(Model):
 
 def held_out_from(panel: Panel, until: np.datetime64, config: RecurrentConfig) -> np.datetime64:
     """Return the first of the sessions up to ``until`` that early stopping holds out."""
+    lengths = [it.count_until(until) for it in panel.histories]
+    lengths = [count for count in lengths if count > config.window] or [0]
     sessions = panel.sessions
     sessions = sessions[sessions <= until]
-    held_out = min(config.validation, len(sessions) // 5)
+    # A fifth of the usual history: one that is far longer than the others must not hold out all of them.
+    held_out = min(config.validation, balance.usual(lengths) // 5)
     return sessions[-held_out] if held_out else until
+
+
+def _weighed(
+    histories: Iterable[History], until: np.datetime64, config: RecurrentConfig
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the features of each history up to ``until``, and how much a session of it counts."""
+    used = [(it, it.count_public(until)) for it in histories]
+    tickers, lengths = [it.ticker for it, _ in used], [count for _, count in used]
+    counts = balance.weights(tickers, lengths, config.balance)
+    for (history, length), weight in zip(used, counts.tolist(), strict=True):
+        yield history.features[:length], weight
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,15 @@ MOST_WINDOWS = 1024
 """Windows that are learnt from, drawn at random where there are more."""
 
 
+LEAST = 3000
+"""Examples that terms are fitted to; with fewer, networks that started from others keep the terms of those.
+
+Trained on from stocks of 2004 to 2012, terms fitted to 5,295 examples of Indian stocks, 7,558 of funds and
+11,436 of British stocks had a CRPS 0.1 to 0.2% below that of the terms they started with, and one 0.2 to
+2.8% above it where there were 572 examples of one stock, or 471 of two currencies.
+"""
+
+
 @dataclass(frozen=True)
 class Examples:
     """Hidden states and what came after them."""
@@ -48,6 +57,11 @@ class Examples:
     they are not known."""
     held_out: np.ndarray
     """(sessions,): whether training held the session out."""
+
+    @property
+    def learnt(self) -> int:
+        """The number of sessions that the first step is fitted to."""
+        return int((np.isfinite(self.targets[:, 0]) & ~self.held_out).sum())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ warm-up. A training is a sequence of epochs whose whole state can be saved and r
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from forecaster.config import RecurrentConfig
 from forecaster.dataset import windows
+from forecaster.dataset.bars import Floats
 from forecaster.dataset.panel import History
 from forecaster.distributions import horizons
 from forecaster.models.protocol import ModelState
-from forecaster.models.recurrent import cell, head, term
+from forecaster.models.recurrent import balance, cell, head, term
+from forecaster.models.registry import require_fittable
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ _NOT_OF_THE_GRAPH: dict[str, Any] = {
     "patience": 1,
     "learning_rate": 1.0,
     "feature_dropout": 0.0,
+    "group_dropout": 0.0,
+    "balance": 0.0,
     "groups": "",
     "clip": 1.0,
     "horizon": 1,
@@ -89,6 +93,19 @@ class Training:
     def finished(self) -> bool:
         """Whether the epochs, or the patience, have run out."""
         return self.epoch >= self.config.epochs or self.waited >= self.config.patience
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the best validation loss; 0 if it is that of the weights it began from."""
+        return self.epoch - self.waited
+
+    def begin(self, weights: Sequence[np.ndarray], windowed: "Windowed") -> dict[str, float]:
+        """Start from weights, the best until an epoch is better; return what an epoch 0 would."""
+        *cell_weights, kernel, bias = weights
+        learnt = [*cell_weights, kernel[:, : head.OUTPUTS], bias[: head.OUTPUTS]]  # no skew
+        self.model.set_weights(learnt)
+        self.best, self.best_weights = windowed.validation_loss(self.graph.outputs), learnt
+        return {"seed": self.seed, "epoch": 0, "validation_loss": self.best}
 
     def run_epoch(self, windowed: "Windowed") -> dict[str, float]:
         """Train for one epoch and return its seed, number, training loss and validation loss."""
@@ -161,6 +178,10 @@ class Windowed:
     ahead_targets: np.ndarray
     """(sessions, steps): the return over each of the longer steps in its unit; NaN is not scored."""
     lengths: list[int]
+    weights: Floats
+    """(histories,): how much their windows count; see :mod:`forecaster.models.recurrent.balance`"""
+    groups: Sequence[NDArray[np.int_]]
+    """Columns of the inputs that are hidden together"""
     config: RecurrentConfig
 
     @classmethod
@@ -171,6 +192,7 @@ class Windowed:
         unit: Callable[[History, int], np.ndarray],
         until: np.datetime64,
         cut: np.datetime64,
+        groups: Sequence[NDArray[np.int_]],
         config: RecurrentConfig,
     ) -> "Windowed":
         """Return the windows of histories up to ``until``, with the targets from ``cut`` on held out.
@@ -179,9 +201,10 @@ class Windowed:
         ``unit`` the volatility that the outputs of a step are relative to, (sessions,).
         """
         table = windows.Table()
-        lengths, trained, held_out, ahead = [], [], [], []
+        tickers, lengths, trained, held_out, ahead = [], [], [], [], []
         for history in histories:
             length = history.count_public(until)
+            tickers.append(history.ticker)
             table.append(inputs(history, slice(length)))
             lengths.append(length)
             ratio = history.next_returns[: length - 1] / unit(history, 1)[: length - 1]
@@ -196,6 +219,8 @@ class Windowed:
             np.concatenate(held_out),
             np.concatenate(ahead),
             lengths,
+            balance.weights(tickers, lengths, config.balance),
+            groups,
             config,
         )
 
@@ -207,7 +232,8 @@ class Windowed:
         size, least = self.config.batch, self.config.batch * self.config.steps
         begin = np.array([], dtype=int)
         while len(begin) < least:
-            begin = np.append(begin, self._starts(self.train_targets, rng.random()))
+            starts = self._starts(self.train_targets, rng.random())
+            begin = np.append(begin, np.repeat(starts, self._copies(starts, rng)))
         rng.shuffle(begin)
         begin = begin[: self.config.max_windows or None]
         for i in range(0, len(begin) - size + 1, size):
@@ -232,7 +258,9 @@ class Windowed:
         begin = self._starts(np.where(known, 0.0, np.nan), 0.0)
         if len(begin) > term.MOST_WINDOWS:
             rng = np.random.default_rng(self.config.seed)
-            begin = np.sort(rng.choice(begin, term.MOST_WINDOWS, replace=False))
+            share = self._counts(begin)
+            chosen = rng.choice(begin, term.MOST_WINDOWS, replace=False, p=share / share.sum())
+            begin = np.sort(chosen)
         places = np.arange(self.config.warmup, self.config.window, term.EVERY)
         hidden = []
         for i in range(0, len(begin), cell.CHUNK):
@@ -276,12 +304,28 @@ class Windowed:
         """Return factors of mean one that hide whole features of a window: (batch, 1, features).
 
         A hidden feature is 0, as an unknown one is once scaled: the network learns to do without it,
-        and to rely on no single one (Srivastava et al., 2014).
+        and to rely on no single one (Srivastava et al., 2014). Some groups are hidden whole, as are
+        those that a ticker lacks.
         """
         batch, _, features = shape
         rate = self.config.feature_dropout
         visible = rng.random((batch, 1, features)) >= rate
+        if self.config.group_dropout:
+            for columns in self.groups:
+                visible[..., columns] &= rng.random((batch, 1, 1)) >= self.config.group_dropout
         return visible.astype(np.float32) / np.float32(1 - rate)
+
+    def _counts(self, begin: NDArray[np.int_]) -> Floats:
+        """Return how much the windows from some starts count."""
+        return self.weights[np.searchsorted(np.cumsum(self.lengths), begin, side="right")]
+
+    def _copies(self, begin: NDArray[np.int_], rng: np.random.Generator) -> NDArray[np.int_]:
+        """Return how often an epoch reads the windows from some starts, on average what they count."""
+        counts = self._counts(begin)
+        whole = np.floor(counts)
+        if (whole < counts).any():
+            whole += rng.random(len(begin)) < counts - whole
+        return whole.astype(int)
 
     def _starts(self, targets: np.ndarray, shift: float) -> NDArray[np.int_]:
         """Return the starts of the windows that score at least one target."""
@@ -417,6 +461,7 @@ def network_of(
 
 def keras_on_tensorflow() -> ModuleType:
     """Import and return Keras on TensorFlow, deterministic and without its messages."""
+    require_fittable(CELLS)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # oneDNN chooses its kernels, and so its rounding, at run time.

@@ -54,13 +54,17 @@ def test_a_scaler_of_many_tables_is_scikit_learn_s_of_one():
     table[:300, 1] = np.nan  # the first ticker does not have it, nor the last that one
     table[700:, 0] = np.nan
     table[:, 2] = 0.1
-    ours = model_module.Scaler.fit(np.split(table, [300, 301, 700]), clip=5)
+    ours = model_module.Scaler.fit(((it, 1.0) for it in np.split(table, [300, 301, 700])), clip=5)
     theirs = StandardScaler().fit(table)
     np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=1e-6)
     np.testing.assert_allclose(ours.scale, theirs.scale_, rtol=1e-6)
     assert ours.scale[2] == 1
-    unknown = model_module.Scaler.fit([np.full((5, 1), np.nan)] * 2, clip=5)
+    unknown = model_module.Scaler.fit([(np.full((5, 1), np.nan), 1.0)] * 2, clip=5)
     assert np.isnan(unknown.mean).all()
+    half = [(table[:300, 2:], 1.0), (table[300:, 2:], 0.5), (table[300:, 2:], 0.5)]
+    np.testing.assert_allclose(
+        model_module.Scaler.fit(half, clip=5).mean, theirs.mean_[2:], rtol=1e-6
+    )
 
 
 def test_features_that_no_ticker_has_are_left_out(world, tiny):
@@ -102,6 +106,7 @@ def test_what_is_held_out_is_not_trained_on(world, tiny, until):
         lambda history, step: history.volatility * np.sqrt(step),
         limit,
         cut,
+        (),
         tiny,
     )
     date = np.concatenate([h.next_dates[:n] for h, n in zip(histories, lengths, strict=True)])

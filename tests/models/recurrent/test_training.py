@@ -50,6 +50,7 @@ def numbered(world, until, config):
         lambda history, step: history.volatility * np.sqrt(step),
         limit,
         limit - 90,
+        (),
         config,
     )
 
@@ -211,3 +212,22 @@ def test_several_devices_train_as_one_does(world, until, tiny, tmp_path):
     for name, weights in one["weights"].items():
         np.testing.assert_allclose(three["weights"][name], weights, rtol=1e-3, atol=1e-5)
     assert again == three["steps"]
+
+
+def test_a_group_is_hidden_whole_from_some_windows(world, until, sampled):
+    config = dataclasses.replace(sampled, feature_dropout=0.0, group_dropout=0.5, max_windows=0)
+    limit = np.datetime64(until)
+    windowed = Windowed.of(
+        list(Panel.of(world).histories),
+        lambda history, sessions: np.ones((sessions.stop, 3), np.float32),
+        lambda history, step: history.volatility,
+        limit,
+        limit - 90,
+        (np.array([1, 2]),),
+        config,
+    )
+    shown = np.concatenate([x for x, _ in windowed.batches(np.random.default_rng(0))])
+    assert (shown[..., 0] == 1).all()
+    np.testing.assert_array_equal(shown[..., 1], shown[..., 2])
+    by_window = shown[..., 1].mean(axis=1)
+    assert set(by_window) == {0.0, 1.0}
