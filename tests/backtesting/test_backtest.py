@@ -86,7 +86,7 @@ def test_the_verdict_is_on_the_first_model(yearly):
 
 
 def test_models_and_days_do_not_depend_on_the_company_they_keep(world, yearly, start):
-    alone = backtest.run(world, BacktestSpec(("gjr",), start=start)).forecasts
+    alone = forecast_history(world, BacktestSpec(("gjr",), start=start)).forecasts
     rows = yearly[0].forecasts.query("model == 'gjr'").reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, rows, check_exact=True)
 
@@ -155,9 +155,9 @@ def test_a_run_of_a_model_that_is_not_asked_for(world, trained):
 
 def test_a_run_keeps_its_market_whoever_is_asked_for(world, trained):
     spec = BacktestSpec(("lstm",))
-    every = backtest.run(world, spec, trained=trained("lstm")).forecasts
+    every = forecast_history(world, spec, trained=trained("lstm")).forecasts
     spec = dataclasses.replace(spec, tickers=("CCC",))
-    some = backtest.run(world, spec, trained=trained("lstm")).forecasts
+    some = forecast_history(world, spec, trained=trained("lstm")).forecasts
     pd.testing.assert_frame_equal(
         some, every.query("ticker == 'CCC'").reset_index(drop=True), check_exact=True
     )

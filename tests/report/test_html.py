@@ -29,6 +29,12 @@ def written(tmp_path_factory):
     return backtest, folder, paths, (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A backtest that is scored in a moment."""
+    return simulated(("AAPL",), {"lstm": 0.01, "naive": 0.012}, sessions=5)
+
+
 def test_the_files_are_the_report_and_a_png_of_every_figure(written):
     backtest, folder, paths, _ = written
     names = [name for name, _ in evaluation.of_backtest(backtest.forecasts, "lstm")]
@@ -295,12 +301,11 @@ def test_it_has_a_look_for_the_dark_for_paper_and_for_a_phone(written):
         assert words in written[3]
 
 
-def test_the_same_backtest_gives_the_same_bytes_and_is_left_alone(tmp_path):
-    backtest = simulated(("AAPL",), {"lstm": 0.01, "naive": 0.012}, sessions=5)
-    before = backtest.forecasts.copy()
-    once, again = (html.write(backtest, tmp_path / name) for name in "ab")
+def test_the_same_backtest_gives_the_same_bytes_and_is_left_alone(small, tmp_path):
+    before = small.forecasts.copy()
+    once, again = (html.write(small, tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
-    pd.testing.assert_frame_equal(backtest.forecasts, before)
+    pd.testing.assert_frame_equal(small.forecasts, before)
 
 
 def test_a_model_alone_is_reported_without_ratios_tests_or_run(tmp_path):
@@ -325,9 +330,9 @@ def test_the_folder_alone_makes_the_same_page(tmp_path):
 @pytest.mark.parametrize(
     "damage", ["config.json", "scores.json", "forecasts.parquet", "tables/skill.csv", None]
 )
-def test_a_damaged_folder_is_refused(tmp_path, damage):
+def test_a_damaged_folder_is_refused(small, tmp_path, damage):
     if damage:
-        archive.write(simulated(("AAPL",), {"lstm": 0.01, "naive": 0.02}, 5), tmp_path)
+        archive.write(small, tmp_path)
         (tmp_path / damage).write_bytes(b"\xff{")
         if damage.endswith(".csv"):
             (tmp_path / damage).unlink()
