@@ -107,7 +107,8 @@ def test_the_provenance_of_a_backtest_is_what_its_config_says(home):
     kept = json.loads((home / BACKTEST / "config.json").read_text(encoding="utf-8"))
     later = {"events_sha256": None}  # 0.1.0 knew of no events, and did not keep the costs
     wanted = kept | later | {"cost_bp": 5.0, "run": kept["run"] | later}
-    wanted |= {"steps": [1], "settings": kept["settings"] | {"horizon": 1}}
+    since = {"horizon": 1, "group_dropout": 0.0, "balance": 0.0}
+    wanted |= {"steps": [1], "settings": kept["settings"] | since}
     assert archive.load(home / BACKTEST).provenance.document() == wanted
 
 

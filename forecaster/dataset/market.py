@@ -37,11 +37,9 @@ MARKET = (
 FEW = 5
 """With fewer peers the index of their exchange is the market, or peers elsewhere if it is not stored."""
 
-AGAINST = -0.05
-"""A ticker whose surprises times those of the others have a mean below this moves against them."""
-
-JUDGED = 60
-"""Sessions before it is judged whether a ticker moves against the others."""
+AGAINST = -4.0
+"""A ticker moves against the others once its surprises times their mean are, on average, this many
+standard errors from 0: chance does not take them there."""
 
 WILDEST = 5.0
 """Surprises, in volatilities, are cut off here: no ticker's jump is the market's."""
@@ -185,10 +183,8 @@ def _belonging(
         rest = np.divide(
             total[row] - np.nan_to_num(own), others, where=others > 0, out=np.zeros(len(row))
         )
-        judged = np.isfinite(own) & (others > 0)
-        product = np.cumsum(np.where(judged, np.nan_to_num(own) * rest, 0.0))
-        sessions = np.cumsum(judged)
-        against = (product < AGAINST * sessions) & (sessions >= JUDGED)
+        product = np.nan_to_num(own) * rest
+        against = np.cumsum(product) < AGAINST * np.sqrt(np.cumsum(product**2))
         belongs.append(~np.append(False, against[:-1]))
     return belongs
 

@@ -343,7 +343,9 @@ class Panel:
 
     histories: Sequence[History]
     universe: tuple[str, ...] = ()
-    """The tickers whose average is the market of their features."""
+    """The tickers whose average may be the market of their features."""
+    left_out: tuple[str, ...] = ()
+    """Those of them that move against the others, and are in no market."""
 
     @classmethod
     def of(
@@ -391,7 +393,9 @@ class Panel:
             )
             for place in {Place.of(it) for it in tickers}
         }
-        return cls(Histories({it: bars[it] for it in tickers}, surroundings), known)
+        left_out = sorted({it for its in surroundings.values() for it in its.market.left_out})
+        histories = Histories({it: bars[it] for it in tickers}, surroundings)
+        return cls(histories, known, tuple(left_out))
 
     @property
     def tickers(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset.panel import Panel
-from forecaster.errors import BundleError, HistoryError, UsageError
+from forecaster.errors import BundleError, HistoryError, UsageError, first_few
 from forecaster.identity import Identity
 from forecaster.models.protocol import NO_CHECKPOINT, Checkpoint, ModelState, Progress, silent
 from forecaster.models.recurrent.model import Recurrent
@@ -86,6 +86,11 @@ def train(  # noqa: PLR0913, all but the prices have defaults
         _require_replaceable(checked_name(name), home)
     span = prices.Reading(frames, until)
     panel = Panel.of(span, events=events, companions=companions)
+    if panel.left_out:
+        log.warning(
+            "%s: in no market of the features, as the prices move against those of the others",
+            first_few(panel.left_out),
+        )
     known = known_by(events, span.last)
     if until is not None and not span.begin <= until <= span.end:
         raise HistoryError(

@@ -183,12 +183,12 @@ def test_what_moves_against_the_others_is_named_and_left_out(days, common):
 
 
 def test_a_ticker_is_left_out_by_what_came_before_alone(days, common):
-    turning = np.where(np.arange(len(days)) < 200, common, -8 * common)
+    turning = np.where(np.arange(len(days)) < 100, common, -8 * common)
     bars = {f"S{n}": walk(n, days, common) for n in range(4)} | {"T": walk(9, days, turning)}
     whole = Market.of(bars, "XNYS")
-    early = Market.of({name: its.first(200) for name, its in bars.items()}, "XNYS")
+    early = Market.of({name: its.first(100) for name, its in bars.items()}, "XNYS")
     assert (whole.left_out, early.left_out) == (("T",), ())
-    np.testing.assert_array_equal(whole.features[:200], early.features)
+    np.testing.assert_array_equal(whole.features[:100], early.features)
 
 
 def test_no_wild_ticker_drowns_the_others(days, common):

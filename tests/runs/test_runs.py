@@ -590,3 +590,16 @@ def test_a_run_is_loaded_while_it_is_saved_again(trained, tmp_path):
         loads += 1
     assert saver.returncode == 0
     assert loads > 20
+
+
+def test_what_moves_against_the_others_is_named_in_training(world, until, caplog):
+    mirror = world[world["ticker"] == "AAA"].assign(ticker="SHORT")
+    for column in ("open", "high", "low", "close", "adj_close"):
+        mirror[column] = 1000 / mirror[column]
+    mirror[["high", "low"]] = mirror[["low", "high"]].to_numpy()
+    copy = world[world["ticker"] == "AAA"].assign(ticker="COPY")
+    frame = prices.check(pd.concat([world, mirror, copy], ignore_index=True))
+    training.train(frame, model="naive", until=until)
+    (record,) = [it for it in caplog.records if "in no market" in it.getMessage()]
+    assert "SHORT" in record.getMessage()
+    assert "COPY" not in record.getMessage()
