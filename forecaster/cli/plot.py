@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from forecaster.runs.choice import Choice
+
 OF_BACKTEST = ("forecast", "volatility", "calibration", "skill")
 OF_RUN = ("predict", "gates", "training")
 OF_TICKER = ("forecast", "volatility", "predict", "gates")
@@ -190,9 +192,8 @@ def _prediction(
 
     chosen, store = choice.choose(home, run), Store(home)
     trained = chosen.run
-    if chosen.words and not quiet:
-        output.note(f"run {trained.name}{chosen.words}")
     stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)[:1]
+    _name(chosen, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     rows, failed, announced, _ = forecasting.predict_each(
         trained,
@@ -210,6 +211,12 @@ def _prediction(
     closes = closes[closes.index <= rows["cutoff"].iloc[0]]
     draw = prediction.prediction if steps == (1,) else prediction.fan
     return draw(rows, closes, announced.get(stored[0]))
+
+
+def _name(chosen: "Choice", *, quiet: bool) -> None:
+    """Say which run it is, if none was named."""
+    if chosen.words and not quiet:
+        output.note(f"run {chosen.run.name}{chosen.words}")
 
 
 def _of_run(
@@ -232,12 +239,12 @@ def _of_run(
     store = Store(home)
     chosen = choice.choose(home, run, NETWORKS)
     trained = chosen.run
-    if chosen.words and not quiet:
-        output.note(f"run {trained.name}{chosen.words}")
     model = explanation.recurrent(trained)  # says so if it is none
     if name == "training":
+        _name(chosen, quiet=quiet)
         return network.training(model.training)
     stored = supply.tickers(store, [ticker] if ticker else None, quiet=quiet)
+    _name(chosen, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
     activity = explanation.read(

@@ -35,6 +35,7 @@ def test_a_run_is_trained_on_and_forecasts(forecast, home, monkeypatch):
         "more": "small",
         "small": None,
         "gjr": None,
+        "base": None,
     }
     for drawn in (("predict", "--run", "more"), ("plot", "training", "--run", "more")):
         result = forecast(*drawn, "--home", home, "--quiet")
