@@ -245,6 +245,7 @@ def _facts(run: "Run") -> list[list[str]]:
     ahead = run.model.horizon
     return [
         ["model", run.model.name],
+        ["started from", f"run {run.start['name']}" if run.start else "no other run"],
         ["trained on", tickers or ticker_lists.count(run.tickers)],
         ["sessions", f"{run.first} to {run.until}"],
         ["earnings dates", "yes" if run.events_sha256 else "none"],

@@ -37,6 +37,9 @@ def test_a_run_is_trained_on_and_forecasts(forecast, home, monkeypatch):
         "gjr": None,
         "base": None,
     }
+    shown = forecast("runs", "show", "more", "--home", home, "--json").json
+    assert shown["start"] == made["start"]
+    assert "run small" in forecast("runs", "show", "more", "--home", home).out
     for drawn in (("predict", "--run", "more"), ("plot", "training", "--run", "more")):
         result = forecast(*drawn, "--home", home, "--quiet")
         assert (result.code, result.err) == (0, "")
