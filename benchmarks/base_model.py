@@ -234,6 +234,7 @@ GOOD_AT = [
 BAD_AT = [
     "the direction of the next session's return, which it does not know",
     "currencies, coins and futures: it has seen one currency pair, one coin and no future",
+    "indices of implied volatility, of which it has seen one: there GJR-GARCH is better",
     "what few prices come before: a forecast reads up to 1,024 sessions",
     "prices that hardly move, or are quoted by a peg",
 ]
