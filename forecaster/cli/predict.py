@@ -290,6 +290,11 @@ def _worth(
     if verdict:
         return [*lines, _verdict(trained, verdict, words, home, step)]
     if trained.is_base:
+        if last <= trained.until:
+            return [
+                *lines,
+                f"{width} It has seen the years that are stored: nothing is left to backtest.",
+            ]
         tested = holdout.backtesting(words, trained.model.name, home, run=trained.name, step=step)
         return [*lines, f"{width} `{tested}` says what it is worth on yours."]
     named = chosen.reason is Reason.NAMED

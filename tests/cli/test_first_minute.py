@@ -94,6 +94,14 @@ def test_its_json_says_which_run_and_what_it_is_worth(yahoo, forecast, tmp_path)
         assert "No score for this kind of instrument (volatility: ^VIX)." in shown
 
 
+def test_no_backtest_is_advised_of_years_that_the_base_run_has_seen(forecast, tmp_path):
+    assert forecast("fetch", "--source", "sample", "--home", tmp_path, "--quiet").code == 0
+    result = forecast("predict", "^GSPC", "--home", tmp_path, "--quiet")
+    assert result.code == 0, result.err
+    assert "It has seen the years that are stored: nothing is left to backtest." in result.out
+    assert "forecast backtest" not in result.out
+
+
 def test_what_is_stored_is_not_asked_for_again(yahoo, forecast, tmp_path):
     first = forecast("predict", "AAPL", "--home", tmp_path, "--quiet")
     yahoo.requests.clear()
