@@ -188,7 +188,7 @@ def write_card() -> None:
             "in_95": round(100 * row.coverage_95, 1),
             "how": "the base itself, on years after its own"
             if row.start > str(UNTIL)
-            else f"a model made the same way without these tickers, up to {row.start}",
+            else f"a model made the same way without these tickers, before {row.start}",
         }
         for row in table[(table["market"] == "peers") & (table["set"] != FIFTH)].itertuples()
         for kind in kinds_of(prices_of(by_name[row.set]))
