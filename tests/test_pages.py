@@ -30,7 +30,7 @@ RUN_ELSEWHERE = {
 
 SMALL = "units = 4\nwindow = 80\nwarmup = 40\nsteps = 2\nepochs = 1\nseeds = 1\n"
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<kind>parse only|file): (?P<word>.+?) -->\n)?"
+    r"(?:<!-- (?P<kind>parse only|file|demo): (?P<word>.+?) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
