@@ -224,9 +224,9 @@ def test_only_what_can_matter_is_searched(world, until):
     closes = world[world["ticker"] == "CCC"].assign(ticker="AAA")
     last = closes["date"].max().date()
     assert list(objective_of(world, until, held=TINY).space) == SEARCHED
-    # It has no ranges and no volumes, and its first fold too few sessions for a window of 256.
+    # It has no ranges, no volumes and no market, and its first fold too few sessions for a window of 256.
     assert list(objective_of(closes, last, held={"window": 128}).space) == [
-        "units", "learning_rate", "feature_dropout", "head", "calendar", "market",
+        "units", "learning_rate", "feature_dropout", "head", "calendar",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="nothing is left to search"):
         _ = objective_of(

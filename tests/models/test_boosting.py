@@ -15,7 +15,7 @@ def test_trees_walk_as_scikit_learn_does(step, of_step, world, until, trained):
 
     panel = Panel.of(world)
     x, y = boosting._examples(panel, np.datetime64(until), step)
-    own = slice(-len(EVENTS))  # no ticker has announcements
+    own = slice(boosting.READ - len(EVENTS))  # no ticker has announcements
     x = x[:, own]
     model = HistGradientBoostingRegressor(loss="quantile", quantile=0.05, **boosting.SETTINGS).fit(
         x, y
