@@ -38,6 +38,7 @@ from forecaster.identity import Identity
 from forecaster.leftovers import temporary_folder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models import average
+from forecaster.models.garch import SESSIONS_TO_FIT
 from forecaster.models.protocol import Model, Progress, silent
 from forecaster.models.registry import create, require_fittable
 from forecaster.parallel import jobs, malloc
@@ -440,12 +441,17 @@ def _span(
 ) -> tuple[np.datetime64, np.datetime64]:
     """Return the first and the last date to forecast."""
     last = np.datetime64(spec.end) if spec.end else sessions[-1]
+    years = np.timedelta64(365 * DEFAULT_YEARS, "D")
+    first = max(last - years, sessions[len(sessions) // 2])
+    if spec.start:
+        first = np.datetime64(spec.start)
     if trained is None:
-        years = np.timedelta64(365 * DEFAULT_YEARS, "D")
-        recent = max(last - years, sessions[len(sessions) // 2])
-        return np.datetime64(spec.start) if spec.start else recent, last
+        return first, last
     seen = np.datetime64(trained.until)
-    first = np.datetime64(spec.start) if spec.start else seen + 1
+    # Where too little is stored of the training span, the other models could not be fitted before.
+    if not spec.start:
+        enough = np.searchsorted(sessions, seen, side="right") > SESSIONS_TO_FIT
+        first = seen + 1 if enough else max(first, seen + 1)
     if last <= seen:
         raise HistoryError(
             f"run {trained.name} was trained on sessions up to {seen}, so nothing is left to "

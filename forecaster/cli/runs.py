@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecaster.cli import options, output, ticker_lists
+from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.errors import BundleError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def show(
     if run.settings:
         cells = [[name, str(value)] for name, value in run.settings.items()]
         output.table(["setting", "value"], cells, left=2)
-    output.say(_verdict(run, verdict))
+    output.say(_verdict(run, verdict, home))
     if card:
         _print_card(card)
 
@@ -255,14 +255,9 @@ def _facts(run: "Run") -> list[list[str]]:
     ]
 
 
-def _verdict(run: "Run", verdict: "RunVerdict | None") -> str:
+def _verdict(run: "Run", verdict: "RunVerdict | None", home: Path) -> str:
     if verdict is None:
-        models = (
-            ""
-            if run.model.name == options.DEFAULT_MODEL
-            else f" --models {run.model.name},gjr,naive"
-        )
-        tested = f"forecast backtest --run {run.name}{models}"
+        tested = holdout.backtesting(None, run.model.name, home, run=run.name)
         return f"It has no backtest here yet: `{tested}` says what it is worth."
     return f"Its backtest of {verdict.start} to {verdict.end}: {verdict.summary or verdict.verdict}"
 

@@ -129,7 +129,7 @@ def test_a_run_is_shown_with_its_settings_and_verdict(runs, home, trained):
     shown = runs("show", "net").out
     assert "AAA, BBB, CCC" in shown
     assert "feature_dropout" in shown
-    assert "It has no backtest here yet: `forecast backtest --run net`" in shown
+    assert f"It has no backtest here yet: `forecast backtest --run net --home {home}`" in shown
     bundle.record_verdict(
         run.summary, home, bundle.RunVerdict("f", "2018-07-02", "2018-09-28", "Fine.")
     )

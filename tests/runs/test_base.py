@@ -13,6 +13,8 @@ from hatchling.builders.wheel import WheelBuilder
 from histories import assert_same
 
 import forecaster
+from forecaster.backtesting.spec import BacktestSpec
+from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
 from forecaster.errors import BundleError, HistoryError, UsageError
 from forecaster.models.registry import NETWORKS
@@ -244,3 +246,20 @@ def test_the_verdict_on_the_base_run_is_the_homes(tmp_path, run):
     assert bundle.last_verdict(run, tmp_path) == verdict
     newer = dataclasses.replace(run, created="2031-01-01T00:00:00")
     assert bundle.last_verdict(newer, tmp_path) is None
+
+
+def test_a_backtest_of_a_ticker_listed_later_begins_within_its_history(run):
+    frame = frame_of(
+        "AAA", first="2018-06-01", count=520
+    )  # gjr needs 251 sessions, and 147 are before 2019
+    spec = BacktestSpec(("lstm", "gjr"), ("AAA",), None, None, "never")
+    days = forecast_history(frame, spec, trained=run).forecasts["date"]
+    assert days.min() == frame["date"].iloc[260]
+    assert days.max() == frame["date"].iloc[-1]
+
+
+def test_a_backtest_begins_after_what_the_run_has_seen_where_that_is_stored(run):
+    frame = frame_of("AAA", first="2017-06-01", count=500)
+    spec = BacktestSpec(("lstm",), ("AAA",), None, None, "never")
+    days = forecast_history(frame, spec, trained=run).forecasts["date"]
+    assert days.min() == frame.loc[frame["date"] > "2018-12-31", "date"].min()
