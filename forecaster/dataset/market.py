@@ -119,20 +119,25 @@ class Market:
             return cls(every([]), np.empty((0, len(MARKET))))
         dates = every(public)
         rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
-        surprises = [_surprise(bars) for bars in members]
-        belongs = _belonging(len(dates), rows, surprises)
+        belongs = _belonging(len(dates), rows, members)
+
+        def surprises() -> Iterable[np.ndarray]:
+            return map(_surprise, members)
 
         def mean(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            its = (np.where(own, it, np.nan) for own, it in zip(belongs, columns, strict=True))
+            its = (
+                it if own is None else np.where(own, it, np.nan)
+                for own, it in zip(belongs, columns, strict=True)
+            )
             return _means(len(dates), zip(rows, its, strict=True))
 
         # Weights of one over the volatility: each ticker moves the market as much as another.
         calm, _ = mean(1 / lagged(bars.volatility) for bars in members)
-        common, known = mean(surprises)  # (dates,)
+        common, known = mean(surprises())  # (dates,)
         returns = common / calm
         sigma = volatility(returns)
-        energy, _ = mean(it**2 for it in surprises)
-        spread, _ = mean((it - common[row]) ** 2 for row, it in zip(rows, surprises, strict=True))
+        energy, _ = mean(it**2 for it in surprises())
+        spread, _ = mean((it - common[row]) ** 2 for row, it in zip(rows, surprises(), strict=True))
         # A single ticker has no dispersion.
         spread = np.where(known > 1, spread, np.nan)
         ranges, _ = mean(log_ratio(b.range_variance, b.volatility**2) for b in members)
@@ -146,7 +151,9 @@ class Market:
             "market_dispersion": log_ratio(ewma(spread, FAST), ewma(spread, SLOW)),
             "market_range": ewma(ranges, 0.5),
         }
-        left_out = [it for it, own in zip(universe, belongs, strict=True) if not own[-1:].all()]
+        left_out = [
+            it for it, own in zip(universe, belongs, strict=True) if own is not None and not own[-1]
+        ]
         table = np.column_stack([features[name] for name in MARKET])
         return cls(dates, table, tuple(left_out))
 
@@ -169,23 +176,24 @@ def _surprise(bars: Bars) -> Floats:
 
 
 def _belonging(
-    size: int, rows: Sequence[np.ndarray], surprises: Sequence[np.ndarray]
-) -> list[np.ndarray]:
+    size: int, rows: Sequence[np.ndarray], members: Sequence[Bars]
+) -> list[np.ndarray | None]:
     """Return whether each ticker belongs to the market at each of its sessions: (sessions,) each.
 
-    One that has moved against the others, such as a fund that is short of them or their implied
-    volatility, does not. A session is judged by those before it.
+    None stands for all sessions, which nearly every ticker has: those arrays would be large together. One
+    that has moved against the others, such as a fund that is short of them or their implied volatility,
+    does not belong. A session is judged by those before it.
     """
-    total, count = _sums(size, zip(rows, surprises, strict=True))
-    belongs = []
-    for row, own in zip(rows, surprises, strict=True):
+    total, count = _sums(size, zip(rows, map(_surprise, members), strict=True))
+    belongs: list[np.ndarray | None] = []
+    for row, own in zip(rows, map(_surprise, members), strict=True):
+        known = np.nan_to_num(own)
         others = count[row] - np.isfinite(own)
-        rest = np.divide(
-            total[row] - np.nan_to_num(own), others, where=others > 0, out=np.zeros(len(row))
-        )
-        product = np.nan_to_num(own) * rest
-        against = np.cumsum(product) < AGAINST * np.sqrt(np.cumsum(product**2))
-        belongs.append(~np.append(False, against[:-1]))
+        rest = np.divide(total[row] - known, others, where=others > 0, out=np.zeros(len(row)))
+        product = known * rest
+        sums = np.cumsum(product)
+        against = sums < AGAINST * np.sqrt(np.cumsum(product**2))
+        belongs.append(~np.append(False, against[:-1]) if against[:-1].any() else None)
     return belongs
 
 
