@@ -104,11 +104,9 @@ def e_process(z: ArrayLike) -> Array:
     With -z it tests whether the model is worse.
     """
     z = np.asarray(z, dtype=float)
-    total = np.full(z.shape, -np.inf)
-    for bet in BETS:
-        total = np.logaddexp(total, np.cumsum(np.log1p(bet * z), axis=-1))
     with np.errstate(over="ignore"):  # what is beyond all doubt is infinite
-        return np.asarray(np.exp(total - np.log(len(BETS))))
+        capitals = (np.exp(np.cumsum(np.log1p(bet * z), axis=-1)) for bet in BETS)
+        return np.asarray(sum(capitals) / len(BETS))
 
 
 def evidence(z: ArrayLike) -> Evidence:
