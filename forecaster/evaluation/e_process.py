@@ -57,6 +57,9 @@ ROWS_AT_ONCE = 50_000
 ENOUGH = 20.0
 """An E this large shows the model to be better: a chance of 1 in 20 at most if it is not."""
 
+MOST = 600.0
+"""The logarithm beyond which no capital is counted, so that every E is a finite number."""
+
 ALIKE = 1e-12
 """Two forecasts whose CRPS can differ by no more than this are the same."""
 
@@ -104,9 +107,8 @@ def e_process(z: ArrayLike) -> Array:
     With -z it tests whether the model is worse.
     """
     z = np.asarray(z, dtype=float)
-    with np.errstate(over="ignore"):  # what is beyond all doubt is infinite
-        capitals = (np.exp(np.cumsum(np.log1p(bet * z), axis=-1)) for bet in BETS)
-        return np.asarray(sum(capitals) / len(BETS))
+    growths = (np.cumsum(np.log1p(bet * z), axis=-1) for bet in BETS)
+    return np.asarray(sum(np.exp(np.minimum(it, MOST)) for it in growths) / len(BETS))
 
 
 def evidence(z: ArrayLike) -> Evidence:

@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster.backtesting import archive
 from forecaster.distributions import forecasts, quantile_grid
-from forecaster.errors import BundleError, HistoryError, StoreError, UsageError, did_you_mean
+from forecaster.errors import BundleError, HistoryError, StoreError, did_you_mean, first_few
 from forecaster.evaluation import confidence_sequence, e_process, metrics
 from forecaster.evaluation.claims import title
 from forecaster.evaluation.confidence_sequence import Bounds
@@ -33,7 +34,8 @@ from forecaster.runs.run import Run
 NOMINAL = (0.8, 0.95)
 """Coverages that are scored."""
 
-_KEYS = ["ticker", "cutoff", "step"]
+_NIGHT = ["ticker", "cutoff"]
+_KEYS = [*_NIGHT, "step"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Coverage:
             return words
         if np.isnan(self.bounds.low):
             return f"{words}, and no steady share fits what came"
-        span = f"{words}, and hold between {self.bounds.low:.1%} and {self.bounds.high:.1%}"
+        span = f"{words} (the true share is {self.bounds.low:.1%} to {self.bounds.high:.1%})"
         if self.is_kept:
             return span
         return f"{span}: too {'narrow' if self.bounds.high < self.nominal else 'wide'}"
@@ -190,7 +192,7 @@ def _backtests_of(run: Run, home: Path) -> Iterator[Path]:
 
 
 def of_run(frame: pd.DataFrame, run: str | None = None) -> pd.DataFrame:
-    """Return a run's rows of a ledger, and those of the baselines.
+    """Return a run's rows of a ledger, and those of the baselines of the same tickers and nights.
 
     Parameters
     ----------
@@ -200,9 +202,7 @@ def of_run(frame: pd.DataFrame, run: str | None = None) -> pd.DataFrame:
     Raises
     ------
     HistoryError
-        The ledger has no forecast by a run.
-    UsageError
-        It has none by this one.
+        The ledger has no forecast by a run, or none by this one.
     """
     own = frame[frame["run"] != ""]
     if own.empty:
@@ -216,13 +216,16 @@ def of_run(frame: pd.DataFrame, run: str | None = None) -> pd.DataFrame:
         run = str(most.sort_values(["settled", "made"]).index[-1])
     elif run not in set(own["run"]):
         known = sorted(own["run"].unique())
-        raise UsageError(
+        raise HistoryError(
             f"the ledger holds no forecast by the run {run!r}; {did_you_mean(run, known)}it has "
             f"those of {', '.join(known)}"
         )
-    model = own.loc[own["run"] == run, "model"].iloc[0]
-    # A baseline of the run's own name would be taken for it.
-    beside = (frame["run"] == "") & frame["model"].isin(BASELINES) & (frame["model"] != model)
+    own = own[own["run"] == run]
+    # A baseline of the run's own model would be taken for it.
+    beside = (frame["run"] == "") & frame["model"].isin(BASELINES)
+    beside &= frame["model"] != own["model"].iloc[0]
+    shared = pd.MultiIndex.from_frame(own[_NIGHT])
+    beside &= pd.MultiIndex.from_frame(frame[_NIGHT]).isin(shared)
     its: pd.DataFrame = frame[(frame["run"] == run) | beside]
     return its
 
@@ -239,6 +242,164 @@ def score(frame: pd.DataFrame) -> Record:
         moved=int((own["status"] == "moved").sum()),
         vanished=tuple(sorted(own.loc[own["status"] == "vanished", "ticker"].unique())),
     )
+
+
+def frame_of(rows: pd.DataFrame, *, late: bool = False) -> pd.DataFrame:
+    """Return rows of the ledger as a forecasts frame: the run's, then those of each baseline.
+
+    The date is that of the session that came, where it was another than the calendar said.
+
+    Parameters
+    ----------
+    late : also those that were made after the session had opened.
+    """
+    rows = rows if late else rows[~rows["late"]]
+    dates = rows["settled_date"].where(rows["status"] == "moved", rows["date"])
+    in_order = rows.assign(date=dates).sort_values(["run", "model"], ascending=False, kind="stable")
+    # Baselines have no run, so they come last.
+    return forecasts.check(in_order).reset_index(drop=True)
+
+
+# ---- in words
+
+
+def sentences(record: Record, promise: Promise | None = None) -> list[str]:
+    """Return what a record says, for somebody who does not know what an e-value is."""
+    lines = [f"Run {record.run} ({record.model}), forecasts that were made before the day."]
+    if record.steps and record.steps[0].step == 1:
+        lines += _of_next_day(record.steps[0])
+    elif not record.steps:
+        lines.append("None of them has come in time to show anything.")
+    if promise:
+        lines += _of_promise(record, promise)
+    late = sum(it.rows for it in record.late)
+    if late:
+        lines.append(
+            f"{late:,} {_were(late)} made after the session had opened: late, and scored apart."
+        )
+    if record.moved:
+        lines.append(
+            f"{record.moved:,} came on another session than the calendar said, and {_are(record.moved)} "
+            "counted."
+        )
+    if record.vanished:
+        lines.append(f"No price came of {first_few(record.vanished)}, which can tell nothing.")
+    if record.open:
+        lines.append(f"{record.open:,} {_are(record.open)} open: their sessions are still to come.")
+    return lines
+
+
+def _of_next_day(its: StepRecord) -> list[str]:
+    missing = [name for name in BASELINES if name not in [it.against for it in its.comparisons]]
+    lines = [it.text for it in its.comparisons]
+    if missing:
+        names = " or ".join(map(title, missing))
+        lines.append(
+            f"No forecast by {names} was recorded beside it; `forecast daily` records both."
+        )
+    return [*lines, *(f"{it.text}." for it in its.coverages)]
+
+
+def _of_promise(record: Record, promise: Promise) -> list[str]:
+    lines = [f"Its backtest of {promise.start} to {promise.end}: {promise.words}"]
+    for its in record.steps:
+        said = promise.scores.get(its.step, {})
+        pairs = [(name, said.get(f"crps/{name}"), its.over(name)) for name in BASELINES]
+        parts = [
+            f"a CRPS of {promised:.4f} of {title(name)}'s, and it was {came:.4f}"
+            for name, promised, came in pairs
+            if promised is not None and came is not None
+        ]
+        parts += [
+            f"{promised:.1%} inside {it.nominal:.0%}, and it was {it.share:.1%}"
+            for it in its.coverages
+            if (promised := said.get(f"coverage_{100 * it.nominal:.0f}")) is not None
+        ]
+        ahead = "" if its.step == 1 else f" {its.step} sessions ahead"
+        if parts:
+            lines.append(f"It promised{ahead} {'; '.join(parts)}.")
+    return lines
+
+
+def _sessions(count: int) -> str:
+    return f"{count:,} session{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _e(value: float) -> str:
+    """An E, with a decimal where it is small."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
+
+
+def document(record: Record, promise: Promise | None = None) -> dict[str, Any]:
+    """Return a record, and what was promised, as JSON has them."""
+    return {
+        "run": record.run,
+        "model": record.model,
+        "steps": [_step_document(it) for it in record.steps],
+        "late": [_step_document(it) for it in record.late],
+        "open": record.open,
+        "moved": record.moved,
+        "vanished": list(record.vanished),
+        "promise": promise
+        and {
+            "start": promise.start,
+            "end": promise.end,
+            "verdict": promise.words,
+            "steps": [{"step": step} | its for step, its in promise.scores.items()],
+        },
+        "summary": sentences(record, promise),
+    }
+
+
+def _step_document(its: StepRecord) -> dict[str, Any]:
+    return {
+        "step": its.step,
+        "forecasts": its.rows,
+        "tickers": its.tickers,
+        "first": f"{its.first:%Y-%m-%d}",
+        "last": f"{its.last:%Y-%m-%d}",
+        "crps": its.crps,
+        "coverage": [
+            {
+                "nominal": it.nominal,
+                "share": it.share,
+                "bounds": None if it.bounds is None or np.isnan(it.bounds.low) else list(it.bounds),
+                "kept": it.is_kept,
+            }
+            for it in its.coverages
+        ],
+        "against": [
+            {
+                "model": it.against,
+                "forecasts": it.rows,
+                "sessions": it.sessions,
+                "crps_ratio": it.ratio,
+                "better": _evidence_document(it.better),
+                "worse": _evidence_document(it.worse),
+            }
+            for it in its.comparisons
+        ],
+    }
+
+
+def _evidence_document(its: Evidence | None) -> dict[str, Any] | None:
+    return its and {
+        "e": its.e,
+        "largest": its.largest,
+        "p_value": its.p_value,
+        "shown_after": its.shown,
+    }
+
+
+# ---- the arithmetic
 
 
 def _steps(frame: pd.DataFrame, *, evidence: bool) -> Iterator[StepRecord]:
@@ -308,12 +469,3 @@ def _by_day(own: pd.DataFrame, values: np.ndarray) -> np.ndarray:
     """Means over the tickers of each date that counts, in order: (days,) from (rows,)."""
     counts = own["counts"].to_numpy()
     return np.asarray(pd.Series(values[counts]).groupby(own["date"].to_numpy()[counts]).mean())
-
-
-def _sessions(count: int) -> str:
-    return f"{count:,} session{'' if count == 1 else 's'}"
-
-
-def _e(value: float) -> str:
-    """An E, with a decimal where it is small."""
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
