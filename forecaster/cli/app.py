@@ -28,6 +28,7 @@ from forecaster.cli import (
     report,
     runs,
     score,
+    serve,
     train,
     tune,
 )
@@ -59,6 +60,7 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
+app.command("serve")(serve.serve)
 
 
 def _version(requested: bool) -> None:
