@@ -4,11 +4,11 @@ Nothing is forecast here. Forecasts are those of the ledger, so what is shown is
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from forecaster.errors import ForecastError, StoreError
 from forecaster.live import ledger
 from forecaster.runs import choice
 
+Content = TypeVar("Content")
+
 log = logging.getLogger(__name__)
 
 YEAR = 250
@@ -32,7 +34,7 @@ RECENT = 60
 """Closes that are shown."""
 DAYS = pd.Timedelta(days=900)
 """History that is read: the weight of what came before it in a volatility is below 1e-9."""
-LATELY = pd.Timedelta(days=30)
+LATELY = pd.Timedelta(days=15)
 """How old a forecast may be to be shown as a ticker's last."""
 RECORD = pd.Timedelta(days=366)
 """How far back the record of a ticker goes."""
@@ -216,9 +218,12 @@ def _recorded(home: Path, now: pd.Timestamp) -> pd.DataFrame:
         raise
     except ForecastError as error:
         log.warning("%s", error)
-    recorded = ledger.read(home, first=since, steps=[1])
-    recorded = recorded[recorded["run"] != ""]
-    return recorded[recorded["run"] == recorded["run"].iloc[-1]] if len(recorded) else recorded
+    for first in (now.date(), since):  # those of today are few
+        recorded = ledger.read(home, first=first, steps=[1])
+        runs = recorded.loc[recorded["run"] != "", "run"]
+        if len(runs):
+            return ledger.read(home, run=runs.iloc[-1], first=since, steps=[1])
+    return recorded[:0]
 
 
 def _last(recorded: pd.DataFrame) -> tuple[dict[str, Forecast], dict[str, Forecast]]:
@@ -285,52 +290,56 @@ def _quotes(
     """Return the quote of each ticker whose prices can be read, and what kept others from it."""
     if not tickers:
         return {}, {}
-    start = (now - DAYS).date()
     try:
-        quotes = {ticker: _quote(its) for ticker, its in _groups(_prices(store, tickers, start))}
+        lately = store.read(tickers, columns=COLUMNS, start=(now - DAYS).date())
+        quotes = _quoted(lately)
         # Where a history ended long ago its end is shown.
         ended = [ticker for ticker in tickers if ticker not in quotes]
-        ended_prices = _groups(_prices(store, ended, None)) if ended else ()
-        return quotes | {ticker: _quote(its) for ticker, its in ended_prices}, {}
+        return quotes | (_quoted(store.read(ended, columns=COLUMNS)) if ended else {}), {}
     except StoreError as error:
-        if len(tickers) == 1:
-            return {}, {tickers[0]: str(error)}
-        log.debug("some prices cannot be read", exc_info=error)
-    quotes, problems = dict[str, Quote](), dict[str, str]()
+        return _apart(lambda ticker: _quotes(store, [ticker], now), tickers, error)
+
+
+def _apart(
+    read: Callable[[str], tuple[dict[str, Content], dict[str, str]]],
+    tickers: Sequence[str],
+    error: StoreError,
+) -> tuple[dict[str, Content], dict[str, str]]:
+    """Read tickers one by one after an error, so that only whose file it is of lacks what is read."""
+    if len(tickers) == 1:
+        return {}, {tickers[0]: str(error)}
+    contents, problems = dict[str, Content](), dict[str, str]()
     for ticker in tickers:
-        quote, problem = _quotes(store, [ticker], now)
-        quotes |= quote
+        content, problem = read(ticker)
+        contents |= content
         problems |= problem
-    return quotes, problems
+    return contents, problems
 
 
-def _prices(store: Store, tickers: Sequence[str], start: date | None) -> pd.DataFrame:
-    return store.read(tickers, columns=COLUMNS, start=start)
-
-
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each ticker of a frame in which they stand together."""
-    names = frame["ticker"].to_numpy(object)
+def _quoted(prices: pd.DataFrame) -> dict[str, Quote]:
+    """Return the quote of each ticker of a frame in which its rows stand together."""
+    names = prices["ticker"].to_numpy(object)
+    dates = prices["date"].to_numpy().astype("datetime64[D]")
+    close, adjusted = (prices[name].to_numpy(float) for name in ("close", "adj_close"))
     changes = np.flatnonzero(names[1:] != names[:-1]) + 1
+    alike: dict[int, list[slice]] = {}
     for begin, end in pairwise([0, *changes, len(names)] if len(names) else []):
-        yield str(names[begin]), frame.iloc[begin:end]
-
-
-def _quote(prices: pd.DataFrame) -> Quote:
-    """Return the quote of the prices of one ticker."""
-    close = prices["close"].to_numpy(float)
-    returns = log_returns(prices["adj_close"].to_numpy(float))
-    volatility = bars.volatility(returns)
-    year = volatility[-YEAR:][np.isfinite(volatility[-YEAR:])]
-    return Quote(
-        date=f"{prices['date'].iloc[-1]:%Y-%m-%d}",
-        close=float(close[-1]),
-        log_return=_known(returns[-1]),
-        volatility=_known(volatility[-1]),
-        volatility_rank=float((year <= year[-1]).mean()) if len(year) >= LEAST else None,
-        dates=prices["date"].iloc[-RECENT:].dt.strftime("%Y-%m-%d").tolist(),
-        closes=close[-RECENT:].tolist(),
-    )
+        alike.setdefault(int(end - begin), []).append(slice(int(begin), int(end)))
+    quotes = {}
+    for rows in alike.values():  # histories of one length at once: most are
+        returns = np.column_stack([log_returns(adjusted[it]) for it in rows])  # (sessions, tickers)
+        for it, moves, volatility in zip(rows, returns.T, bars.volatility(returns).T, strict=True):
+            year = volatility[-YEAR:][np.isfinite(volatility[-YEAR:])]
+            quotes[str(names[it.start])] = Quote(
+                date=str(dates[it][-1]),
+                close=float(close[it][-1]),
+                log_return=_known(moves[-1]),
+                volatility=_known(volatility[-1]),
+                volatility_rank=float((year <= year[-1]).mean()) if len(year) >= LEAST else None,
+                dates=np.datetime_as_string(dates[it][-RECENT:]).tolist(),
+                closes=close[it][-RECENT:].tolist(),
+            )
+    return quotes
 
 
 def _known(value: float) -> float | None:
@@ -344,14 +353,7 @@ def _upcoming(
     try:
         frame = events.read(tickers)
     except StoreError as error:
-        if len(tickers) == 1:
-            return {}, {tickers[0]: str(error)}
-        found, problems = dict[str, Announcement](), dict[str, str]()
-        for ticker in tickers:
-            its, problem = _upcoming(events, [ticker], now)
-            found |= its
-            problems |= problem
-        return found, problems
+        return _apart(lambda ticker: _upcoming(events, [ticker], now), tickers, error)
     today = now.tz_localize(None).normalize()
     frame = _standing(frame[frame["date"] >= today - announcements.SAME])
     first = frame[frame["date"] >= today].drop_duplicates("ticker")
