@@ -21,6 +21,7 @@ from forecaster.cli import (
     data,
     explain,
     fetch,
+    ledger,
     output,
     plot,
     predict,
@@ -57,6 +58,7 @@ app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
 app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
+app.add_typer(ledger.app, name="ledger")
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
