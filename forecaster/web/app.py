@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from forecaster import __version__, atomic, schemas
+from forecaster.data import calendars
 from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.errors import ForecastError
@@ -24,7 +25,7 @@ from forecaster.live import watchlist
 from forecaster.web import charts, documents, pages
 from forecaster.web.assets import assets
 from forecaster.web.guard import Guard
-from forecaster.web.snapshot import Page, Snapshot, Snapshots
+from forecaster.web.snapshot import Page, Snapshot, Snapshots, Standing
 
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 FOREVER = "public, max-age=31536000, immutable"
@@ -62,9 +63,9 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     async def refused(request: Request, error: HTTPException) -> Response:
         if request.url.path.startswith("/api/"):
             body = json.dumps({"detail": error.detail})
-            return Response(body, error.status_code, media_type=JSON)
+            return Response(body, error.status_code, error.headers, JSON)
         body = pages.message("Not here", [error.detail])
-        return Response(body, error.status_code, media_type=HTML)
+        return Response(body, error.status_code, error.headers, HTML)
 
     return Guard(app, hosts=hosts, token=token)
 
@@ -79,6 +80,10 @@ def _add_pages(app: FastAPI, snapshots: Snapshots) -> None:
     @app.get("/tickers/{ticker:path}", include_in_schema=False)
     async def ticker_page(request: Request, ticker: str) -> Response:
         return await _page(request, snapshots, lambda it: _ticker(it, ticker))
+
+    @app.get("/ledger", include_in_schema=False)
+    async def ledger_page(request: Request) -> Response:
+        return await _ledger(request, snapshots, pages.ledger, HTML)
 
     @app.get("/backtests", include_in_schema=False)
     async def backtests_page(request: Request) -> Response:
@@ -108,10 +113,37 @@ def _add_documents(app: FastAPI, snapshots: Snapshots) -> None:
         """One ticker: its forecasts of all steps, its events, and its record."""
         return await _page(request, snapshots, lambda it: _ticker_document(it, ticker), JSON)
 
+    @app.get("/api/v1/ledger", response_model=documents.Ledger)
+    async def ledger_document(request: Request) -> Response:
+        """The running record, and the digest of all that the ledger holds."""
+        return await _ledger(request, snapshots, _ledger_document, JSON)
+
     @app.get("/api/v1/backtests", response_model=documents.Backtests)
     async def backtests_document(request: Request) -> Response:
         """The backtests that are kept."""
         return await _page(request, snapshots, _backtests_document, JSON)
+
+
+async def _ledger(
+    request: Request, snapshots: Snapshots, make: Callable[..., str], type_: str
+) -> Response:
+    """Return the page or the document of the running record, which may take a while at first."""
+
+    def made() -> Page | None:
+        snapshot, standing = snapshots.newest(), snapshots.standing()
+        if standing is None:
+            return None
+        # The record may be of another moment than the rest.
+        name = f"{request.scope['path']} {id(standing)}"
+        return snapshot.page(name, type_, lambda: make(standing, as_of=pages.instant(snapshot.now)))
+
+    page = await run_in_threadpool(made)
+    if page is not None:
+        return _sent(request, page)
+    if type_ == JSON:
+        raise HTTPException(503, "The record is being reckoned.", {"retry-after": "2"})
+    body = make(None, as_of=pages.instant(calendars.now()))
+    return Response(body, headers={"refresh": "2"}, media_type=HTML)
 
 
 async def _page(
@@ -206,6 +238,14 @@ def _report(snapshot: Snapshot, name: str) -> Response:
         "sandbox allow-scripts allow-downloads allow-modals"
     )
     return Response(body, headers={"content-security-policy": policy}, media_type=HTML)
+
+
+def _ledger_document(standing: Standing, *, as_of: str) -> str:
+    return _document(
+        documents.Ledger(
+            schemas.tag("served-ledger"), as_of, standing.head, standing.problem, standing.score
+        )
+    )
 
 
 def _tag(name: str, snapshot: Snapshot) -> tuple[str, str]:

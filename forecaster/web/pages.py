@@ -5,7 +5,7 @@ Every name goes through the escaping of Jinja and loses what does not print on t
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from math import nan
@@ -26,10 +26,12 @@ from forecaster.report.markup import json_text
 from forecaster.web import charts
 from forecaster.web.assets import assets, style
 from forecaster.web.documents import Backtest
+from forecaster.web.snapshot import Standing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+BASELINES = ("gjr", "naive")
 HEIGHT = 20
 """Of the picture of recent closes."""
 
@@ -90,6 +92,22 @@ def ticker(details: Details, *, as_of: str) -> str:
     )
 
 
+def ledger(standing: Standing | None, *, as_of: str) -> str:
+    """Return the page of the running record; None is one that is still being reckoned."""
+    if standing is None:
+        notes = ["The record is being reckoned: look again in a moment."]
+        return _page("ledger.html", as_of, here="/ledger", notes=notes, score=None, head=None)
+    return _page(
+        "ledger.html",
+        as_of,
+        here="/ledger",
+        notes=[standing.problem] if standing.problem else [],
+        score=standing.score,
+        rows=list(_scores(standing.score)) if standing.score else [],
+        head=standing.head,
+    )
+
+
 def backtests(found: Sequence[Backtest], *, as_of: str) -> str:
     """Return the page that lists backtests."""
     notes = [] if found else ["There are no backtests yet: `forecast backtest` makes one."]
@@ -110,6 +128,22 @@ def policy() -> str:
 def instant(now: pd.Timestamp) -> str:
     """Return an instant as the documents have it: in UTC, to the second."""
     return f"{now.tz_convert('UTC'):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _scores(score: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of the record: each step, what its backtest promised below it, and late ones."""
+    promised = {it["step"]: it for it in (score["promise"] or {"steps": []})["steps"]}
+    for kind in ("steps", "late"):
+        for its in score[kind]:
+            ratios = {it["model"]: it["crps_ratio"] for it in its["against"]}
+            cells = [f"{its['forecasts']:,}", its["first"], its["last"], f"{its['tickers']:,}"]
+            cells += [_number(it) for it in (its["crps"], *map(ratios.get, BASELINES))]
+            cells += [_percent(it["share"]) for it in its["coverage"]]
+            yield f"{its['step']}{', late' * (kind == 'late')}", cells
+            if kind == "steps" and (said := promised.get(its["step"])):
+                cells = [_number(said.get(it)) for it in ("crps", "crps/gjr", "crps/naive")]
+                cells += [_percent(said.get(it)) for it in ("coverage_80", "coverage_95")]
+                yield "its backtest", ["–"] * 4 + cells
 
 
 def _notes(rows: Sequence[Row], problems: Sequence[str]) -> list[str]:
@@ -181,6 +215,10 @@ def _price(value: float | None, beside: float | None = None) -> str:
 
 def _percent(value: float | None, spec: str = ".1%") -> str:
     return display.number(nan if value is None else value, spec).replace("-", "−")
+
+
+def _number(value: float | None) -> str:
+    return display.number(nan if value is None else value, ".4f")
 
 
 def _points(closes: Sequence[float]) -> str:

@@ -9,13 +9,15 @@ import gzip
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,7 +27,7 @@ from forecaster.data import calendars
 from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.errors import ForecastError
-from forecaster.live import watchlist
+from forecaster.live import ledger, scoring, watchlist
 from forecaster.live.watchlist import Row
 from forecaster.runs import choice
 from forecaster.web.documents import Backtest
@@ -38,6 +40,11 @@ SHARE = 0.1
 """Of the time, the most that goes into new snapshots while files keep changing."""
 WAIT = 0.1
 """Seconds that a request waits for a new snapshot, before it takes the old one."""
+PATIENCE = 2.0
+"""Seconds that a request waits for the running record."""
+NOTHING = (
+    "No forecast is recorded yet: `forecast daily`, once every evening, records one of each ticker."
+)
 PAGES = 2_000
 """Pages of a snapshot that are kept."""
 
@@ -52,6 +59,16 @@ class Page(NamedTuple):
     gzipped: bytes
 
 
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """The running record, as :func:`forecaster.live.scoring.document` has it, and the ledger's head."""
+
+    head: str | None
+    score: dict[str, Any] | None
+    problem: str | None
+    """Why there is no score."""
+
+
 class Snapshot:
     """What a home held at one moment."""
 
@@ -59,7 +76,7 @@ class Snapshot:
         self.home, self.now = home, now
         self.problems: list[str] = []
         self.rows: dict[str, Row] = {}
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[Hashable, Page] = {}
         self._lock = Lock()
         try:
             rows = watchlist.rows(home, Store(home), EventStore(home), now)
@@ -98,7 +115,7 @@ class Snapshot:
             )
         return sorted(found, key=lambda it: it[0].written, reverse=True)
 
-    def page(self, name: str, type_: str, make: Callable[[], str]) -> Page:
+    def page(self, name: Hashable, type_: str, make: Callable[[], str]) -> Page:
         """Return a page of this moment, made if nobody asked for it before."""
         page = self._pages.get(name)
         if page is None:
@@ -123,6 +140,22 @@ class Snapshots:
         self._lock = Lock()
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._making: Future[None] | None = None
+        self._scorer = ThreadPoolExecutor(1, thread_name_prefix="scores")
+        self._scoring: tuple[Key, Future[Standing]] | None = None
+        self._standing: Standing | None = None
+
+    def standing(self) -> Standing | None:
+        """Return the running record, that of before while a new one takes long; None while there is none."""
+        found = tuple(_stamps(self.home, folders=("runs", "backtests", "scores")))
+        with self._lock:
+            last = self._scoring
+            if last is None or (last[0] != found and last[1].done()):
+                last = self._scoring = found, self._scorer.submit(standing, self.home)
+        try:
+            self._standing = last[1].result(timeout=PATIENCE)
+        except TimeoutError:
+            log.debug("the record takes longer than %g s", PATIENCE)
+        return self._standing
 
     def newest(self) -> Snapshot:
         """Return the newest; it may be as old as the last look, or as it takes to make another."""
@@ -156,6 +189,28 @@ class Snapshots:
         return snapshot, time.perf_counter() - begin
 
 
+def standing(home: Path) -> Standing:
+    """Return the running record of a home."""
+    try:
+        head = ledger.head(home)
+        if not head.rows:
+            return Standing(None, None, NOTHING)
+        record = scoring.score(scoring.of_run(ledger.read(home)))
+        said = scoring.promise(home, record.run)
+        return Standing(head.digest, _finite(scoring.document(record, said)), None)
+    except ForecastError as error:
+        return Standing(None, None, str(error))
+
+
+def _finite(value: Any) -> Any:
+    """Return a document as JSON can hold it: what is no number is null."""
+    if isinstance(value, dict):
+        return {name: _finite(it) for name, it in value.items()}
+    if isinstance(value, list):
+        return [_finite(it) for it in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def report_url(name: str) -> str:
     """Return where the report of a backtest is served."""
     from urllib.parse import quote
@@ -165,16 +220,18 @@ def report_url(name: str) -> str:
 
 def key(home: Path) -> Key:
     """Return what changes with the files of a home that pages are made of."""
-    return tuple(sorted(_stamps(home), key=str))
+    return tuple(_stamps(home))
 
 
-def _stamps(home: Path) -> Iterator[tuple[str, int, int, int]]:
+def _stamps(
+    home: Path, folders: Collection[str] = ("prices", "events", "runs", "backtests", "scores")
+) -> Iterator[tuple[str, int, int, int]]:
     for name in ("ledger.db", "ledger.db-wal", choice.FILE):
         yield from _stamp(name, home / name)
-    for name in ("prices", "events", "runs", "backtests", "scores"):
+    for name in folders:
         try:
             with os.scandir(home / name) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda it: it.name):
                     if not entry.name.startswith("."):
                         yield from _stamp(f"{name}/{entry.name}", entry)
         except OSError:
