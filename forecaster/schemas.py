@@ -22,6 +22,7 @@ PRINTED = (
         "runs-default",
         "runs-removed",
         "runs-show",
+        "serve",
         "train",
         "tune",
     ),
@@ -34,7 +35,10 @@ EXPORTED = (
 )
 """What is exported to a JSON file."""
 
-VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED), 1)
+SERVED = ("served-backtests", "served-ledger", "served-ticker", "served-watchlist")
+"""What `forecast serve` answers with under ``/api/v1``."""
+
+VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED, *SERVED), 1)
 
 
 def tag(name: str) -> str:

@@ -29,6 +29,7 @@ from forecaster.cli import (
     report,
     runs,
     score,
+    serve,
     train,
     tune,
 )
@@ -61,6 +62,7 @@ app.add_typer(ledger.app, name="ledger")
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
+app.command("serve")(serve.serve)
 
 
 def _version(requested: bool) -> None:
