@@ -6,7 +6,6 @@ warm-up. A training is a sequence of epochs whose whole state can be saved and r
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecaster import imports
 from forecaster.config import RecurrentConfig
 from forecaster.dataset import windows
 from forecaster.dataset.bars import Floats
@@ -468,7 +468,8 @@ def keras_on_tensorflow() -> ModuleType:
     # oneDNN chooses its kernels, and so its rounding, at run time.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     logging.getLogger("tensorflow").setLevel(logging.CRITICAL)  # it logs interruptions
-    with _stderr_silenced(), _absent("matplotlib", "sklearn"):
+    # Keras has wrappers and pictures for these two, and imports them if they are there.
+    with _stderr_silenced(), imports.without("matplotlib", "sklearn"):
         import keras
         import tensorflow as tf
 
@@ -479,22 +480,6 @@ def keras_on_tensorflow() -> ModuleType:
     tf.config.experimental.enable_op_determinism()
     module: ModuleType = keras
     return module
-
-
-@contextmanager
-def _absent(*packages: str) -> Iterator[None]:
-    """Let imports of packages fail meanwhile, but for those that were imported before.
-
-    Keras imports these two, if they are there, for wrappers and pictures that nothing here needs; they
-    take a quarter of the time that it does.
-    """
-    new = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(new))  # type: ignore[arg-type]  # None: no such module
-    try:
-        yield
-    finally:
-        for name in new:
-            del sys.modules[name]
 
 
 @contextmanager
