@@ -20,12 +20,18 @@ PRINTED = (
         "data-removed",
         "explain",
         "fetch",
+        "ledger",
+        "ledger-export",
+        "ledger-head",
+        "ledger-score",
+        "ledger-verify",
         "predict",
         "report",
         "runs",
         "runs-default",
         "runs-removed",
         "runs-show",
+        "serve",
         "train",
         "tune",
     ),
@@ -38,7 +44,10 @@ EXPORTED = (
 )
 """What is exported to a JSON file."""
 
-VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED), 1)
+SERVED = ("served-backtests", "served-ledger", "served-ticker", "served-watchlist")
+"""What `forecast serve` answers with under ``/api/v1``."""
+
+VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED, *SERVED), 1)
 
 
 def tag(name: str) -> str:

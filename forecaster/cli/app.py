@@ -22,6 +22,7 @@ from forecaster.cli import (
     data,
     explain,
     fetch,
+    ledger,
     output,
     plot,
     predict,
@@ -29,6 +30,7 @@ from forecaster.cli import (
     report,
     runs,
     score,
+    serve,
     train,
     tune,
 )
@@ -58,9 +60,11 @@ app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
 app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
+app.add_typer(ledger.app, name="ledger")
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
+app.command("serve")(serve.serve)
 
 
 def _version(requested: bool) -> None:
