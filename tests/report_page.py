@@ -9,7 +9,7 @@ import numpy as np
 
 from forecaster.report.packing import MISSING
 
-VOID = {"meta", "img", "input"}
+VOID = {"meta", "img", "input", "link", "br"}
 
 
 class Page(HTMLParser):

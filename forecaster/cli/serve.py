@@ -50,7 +50,7 @@ def serve(
             f"serving pages needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
             'installed: pip install "forecaster[serve]"'
         )
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         import uvicorn
 
         from forecaster.web import app
@@ -109,7 +109,7 @@ def _spelled(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens on an address.
 
     Raises
