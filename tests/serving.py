@@ -7,9 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import uvicorn  # noqa: TID253
-
-from forecaster.cli.serve import listening
+from forecaster.cli.serve import configured, listening
 from forecaster.web import app
 
 HOSTS = {"localhost", "127.0.0.1", "[::1]"}
@@ -58,8 +56,7 @@ def served(home, *, hosts=HOSTS, token=None):
     """Serve a home within the block."""
     with listening("127.0.0.1", 0) as listener:
         application = app.create(home, hosts=hosts, token=token)
-        config = uvicorn.Config(application, log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
+        server = configured(application)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
