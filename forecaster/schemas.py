@@ -5,6 +5,7 @@ A version grows when a field goes away or changes its meaning, not when one is a
 """
 
 PRINTED = (
+    *("alerts", "alerts-test"),
     *("audit", "backtest", "backtests", "backtests-removed", "data", "data-check", "data-export"),
     *(
         "data-mends",
