@@ -19,6 +19,7 @@ from forecaster.cli import (
     audit,
     backtest,
     backtests,
+    daily,
     data,
     explain,
     fetch,
@@ -54,6 +55,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("tune", cls=renames.Command)(tune.tune)
 app.command("predict", cls=renames.Command)(predict.predict)
+app.command("daily")(daily.daily)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
