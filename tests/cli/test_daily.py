@@ -65,21 +65,21 @@ def stored(home, **wanted):
     return ledger.read(home, **wanted).sort_values(KEY, ignore_index=True)
 
 
-def test_the_ledger_of_evenings_over_new_year_is_a_backtest_bit_for_bit(
-    evening, network, world, tmp_path
-):
+def test_the_ledger_of_evenings_over_new_year_is_a_backtest_bit_for_bit(evening, network, tmp_path):
     bundle.save(network, tmp_path)
+    run = bundle.load(tmp_path, "net")
     for day in EVENINGS:
         result = evening(day)
         assert result.code == 0, result.err
     first, last = EVENINGS[0] + pd.Timedelta(days=1), EVENINGS[-1]
+    prices = Store(tmp_path).read()
     rows = stored(tmp_path)
     assert not rows["late"].any()
     assert set(rows["run"]) == {"net", ""}
 
     def backtest(start, *models, **more):
         spec = BacktestSpec(models, start=start.date(), end=last.date(), refit="yearly", **more)
-        return forecast_history(world, spec, trained=network if "lstm" in models else None)
+        return forecast_history(prices, spec, trained=run if "lstm" in models else None)
 
     made = [
         backtest(pd.Timestamp("2017-01-01"), *baselines.MODELS).forecasts,
