@@ -10,13 +10,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forecaster import atomic
-from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
+from forecaster.distributions.levels import PARAMETERS, QUANTILES
 from forecaster.errors import ForecastError, StoreError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Content = TypeVar("Content")
 
@@ -147,7 +148,7 @@ def agrees(expected: object, compute: Callable[[], str]) -> bool:
         return False
 
 
-def stamp(instant: pd.Timestamp) -> str:
+def stamp(instant: "pd.Timestamp") -> str:
     """Return an instant as the ledger has it: 2026-11-27T21:05:16.123456Z."""
     return f"{instant.tz_convert('UTC').tz_localize(None).isoformat(timespec='microseconds')}Z"
 
