@@ -15,9 +15,11 @@ import typer
 
 from forecaster import __version__
 from forecaster.cli import (
+    alerts,
     audit,
     backtest,
     backtests,
+    daily,
     data,
     explain,
     fetch,
@@ -29,6 +31,7 @@ from forecaster.cli import (
     report,
     runs,
     score,
+    serve,
     train,
     tune,
 )
@@ -52,6 +55,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("tune", cls=renames.Command)(tune.tune)
 app.command("predict", cls=renames.Command)(predict.predict)
+app.command("daily")(daily.daily)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
@@ -61,6 +65,8 @@ app.add_typer(ledger.app, name="ledger")
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
+app.command("serve")(serve.serve)
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(requested: bool) -> None:

@@ -37,6 +37,9 @@ COMPLETE, NEGLIGIBLE = 0.005, 1e-5
 PERMUTED_TOGETHER, REPEATS = 21, 5
 """Sessions in a block of a permutation, about a month, and permutations of each feature."""
 
+PERMUTED_AT_ONCE = cell.CHUNK // REPEATS
+"""Features whose permutations the network reads together, as many as it takes no longer for."""
+
 MIN_SCORED = 60
 """The fewest sessions with known outcomes to measure importance on."""
 
@@ -220,17 +223,20 @@ def importance(
     ]
     base = crps(model, [history], index, step)[0]
     rows = []
-    for name in model.features:
-        column = FEATURES.index(name)
+    for first in range(0, len(model.features), PERMUTED_AT_ONCE):
+        names = model.features[first : first + PERMUTED_AT_ONCE]
         histories = []
-        for order in orders:
-            features = history.features.copy()
-            features[begin:end, column] = features[order, column]
-            histories.append(history.with_features(features))
-        permuted = crps(model, histories, index, step).mean(axis=0)
-        test = significance.diebold_mariano(permuted, base, step)
-        error = abs(test.difference / test.statistic) if test.statistic else 0.0
-        rows.append((name, test.difference / base.mean(), error / base.mean()))
+        for name in names:
+            column = FEATURES.index(name)
+            for order in orders:
+                features = history.features.copy()
+                features[begin:end, column] = features[order, column]
+                histories.append(history.with_features(features))
+        losses = crps(model, histories, index, step).reshape(len(names), REPEATS, -1).mean(axis=1)
+        for name, permuted in zip(names, losses, strict=True):
+            test = significance.diebold_mariano(permuted, base, step)
+            error = abs(test.difference / test.statistic) if test.statistic else 0.0
+            rows.append((name, test.difference / base.mean(), error / base.mean()))
     return pd.DataFrame(rows, columns=["feature", "crps", "error"])
 
 

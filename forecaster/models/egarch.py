@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from forecaster import imports
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
 from forecaster.dataset.panel import Past, Quantiles, StudentT
@@ -89,7 +90,8 @@ class Egarch(PerTicker[EgarchParameters]):
 
     def fit_one(self, past: Past, step: int) -> EgarchParameters | None:
         """Fit by maximum likelihood."""
-        from arch import arch_model
+        with imports.without("matplotlib"):
+            from arch import arch_model
 
         returns = PERCENT * past.log_returns[1:]
         result = estimate(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecaster import imports
 from forecaster.config import RecurrentConfig
 from forecaster.dataset.bars import FLOOR, Floats
 from forecaster.dataset.panel import Past, Quantiles, StudentT
@@ -93,7 +94,8 @@ class Garch(PerTicker[GarchParameters]):
 
     def fit_one(self, past: Past, step: int) -> GarchParameters | None:
         """Fit by maximum likelihood."""
-        from arch import arch_model
+        with imports.without("matplotlib"):
+            from arch import arch_model
 
         returns, leverage = PERCENT * past.log_returns[1:], int(self.name != "garch")
         result = estimate(arch_model(returns, p=1, o=leverage, q=1, dist="t", rescale=False))

@@ -176,12 +176,17 @@ def hidden_states(
     return states
 
 
-def _parts(gates: np.ndarray, count: int) -> np.ndarray:
-    """Return side-by-side gates as views: (series, count * units) -> (count, series, units)."""
-    return np.moveaxis(gates.reshape(*gates.shape[:-1], count, -1), -2, 0)
+def _parts(gates: np.ndarray, count: int) -> list[np.ndarray]:
+    """Return side-by-side gates as views: (series, count * units) -> (series, units) each."""
+    units = gates.shape[-1] // count
+    return [gates[..., i * units : (i + 1) * units] for i in range(count)]
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)), through tanh, which cannot overflow."""
     half = x.dtype.type(0.5)
-    return np.asarray(half + half * np.tanh(half * x))
+    result = np.asarray(half * x)
+    np.tanh(result, out=result)
+    result *= half
+    result += half
+    return result

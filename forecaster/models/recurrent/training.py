@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecaster import imports
 from forecaster.config import RecurrentConfig
 from forecaster.dataset import windows
 from forecaster.dataset.bars import Floats
@@ -467,7 +468,8 @@ def keras_on_tensorflow() -> ModuleType:
     # oneDNN chooses its kernels, and so its rounding, at run time.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     logging.getLogger("tensorflow").setLevel(logging.CRITICAL)  # it logs interruptions
-    with _stderr_silenced():
+    # Keras has wrappers and pictures for these two, and imports them if they are there.
+    with _stderr_silenced(), imports.without("matplotlib", "sklearn"):
         import keras
         import tensorflow as tf
 
