@@ -5,7 +5,16 @@ A version grows when a field goes away or changes its meaning, not when one is a
 """
 
 PRINTED = (
-    *("audit", "backtest", "backtests", "backtests-removed", "data", "data-check", "data-export"),
+    *(
+        "audit",
+        "backtest",
+        "backtests",
+        "backtests-removed",
+        "daily",
+        "data",
+        "data-check",
+        "data-export",
+    ),
     *(
         "data-mends",
         "data-removed",
@@ -26,6 +35,7 @@ PRINTED = (
         "train",
         "tune",
     ),
+    *("alerts", "alerts-test"),
 )
 """What the commands print."""
 

@@ -15,9 +15,11 @@ import typer
 
 from forecaster import __version__
 from forecaster.cli import (
+    alerts,
     audit,
     backtest,
     backtests,
+    daily,
     data,
     explain,
     fetch,
@@ -53,6 +55,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("tune", cls=renames.Command)(tune.tune)
 app.command("predict", cls=renames.Command)(predict.predict)
+app.command("daily")(daily.daily)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
@@ -63,6 +66,7 @@ app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
 app.command("serve")(serve.serve)
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(requested: bool) -> None:

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from forecaster.cli import options, output, ticker_lists
 from forecaster.display import number, price
-from forecaster.errors import StoreError, UsageError, did_you_mean, first_few
+from forecaster.errors import HistoryError, StoreError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
     from forecaster.live.database import Head
@@ -202,14 +202,24 @@ def score(
     if frame.empty:
         raise StoreError(EMPTY)
     record = scoring.score(scoring.of_run(frame, run))
+    if not (record.steps or record.late):
+        raise HistoryError(
+            f"nothing has come yet of the {record.rows:,} forecasts by the run {record.run}"
+            f"{_gone(record)}; `forecast daily` settles them once their sessions are over"
+        )
     promise = scoring.promise(home, record.run)
     if as_json:
         output.dump("ledger-score", scoring.document(record, promise))
         return
-    if record.steps or record.late:
-        _print_scores(record, promise)
+    _print_scores(record, promise)
     for line in scoring.sentences(record, promise):
         output.say(line)
+
+
+def _gone(record: "Record") -> str:
+    if not record.vanished:
+        return ""
+    return f", and no price came of {first_few(record.vanished)}"
 
 
 def _print_scores(record: "Record", promise: "Promise | None") -> None:

@@ -88,18 +88,17 @@ def forecast(
     ----------
     cutoffs : by ticker, one of its sessions.
     """
-    years: dict[int, list[int]] = {}
-    for at, ticker in enumerate(panel.tickers):
-        if ticker in cutoffs:
-            history = panel.histories[at]
-            session = history.count_until(cutoffs[ticker]) - 1
+    years: dict[int, list[History]] = {}
+    for history in panel.histories:
+        if history.ticker in cutoffs:
+            session = history.count_until(cutoffs[history.ticker]) - 1
             year = history.next_dates[session].astype("datetime64[Y]").astype(int) + 1970
-            years.setdefault(int(year), []).append(at)
+            years.setdefault(int(year), []).append(history)
     made = []
     for model in models:
-        for year, rows in sorted(years.items()):
-            fits = fitted(home, model, year, panel, rows, progress)
-            tables = list(_forecasts(model, fits, panel, rows, cutoffs))
+        for year, histories in sorted(years.items()):
+            fits = fitted(home, model, year, histories, progress)
+            tables = list(_forecasts(model, fits, histories, cutoffs))
             if tables:
                 made.append(YearForecasts(model, year, _digest(fits), forecasts.concat(tables)))
     return made
@@ -109,29 +108,21 @@ def fitted(
     home: Path,
     model: str,
     year: int,
-    panel: Panel,
-    rows: Sequence[int],
+    histories: Sequence[History],
     progress: Progress = silent,
 ) -> dict[str, Fit]:
-    """Return the fits of a year, from the home where they hold, and keep there those that are new.
-
-    Parameters
-    ----------
-    rows : of the panel, the tickers.
-    """
+    """Return the fits of a year, from the home where they hold, and keep there those that are new."""
     path, until = home / FOLDER / f"{model}-{year}.json", _until(year)
     known, own = _read(path), dict[str, Fit]()
     missing = []
-    for at in rows:
-        past = panel.histories[at].until(until)
-        fit = known.get(past.ticker)
-        if fit and fit.sessions_sha256 == _sessions_sha256(past):
-            own[past.ticker] = fit
+    for history in histories:
+        fit = known.get(history.ticker)
+        if fit and fit.sessions_sha256 == _sessions_sha256(history, until):
+            own[history.ticker] = fit
         else:
-            missing.append(at)
+            missing.append(history)
     for begin in range(0, len(missing), BATCH):
-        pasts = [panel.histories[at] for at in missing[begin : begin + BATCH]]
-        new = _fit(model, until, pasts, progress)
+        new = _fit(model, until, missing[begin : begin + BATCH], progress)
         if short := [ticker for ticker, fit in new.items() if fit.parameters is None]:
             log.warning(
                 "%s had too few sessions when %d began to be fitted by %s, which forecasts no session of "
@@ -157,7 +148,7 @@ def _fit(
     for history in histories:
         its = model.fitted.get(history.ticker)
         fits[history.ticker] = Fit(
-            _sessions_sha256(history.until(until)),
+            _sessions_sha256(history, until),
             astuple(its[0]) if its else None,
             history.ticker not in model.fallbacks,
         )
@@ -167,23 +158,19 @@ def _fit(
 def _forecasts(
     name: str,
     fits: Mapping[str, Fit],
-    panel: Panel,
-    rows: Sequence[int],
+    histories: Sequence[History],
     cutoffs: Mapping[str, np.datetime64],
 ) -> Iterator[pd.DataFrame]:
     """Yield the forecasts frames of the tickers with a fit, by cutoff."""
     model = _restored(name, fits)
-    by_cutoff: dict[np.datetime64, list[int]] = {}
-    for at in rows:
-        ticker = panel.tickers[at]
-        if ticker in model.fitted:
-            by_cutoff.setdefault(cutoffs[ticker], []).append(at)
+    by_cutoff: dict[np.datetime64, list[History]] = {}
+    for history in histories:
+        if history.ticker in model.fitted:
+            by_cutoff.setdefault(cutoffs[history.ticker], []).append(history)
     for cutoff, its in by_cutoff.items():
-        for begin in range(0, len(its), BATCH):
-            some = Panel(tuple(panel.histories[at] for at in its[begin : begin + BATCH]))
-            table = model.forecast(some, cutoff, cutoff)
-            if len(table):
-                yield table
+        table = model.forecast(Panel(tuple(its)), cutoff, cutoff)
+        if len(table):
+            yield table
 
 
 def _model(name: str) -> PerTicker[Any]:
@@ -210,10 +197,11 @@ def _until(year: int) -> np.datetime64:
     return np.datetime64(f"{year - 1:04d}-12-31")
 
 
-def _sessions_sha256(past: Past) -> str:
-    """Return the digest of all that a fit reads: when a ticker traded, and its log returns."""
-    sha = hashlib.sha256(past.dates.astype("datetime64[D]").astype("<i8").tobytes())
-    sha.update(past.log_returns.astype("<f8").tobytes())
+def _sessions_sha256(past: Past, until: np.datetime64) -> str:
+    """Return the digest of all that a fit reads: the sessions up to a date, and their log returns."""
+    count = past.count_until(until)
+    sha = hashlib.sha256(past.dates[:count].astype("datetime64[D]").astype("<i8").tobytes())
+    sha.update(past.log_returns[:count].astype("<f8").tobytes())
     return sha.hexdigest()
 
 

@@ -29,6 +29,9 @@ from forecaster.runs.run import Run, versions
 RECENT = pd.Timedelta(days=200)
 """Before now, whose sessions tell when a ticker trades."""
 
+LATELY = pd.Timedelta(days=15)
+"""Before now, within which what came is usually settled."""
+
 ON_THE_SPOT = ""
 """What the ledger has as the run of a model that is of none."""
 
@@ -160,6 +163,7 @@ def by_baselines(
         ticker: day.to_datetime64().astype("datetime64[D]") for ticker, day in due.cutoffs.items()
     }
     panel = Panel.of(market.bars, tickers=list(cutoffs), universe=())
+    panel = Panel(tuple(panel.histories))  # each is read by both models, and more than once
     return [
         made
         for model, its in due.of_baselines.items()
@@ -181,3 +185,15 @@ def record_baseline(home: Path, made: YearForecasts, market: Market) -> Recorded
     """Add the forecasts of a baseline to the ledger."""
     origin = Origin(made.model, ON_THE_SPOT, made.sha256, made.until, versions(), "yearly")
     return ledger.record(home, made.table, {made.model: origin}, market.sha256)
+
+
+def outcomes(home: Path, now: pd.Timestamp) -> pd.Series:
+    """Return whether what came lay inside the 80% interval, of the runs' next-session forecasts of late.
+
+    Indexed by ticker, run and cutoff.
+    """
+    rows = ledger.read(home, first=(now - LATELY).date(), steps=[1])
+    rows = rows[(rows["run"] != ON_THE_SPOT) & rows["log_return"].notna()]
+    inside = rows["log_return"].between(rows["q0.1"], rows["q0.9"])
+    inside.index = pd.MultiIndex.from_frame(rows[["ticker", "run", "cutoff"]])
+    return inside

@@ -16,7 +16,7 @@ remembers that the month's training is done.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +70,7 @@ class Span(NamedTuple):
 def retrain(
     home: Path,
     chosen: Choice,
-    frames: pd.DataFrame,
+    read: Callable[[], pd.DataFrame],
     *,
     events: pd.DataFrame | None = None,
     companions: pd.DataFrame | None = None,
@@ -81,7 +81,7 @@ def retrain(
     Parameters
     ----------
     chosen : the run that forecasts.
-    frames : the prices frame of its universe, or for the base run of all that is stored.
+    read : gives the prices frame of its universe, or for the base run of all that is stored.
     events, companions : as :func:`forecaster.runs.training.train` has them.
 
     Raises
@@ -99,6 +99,7 @@ def retrain(
     name = of_month(old, calendars.now())
     if name in bundle.names(home):
         return Retrained(None, False, f"run {name} is there, so this month's training is done")
+    frames = read()
     bars = bars_of(frames)
     span = held_out(every(it.dates for it in bars.values()), old.until)
     if span is None:
@@ -140,11 +141,7 @@ def retrain(
 
 
 def of_month(old: Run, now: pd.Timestamp) -> str:
-    """Return the name of the run of a month: that of the old one with the month for its date.
-
-    >>> of_month(..., pd.Timestamp("2026-11-27"))  # doctest: +SKIP
-    'lstm-2026-11'
-    """
+    """Return the name of the run of a month: that of the old one, with the month for its date."""
     root = old.model.name if old.is_base else _DATED.sub("", old.name)
     return f"{root}-{now:%Y-%m}"
 

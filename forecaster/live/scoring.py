@@ -129,6 +129,8 @@ class Record:
 
     run: str
     model: str
+    rows: int
+    """How many forecasts there are, of whatever step and status"""
     steps: tuple[StepRecord, ...]
     """On time, the shortest step first"""
     late: tuple[StepRecord, ...]
@@ -236,6 +238,7 @@ def score(frame: pd.DataFrame) -> Record:
     return Record(
         run=str(own["run"].iloc[0]),
         model=str(own["model"].iloc[0]),
+        rows=len(own),
         steps=tuple(_steps(frame[~frame["late"]], evidence=True)),
         late=tuple(_steps(frame[frame["late"]], evidence=False)),
         open=int(own["status"].isna().sum()),
