@@ -18,6 +18,7 @@
     │   └── ResumeError
     ├── BundleError          a run is missing, damaged or not one of ours
     ├── EngineError          who was to do the work could not be reached, or was lost
+    ├── DeliveryError        an alert could not be delivered
     ├── MissingPackageError  the work needs a package that is not installed
     ├── HistoryError         too little history, or the wrong span of it, for what was asked
     └── UsageError           exit code 2: the words of the command are wrong
@@ -94,6 +95,10 @@ class BundleError(ForecastError):
 
 class EngineError(ForecastError):
     """A cluster, or workers of this machine, could not be reached or were lost."""
+
+
+class DeliveryError(ForecastError):
+    """An alert could not be delivered."""
 
 
 class MissingPackageError(ForecastError):

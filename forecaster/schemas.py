@@ -5,21 +5,37 @@ A version grows when a field goes away or changes its meaning, not when one is a
 """
 
 PRINTED = (
-    *("audit", "backtest", "backtests", "backtests-removed", "data", "data-check", "data-export"),
+    *(
+        "audit",
+        "backtest",
+        "backtests",
+        "backtests-removed",
+        "daily",
+        "data",
+        "data-check",
+        "data-export",
+    ),
     *(
         "data-mends",
         "data-removed",
         "explain",
         "fetch",
+        "ledger",
+        "ledger-export",
+        "ledger-head",
+        "ledger-score",
+        "ledger-verify",
         "predict",
         "report",
         "runs",
         "runs-default",
         "runs-removed",
         "runs-show",
+        "serve",
         "train",
         "tune",
     ),
+    *("alerts", "alerts-test"),
 )
 """What the commands print."""
 
@@ -29,7 +45,10 @@ EXPORTED = (
 )
 """What is exported to a JSON file."""
 
-VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED), 1)
+SERVED = ("served-backtests", "served-ledger", "served-ticker", "served-watchlist")
+"""What `forecast serve` answers with under ``/api/v1``."""
+
+VERSIONS = dict.fromkeys((*PRINTED, *EXPORTED, *SERVED), 1)
 
 
 def tag(name: str) -> str:

@@ -136,6 +136,17 @@ def read_reactions(folder: Path) -> pd.DataFrame:
     return atomic.read_folder(folder, _read_reactions)
 
 
+def read_scores(folder: Path) -> dict[int, pd.DataFrame]:
+    """Return the table ``scores`` of each step of a backtest in a folder.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no scores, or damaged ones.
+    """
+    return atomic.read_folder(folder, _read_scores)
+
+
 def latest(home: Path) -> Path:
     """Return the folder of the backtest that was written last in a home folder.
 
@@ -205,6 +216,15 @@ def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
     return frame, provenance
+
+
+def _read_scores(folder: Path) -> dict[int, pd.DataFrame]:
+    try:
+        document = _read_json(folder / "scores.json")
+        by_step = {document.get("step", 1): document} | document.get("steps", {})
+        return {int(step): pd.DataFrame(it["scores"]) for step, it in by_step.items()}
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
 
 
 def _read_reactions(folder: Path) -> pd.DataFrame:

@@ -15,12 +15,15 @@ import typer
 
 from forecaster import __version__
 from forecaster.cli import (
+    alerts,
     audit,
     backtest,
     backtests,
+    daily,
     data,
     explain,
     fetch,
+    ledger,
     output,
     plot,
     predict,
@@ -28,6 +31,7 @@ from forecaster.cli import (
     report,
     runs,
     score,
+    serve,
     train,
     tune,
 )
@@ -51,14 +55,18 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("tune", cls=renames.Command)(tune.tune)
 app.command("predict", cls=renames.Command)(predict.predict)
+app.command("daily")(daily.daily)
 app.command("backtest")(backtest.backtest)
 app.add_typer(backtests.app, name="backtests")
 app.command("plot")(plot.plot)
 app.command("explain", cls=renames.Command)(explain.explain)
 app.command("report")(report.report)
+app.add_typer(ledger.app, name="ledger")
 app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
+app.command("serve")(serve.serve)
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(requested: bool) -> None:

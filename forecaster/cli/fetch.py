@@ -90,7 +90,7 @@ def fetch(
 
     Example: forecast fetch AAPL MSFT ^GSPC --start 2005-01-01
     """
-    from forecaster.data import companions, event_update, prices, update
+    from forecaster.data import event_update, prices, update
     from forecaster.data.event_store import EventStore
     from forecaster.data.sources import event_files
     from forecaster.data.sources.tables import Format
@@ -144,10 +144,10 @@ def fetch(
             results.append(result)
             announce(f"fetch {result.ticker}")
         came = [result.ticker for result in results if not result.error]
-        wants = [] if no_companions or source != "yahoo" else companions.of(came)
-        beside += update.from_yahoo(
-            companions.store(home),
-            sorted({*wants} - {*wanted, *store.tickers()}),
+        beside += supply.bring_beside(
+            store,
+            [] if no_companions or source != "yahoo" else came,
+            wanted,
             refresh=refresh,
             concurrency=concurrency,
             patience=patience,

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forecaster.cli import output, ticker_lists
 from forecaster.errors import ForecastError, SourceError, StoreError, did_you_mean, first_few
@@ -12,7 +12,8 @@ from forecaster.errors import ForecastError, SourceError, StoreError, did_you_me
 if TYPE_CHECKING:
     from forecaster.data.event_update import EventResult
     from forecaster.data.store import Store
-    from forecaster.data.update import FetchResult
+    from forecaster.data.update import Announce, FetchResult
+    from forecaster.models.protocol import Progress
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,83 @@ PATIENCE = 20.0
 """Seconds for which a ticker in trouble is asked for again: somebody waits for a forecast."""
 
 _FILE = re.compile(r"[/\\]|\.(csv|tsv|txt|json|parquet|xlsx?|zip|gz)$", re.IGNORECASE)
+
+
+class Brought(NamedTuple):
+    """What became of tickers at Yahoo, and of what goes with them."""
+
+    prices: "list[FetchResult]"
+    beside: "list[FetchResult]"
+    """Of the indices that forecasts of them read."""
+    events: "list[EventResult]"
+
+
+def bring(store: "Store", names: list[str], progress: "Progress", *, anew: bool = False) -> Brought:
+    """Bring tickers up to date with Yahoo, and what goes with them.
+
+    Parameters
+    ----------
+    anew : ask for new prices of the indices beside them that are stored too.
+    """
+    from forecaster.data import companions, event_update, update
+    from forecaster.data.event_store import EventStore
+
+    home = store.folder.parent
+    results = list["FetchResult"]()
+
+    def announce(words: str) -> None:
+        progress(len(results), len(names), words)
+
+    for result in update.from_yahoo(
+        store, names, concurrency=CONCURRENCY, patience=PATIENCE, announce=announce
+    ):
+        results.append(result)
+        announce(f"fetch {result.ticker}")
+    came = [result.ticker for result in results if not result.error]
+    stored = [] if anew else companions.store(home).tickers()
+    beside = bring_beside(
+        store,
+        came,
+        {*stored, *names},
+        concurrency=CONCURRENCY,
+        patience=PATIENCE,
+        announce=announce,
+    )
+    events = event_update.from_yahoo(
+        store,
+        EventStore(home),
+        came,
+        concurrency=CONCURRENCY,
+        patience=PATIENCE,
+        announce=announce,
+    )
+    return Brought(results, beside, list(events))
+
+
+def bring_beside(
+    store: "Store",
+    tickers: Iterable[str],
+    others: Collection[str],
+    *,
+    refresh: bool = False,
+    concurrency: int,
+    patience: float,
+    announce: "Announce",
+) -> "list[FetchResult]":
+    """Bring the indices beside some tickers up to date, but for others, and those stored as tickers."""
+    from forecaster.data import companions, update
+
+    names = {*companions.of(tickers)} - {*others, *store.tickers()}
+    return list(
+        update.from_yahoo(
+            companions.store(store.folder.parent),
+            sorted(names),
+            refresh=refresh,
+            concurrency=concurrency,
+            patience=patience,
+            announce=announce,
+        )
+    )
 
 
 def tickers(store: "Store", words: list[str] | None, *, quiet: bool) -> list[str]:
@@ -111,39 +189,9 @@ def _refuse_files(words: Iterable[str]) -> None:
 
 def _fetch(store: "Store", names: list[str], known: Collection[str], *, quiet: bool) -> None:
     """Fetch tickers and their earnings dates, and say so in a line."""
-    from forecaster.data import companions, event_update, update
-    from forecaster.data.event_store import EventStore
-
-    home = store.folder.parent
-    results, dated, beside = list["FetchResult"](), list["EventResult"](), list["FetchResult"]()
     with output.progress(quiet=quiet) as progress:
-
-        def announce(words: str) -> None:
-            progress(len(results), len(names), words)
-
-        for result in update.from_yahoo(
-            store, names, concurrency=CONCURRENCY, patience=PATIENCE, announce=announce
-        ):
-            results.append(result)
-            announce(f"fetch {result.ticker}")
-        came = [result for result in results if not result.error]
-        wants = companions.of(result.ticker for result in came)
-        along = companions.store(home)
-        beside += update.from_yahoo(
-            along,
-            sorted({*wants} - {*store.tickers(), *along.tickers()}),
-            concurrency=CONCURRENCY,
-            patience=PATIENCE,
-            announce=announce,
-        )
-        dated += event_update.from_yahoo(
-            store,
-            EventStore(home),
-            [result.ticker for result in came],
-            concurrency=CONCURRENCY,
-            patience=PATIENCE,
-            announce=announce,
-        )
+        results, beside, dated = bring(store, names, progress)
+    came = [result for result in results if not result.error]
     if came and not quiet:
         output.note(_fetched(came, dated, beside))
     for result in came:

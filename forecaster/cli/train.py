@@ -2,14 +2,13 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from forecaster.cli import holdout, options, output, ticker_lists
 from forecaster.config import RecurrentConfig
 
 if TYPE_CHECKING:
     from forecaster.data.store import Store
-    from forecaster.evaluation.experiment_log import Experiment
     from forecaster.runs.run import Run
 
 AFRESH = "afresh"
@@ -102,7 +101,7 @@ def train(
             start=start,
         )
         folder = bundle.save(trained, home)
-        experiment_log.record(home, _experiment(trained))
+        experiment_log.record(home, training.experiment(trained))
     if as_json:
         output.dump("train", {**trained.summary, "folder": str(folder)})
         return
@@ -155,16 +154,3 @@ def _next(
         f"  {holdout.training(words, model, home, day, *settings)}\n"
         f"  {holdout.backtesting(words, model, home)}"
     )
-
-
-def _experiment(trained: "Run") -> "Experiment":
-    from forecaster.evaluation.experiment_log import Experiment
-
-    settings: dict[str, Any] = {"config": trained.settings}
-    settings["prices_sha256"] = trained.prices_sha256
-    if trained.start:
-        settings["start"] = trained.start
-    if trained.events_sha256:
-        settings["events_sha256"] = trained.events_sha256
-    dates = str(trained.first), str(trained.until)
-    return Experiment("train", trained.model.name, list(trained.tickers), *dates, settings)

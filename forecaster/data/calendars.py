@@ -97,6 +97,32 @@ def sessions_between(
     return sessions[begin : int(sessions.searchsorted(pd.Timestamp(last), side="right"))]
 
 
+def opens(exchange: str) -> pd.Series:
+    """Return the instant (UTC) at which each session of an exchange opens, by session.
+
+    Parameters
+    ----------
+    exchange : one that :func:`forecaster.data.exchanges.has_calendar`.
+    """
+    return trading_days(exchange).opens
+
+
+def opening(ticker: str, date: Date, history: Dates | None = None) -> pd.Timestamp:
+    """Return the instant (UTC) at which a ticker's exchange opens for a session.
+
+    Where nobody knows it, that is the midnight in Greenwich at which the date begins.
+    """
+    return _instant(_trading_days(ticker, history).opens, date, pd.Timedelta(0))
+
+
+def closing(ticker: str, date: Date, history: Dates | None = None) -> pd.Timestamp:
+    """Return the instant (UTC) at which a ticker's exchange closes after a session.
+
+    Where nobody knows it, that is the midnight in Greenwich at which the date ends.
+    """
+    return _instant(_trading_days(ticker, history).closes, date, pd.Timedelta(days=1))
+
+
 def closes(exchange: str) -> pd.Series:
     """Return the instant (UTC) at which each session of an exchange closes, by session.
 
@@ -113,6 +139,14 @@ def is_guessed(ticker: str, history: Dates | None = None) -> bool:
     if has_calendar(name) and usual is not None and is_assumed(ticker):
         return bool(usual[5:].any()) != (name == CRYPTO)
     return not has_calendar(name)
+
+
+def _instant(instants: pd.Series, date: Date, unknown: pd.Timedelta) -> pd.Timestamp:
+    """Return the instant of a session, or one so long after its midnight."""
+    day = pd.Timestamp(date)
+    if day in instants.index:
+        return pd.Timestamp(instants[day])
+    return day.tz_localize("UTC") + unknown
 
 
 def _days(history: Dates | None) -> np.ndarray:

@@ -151,6 +151,18 @@ def log_returns(adj_close: np.ndarray) -> np.ndarray:
     return np.diff(np.log(adj_close), prepend=np.nan)
 
 
+def sums_ahead(next_returns: np.ndarray, step: int) -> np.ndarray:
+    """Return the log return over the next ``step`` sessions, a fraction: (sessions,).
+
+    Parameters
+    ----------
+    next_returns : the log return to the session after each one (sessions,); NaN where it is unknown.
+    """
+    following = np.append(next_returns, np.full(step - 1, np.nan))
+    total: np.ndarray = np.lib.stride_tricks.sliding_window_view(following, step).sum(axis=1)
+    return total
+
+
 class Reading:
     """Prices that are read through once, a ticker at a time; then it is known what they were.
 

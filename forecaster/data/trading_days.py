@@ -62,6 +62,8 @@ its releases.
 class TradingDays:
     """The sessions of an exchange from ``FIRST`` to ``LAST``."""
 
+    opens: pd.Series
+    """The instant (UTC) at which each session opens, by session."""
     closes: pd.Series
     """The instant (UTC) at which each session closes, by session."""
     since: pd.Timestamp
@@ -104,7 +106,8 @@ def guessed(dates: np.ndarray) -> TradingDays:
     usual = week(dates)
     every_day = usual is not None and usual.all()  # there are no holidays to miss
     since, until = (pd.Timestamp(dates[0]), LAST) if every_day else (LAST, FIRST)
-    return TradingDays(_until_midnight(pd.DatetimeIndex(sessions)), since, until)
+    days_open = pd.DatetimeIndex(sessions)
+    return TradingDays(_from_midnight(days_open), _until_midnight(days_open), since, until)
 
 
 def week(dates: np.ndarray) -> np.ndarray | None:
@@ -129,6 +132,11 @@ def _weekdays(days: np.ndarray) -> np.ndarray:
     return (days.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970 began on a Thursday
 
 
+def _from_midnight(sessions: pd.DatetimeIndex) -> pd.Series:
+    sessions = sessions.as_unit("us")
+    return pd.Series(sessions.tz_localize("UTC"), index=sessions)
+
+
 def _until_midnight(sessions: pd.DatetimeIndex) -> pd.Series:
     sessions = sessions.as_unit("us")
     return pd.Series((sessions + pd.Timedelta(days=1)).tz_localize("UTC"), index=sessions)
@@ -150,10 +158,12 @@ def _of(calendar: str) -> TradingDays:
     made = _made(calendar)
     with suppress(StoreError), atomic.replacing(path) as temporary, temporary.open("wb") as file:
         instants = [made.closes.index.to_numpy(), made.closes.dt.tz_localize(None).to_numpy()]
+        opens = made.opens.dt.tz_localize(None).to_numpy()
         bounds = np.array([made.since, made.until], dtype="datetime64[us]")
         np.savez(
             file,
             sessions=np.stack(instants).astype("datetime64[us]").astype("int64"),
+            opens=opens.astype("datetime64[us]").astype("int64"),
             known=bounds.astype("int64"),
         )
     return made
@@ -173,25 +183,27 @@ def _read(path: Path) -> TradingDays:
     # The file is opened here, as numpy leaves one that is no archive open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         sessions, closes = arrays["sessions"].astype("datetime64[us]")
+        opens = arrays["opens"].astype("datetime64[us]")
         since, until = arrays["known"].astype("datetime64[us]")
     index = pd.DatetimeIndex(sessions)
-    series = pd.Series(closes, index=index).dt.tz_localize("UTC")
-    return TradingDays(series, pd.Timestamp(since), pd.Timestamp(until))
+    begin, end = (pd.Series(it, index=index).dt.tz_localize("UTC") for it in (opens, closes))
+    return TradingDays(begin, end, pd.Timestamp(since), pd.Timestamp(until))
 
 
 def _made(name: str) -> TradingDays:
     calendar = _package_calendar(name)
-    known = _with_special_days(name, _package_closes(calendar), calendar.tz)
+    known = _with_special_days(name, _package_hours(calendar), calendar.tz)
     end = calendar.bound_max() or LAST
     days = pd.bdate_range(FIRST, LAST, freq="C", weekmask=calendar.weekmask)
     before, after = days[days < known.index[0]], days[days > end]
     after = after[~_is_ruled_out(after, calendar, known)]
-    closes = pd.concat([_until_midnight(before), known, _until_midnight(after)])
+    opens = pd.concat([_from_midnight(before), known["open"], _from_midnight(after)])
+    closes = pd.concat([_until_midnight(before), known["close"], _until_midnight(after)])
     until = min(pd.Timestamp(_ANNOUNCED.get(name, LAST)), end.as_unit("us"))
-    return TradingDays(closes, known.index[0], until)
+    return TradingDays(opens, closes, known.index[0], until)
 
 
-def _is_ruled_out(days: pd.DatetimeIndex, calendar: Any, known: pd.Series) -> np.ndarray:
+def _is_ruled_out(days: pd.DatetimeIndex, calendar: Any, known: pd.DataFrame) -> np.ndarray:
     """Whether each day after the calendar's end is a holiday by a rule.
 
     Rules are those of the package, and the dates and distances from Easter at which the exchange was
@@ -223,23 +235,29 @@ def _days_from_easter(days: pd.DatetimeIndex) -> np.ndarray:
     return np.asarray((days - pd.DatetimeIndex([sundays[year] for year in days.year])).days)
 
 
-def _with_special_days(name: str, closes: pd.Series, zone: ZoneInfo) -> pd.Series:
-    """Take the closings of ``special_days.csv`` out of the package's sessions, and add its sessions."""
+def _with_special_days(name: str, hours: pd.DataFrame, zone: ZoneInfo) -> pd.DataFrame:
+    """Take the closings of ``special_days.csv`` out of the package's sessions, and add its sessions.
+
+    When those open is not known: at any time of their day.
+    """
     with _SPECIAL_DAYS.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["calendar"] == name]
     closed = pd.DatetimeIndex([row["date"] for row in rows if row["close"] == "closed"])
-    open_days: pd.Series = closes[~closes.index.isin(closed)]
+    open_days = hours[~hours.index.isin(closed)]
     sessions = {
-        pd.Timestamp(row["date"]): pd.Timestamp(f"{row['date']} {row['close']}", tz=zone)
+        pd.Timestamp(row["date"]): [
+            pd.Timestamp(f"{row['date']} {time}", tz=zone).tz_convert("UTC")
+            for time in ("00:00", row["close"])
+        ]
         for row in rows
         if row["close"] != "closed" and pd.Timestamp(row["date"]) not in open_days.index
     }
     if not sessions:
         return open_days
-    added = pd.Series(sessions).dt.tz_convert("UTC").astype(open_days.dtype)
+    added = pd.DataFrame.from_dict(sessions, orient="index", columns=["open", "close"])
+    added = added.astype(open_days.dtypes.to_dict())
     added.index = added.index.astype(open_days.index.dtype)
-    both: pd.Series = pd.concat([open_days, added]).sort_index()
-    return both
+    return pd.concat([open_days, added]).sort_index()
 
 
 # ---- the package
@@ -281,10 +299,11 @@ def _holidays_between(start: pd.Timestamp, end: pd.Timestamp) -> Iterator[None]:
         Holidays.start_date, Holidays.end_date = before
 
 
-def _package_closes(calendar: Any) -> pd.Series:
-    closes: pd.Series = calendar.schedule["close"].astype("datetime64[us, UTC]")
-    closes.index = closes.index.astype("datetime64[us]")
-    return closes
+def _package_hours(calendar: Any) -> pd.DataFrame:
+    """Return the instants at which each session opens and closes: open, close."""
+    hours: pd.DataFrame = calendar.schedule[["open", "close"]].astype("datetime64[us, UTC]")
+    hours.index = hours.index.astype("datetime64[us]")
+    return hours
 
 
 def _repair_package() -> None:

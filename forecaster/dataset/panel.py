@@ -74,9 +74,7 @@ class Past:
 
         NaN at the last sessions and before a gap, where it is not known.
         """
-        following = np.append(self.next_returns, np.full(step - 1, np.nan))
-        total: Floats = np.lib.stride_tricks.sliding_window_view(following, step).sum(axis=1)
-        return total
+        return prices.sums_ahead(self.next_returns, step)
 
     def behind(self, step: int) -> Floats:
         """Return the log return over the last ``step`` sessions, a fraction; NaN at the first ones."""

@@ -54,6 +54,8 @@ TAIL_DF_BOUNDS = (3.0, 10.0)
 
 _LEVELS: Array = np.array(LEVELS)
 _ENDS: Array = np.array([0.0, *LEVELS, 1.0])
+_RULE: Array = np.convolve(np.diff(_ENDS), [0.5, 0.5])
+"""Weights of the trapezoid rule at the ends of the pieces: (25,)."""
 _SCORES = student_t.quantile(0.0, 1.0, BODY_DF, LEVELS)
 _MEDIAN = LEVELS.index(0.5)
 _OUTERMOST, _NEAR, _SHOULDER = (LEVELS.index(level) for level in (0.01, 0.05, 0.25))
@@ -121,6 +123,40 @@ def weighted_crps(
     return tuple(
         np.asarray(2 * np.trapezoid(weight(_ENDS) * losses, _ENDS, axis=-1)) for weight in weights
     )
+
+
+def largest_crps_difference(quantiles: ArrayLike, others: ArrayLike) -> Array:
+    """Return the most by which the `crps` of two forecasts can differ, whatever comes.
+
+    As a function of the outcome, the difference is linear between the 46 quantiles and constant
+    beyond them, because each CRPS is the same weighted sum of pinball losses. So it is largest at one
+    of the quantiles, and known before the outcome is.
+
+    Parameters
+    ----------
+    quantiles, others : (..., 23), which do not decrease along the last axis.
+
+    Returns
+    -------
+    (...), in the unit of the quantiles; 0 where the forecasts are the same.
+    """
+    quantiles, others = np.broadcast_arrays(*(np.asarray(it, float) for it in (quantiles, others)))
+    # The quantiles at 0.01 and 0.99 stand for levels 0 and 1 too.
+    turns, below = (_folded(2 * it) for it in (_RULE, _RULE * (1 - _ENDS)))
+    places = np.concatenate([quantiles, others], axis=-1)  # (..., 46)
+    order = np.argsort(places, axis=-1)
+    steps = np.diff(np.take_along_axis(places, order, axis=-1), axis=-1)
+    slopes = np.cumsum(np.concatenate([turns, -turns])[order], axis=-1)[..., :-1]
+    lowest = np.sum(below * (quantiles - others), axis=-1)
+    further = lowest[..., None] + np.cumsum(slopes * steps, axis=-1)
+    return np.asarray(np.maximum(np.abs(lowest), np.abs(further).max(axis=-1)))
+
+
+def _folded(weights: Array) -> Array:
+    """Weights of the 25 ends as those of the 23 quantiles that are held there."""
+    inner: Array = weights[1:-1].copy()
+    inner[[0, -1]] += weights[[0, -1]]
+    return inner
 
 
 def pinball(x: ArrayLike, quantile: ArrayLike, level: ArrayLike) -> Array:

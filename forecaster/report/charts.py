@@ -6,12 +6,15 @@ phone. A screen reader cannot see what is drawn on the canvas, so every chart ha
 and a table.
 
 Colours of axes and text are CSS variables of ``page.css``, so that they follow the reader's light
-or dark scheme. ``page.js`` colours the glyphs that have tags: the first names the variable of what
+or dark scheme. ``charts.js`` colours the glyphs that have tags: the first names the variable of what
 is filled, the last that of lines.
 """
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +90,7 @@ class Chart:
 
     @property
     def html(self) -> str:
-        """The figure with an empty place, which ``page.js`` fills."""
+        """The figure with an empty place, which ``charts.js`` fills."""
         key = "".join(entry.html for entry in self.key)
         return (
             f'<figure class="chart" id="{self.name}"><h3>{self.title}</h3>\n'
@@ -292,3 +295,39 @@ def milliseconds(dates: Any) -> np.ndarray:
 def dash(look: style.Look) -> str:
     """Return the line style of a look as Bokeh names it."""
     return DASHES[look["linestyle"]]
+
+
+def document(drawn: Sequence[Chart]) -> dict[str, Any]:
+    """Return figures as Bokeh's document, and the id of each by the name of its chart."""
+    from bokeh.document import Document
+
+    document = Document(title="")
+    with document.models.freeze():  # or each figure would be looked through again with the next
+        for chart in drawn:
+            document.add_root(chart.figure)
+    text = json.dumps(document.to_json(deferred=False))
+    # Bokeh counts its models from the start of the process; the same charts give the same page.
+    numbers: dict[str, str] = {}
+
+    def renumbered(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"p{len(numbers)}")
+
+    doc = json.loads(re.sub(r'(?<="id": ")p\d+(?=")', renumbered, text))
+    return {"roots": {chart.name: numbers[chart.figure.id] for chart in drawn}, "doc": doc}
+
+
+def variables(colors: Mapping[str, tuple[str, str]]) -> str:
+    """Return the style's variables of colours, each given in the light and in the dark."""
+    light, dark = (
+        " ".join(f"--{name}: {pair[i]};" for name, pair in colors.items()) for i in (0, 1)
+    )
+    return (
+        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ "
+        f":root:not(.on-paper) {{ {dark} }} }}\n"
+    )
+
+
+def library() -> str:
+    """Return the JavaScript of Bokeh, from its Python package."""
+    path = files("bokeh") / "server" / "static" / "js" / "bokeh.min.js"
+    return path.read_text(encoding="utf-8")

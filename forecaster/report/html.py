@@ -6,8 +6,6 @@ names. The verdict comes first, in words; the numbers, the charts, what they mea
 from follow.
 """
 
-import json
-import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
@@ -22,7 +20,7 @@ from forecaster.evaluation.evaluate import Evaluation
 from forecaster.plots import evaluation, style
 from forecaster.report import charts, earnings, sessions, tables
 from forecaster.report import steps as steps_of
-from forecaster.report.markup import definitions, escape
+from forecaster.report.markup import definitions, escape, json_text
 
 DPI = 150
 
@@ -59,7 +57,7 @@ def page(backtest: Backtest) -> str:
     packed[0] |= (
         {"further": dict(zip(map(str, steps[1:]), packed[1:], strict=True))} if steps[1:] else {}
     )
-    held = _json(packed.pop(0))  # first, as it takes much memory meanwhile
+    held = json_text(packed.pop(0))  # first, as it takes much memory meanwhile
     del packed
     parts = {
         step: steps_of.part(_of(backtest.forecasts, step), its, looks, provenance, briefly=at > 0)
@@ -71,10 +69,10 @@ def page(backtest: Backtest) -> str:
     )
     around = earnings.of_earnings(statistics, looks)
     drawn = [chart for part in parts.values() for chart in part.charts]
-    library, script = _library(), _file("page.js")
+    library, script = charts.library(), _file("charts.js") + _file("page.js")
     return Template(_file("page.html")).substitute(
         hashes=" ".join(_hash(text) for text in (library, script)),
-        style=_colors(sessions.colors(looks[model])) + _file("page.css"),
+        style=charts.variables(sessions.colors(looks[model])) + _file("page.css"),
         model=escape(model),
         what="next-day forecasts" if next_day else f"forecasts {steps_of.listed(steps)} ahead",
         first=f"{frame['date'].min():%Y-%m-%d}",
@@ -96,7 +94,7 @@ def page(backtest: Backtest) -> str:
         charts=steps_of.together({step: it.drawn for step, it in parts.items()}),
         statistics=steps_of.together({step: it.statistics for step, it in parts.items()}),
         origin=tables.origin(provenance, statistics["fallbacks"]),
-        figures=_json(_figures([*of_ticker, *([around] if around else []), *drawn])),
+        figures=json_text(charts.document([*of_ticker, *([around] if around else []), *drawn])),
         packed=held,
         library=library,
         script=script,
@@ -116,42 +114,6 @@ def _packed(backtest: Backtest, step: int, evaluation: Evaluation) -> dict[str, 
     return sessions.packed(_of(frame, step), evaluation.tables | reactions, frame)
 
 
-def _figures(drawn: list[charts.Chart]) -> dict[str, Any]:
-    """The figures as Bokeh's document, and the id of each by the name of its chart."""
-    from bokeh.document import Document
-
-    document = Document(title="")
-    with document.models.freeze():  # or each figure would be looked through again with the next
-        for chart in drawn:
-            document.add_root(chart.figure)
-    text = json.dumps(document.to_json(deferred=False))
-    # Bokeh counts its models from the start of the process; the same backtest gives the same page.
-    numbers: dict[str, str] = {}
-
-    def renumbered(match: re.Match[str]) -> str:
-        return numbers.setdefault(match[0], f"p{len(numbers)}")
-
-    doc = json.loads(re.sub(r'(?<="id": ")p\d+(?=")', renumbered, text))
-    return {"roots": {chart.name: numbers[chart.figure.id] for chart in drawn}, "doc": doc}
-
-
-def _colors(variables: dict[str, tuple[str, str]]) -> str:
-    """Variables of the style, in the light and in the dark."""
-    light, dark = (
-        " ".join(f"--{name}: {pair[i]};" for name, pair in variables.items()) for i in (0, 1)
-    )
-    return (
-        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ "
-        f":root:not(.on-paper) {{ {dark} }} }}\n"
-    )
-
-
-def _library() -> str:
-    """The JavaScript of Bokeh, from its Python package."""
-    path = files("bokeh") / "server" / "static" / "js" / "bokeh.min.js"
-    return path.read_text(encoding="utf-8")
-
-
 def _file(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
@@ -159,10 +121,3 @@ def _file(name: str) -> str:
 def _hash(script: str) -> str:
     """What a Content-Security-Policy calls a script that may run."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-
-
-def _json(document: Any) -> str:
-    """JSON that cannot end the element it stands in."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )

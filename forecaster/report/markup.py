@@ -1,7 +1,9 @@
 """Plain values as HTML: whatever a name holds, it comes out as words, never as tags."""
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape as html_escape
+from typing import Any
 
 import pandas as pd
 
@@ -58,3 +60,10 @@ def chance(p_value: float) -> str:
     if p_value != p_value:
         return "–"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def json_text(document: Any) -> str:
+    """Return JSON that cannot end the element it stands in."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )

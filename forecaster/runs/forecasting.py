@@ -92,7 +92,7 @@ def predict(
 
 def predict_each(
     run: Run,
-    frames: pd.DataFrame | Iterable[pd.DataFrame],
+    frames: pd.DataFrame | Iterable[pd.DataFrame] | Mapping[str, Bars],
     *,
     tickers: Sequence[str],
     events: pd.DataFrame | None = None,
@@ -101,7 +101,10 @@ def predict_each(
     calibrate: bool = False,
     steps: Sequence[int] = (1,),
 ) -> Predictions:
-    """Return what :func:`predict` does for the tickers it can, and the errors of the others."""
+    """Return what :func:`predict` does for the tickers it can, and the errors of the others.
+
+    It takes the bars by ticker for prices too.
+    """
     steps = _within_horizon(run, steps)
     histories = panel_of(run, frames, tickers, events, companions).histories
     limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from forecaster.data import prices
 from forecaster.data.events import digest, known_by
 from forecaster.dataset.panel import Panel
 from forecaster.errors import BundleError, HistoryError, UsageError, first_few
+from forecaster.evaluation.experiment_log import Experiment
 from forecaster.identity import Identity
 from forecaster.models.protocol import NO_CHECKPOINT, Checkpoint, ModelState, Progress, silent
 from forecaster.models.recurrent.model import Recurrent
@@ -122,6 +124,18 @@ def train(  # noqa: PLR0913, all but the prices have defaults
         )
     fitted.fit(panel, np.datetime64(span.last), progress, checkpoint)
     return run
+
+
+def experiment(trained: Run) -> Experiment:
+    """Return the experiment that a training was, to be recorded."""
+    settings: dict[str, Any] = {"config": trained.settings}
+    settings["prices_sha256"] = trained.prices_sha256
+    if trained.start:
+        settings["start"] = trained.start
+    if trained.events_sha256:
+        settings["events_sha256"] = trained.events_sha256
+    dates = str(trained.first), str(trained.until)
+    return Experiment("train", trained.model.name, list(trained.tickers), *dates, settings)
 
 
 def settings_from(start: Run, model: str, config: RecurrentConfig | None = None) -> RecurrentConfig:

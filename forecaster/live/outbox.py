@@ -1,0 +1,124 @@
+"""What was to be told to whom, and whether it was: ``alerts.db`` in the home.
+
+A row is written before its message is delivered, and marked once it was: told at least once. Killed
+between the two, the next call tells it again; the other way round it might never be told, and a word
+that comes twice is the lesser evil. What could not be delivered is tried again by every call of a
+week, whether its condition still holds or not, because it held.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from forecaster import atomic
+from forecaster.errors import StoreError
+
+FILE = "alerts.db"
+
+NEWS = pd.Timedelta(days=7)
+"""What could not be delivered for longer is no news any more."""
+
+_TABLE = """CREATE TABLE IF NOT EXISTS alerts (
+    target TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    ticker TEXT NOT NULL,
+    occasion TEXT NOT NULL,
+    text TEXT NOT NULL,
+    fired_at TEXT NOT NULL,
+    sent_at TEXT,
+    PRIMARY KEY (target, condition, ticker, occasion)
+) WITHOUT ROWID"""
+
+
+class Alert(NamedTuple):
+    """Something to be told once."""
+
+    condition: str
+    ticker: str
+    """Empty where it is of several at once."""
+    occasion: str
+    """Which of the times that the condition may hold of the ticker: a session, an announcement."""
+    text: str
+    """A line that prints."""
+
+
+class Outbox:
+    """The alerts of a home, for whoever holds them by :func:`opened`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def add(self, alerts: Iterable[Alert], target: str, now: pd.Timestamp) -> None:
+        """Note what is to be told to a target, unless it was noted before."""
+        rows = [(target, *alert, _stamp(now)) for alert in alerts]
+        with self._connection:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, NULL)", rows
+            )
+
+    def pending(self, target: str, now: pd.Timestamp) -> list[Alert]:
+        """Return what is to be told to a target and was not yet, oldest first."""
+        rows = self._connection.execute(
+            "SELECT condition, ticker, occasion, text FROM alerts WHERE target = ? AND sent_at IS NULL "
+            "AND fired_at >= ? ORDER BY fired_at, condition, ticker",
+            (target, _stamp(now - NEWS)),
+        )
+        return [Alert(*row) for row in rows]
+
+    def mark(self, alerts: Iterable[Alert], target: str, now: pd.Timestamp) -> None:
+        """Note that a target was told."""
+        rows = [(_stamp(now), target, it.condition, it.ticker, it.occasion) for it in alerts]
+        with self._connection:
+            self._connection.executemany(
+                "UPDATE alerts SET sent_at = ? "
+                "WHERE target = ? AND condition = ? AND ticker = ? AND occasion = ?",
+                rows,
+            )
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Outbox]:
+    """Hold the outbox of a home: others who want it wait, so that nothing is told by two at once.
+
+    Raises
+    ------
+    StoreError
+        It is damaged, or the home cannot be written.
+    """
+    path = home / FILE
+    with atomic.locked(path), _explained(path), closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_TABLE)
+        yield Outbox(connection)
+
+
+def told(home: Path) -> set[tuple[str, str, str, str]]:
+    """Return target, condition, ticker and occasion of what was told; nothing is locked or made."""
+    path = home / FILE
+    if not path.exists():
+        return set()
+    with (
+        _explained(path),
+        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        query = "SELECT target, condition, ticker, occasion FROM alerts WHERE sent_at IS NOT NULL"
+        return set(connection.execute(query))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"cannot use {path}: {error}. If it is damaged, delete it: what it says was told is then told "
+            "again where it still holds"
+        ) from error
+
+
+def _stamp(instant: pd.Timestamp) -> str:
+    return instant.tz_convert("UTC").strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,474 @@
+"""The running record of a run: what its recorded forecasts were worth, beside the same nights' baselines.
+
+What counts is on time and has come. Late forecasts, made after the session had opened, are scored
+apart; tickers of which no price ever came are named. Scores of the run are of all its rows, ratios to a
+baseline of the rows that both have, by the same CRPS and intervals as those of a backtest.
+
+Of the next session there is evidence that may be looked at every day: an e-process of the CRPS
+(:mod:`forecaster.evaluation.e_process`) against each baseline in both directions, and a confidence
+sequence of each coverage (:mod:`forecaster.evaluation.confidence_sequence`). Both go by dates, up to
+the last of whose forecasts none is open, so that no day is judged by the tickers that came first. Of
+several sessions there is none, as their forecasts overlap.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.backtesting import archive
+from forecaster.distributions import forecasts, quantile_grid
+from forecaster.errors import BundleError, HistoryError, StoreError, did_you_mean, first_few
+from forecaster.evaluation import confidence_sequence, e_process, metrics
+from forecaster.evaluation.claims import title
+from forecaster.evaluation.confidence_sequence import Bounds
+from forecaster.evaluation.e_process import ENOUGH, Evidence
+from forecaster.evaluation.metrics import BASELINES
+from forecaster.runs import bundle
+from forecaster.runs.run import Run
+
+NOMINAL = (0.8, 0.95)
+"""Coverages that are scored."""
+
+_NIGHT = ["ticker", "cutoff"]
+_KEYS = [*_NIGHT, "step"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The CRPS of a run beside a baseline's, on the rows that both have."""
+
+    against: str
+    rows: int
+    sessions: int
+    """Dates that the evidence is of"""
+    ratio: float
+    """Below 1 the run is better"""
+    better: Evidence | None
+    """That it is better; None of several sessions and of late forecasts"""
+    worse: Evidence | None
+
+    @property
+    def text(self) -> str:
+        """What is shown, in a sentence."""
+        name = title(self.against)
+        if self.better is None or self.worse is None:
+            return f"A CRPS of {self.ratio:.4f} of {name}'s."
+        shown = [
+            f"shown {word} than {name}, since session {it.shown} (E reached {_e(it.largest)})"
+            for word, it in (("better", self.better), ("worse", self.worse))
+            if it.shown is not None
+        ]
+        if shown:
+            return f"After {_sessions(self.sessions)}: {', and '.join(shown)}."
+        word, it = max(
+            ("better", self.better), ("worse", self.worse), key=lambda pair: pair[1].largest
+        )
+        return (
+            f"After {_sessions(self.sessions)}: not yet shown better or worse than {name} (E = "
+            f"{_e(it.largest)} of the {ENOUGH:g} that would show it {word})."
+        )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often an interval held what came."""
+
+    nominal: float
+    share: float
+    bounds: Bounds | None
+    """Of the true share, on all days at once; None of several sessions and of late forecasts"""
+
+    @property
+    def is_kept(self) -> bool | None:
+        """Whether what is promised is within the bounds; None without any."""
+        return None if self.bounds is None else self.bounds.has(self.nominal)
+
+    @property
+    def text(self) -> str:
+        """Promise and share, and what can be told of it."""
+        words = f"{self.nominal:.0%} intervals held {self.share:.1%}"
+        if self.bounds is None:
+            return words
+        if np.isnan(self.bounds.low):
+            return f"{words}, and no steady share fits what came"
+        span = f"{words} (the true share is {self.bounds.low:.1%} to {self.bounds.high:.1%})"
+        if self.is_kept:
+            return span
+        return f"{span}: too {'narrow' if self.bounds.high < self.nominal else 'wide'}"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The record of forecasts so many sessions ahead."""
+
+    step: int
+    rows: int
+    tickers: int
+    first: pd.Timestamp
+    last: pd.Timestamp
+    """First and last date that came"""
+    crps: float
+    """Mean, in percent of log return"""
+    coverages: tuple[Coverage, ...]
+    comparisons: tuple[Comparison, ...]
+    """With each baseline that was recorded beside it"""
+
+    def over(self, baseline: str) -> float | None:
+        """Return the ratio of the CRPS to a baseline's, None where it was not recorded."""
+        return next((it.ratio for it in self.comparisons if it.against == baseline), None)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The record of a run."""
+
+    run: str
+    model: str
+    rows: int
+    """How many forecasts there are, of whatever step and status"""
+    steps: tuple[StepRecord, ...]
+    """On time, the shortest step first"""
+    late: tuple[StepRecord, ...]
+    """Made after the session had opened"""
+    open: int
+    """Forecasts whose session has not come yet"""
+    moved: int
+    """Forecasts whose session was another than the calendar said; they count"""
+    vanished: tuple[str, ...]
+    """Tickers of which no price came"""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the last backtest of a run said of it."""
+
+    start: str
+    end: str
+    """First and last date that it forecast, YYYY-MM-DD"""
+    words: str
+    """Its verdict"""
+    scores: dict[int, dict[str, float]]
+    """By step: `SCORES`; empty where the backtest was kept outside the home or removed"""
+
+
+SCORES = ("crps", "crps/gjr", "crps/naive", "coverage_80", "coverage_95")
+"""Of :func:`forecaster.evaluation.metrics.pooled`, those that a promise is made of."""
+
+
+def promise(home: Path, run: str) -> Promise | None:
+    """Return what the last backtest of a run in a home said of it, None without one, or without the run."""
+    try:
+        trained = bundle.load(home, run)
+    except BundleError:
+        return None
+    said = bundle.last_verdict(trained, home)
+    if said is None:
+        return None
+    scores: dict[int, dict[str, float]] = {}
+    for folder in _backtests_of(trained, home):
+        with suppress(StoreError):
+            for step, table in archive.read_scores(folder).items():
+                its = metrics.pooled(table).reindex(
+                    index=[trained.model.name], columns=list(SCORES)
+                )
+                pairs = zip(SCORES, its.to_numpy()[0].tolist(), strict=True)
+                scores[step] = {name: value for name, value in pairs if np.isfinite(value)}
+            break
+    return Promise(said.start, said.end, said.summary or said.verdict, scores)
+
+
+def _backtests_of(run: Run, home: Path) -> Iterator[Path]:
+    """Yield the folders of the backtests of a run, the one that was written last first."""
+    written = {it: archive.written_at(it) or 0.0 for it in archive.stored(home).values()}
+    for folder in sorted(written, key=lambda it: written[it], reverse=True):
+        with suppress(StoreError):
+            its = archive.read_provenance(folder)
+            mine = its.run and (its.run["name"], its.run["created"]) == (run.name, run.created)
+            if mine and its.models[0] == run.model.name:
+                yield folder
+
+
+def of_run(frame: pd.DataFrame, run: str | None = None) -> pd.DataFrame:
+    """Return a run's rows of a ledger, and those of the baselines of the same tickers and nights.
+
+    Parameters
+    ----------
+    frame : of :func:`forecaster.live.ledger.read`.
+    run : by default that with the most settled forecasts, the latest of equals.
+
+    Raises
+    ------
+    HistoryError
+        The ledger has no forecast by a run, or none by this one.
+    """
+    own = frame[frame["run"] != ""]
+    if own.empty:
+        raise HistoryError(
+            "the ledger holds no forecast of these; `forecast daily` or `forecast predict --record` "
+            "records one"
+        )
+    if run is None:
+        runs = own.groupby("run")
+        most = pd.DataFrame({"settled": runs["log_return"].count(), "made": runs["made_at"].max()})
+        run = str(most.sort_values(["settled", "made"]).index[-1])
+    elif run not in set(own["run"]):
+        known = sorted(own["run"].unique())
+        raise HistoryError(
+            f"the ledger holds no forecast by the run {run!r}; {did_you_mean(run, known)}it has "
+            f"those of {', '.join(known)}"
+        )
+    own = own[own["run"] == run]
+    # A baseline of the run's own model would be taken for it.
+    beside = (frame["run"] == "") & frame["model"].isin(BASELINES)
+    beside &= frame["model"] != own["model"].iloc[0]
+    shared = pd.MultiIndex.from_frame(own[_NIGHT])
+    beside &= pd.MultiIndex.from_frame(frame[_NIGHT]).isin(shared)
+    its: pd.DataFrame = frame[(frame["run"] == run) | beside]
+    return its
+
+
+def score(frame: pd.DataFrame) -> Record:
+    """Return the record of a run from its rows and those of the baselines (:func:`of_run`)."""
+    own = frame[frame["run"] != ""]
+    return Record(
+        run=str(own["run"].iloc[0]),
+        model=str(own["model"].iloc[0]),
+        rows=len(own),
+        steps=tuple(_steps(frame[~frame["late"]], evidence=True)),
+        late=tuple(_steps(frame[frame["late"]], evidence=False)),
+        open=int(own["status"].isna().sum()),
+        moved=int((own["status"] == "moved").sum()),
+        vanished=tuple(sorted(own.loc[own["status"] == "vanished", "ticker"].unique())),
+    )
+
+
+def frame_of(rows: pd.DataFrame, *, late: bool = False) -> pd.DataFrame:
+    """Return rows of the ledger as a forecasts frame: the run's, then those of each baseline.
+
+    The date is that of the session that came, where it was another than the calendar said.
+
+    Parameters
+    ----------
+    late : also those that were made after the session had opened.
+    """
+    rows = rows if late else rows[~rows["late"]]
+    dates = rows["settled_date"].where(rows["status"] == "moved", rows["date"])
+    in_order = rows.assign(date=dates).sort_values(["run", "model"], ascending=False, kind="stable")
+    # Baselines have no run, so they come last.
+    return forecasts.check(in_order).reset_index(drop=True)
+
+
+# ---- in words
+
+
+def sentences(record: Record, promise: Promise | None = None) -> list[str]:
+    """Return what a record says, for somebody who does not know what an e-value is."""
+    lines = [f"Run {record.run} ({record.model}), forecasts that were made before the day."]
+    if record.steps and record.steps[0].step == 1:
+        lines += _of_next_day(record.steps[0])
+    elif not record.steps:
+        lines.append("None of them has come in time to show anything.")
+    if promise:
+        lines += _of_promise(record, promise)
+    late = sum(it.rows for it in record.late)
+    if late:
+        lines.append(
+            f"{late:,} {_were(late)} made after the session had opened: late, and scored apart."
+        )
+    if record.moved:
+        lines.append(
+            f"{record.moved:,} came on another session than the calendar said, and {_are(record.moved)} "
+            "counted."
+        )
+    if record.vanished:
+        lines.append(f"No price came of {first_few(record.vanished)}, which can tell nothing.")
+    if record.open:
+        lines.append(f"{record.open:,} {_are(record.open)} open: their sessions are still to come.")
+    return lines
+
+
+def _of_next_day(its: StepRecord) -> list[str]:
+    missing = [name for name in BASELINES if name not in [it.against for it in its.comparisons]]
+    lines = [it.text for it in its.comparisons]
+    if missing:
+        names = " or ".join(map(title, missing))
+        lines.append(
+            f"No forecast by {names} was recorded beside it; `forecast daily` records both."
+        )
+    return [*lines, *(f"{it.text}." for it in its.coverages)]
+
+
+def _of_promise(record: Record, promise: Promise) -> list[str]:
+    lines = [f"Its backtest of {promise.start} to {promise.end}: {promise.words}"]
+    for its in record.steps:
+        said = promise.scores.get(its.step, {})
+        pairs = [(name, said.get(f"crps/{name}"), its.over(name)) for name in BASELINES]
+        parts = [
+            f"a CRPS of {promised:.4f} of {title(name)}'s, and it was {came:.4f}"
+            for name, promised, came in pairs
+            if promised is not None and came is not None
+        ]
+        parts += [
+            f"{promised:.1%} inside {it.nominal:.0%}, and it was {it.share:.1%}"
+            for it in its.coverages
+            if (promised := said.get(f"coverage_{100 * it.nominal:.0f}")) is not None
+        ]
+        ahead = "" if its.step == 1 else f" {its.step} sessions ahead"
+        if parts:
+            lines.append(f"It promised{ahead} {'; '.join(parts)}.")
+    return lines
+
+
+def _sessions(count: int) -> str:
+    return f"{count:,} session{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _e(value: float) -> str:
+    """An E, with a decimal where it is small."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
+
+
+def document(record: Record, promise: Promise | None = None) -> dict[str, Any]:
+    """Return a record, and what was promised, as JSON has them."""
+    return {
+        "run": record.run,
+        "model": record.model,
+        "steps": [_step_document(it) for it in record.steps],
+        "late": [_step_document(it) for it in record.late],
+        "open": record.open,
+        "moved": record.moved,
+        "vanished": list(record.vanished),
+        "promise": promise
+        and {
+            "start": promise.start,
+            "end": promise.end,
+            "verdict": promise.words,
+            "steps": [{"step": step} | its for step, its in promise.scores.items()],
+        },
+        "summary": sentences(record, promise),
+    }
+
+
+def _step_document(its: StepRecord) -> dict[str, Any]:
+    return {
+        "step": its.step,
+        "forecasts": its.rows,
+        "tickers": its.tickers,
+        "first": f"{its.first:%Y-%m-%d}",
+        "last": f"{its.last:%Y-%m-%d}",
+        "crps": its.crps,
+        "coverage": [
+            {
+                "nominal": it.nominal,
+                "share": it.share,
+                "bounds": None if it.bounds is None or np.isnan(it.bounds.low) else list(it.bounds),
+                "kept": it.is_kept,
+            }
+            for it in its.coverages
+        ],
+        "against": [
+            {
+                "model": it.against,
+                "forecasts": it.rows,
+                "sessions": it.sessions,
+                "crps_ratio": it.ratio,
+                "better": _evidence_document(it.better),
+                "worse": _evidence_document(it.worse),
+            }
+            for it in its.comparisons
+        ],
+    }
+
+
+def _evidence_document(its: Evidence | None) -> dict[str, Any] | None:
+    return its and {
+        "e": its.e,
+        "largest": its.largest,
+        "p_value": its.p_value,
+        "shown_after": its.shown,
+    }
+
+
+# ---- the arithmetic
+
+
+def _steps(frame: pd.DataFrame, *, evidence: bool) -> Iterator[StepRecord]:
+    """Yield the record of each step of which anything has come."""
+    for step, rows in frame.groupby("step"):
+        came = metrics.known(rows)
+        own, others = came[came["run"] != ""], came[came["run"] == ""]
+        if own.empty:
+            continue
+        last = _last_complete(rows[rows["run"] != ""])
+        own = own.assign(crps=_crps(own), counts=own["date"] <= last)
+        tests = evidence and step == 1
+        beside = (others[others["model"] == name] for name in BASELINES)
+        pairs = (_comparison(own, its, tests=tests) for its in beside)
+        yield StepRecord(
+            step=int(own["step"].iloc[0]),
+            rows=len(own),
+            tickers=own["ticker"].nunique(),
+            first=own["settled_date"].min(),
+            last=own["settled_date"].max(),
+            crps=100 * float(own["crps"].mean()),
+            coverages=tuple(_coverage(own, nominal, tests=tests) for nominal in NOMINAL),
+            comparisons=tuple(pair for pair in pairs if pair is not None),
+        )
+
+
+def _last_complete(rows: pd.DataFrame) -> pd.Timestamp:
+    """The last date of whose forecasts none is open, NaT where there is none."""
+    open_dates = rows.loc[rows["status"].isna(), "date"]
+    last: pd.Timestamp = rows.loc[~rows["date"].isin(open_dates), "date"].max()
+    return last
+
+
+def _crps(rows: pd.DataFrame) -> np.ndarray:
+    return quantile_grid.crps(rows["log_return"], rows[forecasts.QUANTILES])
+
+
+def _comparison(own: pd.DataFrame, others: pd.DataFrame, *, tests: bool) -> Comparison | None:
+    """The run beside a baseline, None if they share no row."""
+    both = own[_KEYS].reset_index().merge(others[_KEYS].reset_index(), on=_KEYS)
+    if both.empty:
+        return None
+    own, others = own.loc[both["index_x"]], others.loc[both["index_y"]]
+    crps, other = own["crps"].to_numpy(), _crps(others)
+    better, worse, days = None, None, 0
+    if tests:
+        quantiles = (it[forecasts.QUANTILES].to_numpy() for it in (own, others))
+        z = _by_day(own, e_process.advantage(crps, other, *quantiles))
+        better, worse, days = e_process.evidence(z), e_process.evidence(-z), len(z)
+    return Comparison(
+        str(others["model"].iloc[0]),
+        len(both),
+        days,
+        float(crps.mean() / other.mean()),
+        better,
+        worse,
+    )
+
+
+def _coverage(own: pd.DataFrame, nominal: float, *, tests: bool) -> Coverage:
+    inside = metrics.inside(*forecasts.interval(own, nominal), own["log_return"].to_numpy())
+    bounds = confidence_sequence.bounds(_by_day(own, inside)) if tests else None
+    return Coverage(nominal, float(inside.mean()), bounds)
+
+
+def _by_day(own: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """Means over the tickers of each date that counts, in order: (days,) from (rows,)."""
+    counts = own["counts"].to_numpy()
+    return np.asarray(pd.Series(values[counts]).groupby(own["date"].to_numpy()[counts]).mean())
