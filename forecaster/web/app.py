@@ -224,6 +224,8 @@ def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:
     """Return what is known of a ticker of the watchlist; nothing else is looked for."""
     row = snapshot.rows.get(ticker)
     if row is None:
+        if snapshot.problems:  # there may be one
+            raise HTTPException(503, snapshot.problems[0])
         raise HTTPException(
             404, "There is no such ticker on the watchlist; `forecast fetch` adds one."
         )
