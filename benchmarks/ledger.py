@@ -1,0 +1,248 @@
+"""What the ledger withstands, and what it costs: `python benchmarks/ledger.py [kills|crowd|cost]`
+
+`kills`: 1,000 times a process that records evening after evening, and settles what came, is killed at a
+random instant; the next goes on. `crowd`: five processes record the same evenings at once, each in an
+order of its own, and one of them is killed at random all the while and begun again. After both, every
+evening that a process was told is written is there, each once and with every number as it was made, and
+the head of the ledger after each kill is in the one at the end. A kill is not a loss of power, against
+which SQLite flushes each write to the disk.
+
+`cost`: seconds of processor time of one process, 500 tickers, the cheapest of three.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+import numpy as np
+import pandas as pd
+
+from forecaster.data import calendars, prices
+from forecaster.data.store import Store
+from forecaster.distributions import forecasts
+from forecaster.live import ledger, settling
+from forecaster.live.ledger import Origin
+
+KILLS = 1000
+CROWD = 5
+LATEST = 0.05
+"""Seconds after its start by which a process is killed."""
+
+EVENINGS, STEPS, FEW = 400, (1, 2, 5), 10
+MODELS = "lstm", "gjr", "naive"
+HOME = common.CACHE / "ledger-home"
+DAYS = calendars.sessions_between("AAA", pd.Timestamp("2010-01-04"), pd.Timestamp("2013-12-31"))
+ORIGINS = {it: Origin(it, "", "", "2009-12-31", {}) for it in MODELS}
+
+
+def main() -> None:
+    """Measures what is asked for, or all."""
+    for name in sys.argv[1:] or ("kills", "crowd", "cost"):
+        shutil.rmtree(HOME, ignore_errors=True)
+        {"kills": kills, "crowd": crowd, "cost": cost}[name]()
+
+
+def evening(at: int, tickers: int, models: tuple[str, ...], steps: tuple[int, ...]) -> pd.DataFrame:
+    """Return the forecasts of an evening, the same on each call."""
+    rng = np.random.default_rng(at)
+    return forecasts.concat(
+        forecasts.from_student_t(
+            ticker=names(tickers),
+            model=model,
+            cutoff=[DAYS[at]] * tickers,
+            date=DAYS[at + step],
+            last_close=100.0,
+            log_return=np.nan,
+            location=rng.normal(0, 1e-4, tickers),
+            scale=rng.uniform(0.01, 0.02, tickers) * step**0.5,
+            df=5.0,
+            step=step,
+        )
+        for model in models
+        for step in steps
+    )
+
+
+def names(tickers: int) -> list[str]:
+    """Return the names of some tickers, all of New York."""
+    return [f"T{i:03d}.US" for i in range(tickers)]
+
+
+def record(frame: pd.DataFrame, at: int) -> ledger.Recorded:
+    """Record an evening after its close."""
+    digests = dict.fromkeys(frame["ticker"], "ab" * 32)
+    made = DAYS[at].tz_localize("UTC") + pd.Timedelta(hours=22)
+    return ledger.record(HOME, frame, ORIGINS, digests, histories={}, made=made)
+
+
+def fill(tickers: int, days: pd.DatetimeIndex = DAYS) -> None:
+    """Store random walks."""
+    rng = np.random.default_rng(0)
+    for ticker in names(tickers):
+        close = 50 * np.exp(np.cumsum(0.01 * rng.standard_normal(len(days))))
+        frame = prices.check(pd.DataFrame({"ticker": ticker, "date": days, "close": close}))
+        Store(HOME).write(frame, source="benchmark")
+
+
+# ---- what it withstands
+
+
+def kills() -> None:
+    """Kills a process 1,000 times."""
+    made = [evening(at, FEW, MODELS, STEPS) for at in range(EVENINGS)]
+    in_process(lambda: fill(FEW))  # so that no thread of this one is lost to those that it begins
+    rng, told, heads = random.Random(0), set[int](), list[str]()
+    between = 0
+    for kill in range(KILLS):
+        # Once all is recorded there is nothing to interrupt: a process begins at a fifth of the way.
+        begin = kill * EVENINGS // KILLS
+        written = killed(
+            lambda write, begin=begin: work(made, begin, write), rng.uniform(0, LATEST)
+        )
+        told.update(written)
+        there = evenings()
+        between += bool(there - told)
+        assert told <= there, "an evening is lost"
+        told |= there
+        heads.append(ledger.head(HOME).digest)
+    outcome = checked(made, told, heads)
+    common.row("ledger", {"what": "kills"}, number=KILLS, between=between, **outcome)
+
+
+def work(made: list[pd.DataFrame], begin: int, write: Callable[[int], None]) -> None:
+    """Record and settle evening after evening, and say so of each."""
+    there = evenings()
+    for at in range(begin, EVENINGS):
+        if at not in there:
+            record(made[at], at)
+            write(at)
+            if at % 3 == 0:
+                now = DAYS[at].tz_localize("UTC") + pd.Timedelta(hours=22)
+                settling.settle(HOME, Store(HOME), now)
+
+
+def evenings() -> set[int]:
+    """Return the evenings that are in the ledger."""
+    cutoffs = {cutoff for _, _, _, cutoff in ledger.recorded(HOME, since=DAYS[0])}
+    return {int(DAYS.get_loc(cutoff)) for cutoff in cutoffs}
+
+
+def crowd() -> None:
+    """Has five processes record the same evenings, one of which is killed again and again."""
+    made = [evening(at, FEW, MODELS, STEPS) for at in range(EVENINGS)]
+
+    def all_of_them(order: int) -> None:
+        for at in random.Random(order).sample(range(EVENINGS), EVENINGS):
+            record(made[at], at)
+
+    started = [fork(lambda order=order: all_of_them(order)) for order in range(CROWD - 1)]
+    rng, fallen, heads = random.Random(1), 0, list[str]()
+    while started:
+        for process in list(started):
+            done, status = os.waitpid(process, os.WNOHANG)
+            if done:
+                assert status == 0, "a process failed"
+                started.remove(process)
+        killed(lambda write: all_of_them(CROWD), rng.uniform(0, 4 * LATEST))
+        fallen += 1
+        heads.append(ledger.head(HOME).digest)
+    outcome = checked(made, set(range(EVENINGS)), heads)
+    common.row("ledger", {"what": "crowd"}, number=CROWD, between=fallen, **outcome)
+
+
+def checked(made: list[pd.DataFrame], expected: set[int], heads: list[str]) -> dict[str, int]:
+    """Return how much there is in the ledger, once all of it is seen to be as it should."""
+    for digest in sorted(set(heads)):
+        assert not ledger.verify(HOME, digest).problems, "the chain is broken"
+    keys = ["cutoff", "model", "step", "ticker"]
+    whole = pd.concat([made[at] for at in expected], ignore_index=True).sort_values(keys)
+    read = ledger.read(HOME).sort_values(keys)
+    columns = [it for it in forecasts.FORECAST_COLUMNS if it != "log_return"]
+    pd.testing.assert_frame_equal(
+        read[columns].reset_index(drop=True),
+        whole[columns].reset_index(drop=True),
+        check_exact=True,
+    )
+    head = ledger.head(HOME)
+    return {"rows": head.rows, "settlements": head.settlements, "heads": len(set(heads))}
+
+
+def fork(do: Callable[[], None]) -> int:
+    """Begin a process that is this one as it is now, and return its number."""
+    process = os.fork()
+    if process == 0:
+        try:
+            do()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return process
+
+
+def in_process(do: Callable[[], None]) -> None:
+    """Do something in a process of its own."""
+    assert os.waitpid(fork(do), 0)[1] == 0
+
+
+def killed(do: Callable[[Callable[[int], None]], None], after: float) -> list[int]:
+    """Kill a process some seconds after its start, and return the numbers that it wrote before."""
+    read, write = os.pipe()
+    process = fork(lambda: do(lambda number: os.write(write, f"{number}\n".encode()) and None))
+    os.close(write)
+    time.sleep(after)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    with open(read) as pipe:
+        return [int(line) for line in pipe.read().split()]
+
+
+# ---- what it costs
+
+
+def cost() -> None:
+    """Measures a ledger of 200,000 rows."""
+    tickers, steps = 500, (1, 2, 3, 5, 10, 21)
+    nights = 23
+    fill(tickers, DAYS[:nights])
+    for at in range(nights - 1):
+        record(evening(at, tickers, MODELS, steps), at)
+    last = evening(nights - 1, tickers, MODELS, steps)
+    took("record", len(last), lambda: record(last, nights - 1), once=True)
+    took("record again", len(last), lambda: record(last, nights - 1))
+    recent = {"tickers": names(tickers), "first": DAYS[nights - 2], "last": DAYS[nights - 1]}
+    took("read two sessions, step 1", 3000, lambda: ledger.read(HOME, steps=[1], **recent))
+    took("read two sessions, all steps", None, lambda: ledger.read(HOME, **recent))
+    took("recorded", None, lambda: ledger.recorded(HOME, since=DAYS[nights - 2]))
+    store = Store(HOME)
+
+    def settle(at: int) -> settling.Settled:
+        return settling.settle(HOME, store, DAYS[at].tz_localize("UTC") + pd.Timedelta(hours=22))
+
+    settle(nights - 2)
+    took("settle a session", len(steps) * tickers, lambda: settle(nights - 1), once=True)
+    took("settle nothing", 0, lambda: settle(nights - 1))
+    took("verify", ledger.head(HOME).rows, lambda: ledger.verify(HOME))
+    size = Path(HOME / "ledger.db").stat().st_size / ledger.head(HOME).rows
+    common.row("ledger", {"what": "bytes a row"}, number=round(size))
+
+
+def took(what: str, rows: int | None, do: Callable[[], object], *, once: bool = False) -> None:
+    """Measure the processor time of something."""
+    times = []
+    for _ in range(1 if once else 3):
+        begin = time.process_time()
+        result = do()
+        times.append(time.process_time() - begin)
+    if rows is None:
+        rows = len(result) if hasattr(result, "__len__") else 0
+    common.row("ledger", {"what": what}, number=rows, seconds=min(times))
+
+
+if __name__ == "__main__":
+    main()
