@@ -31,10 +31,9 @@ from forecaster.live.ledger import Origin
 
 KILLS = 1000
 CROWD = 5
-LATEST = 0.05
-"""Seconds after its start by which a process is killed."""
-
-EVENINGS, STEPS, FEW = 400, (1, 2, 5), 10
+LATEST = 0.5
+"""Seconds after its start by which one of the crowd is killed."""
+EVENINGS, STEPS, FEW = 900, (1, 2, 5), 4
 MODELS = "lstm", "gjr", "naive"
 HOME = common.CACHE / "ledger-home"
 DAYS = calendars.sessions_between("AAA", pd.Timestamp("2010-01-04"), pd.Timestamp("2013-12-31"))
@@ -48,25 +47,26 @@ def main() -> None:
         {"kills": kills, "crowd": crowd, "cost": cost}[name]()
 
 
-def evening(at: int, tickers: int, models: tuple[str, ...], steps: tuple[int, ...]) -> pd.DataFrame:
-    """Return the forecasts of an evening, the same on each call."""
-    rng = np.random.default_rng(at)
-    return forecasts.concat(
+def evenings_of(count: int, tickers: int, steps: tuple[int, ...]) -> list[pd.DataFrame]:
+    """Return the forecasts of some evenings, by their cutoff."""
+    rng, rows = np.random.default_rng(0), count * tickers
+    made = forecasts.concat(
         forecasts.from_student_t(
-            ticker=names(tickers),
+            ticker=np.tile(names(tickers), count),
             model=model,
-            cutoff=[DAYS[at]] * tickers,
-            date=DAYS[at + step],
+            cutoff=np.repeat(DAYS[:count], tickers),
+            date=np.repeat(DAYS[step : count + step], tickers),
             last_close=100.0,
             log_return=np.nan,
-            location=rng.normal(0, 1e-4, tickers),
-            scale=rng.uniform(0.01, 0.02, tickers) * step**0.5,
+            location=rng.normal(0, 1e-4, rows),
+            scale=rng.uniform(0.01, 0.02, rows) * step**0.5,
             df=5.0,
             step=step,
         )
-        for model in models
+        for model in MODELS
         for step in steps
     )
+    return [its.reset_index(drop=True) for _, its in made.groupby("cutoff")]
 
 
 def names(tickers: int) -> list[str]:
@@ -95,7 +95,7 @@ def fill(tickers: int, days: pd.DatetimeIndex = DAYS) -> None:
 
 def kills() -> None:
     """Kills a process 1,000 times."""
-    made = [evening(at, FEW, MODELS, STEPS) for at in range(EVENINGS)]
+    made = evenings_of(EVENINGS, FEW, STEPS)
     in_process(lambda: fill(FEW))  # so that no thread of this one is lost to those that it begins
     rng, told, heads = random.Random(0), set[int](), list[str]()
     between = 0
@@ -115,12 +115,12 @@ def kills() -> None:
     common.row("ledger", {"what": "kills"}, number=KILLS, between=between, **outcome)
 
 
-def work(made: list[pd.DataFrame], begin: int, write: Callable[[int], None]) -> None:
+def work(made: list[pd.DataFrame], write: Callable[[int], None]) -> None:
     """Record and settle evening after evening, and say so of each."""
     there = evenings()
-    for at in range(begin, EVENINGS):
+    for at, frame in enumerate(made):
         if at not in there:
-            record(made[at], at)
+            record(frame, at)
             write(at)
             if at % 3 == 0:
                 now = DAYS[at].tz_localize("UTC") + pd.Timedelta(hours=22)
@@ -135,7 +135,7 @@ def evenings() -> set[int]:
 
 def crowd() -> None:
     """Has five processes record the same evenings, one of which is killed again and again."""
-    made = [evening(at, FEW, MODELS, STEPS) for at in range(EVENINGS)]
+    made = evenings_of(EVENINGS, FEW, STEPS)
 
     def all_of_them(order: int) -> None:
         for at in random.Random(order).sample(range(EVENINGS), EVENINGS):
@@ -149,7 +149,7 @@ def crowd() -> None:
             if done:
                 assert status == 0, "a process failed"
                 started.remove(process)
-        killed(lambda write: all_of_them(CROWD), rng.uniform(0, 4 * LATEST))
+        killed(lambda write: all_of_them(CROWD), rng.uniform(0, LATEST))
         fallen += 1
         heads.append(ledger.head(HOME).digest)
     outcome = checked(made, set(range(EVENINGS)), heads)
@@ -210,9 +210,9 @@ def cost() -> None:
     tickers, steps = 500, (1, 2, 3, 5, 10, 21)
     nights = 23
     fill(tickers, DAYS[:nights])
-    for at in range(nights - 1):
-        record(evening(at, tickers, MODELS, steps), at)
-    last = evening(nights - 1, tickers, MODELS, steps)
+    *earlier, last = evenings_of(nights, tickers, steps)
+    for at, its in enumerate(earlier):
+        record(its, at)
     took("record", len(last), lambda: record(last, nights - 1), once=True)
     took("record again", len(last), lambda: record(last, nights - 1))
     recent = {"tickers": names(tickers), "first": DAYS[nights - 2], "last": DAYS[nights - 1]}

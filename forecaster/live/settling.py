@@ -163,7 +163,7 @@ def _of_ticker(
     due: Sequence[_Open], history: pd.DataFrame, now: pd.Timestamp
 ) -> Iterator[_Outcome]:
     """Yield what is known of the returns of a ticker."""
-    ticker, dates = due[0].ticker, history["date"].to_numpy("datetime64[D]")
+    dates = history["date"].to_numpy("datetime64[D]")
     adj_close = history["adj_close"].to_numpy(float)
     following = np.append(prices.log_returns(adj_close)[1:], np.nan)[: len(dates)]
     following[:-1][np.diff(dates) > LONGEST_CLOSURE] = np.nan
