@@ -97,14 +97,12 @@ def kills() -> None:
     """Kills a process 1,000 times."""
     made = evenings_of(EVENINGS, FEW, STEPS)
     in_process(lambda: fill(FEW))  # so that no thread of this one is lost to those that it begins
-    rng, told, heads = random.Random(0), set[int](), list[str]()
-    between = 0
-    for kill in range(KILLS):
-        # Once all is recorded there is nothing to interrupt: a process begins at a fifth of the way.
-        begin = kill * EVENINGS // KILLS
-        written = killed(
-            lambda write, begin=begin: work(made, begin, write), rng.uniform(0, LATEST)
-        )
+    begin = time.perf_counter()
+    in_process(lambda: work(made[:2], lambda _: None))
+    latest = time.perf_counter() - begin  # what two evenings take on this machine as it is now
+    rng, told, heads, between = random.Random(0), set[int](), list[str](), 0
+    for _ in range(KILLS):
+        written = killed(lambda write: work(made, write), rng.uniform(0, latest))
         told.update(written)
         there = evenings()
         between += bool(there - told)
