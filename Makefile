@@ -19,6 +19,8 @@ demo: .venv/forecaster
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
 # The longest files come first (tests/conftest.py); pytest-xdist would begin with those of most tests.
+# The tests start some eighty processes, none of which need compile the package anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -23,9 +23,9 @@ KNOTS = (1, 2, 3, 5, 10, 21)
 RUN = "lstm-2026"
 
 
-def stored(home, tickers, sessions=400, seed=0):
-    """Store prices of US tickers up to ``LAST``; return the sessions."""
-    days = calendars.sessions_between("AAA", LAST - pd.Timedelta(days=2 * sessions), LAST)[
+def stored(home, tickers, sessions=400, seed=0, last=LAST):
+    """Store prices of US tickers up to a day; return the sessions."""
+    days = calendars.sessions_between("AAA", last - pd.Timedelta(days=2 * sessions), last)[
         -sessions:
     ]
     rng = np.random.default_rng(seed)
@@ -58,27 +58,22 @@ def announced(home, ticker, *days):
 
 def made(home, cutoff, steps=KNOTS, model="lstm", tickers=None):
     """Return forecasts of a cutoff: a Student-t as wide as the root of the steps."""
-    store = Store(home).read(tickers)
-    its = store[store["date"] == cutoff]
-    parts = []
-    for step in steps:
-        for ticker, close in zip(its["ticker"], its["close"], strict=True):
-            day = calendars.next_sessions("AAA", cutoff, step)[-1].date
-            parts.append(
-                forecasts.from_student_t(
-                    ticker=[ticker],
-                    model=model,
-                    cutoff=[cutoff],
-                    date=[day],
-                    last_close=close,
-                    log_return=np.nan,
-                    location=0.0,
-                    scale=0.012 * np.sqrt(step),
-                    df=5.0,
-                    step=step,
-                )
-            )
-    return forecasts.concat(parts)
+    its = Store(home).read(tickers, start=cutoff.date(), end=cutoff.date())
+    return forecasts.concat(
+        forecasts.from_student_t(
+            ticker=its["ticker"],
+            model=model,
+            cutoff=its["date"],
+            date=calendars.next_sessions("AAA", cutoff, step)[-1].date,
+            last_close=its["close"],
+            log_return=np.nan,
+            location=0.0,
+            scale=0.012 * np.sqrt(step),
+            df=5.0,
+            step=step,
+        )
+        for step in steps
+    )
 
 
 def recorded(home, cutoff, hours=23, **options):
