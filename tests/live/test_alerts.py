@@ -357,6 +357,13 @@ def test_a_damaged_outbox_is_said_and_a_file_that_is_wrong_too(store):
         run(store, forecast())
 
 
+def test_an_outbox_that_was_just_begun_is_empty(store):
+    (home_of(store) / outbox.FILE).touch()
+    assert outbox.told(home_of(store)) == set()
+    conditions_of(store, condition("var", above=0.001))
+    assert len(run(store, forecast()).sent) == 1
+
+
 def test_a_hostile_name_is_told_as_it_prints_and_reaches_no_shell(tmp_path):
     store, name = Store(tmp_path / "home"), "$(touch x);`touch x`|touch x&<b>{title}"
     days = calendars.sessions_between("AAA", pd.Timestamp("2026-06-01"), pd.Timestamp("2026-11-20"))
