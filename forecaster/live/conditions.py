@@ -15,11 +15,11 @@
     to = ["phone"]                           # every target, if left out
 
 What a condition says is in :data:`KINDS`. Nothing else may stand in the file. A message about it shows
-no text that may be a URL, because a URL of a service of messages is a secret.
+nothing of a target but its name, and no text that may be a URL, because these are secrets.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -149,7 +149,7 @@ def read(home: Path) -> Settings:
     _check_keys(document, ("alert", "targets"), FILE)
     targets = {
         name: _target(name, table)
-        for name, table in _table(document.get("targets", {}), "targets", _hidden).items()
+        for name, table in _table(document.get("targets", {}), "targets").items()
     }
     tables = document.get("alert", [])
     if not isinstance(tables, list):
@@ -169,13 +169,6 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:58]} …"
 
 
-def _hidden(value: Any) -> str:
-    """Return what a value is, for a message about a target: whatever stands there may be a secret."""
-    return {str: "a text", list: "a list of other things", dict: "a table"}.get(
-        type(value), "something else"
-    )
-
-
 def _places(text: str, count: int) -> list[str]:
     """Return where each condition stands, with its line where the headings can be counted."""
     lines = [text.count("\n", 0, it.start()) + 1 for it in _HEADER.finditer(text)]
@@ -192,7 +185,7 @@ def _target(name: str, table: Any) -> Target:
             f"{FILE}: a target's name is up to 40 letters, digits, - and _; got {shown(name)}"
         )
     place = f"{FILE}, target {name}"
-    _check_keys(_table(table, place, _hidden), ("url", "command"), place)
+    _check_keys(_table(table, place), ("url", "command"), place)
     if len(table) != 1:
         raise UsageError(f"{place}: expected either a url or a command")
     if "url" in table:
@@ -212,8 +205,7 @@ def _variable(url: Any, name: str, place: str) -> str:
 
 
 def _command(words: Any, place: str) -> tuple[str, ...]:
-    example = '["notify-send", "{title}", "{text}"]'
-    command = _texts(words, f"{place}: command", example, _hidden)
+    command = _texts(words, f"{place}: command", '["notify-send", "{title}", "{text}"]')
     program = command[0]
     if "{" in program:
         raise UsageError(f"{place}: command must begin with a program; {{text}} may come after it")
@@ -274,18 +266,16 @@ def _fits(value: float, kind: Kind) -> bool:
     return kind.least <= value <= kind.most and value % 1 == 0
 
 
-def _texts(
-    value: Any, what: str, example: str, show: Callable[[Any], str] = shown
-) -> tuple[str, ...]:
+def _texts(value: Any, what: str, example: str) -> tuple[str, ...]:
     good = isinstance(value, list) and value and all(isinstance(it, str) and it for it in value)
     if not good or any("\0" in it for it in value):
-        raise UsageError(f"{what} must be a list of texts, such as {example}; got {show(value)}")
+        raise UsageError(f"{what} must be a list of texts, such as {example}")
     return tuple(value)
 
 
-def _table(value: Any, place: str, show: Callable[[Any], str] = shown) -> dict[str, Any]:
+def _table(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{place} must be a table of names and values; got {show(value)}")
+        raise UsageError(f"{place} must be a table of names and values")
     return value
 
 
