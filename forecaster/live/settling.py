@@ -176,6 +176,8 @@ def _of_ticker(
         at = places.get(it.cutoff)
         log_return = float("nan") if at is None else float(returns[it.step][at])
         came = None if at is None or np.isnan(log_return) else days[at + it.step]
+        if came is not None and came > f"{last:%Y-%m-%d}":
+            continue  # its session is not over, and what is stored is no close
         awaited = it.date != came
         if (
             awaited
