@@ -35,6 +35,7 @@ PRINTED = (
         "train",
         "tune",
     ),
+    *("alerts", "alerts-test"),
 )
 """What the commands print."""
 

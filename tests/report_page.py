@@ -9,7 +9,7 @@ import numpy as np
 
 from forecaster.report.packing import MISSING
 
-VOID = {"meta", "img", "input"}
+VOID = {"meta", "img", "input", "link", "br"}
 
 
 class Page(HTMLParser):
@@ -39,7 +39,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if not {"style", "script"} & set(self.open):
             self.words.append(data)
-        if self.open[-1:] in (["td"], ["th"]):
+        if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
 
     @property

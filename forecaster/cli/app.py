@@ -15,6 +15,7 @@ import typer
 
 from forecaster import __version__
 from forecaster.cli import (
+    alerts,
     audit,
     backtest,
     backtests,
@@ -65,6 +66,7 @@ app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.add_typer(runs.app, name="runs")
 app.command("serve")(serve.serve)
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(requested: bool) -> None:

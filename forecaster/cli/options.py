@@ -91,6 +91,16 @@ def flag(words: str, *declared: str) -> Any:
     return typer.Option(*declared, help=words)
 
 
+def check_place(context: typer.Context) -> None:
+    """Raise a UsageError if an option stands before the command of a group, which does not see it."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.removeprefix('as_')}"
+            words = f"{context.command_path} {context.invoked_subcommand}"
+            raise UsageError(f"write {option} after `{words}`")
+
+
 def check_order(start: date | None, end: date | None) -> None:
     """Raise a UsageError if the start is after the end."""
     if start and end and start > end:

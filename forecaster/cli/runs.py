@@ -41,12 +41,8 @@ def listing(
     """
     if context.invoked_subcommand is None:
         _list(home, as_json=as_json, quiet=quiet, verbose=verbose)
-        return
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = f"--{name.removeprefix('as_')}"
-            raise UsageError(f"write {option} after `forecast runs {context.invoked_subcommand}`")
+    else:
+        options.check_place(context)
 
 
 def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:

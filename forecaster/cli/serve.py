@@ -6,12 +6,16 @@ import logging
 import os
 import socket
 import sys
-from typing import Annotated
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecaster.cli import options, output
 from forecaster.errors import ForecastError, MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 TOKEN = "FORECAST_TOKEN"
 LEAST = 16
@@ -41,8 +45,6 @@ def serve(
 
     Example: forecast serve --port 8080
     """
-    from importlib.util import find_spec
-
     output.start(quiet=quiet, verbose=verbose)
     token = _token(host, token_env)
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
@@ -50,32 +52,37 @@ def serve(
             f"serving pages needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
             'installed: pip install "forecaster[serve]"'
         )
-    with _listening(host, port) as listener:
-        import uvicorn
-
+    with listening(host, port) as listener:
         from forecaster.web import app
 
         hosts = None if token else {"localhost", "127.0.0.1", "[::1]", _spelled(host)}
-        config = uvicorn.Config(
-            app.create(home, hosts=hosts, token=token),
-            log_config=None,
-            log_level="info" if verbose else "critical",
-            access_log=verbose,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=3,
-        )
+        server = configured(app.create(home, hosts=hosts, token=token), verbose=verbose)
         url = f"http://{_spelled(host)}:{listener.getsockname()[1]}/"
         if as_json:
             output.dump("serve", {"url": url, "home": str(home), "token": token is not None})
         else:
             output.say(f"{url} shows {home}. Ctrl-C ends it.")
         sys.stdout.flush()
-        if verbose:
-            logger = logging.getLogger("uvicorn")
-            logger.handlers[:] = logging.getLogger("forecaster").handlers
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
+
+
+def configured(application: Any, *, verbose: bool = False) -> "uvicorn.Server":
+    """Return the server of an application, which logs requests where that is asked for."""
+    import uvicorn
+
+    if verbose:
+        logging.getLogger("uvicorn").handlers[:] = logging.getLogger("forecaster").handlers
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        log_level="info" if verbose else "critical",
+        access_log=verbose,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    return uvicorn.Server(config)
 
 
 def _token(host: str, variable: str) -> str | None:
@@ -109,7 +116,7 @@ def _spelled(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens on an address.
 
     Raises
@@ -126,5 +133,5 @@ def _listening(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE
             else "name another --host or --port"
         )
-        reason = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise ForecastError(f"cannot listen on {host}, port {port}: {reason}; {way}") from None

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from forecaster.live import database
 
+EMPTY = "the ledger is empty; `forecast daily` or `forecast predict --record` records forecasts"
+
 RECENT = timedelta(days=14)
 """Before the ledger's last date, in which the last session of a ticker is looked for."""
 
@@ -88,8 +90,9 @@ def latest(
         rows: list[tuple[Any, ...]] = ledger.execute(query, (first, *values)).fetchall()
         return rows
 
+    nothing: list[tuple[Any, ...]] = []
     by_key: dict[tuple[str, bool], Outcome] = {}
-    for its in map(_outcome, database.reading(home, question, [])):
+    for its in map(_outcome, database.reading(home, question, nothing)):
         by_key[its.ticker, its.status == "open"] = its
     return [by_key[key] for key in sorted(by_key)]
 
@@ -97,8 +100,9 @@ def latest(
 def tickers_of(home: Path) -> list[str]:
     """Return the tickers that the ledger has forecasts of."""
     query = "SELECT DISTINCT ticker FROM forecasts WHERE run <> '' ORDER BY ticker"
+    nothing: list[tuple[str]] = []
     return [
-        ticker for (ticker,) in database.reading(home, lambda it: it.execute(query).fetchall(), [])
+        name for (name,) in database.reading(home, lambda it: it.execute(query).fetchall(), nothing)
     ]
 
 

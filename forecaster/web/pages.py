@@ -5,7 +5,7 @@ Every name goes through the escaping of Jinja and loses what does not print on t
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from math import nan
@@ -68,8 +68,17 @@ def watchlist(
     alone : it is a file of its own, with its style in it and no links.
     """
     runs = sorted({row.forecast.run for row in rows if row.forecast})
-    notes = [*problems, *_notes(rows, problems)]
-    return _page("watchlist.html", as_of, here="/", alone=alone, rows=rows, runs=runs, notes=notes)
+    return _page(
+        "watchlist.html",
+        as_of,
+        here="/",
+        alone=alone,
+        rows=rows,
+        runs=runs,
+        closed=_only(row.quote.date if row.quote else None for row in rows),
+        coming=_only(row.forecast.date if row.forecast else None for row in rows),
+        notes=[*problems, *_notes(rows, problems)],
+    )
 
 
 def ticker(details: Details, *, as_of: str) -> str:
@@ -163,6 +172,12 @@ def _notes(rows: Sequence[Row], problems: Sequence[str]) -> list[str]:
         whose = "All forecasts are" if over == len(rows) else f"{over} of {len(rows)} forecasts are"
         notes.append(f"{whose} of a day that is over: run `forecast daily`.")
     return notes[:10]
+
+
+def _only(days: Iterable[str | None]) -> str | None:
+    """Return the day that all rows have which have one; None if they have several."""
+    found = {day for day in days if day}
+    return found.pop() if len(found) == 1 else None
 
 
 def _page(template: str, as_of: str, *, here: str = "", alone: bool = False, **values: Any) -> str:
