@@ -1,7 +1,8 @@
 """What an evening costs, and what a killed one leaves: `python benchmarks/daily.py` and `… daily.py kills`
 
-The first measures `forecast daily --no-fetch` of 500 made-up tickers of twenty years, with their earnings
-dates and the indices beside them: seconds of processor and of clock of the whole process, on one core. The first evening of a year fits GJR-GARCH to every ticker; those after it do not.
+The first measures `forecast daily --no-fetch` of 500 made-up tickers of twenty years, with their
+earnings dates and the indices beside them: seconds of processor and of clock of the whole process, on
+one core. The first evening of a year fits GJR-GARCH to every ticker; those after it do not.
 
 The second has five calls at once and kills the whole command at random, 200 times or as often as `--kills`
 says, over evenings of three tickers. Then the ledger must verify, and hold what one undisturbed call an
