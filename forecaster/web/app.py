@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 
 from forecaster import __version__, atomic, schemas
 from forecaster.data import calendars
-from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.errors import ForecastError
 from forecaster.live import watchlist
@@ -211,7 +210,8 @@ def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:
         )
     home = snapshot.home
     try:
-        return watchlist.details(home, Store(home), EventStore(home), row, snapshot.now)
+        events = snapshot.events.get(ticker, [])
+        return watchlist.details(home, Store(home), row, events, snapshot.now)
     except ForecastError as error:
         raise HTTPException(503, str(error)) from error
 
