@@ -19,6 +19,8 @@ demo: .venv/forecaster
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
 # The longest files come first (tests/conftest.py); pytest-xdist would begin with those of most tests.
+# The tests start some eighty processes, none of which need compile the package anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -59,7 +61,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation anytime ablation speed scaling tickers from_base fits install store market fetching first_minute referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site

@@ -543,6 +543,12 @@ def goals() -> str:
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),
     ]
+    equals = kind("size")
+    equals = equals[~equals["case"].str.contains("no null")]
+    most += [
+        ("2,000 daily looks, worst null: share shown better", equals["better"].max(), 0.05),
+        ("the same: share of coverages ever missed", kind("coverage")["missed"].max(), 0.05),
+    ]
     least = [
         ("W2: tickers better, of 88", sets["better"].get("W2", np.nan), 86),
         ("W2: gain in log score", sets["log_score_gain"].get("W2", np.nan), 0.02),
@@ -650,7 +656,66 @@ def mixtures() -> str:
     return markdown(["tickers, and strangers", "CRPS with over without", "worst"], rows)
 
 
+def anytime_size() -> str:
+    """How often equals are told apart by somebody who looks every day."""
+    rows = [
+        [it["case"], f"{it['tickers']}", f"{100 * it['better']:.1f}", f"{100 * it['t_test']:.1f}"]
+        for it in kind("size").to_dict("records")
+    ]
+    titles = [
+        "neither is better",
+        "tickers",
+        "shown better by E, %",
+        "by a t-test looked at daily, %",
+    ]
+    return markdown(titles, rows)
+
+
+def anytime_power() -> str:
+    """How long it takes to show what is better."""
+    rows = [
+        [
+            it["case"],
+            f"{it['tickers']}",
+            *(shown_sessions(it[name]) for name in ("first_quarter", "half", "three_quarters")),
+            f"{100 * it['within_1000']:.0f}",
+        ]
+        for it in kind("power").to_dict("records")
+    ]
+    titles = ["one is better", "tickers", "a quarter shown", "half", "three quarters"]
+    return markdown([*titles, "within 1,000 sessions, %"], rows)
+
+
+def shown_sessions(value: float) -> str:
+    """A number of sessions, or that it was not reached."""
+    return f"{value:.0f}" if np.isfinite(value) else "later than 2,000"
+
+
+def anytime_coverage() -> str:
+    """How often a confidence sequence ever misses, and how wide it is."""
+    rows = [
+        [
+            it["case"],
+            f"{it['tickers']}",
+            f"{100 * it['missed']:.1f}",
+            *(f"{100 * it[name]:.1f}" for name in ("width_250", "width_1000")),
+        ]
+        for it in kind("coverage").to_dict("records")
+    ]
+    titles = ["true share", "tickers", "ever missed, %", "points wide after 250 sessions"]
+    return markdown([*titles, "after 1,000"], rows)
+
+
+def kind(name: str) -> pd.DataFrame:
+    """The rows of `anytime.py` of one kind."""
+    table = read("anytime")
+    return table[table["kind"] == name]
+
+
 TABLES = {
+    "anytime-size": anytime_size,
+    "anytime-power": anytime_power,
+    "anytime-coverage": anytime_coverage,
     "base": base,
     "mixtures": mixtures,
     "goals": goals,
@@ -674,7 +739,12 @@ TABLES = {
     "market": market,
     "whole-market": whole_market,
 }
-NEEDED = {"whole-market": "market", "announced": "accuracy", "from-base": "from_base"}
+NEEDED = {
+    **dict.fromkeys(["anytime-size", "anytime-power", "anytime-coverage"], "anytime"),
+    "whole-market": "market",
+    "announced": "accuracy",
+    "from-base": "from_base",
+}
 """The results that a table is made of, where they have another name."""
 
 

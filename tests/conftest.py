@@ -17,6 +17,7 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import next_session
 from forecaster.models import boosting
+from forecaster.report import html
 from forecaster.runs import training
 
 SESSIONS = 700
@@ -125,10 +126,18 @@ def tiny():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_trees():
-    """Ensembles of ten trees on coarse features, which grow in a moment."""
+    """Ensembles of four trees on coarse features, which grow in a moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(boosting.SETTINGS, "max_iter", 10)
+        patch.setitem(boosting.SETTINGS, "max_iter", 4)
         patch.setitem(boosting.SETTINGS, "max_bins", 32)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_pixels():
+    """Plots beside a report in few pixels, which are drawn sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "DPI", 40)
         yield
 
 

@@ -23,6 +23,7 @@ RUN_ELSEWHERE = {
     "README.md": "make demo",
     "reference/commands.md": "make demo, and tests/cli for the rest",
     "reference/python.md": "the notebook quickstart.ipynb",
+    "how-to/ledger.md": "tests/live/test_ledger.py",
     "how-to/add-a-model.md": "tests/models/test_every_model.py",
     "developers/upstream-exchange-calendars.md": "the package that it is about",
 }

@@ -125,7 +125,9 @@ class Evening:
         self.failures: list[Failure] = []
         self.chosen: Choice | None = None
         self.made: list[pd.DataFrame] = []
-        """The forecasts that were recorded, of the run first."""
+        """The forecasts that were recorded."""
+        self.of_run: pd.DataFrame | None = None
+        """Those of the run."""
         self.notes: list[str] = []
         """What is said, in lines."""
         self.document: dict[str, Any] = {
@@ -252,9 +254,8 @@ class Evening:
                 events=EventStore(self.home).read(list(market.bars)),
                 companions=companions.read(self.home, due.of_run),
             )
-            self._record(
-                daily.record_run(self.home, run, predictions.table, market), predictions.table
-            )
+            self.of_run = predictions.table
+            self._record(daily.record_run(self.home, run, self.of_run, market), self.of_run)
             if failed := predictions.failed:
                 first, *others = failed
                 also = f" (nor are {first_few(others)} forecast)" if others else ""
@@ -280,13 +281,13 @@ class Evening:
             outcome = alerts.run(
                 self.home,
                 self.store,
-                self.made[0] if self.made else forecasts.empty(),
+                forecasts.empty() if self.of_run is None else self.of_run,
                 EventStore(self.home).read(),
                 calendars.now(),
             )
             self.document["alerts"] = {"sent": len(outcome.sent), "failed": len(outcome.failed)}
-            if outcome.sent:
-                self.notes.append(f"sent {_count(len(outcome.sent), 'alert')}")
+            for message in outcome.sent:
+                self.notes.append(f"told {message.target} {_count(len(message.lines), 'alert')}")
             for error in outcome.failed:
                 self._fail("alert", str(error), error)
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 SHOW = "show"
 """The command that is meant where none is named."""
 
-EMPTY = "the ledger is empty; `forecast daily` or `forecast predict --record` records forecasts"
-
 
 class Group(TyperGroup):
     """Commands of which one need not be named: ``forecast ledger AAPL`` shows AAPL."""
@@ -100,7 +98,7 @@ def show(
     elif run is not None and not failed:
         failed.append(StoreError(f"the ledger has no forecast of these by the run {run!r}"))
     elif not failed:
-        output.note(EMPTY)
+        output.note(outcomes.EMPTY)
     output.end(failed)
 
 
@@ -112,6 +110,8 @@ def _named(words: list[str], known: list[str]) -> list[str]:
 
 
 def _not_recorded(missing: list[str], known: list[str]) -> StoreError:
+    from forecaster.live.outcomes import EMPTY
+
     if not known:
         return StoreError(EMPTY)
     commands = {it.name or "" for it in app.registered_commands}
@@ -195,13 +195,10 @@ def score(
 
     Example: forecast ledger score
     """
-    from forecaster.live import ledger, scoring
+    from forecaster.live import scoring
 
     output.start(quiet=quiet, verbose=verbose)
-    frame = ledger.read(home)
-    if frame.empty:
-        raise StoreError(EMPTY)
-    record = scoring.score(scoring.of_run(frame, run))
+    record = scoring.record(home, scoring.choose(home, run))
     if not (record.steps or record.late):
         raise HistoryError(
             f"nothing has come yet of the {record.rows:,} forecasts by the run {record.run}"
@@ -348,18 +345,16 @@ def export(
     """
     from forecaster import exports
     from forecaster.data.store import Store
-    from forecaster.live import ledger, scoring
+    from forecaster.live import scoring
 
     output.start(quiet=quiet, verbose=verbose)
     exports.check(file)
     exports.check_layout(layout)
-    frame = ledger.read(home)
-    if frame.empty:
-        raise StoreError(EMPTY)
-    rows = scoring.frame_of(scoring.of_run(frame, run), late=late)
+    chosen = scoring.choose(home, run)
+    rows = scoring.frame_of(scoring.rows_of(home, chosen), late=late)
     if rows.empty:
-        raise StoreError(
-            f"all forecasts by the run {run!r} were made after their session had opened; --late writes "
+        raise HistoryError(
+            f"all forecasts by the run {chosen} were made after their session had opened; --late writes "
             "them"
         )
     currencies = ticker_lists.currencies(Store(home), rows["ticker"].unique())

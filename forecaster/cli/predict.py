@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from forecaster.cli import fan, holdout, options, output, supply, ticker_lists, worth
 from forecaster.display import announcement, number, price
-from forecaster.errors import ForecastError, HistoryError, UsageError, first_few
+from forecaster.errors import ForecastError, HistoryError, StoreError, UsageError, first_few
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import pandas as pd
 
     from forecaster.data.store import Store
@@ -59,6 +61,12 @@ def predict(
             metavar="SESSIONS",
         ),
     ] = None,
+    record: Annotated[
+        bool,
+        options.flag(
+            "Also add the forecasts to the ledger, where they stay as they were made.", "--record"
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         options.optional(
@@ -86,8 +94,7 @@ def predict(
     from forecaster.runs import bundle, choice, forecasting
 
     output.start(quiet=quiet, verbose=verbose)
-    if max_age is not None and as_of is not None:
-        raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
+    _check_words(as_of, max_age, record=record, calibrate=calibrate)
     wanted = options.steps_ahead(horizon, steps)
     _check_file(out, layout)
     chosen, store = choice.choose(home, run), Store(home)
@@ -95,9 +102,10 @@ def predict(
     stored = supply.tickers(store, tickers, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
+    digests: dict[str, str] = {}
     frame, failures, announced, implied = forecasting.predict_each(
         trained,
-        store.each(needed),
+        _noted(store.each(needed), digests) if record else store.each(needed),
         tickers=stored,
         events=events,
         companions=companions.read(home, stored),
@@ -112,6 +120,9 @@ def predict(
         failed.append(_too_old(_heads(old), max_age))
         rows = [row for row in rows if row["sessions_behind"] <= max_age]
         frame = frame[frame["ticker"].isin([row["ticker"] for row in rows])]
+    recorded = None
+    if record:
+        recorded = _recorded(home, frame, trained, rows, digests, histories, failed, quiet=quiet)
     _add_currencies(store, rows)
     _mark_guesses(rows, histories)
     if as_of is None:
@@ -131,6 +142,7 @@ def predict(
                 "as_of": max((row["cutoff"] for row in rows), default=None),
                 "verdict": asdict(verdict) if verdict else None,
                 "forecasts": rows,
+                "recorded": recorded,
                 "out": str(out) if out else None,
             },
         )
@@ -155,6 +167,61 @@ def _check_file(out: Path | None, layout: str) -> None:
         exports.check(out)
     elif layout != "long":
         raise UsageError(f"--layout {layout} is of a file: name one with --out")
+
+
+def _check_words(as_of: date | None, max_age: int | None, *, record: bool, calibrate: bool) -> None:
+    """Raise an error if options contradict each other."""
+    if as_of is not None and max_age is not None:
+        raise UsageError("--max-age is about prices up to now: drop it, or drop --as-of")
+    if as_of is not None and record:
+        raise UsageError("--record is of forecasts made before the day: drop it, or drop --as-of")
+    if calibrate and record:
+        raise UsageError("--record is of what the run itself says: drop it, or drop --calibrate")
+
+
+def _noted(frames: "Iterable[pd.DataFrame]", digests: dict[str, str]) -> "Iterator[pd.DataFrame]":
+    from forecaster.live import ledger
+
+    return ledger.noted(frames, digests)
+
+
+def _recorded(
+    home: Path,
+    frame: "pd.DataFrame",
+    trained: "Run",
+    rows: list[dict[str, Any]],
+    digests: dict[str, str],
+    histories: "dict[str, pd.Series]",
+    failed: list[ForecastError],
+    *,
+    quiet: bool,
+) -> dict[str, int] | None:
+    """Add the forecasts of sessions that are not over to the ledger, and say how many are new.
+
+    Returns
+    -------
+    The same as JSON has it; None where they cannot be added, and the error is among those that failed.
+    """
+    from forecaster.live import ledger
+
+    origins = {trained.model.name: ledger.origin_of(trained)}
+    to_come = [row["date"] > row["last_finished"] for row in rows]
+    try:
+        added = ledger.record(home, frame[to_come], origins, digests, histories=histories)
+    except StoreError as error:
+        failed.append(error)
+        return None
+    over = len(rows) - sum(to_come)
+    if not quiet:
+        words = [f"{added.rows:,} of {len(rows):,} forecasts are new in the ledger"]
+        if added.late:
+            words.append(f"{added.late:,} of them late, after the open")
+        if there := sum(to_come) - added.rows:
+            words.append(f"{there:,} were there before")
+        if over:
+            words.append(f"{over:,} are of sessions that are over, which it does not take")
+        output.note("; ".join(words))
+    return {"rows": added.rows, "late": added.late, "over": over}
 
 
 def _described(

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import lru_cache
+from itertools import pairwise
 from math import sqrt
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -282,7 +284,8 @@ class _Walk:
         self.due = np.searchsorted(calendar, schedule.days + np.where(schedule.after == 1, 1, 0))
         self.begin, self.end = _known(exchange, bars.dates, schedule)
         self.returns = np.nan_to_num(bars.log_returns)
-        closed = np.isnan(schedule.after) & ~np.isin(schedule.days, calendar)
+        place = np.searchsorted(calendar, schedule.days).clip(max=len(calendar) - 1)
+        closed = np.isnan(schedule.after) & (calendar[place] != schedule.days)
         self.after = np.where(closed, 0.0, schedule.after)  # only the next session can react
         squares = np.append(np.nan, self.returns[1:] ** 2)
         self.variances = [ewma(squares, decay) for decay in DECAYS]
@@ -383,7 +386,8 @@ class _Walk:
         self.reactions.append(reaction)
         self.reacted.append(row)
         if len(self.reacted) > 1:
-            self.gap[over:] = np.median(np.diff(self.reacted[-GAPS - 1 :]))
+            latest = self.reacted[-GAPS - 1 :]
+            self.gap[over:] = median(after - before for before, after in pairwise(latest))
 
     def _odds_of_after(self, row: Any) -> Any:
         own, count = self.afters[row], self.counts[row]

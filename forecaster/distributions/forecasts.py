@@ -29,14 +29,12 @@ from numpy.typing import ArrayLike, NDArray
 from forecaster.display import printable
 from forecaster.distributions import quantile_grid, skewed_t, student_t
 from forecaster.distributions.distribution import Distribution
-from forecaster.distributions.quantile_grid import LEVELS
+from forecaster.distributions.levels import LEVELS
+from forecaster.distributions.levels import PARAMETERS as PARAMETERS
+from forecaster.distributions.levels import QUANTILES as QUANTILES
+from forecaster.distributions.levels import STUDENT_T as STUDENT_T
 from forecaster.distributions.student_t import Array
 from forecaster.errors import ForecastError, PricesError
-
-QUANTILES = [f"q{level:g}" for level in LEVELS]
-STUDENT_T = ["location", "scale", "df"]
-PARAMETERS = [*STUDENT_T, "skew"]
-"""Of :mod:`forecaster.distributions.skewed_t`."""
 
 KEYS = ["ticker", "model", "cutoff", "step"]
 

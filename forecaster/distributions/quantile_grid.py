@@ -41,10 +41,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from forecaster.distributions import student_t
+from forecaster.distributions.levels import LEVELS as LEVELS
 from forecaster.distributions.student_t import Array
 from forecaster.errors import ForecastError
-
-LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 
 BODY_DF = 5.0
 """Degrees of freedom of the pieces between the levels."""

@@ -397,11 +397,11 @@ def shocked(prices: pd.DataFrame, session: int, log_return: float) -> pd.DataFra
     the high and of the low to the outermost of both. Later returns and bars stay, from the new close,
     and so does the volume.
     """
-    before, was = prices["adj_close"].iloc[[session - 1, session]]
-    bars = prices[list(BAR)].to_numpy(dtype=float).T.copy()  # (5, sessions)
+    bars = np.array([prices[name].to_numpy(dtype=float) for name in BAR])  # (5, sessions)
+    gap_open, was_high, was_low, was_close, was = bars[:, session]
+    before = bars[4, session - 1]
     bars[:, session:] *= np.exp(log_return) * before / was
     close = bars[3, session]
-    gap_open, was_high, was_low, was_close = prices[list(BAR[:4])].iloc[session]
     bars[0, session] = gap_open
     bars[1, session] = np.maximum(gap_open, close) * was_high / np.maximum(gap_open, was_close)
     bars[2, session] = np.minimum(gap_open, close) * was_low / np.minimum(gap_open, was_close)

@@ -10,13 +10,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forecaster import atomic
-from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
+from forecaster.distributions.levels import PARAMETERS, QUANTILES
 from forecaster.errors import ForecastError, StoreError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Content = TypeVar("Content")
 
@@ -59,6 +60,8 @@ CHAINS: dict[str, dict[str, str]] = {
     },
 }
 """The columns of the tables whose rows are chained, with their types."""
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 _READS = 20
 """Attempts at reading a file that others write to at the same time."""
@@ -124,9 +127,7 @@ def canonical(value: object) -> str:
     >>> canonical([1, 0.1, None, "É"])
     '[1,0.1,null,"É"]'
     """
-    return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
-    )
+    return _JSON.encode(value)
 
 
 def sha256(text: str) -> str:
@@ -139,15 +140,15 @@ def digest(values: Sequence[object]) -> str:
     return sha256(canonical(values))
 
 
-def agrees(expected: object, compute: Callable[[], str]) -> bool:
-    """Return whether a digest is that of values, which may be such as no ledger has."""
+def agrees(expected: object, compute: Callable[[Any], str], of: Any) -> bool:
+    """Return whether a digest is that of something, which may be such as no ledger has."""
     try:
-        return expected == compute()
-    except (TypeError, ValueError):
+        return expected == compute(of)
+    except (AttributeError, TypeError, ValueError):
         return False
 
 
-def stamp(instant: pd.Timestamp) -> str:
+def stamp(instant: "pd.Timestamp") -> str:
     """Return an instant as the ledger has it: 2026-11-27T21:05:16.123456Z."""
     return f"{instant.tz_convert('UTC').tz_localize(None).isoformat(timespec='microseconds')}Z"
 
@@ -167,7 +168,7 @@ def append(database: sqlite3.Connection, table: str, rows: Sequence[Sequence[obj
     """
     last = database.execute(f"SELECT * FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
     number, previous = (last[0], last[-1]) if last else (0, "")
-    sound = last is None or agrees(previous, lambda: digest(last[:-1]))
+    sound = last is None or agrees(previous, digest, last[:-1])
     if not sound or number != most(database, table):
         raise StoreError(
             "the last rows of the ledger are not those that were written, so none is added; "

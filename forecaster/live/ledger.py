@@ -13,7 +13,7 @@ edited, removed, moved or put between others without changing the digest of the 
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from math import isnan
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from forecaster.data import calendars
+from forecaster.data import calendars, prices
+from forecaster.data.calendars import Dates
 from forecaster.data.exchanges import exchange, has_calendar, is_assumed
 from forecaster.data.store import Store
 from forecaster.distributions import forecasts
@@ -31,6 +32,8 @@ from forecaster.live import database
 from forecaster.live.database import NUMBERS, Head, canonical, reading, sha256, stamp, writing
 from forecaster.live.verification import Verification as Verification
 from forecaster.live.verification import verify as verify
+from forecaster.runs import bundle
+from forecaster.runs.run import Run, versions
 
 GRACE = pd.Timedelta(hours=1)
 """After a close, within which no forecast is late.
@@ -73,6 +76,19 @@ class Origin(NamedTuple):
     """How often it is fitted anew, where it is no run."""
 
 
+def origin_of(run: Run) -> Origin:
+    """Return the origin of what a run forecasts on this machine."""
+    weights = bundle.weights_sha256(run)
+    return Origin(run.model.name, run.name, weights, run.until.isoformat(), versions())
+
+
+def noted(frames: Iterable[pd.DataFrame], digests: dict[str, str]) -> Iterator[pd.DataFrame]:
+    """Yield the prices frame of each ticker, and note its digest, as :func:`record` takes it."""
+    for frame in frames:
+        digests[str(frame["ticker"].iloc[0])] = prices.digest(frame)
+        yield frame
+
+
 class Recorded(NamedTuple):
     """What a call of :func:`record` added."""
 
@@ -85,8 +101,9 @@ def record(
     home: Path,
     frame: pd.DataFrame,
     origins: Mapping[str, Origin],
-    prices: Mapping[str, str],
+    prices_sha256: Mapping[str, str],
     *,
+    histories: Mapping[str, Dates] | None = None,
     made: pd.Timestamp | None = None,
 ) -> Recorded:
     """Add forecasts to the ledger; those that are there already stay as they are.
@@ -97,8 +114,9 @@ def record(
     ----------
     frame : a forecasts frame; its outcomes are not kept.
     origins : what made the forecasts, by model.
-    prices : the SHA-256 of the prices that they were made from (:func:`forecaster.data.prices.digest`),
-        by ticker.
+    prices_sha256 : of the prices that they were made from, by ticker, as :func:`noted` has it.
+    histories : the last dates of each ticker's prices, which tell when those trade whose names do not;
+        by default they are read from the store.
     made : when they were made, with a time zone; by default the instant at which they are written,
         by the clock of :func:`forecaster.data.calendars.now`.
 
@@ -110,7 +128,7 @@ def record(
         A model has no origin, or a ticker no prices.
     """
     frame = forecasts.check(frame)
-    for name, given in (("model", origins), ("ticker", prices)):
+    for name, given in (("model", origins), ("ticker", prices_sha256)):
         if missing := set(frame[name]) - set(given):
             raise UsageError(
                 f"expected where each {name} of the forecasts comes from, came nothing of {min(missing)}; "
@@ -118,22 +136,23 @@ def record(
             )
     if frame.empty:
         return Recorded(0, 0)
-    opens = _openings(home, frame)
+    opens = _openings(frame, _histories(home, frame) if histories is None else histories)
     documents = {model: canonical(origin._asdict()) for model, origin in origins.items()}
     keys = {model: sha256(document) for model, document in documents.items()}
     with writing(home) as file:
         now = calendars.now() if made is None else made
+        made_at = stamp(now)
         rows: list[list[Any]] = []
         used = set()
         for ticker, model, cutoff, day, step, numbers in _cells(frame):
             run = origins[model].run
             if file.execute(_THERE, (ticker, cutoff, step, model, run)).fetchone():
                 continue
-            opening = opens[ticker, cutoff]
+            opening, opens_at = opens[ticker, cutoff]
             rows.append(
                 [
-                    *(stamp(now), stamp(opening), int(now >= opening), keys[model]),
-                    *(prices[ticker], run, ticker, model, cutoff, day, step, *numbers),
+                    *(made_at, opens_at, int(now >= opening), keys[model]),
+                    *(prices_sha256[ticker], run, ticker, model, cutoff, day, step, *numbers),
                 ]
             )
             used.add(model)
@@ -164,33 +183,42 @@ def _days(dates: pd.Series) -> list[str]:
     return days
 
 
-def _openings(home: Path, frame: pd.DataFrame) -> dict[tuple[str, str], pd.Timestamp]:
-    """Return from when on a forecast is late, by ticker and cutoff.
+def _openings(
+    frame: pd.DataFrame, histories: Mapping[str, Dates]
+) -> dict[tuple[str, str], tuple[pd.Timestamp, str]]:
+    """Return from when on a forecast is late, by ticker and cutoff, also as the ledger has it.
 
     That is the open of the first session after the cutoff, or the end of the grace after the close.
     """
     pairs = frame[["ticker", "cutoff"]].drop_duplicates()
-    histories = _histories(home, pairs)
+    of_market: dict[tuple[bool, str, pd.Timestamp], tuple[pd.Timestamp, str]] = {}
     opens = {}
     for ticker, cutoff in zip(pairs["ticker"], pairs["cutoff"], strict=True):
         dates = histories.get(ticker)
-        first = calendars.next_session(ticker, cutoff, dates).date
-        graced = calendars.closing(ticker, cutoff, dates) + GRACE
-        opening = calendars.opening(ticker, first, dates)
-        opens[ticker, f"{cutoff:%Y-%m-%d}"] = max(opening, graced)
+        # Tickers of one exchange have one calendar, but where their own weekdays stand for it.
+        guessed = calendars.is_guessed(ticker, dates)
+        market = guessed, ticker if guessed else exchange(ticker), cutoff
+        if market not in of_market:
+            first = calendars.next_session(ticker, cutoff, dates).date
+            graced = calendars.closing(ticker, cutoff, dates) + GRACE
+            instant = max(calendars.opening(ticker, first, dates), graced)
+            of_market[market] = instant, stamp(instant)
+        opens[ticker, f"{cutoff:%Y-%m-%d}"] = of_market[market]
     return opens
 
 
-def _histories(home: Path, pairs: pd.DataFrame) -> dict[str, pd.Series]:
+def _histories(home: Path, frame: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the last stored dates of the tickers whose name alone does not say when they trade."""
     store = Store(home)
-    unsure = {it for it in pairs["ticker"] if is_assumed(it) or not has_calendar(exchange(it))}
+    unsure = {
+        it for it in frame["ticker"].unique() if is_assumed(it) or not has_calendar(exchange(it))
+    }
     stored = sorted(unsure.intersection(store.tickers()))
     if not stored:
         return {}
-    start = (pairs["cutoff"].min() - _RECENT).date()
-    frame = store.read(stored, columns=["ticker", "date"], start=start)
-    return {str(ticker): dates for ticker, dates in frame.groupby("ticker")["date"]}
+    start = (frame["cutoff"].min() - _RECENT).date()
+    dates = store.read(stored, columns=["ticker", "date"], start=start)
+    return {str(ticker): its for ticker, its in dates.groupby("ticker")["date"]}
 
 
 def read(

@@ -14,7 +14,9 @@ several sessions there is none, as their forecasts overlap.
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
@@ -28,14 +30,19 @@ from forecaster.evaluation.claims import title
 from forecaster.evaluation.confidence_sequence import Bounds
 from forecaster.evaluation.e_process import ENOUGH, Evidence
 from forecaster.evaluation.metrics import BASELINES
+from forecaster.live import database, ledger
+from forecaster.live.outcomes import EMPTY
 from forecaster.runs import bundle
 from forecaster.runs.run import Run
 
 NOMINAL = (0.8, 0.95)
 """Coverages that are scored."""
 
+COMPANY = tuple(reversed(BASELINES))
+"""The baselines, the one that is harder to beat first."""
+
 _NIGHT = ["ticker", "cutoff"]
-_KEYS = [*_NIGHT, "step"]
+_PAIR = [*_NIGHT, "step", "late"]
 
 
 @dataclass(frozen=True)
@@ -193,62 +200,61 @@ def _backtests_of(run: Run, home: Path) -> Iterator[Path]:
                 yield folder
 
 
-def of_run(frame: pd.DataFrame, run: str | None = None) -> pd.DataFrame:
-    """Return a run's rows of a ledger, and those of the baselines of the same tickers and nights.
+def choose(home: Path, run: str | None = None) -> str:
+    """Return the name of the run whose record is to be told.
 
     Parameters
     ----------
-    frame : of :func:`forecaster.live.ledger.read`.
-    run : by default that with the most settled forecasts, the latest of equals.
+    run : by default that with the most settled forecasts of the next session, the latest of equals.
 
     Raises
     ------
     HistoryError
         The ledger has no forecast by a run, or none by this one.
     """
-    own = frame[frame["run"] != ""]
-    if own.empty:
-        raise HistoryError(
-            "the ledger holds no forecast of these; `forecast daily` or `forecast predict --record` "
-            "records one"
-        )
+    nothing: list[tuple[str]] = []
+    runs = [name for (name,) in database.reading(home, _runs, nothing)]
+    if not runs:
+        raise HistoryError(EMPTY)
     if run is None:
-        runs = own.groupby("run")
-        most = pd.DataFrame({"settled": runs["log_return"].count(), "made": runs["made_at"].max()})
-        run = str(most.sort_values(["settled", "made"]).index[-1])
-    elif run not in set(own["run"]):
-        known = sorted(own["run"].unique())
+        return runs[0]
+    if run not in runs:
         raise HistoryError(
-            f"the ledger holds no forecast by the run {run!r}; {did_you_mean(run, known)}it has "
-            f"those of {', '.join(known)}"
+            f"the ledger has no forecast by the run {run!r}; {did_you_mean(run, runs)}it has those of "
+            f"{', '.join(sorted(runs))}"
         )
-    own = own[own["run"] == run]
+    return run
+
+
+def _runs(ledger: Connection) -> list[tuple[str]]:
+    """Return the runs, the one with the most settled forecasts first."""
+    return ledger.execute(
+        "SELECT f.run FROM forecasts f LEFT JOIN settlements s ON s.ticker = f.ticker AND "
+        f"s.cutoff = f.cutoff AND s.step = f.step AND status <> '{database.VANISHED}' AND s.step = 1 "
+        "WHERE f.run <> '' GROUP BY f.run ORDER BY count(s.id) DESC, max(f.id) DESC"
+    ).fetchall()
+
+
+def rows_of(
+    home: Path, run: str, first: date | None = None, last: date | None = None
+) -> pd.DataFrame:
+    """Return a run's rows of the ledger, and after them those of the baselines of the same nights.
+
+    Parameters
+    ----------
+    first, last : the first and the last date forecast.
+    """
+    own = ledger.read(home, run=run, first=first, last=last)
+    others = ledger.read(home, run="", first=first, last=last)
     # A baseline of the run's own model would be taken for it.
-    beside = (frame["run"] == "") & frame["model"].isin(BASELINES)
-    beside &= frame["model"] != own["model"].iloc[0]
-    shared = pd.MultiIndex.from_frame(own[_NIGHT])
-    beside &= pd.MultiIndex.from_frame(frame[_NIGHT]).isin(shared)
-    its: pd.DataFrame = frame[(frame["run"] == run) | beside]
-    return its
-
-
-def score(frame: pd.DataFrame) -> Record:
-    """Return the record of a run from its rows and those of the baselines (:func:`of_run`)."""
-    own = frame[frame["run"] != ""]
-    return Record(
-        run=str(own["run"].iloc[0]),
-        model=str(own["model"].iloc[0]),
-        rows=len(own),
-        steps=tuple(_steps(frame[~frame["late"]], evidence=True)),
-        late=tuple(_steps(frame[frame["late"]], evidence=False)),
-        open=int(own["status"].isna().sum()),
-        moved=int((own["status"] == "moved").sum()),
-        vanished=tuple(sorted(own.loc[own["status"] == "vanished", "ticker"].unique())),
-    )
+    others = others[others["model"].isin(set(COMPANY) - set(own["model"]))]
+    nights = pd.MultiIndex.from_frame(own[_NIGHT])
+    others = others[pd.MultiIndex.from_frame(others[_NIGHT]).isin(nights)]
+    return pd.concat([own, others], ignore_index=True) if len(others) else own
 
 
 def frame_of(rows: pd.DataFrame, *, late: bool = False) -> pd.DataFrame:
-    """Return rows of the ledger as a forecasts frame: the run's, then those of each baseline.
+    """Return :func:`rows_of` as a forecasts frame.
 
     The date is that of the session that came, where it was another than the calendar said.
 
@@ -258,9 +264,136 @@ def frame_of(rows: pd.DataFrame, *, late: bool = False) -> pd.DataFrame:
     """
     rows = rows if late else rows[~rows["late"]]
     dates = rows["settled_date"].where(rows["status"] == "moved", rows["date"])
-    in_order = rows.assign(date=dates).sort_values(["run", "model"], ascending=False, kind="stable")
-    # Baselines have no run, so they come last.
-    return forecasts.check(in_order).reset_index(drop=True)
+    return forecasts.check(rows.assign(date=dates)).reset_index(drop=True)
+
+
+def record(home: Path, run: str) -> Record:
+    """Return the record of a run.
+
+    It is read month by month, as a year of 500 tickers would not fit into the memory of a small
+    machine.
+
+    Raises
+    ------
+    StoreError
+        The ledger cannot be read.
+    """
+    ends = "SELECT (SELECT min(date) FROM forecasts), (SELECT max(date) FROM forecasts)"
+    first, last = database.reading(home, lambda it: it.execute(ends).fetchone(), (None, None))
+    months = pd.period_range(first, last, freq="M")
+    spans = ((it.start_time.date(), it.end_time.date()) for it in months)
+    parts = (measured(rows_of(home, run, *span)) for span in spans)
+    return score(pd.concat([it for it in parts if len(it)], ignore_index=True))
+
+
+def measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what is needed of each of a run's forecasts, from :func:`rows_of`.
+
+    Returns
+    -------
+    A row for each: ticker, model, run, cutoff, date, step, late, status and settled_date as they are;
+    and crps, inside_80 and inside_95, and of each baseline its CRPS (``crps_gjr``) and the
+    :func:`forecaster.evaluation.e_process.advantage` over it (``z_gjr``); NaN where nothing came, or no
+    forecast of the baseline was recorded that is late or in time as the run's is.
+    """
+    own = rows[rows["run"] != ""].reset_index(drop=True)
+    came = metrics.known(own)
+    kept = own[["model", "run", *_PAIR, "date", "status", "settled_date"]].copy()
+    kept["crps"] = pd.Series(_crps(came), came.index)
+    for nominal in NOMINAL:
+        ends, x = forecasts.interval(came, nominal), came["log_return"].to_numpy()
+        kept[_inside(nominal)] = pd.Series(metrics.inside(*ends, x).astype(float), came.index)
+    for baseline in COMPANY:
+        others = metrics.known(rows[(rows["run"] == "") & (rows["model"] == baseline)])
+        pairs = came[_PAIR].reset_index().merge(others[_PAIR].reset_index(), on=_PAIR)
+        mine, theirs = came.loc[pairs["index_x"]], others.loc[pairs["index_y"]]
+        crps, quantiles = (
+            _crps(theirs),
+            [it[forecasts.QUANTILES].to_numpy() for it in (mine, theirs)],
+        )
+        z = e_process.advantage(kept.loc[mine.index, "crps"], crps, *quantiles)
+        kept[f"crps_{baseline}"] = pd.Series(crps, mine.index)
+        kept[f"z_{baseline}"] = pd.Series(z, mine.index)
+    return kept
+
+
+def _crps(rows: pd.DataFrame) -> np.ndarray:
+    return quantile_grid.crps(rows["log_return"], rows[forecasts.QUANTILES])
+
+
+def _inside(nominal: float) -> str:
+    return f"inside_{100 * nominal:.0f}"
+
+
+def score(rows: pd.DataFrame) -> Record:
+    """Return the record of the forecasts that :func:`measured` returns."""
+    gone = rows["status"] == "vanished"
+    return Record(
+        run=str(rows["run"].iloc[0]),
+        model=str(rows["model"].iloc[0]),
+        rows=len(rows),
+        steps=tuple(_steps(rows[~rows["late"]], evidence=True)),
+        late=tuple(_steps(rows[rows["late"]], evidence=False)),
+        open=int(rows["status"].isna().sum()),
+        moved=int((rows["status"] == "moved").sum()),
+        vanished=tuple(sorted(rows.loc[gone, "ticker"].unique())),
+    )
+
+
+def _steps(frame: pd.DataFrame, *, evidence: bool) -> Iterator[StepRecord]:
+    """Yield the record of each step of which anything has come."""
+    for _, rows in frame.groupby("step"):
+        came = rows[rows["crps"].notna()]
+        if came.empty:
+            continue
+        step = int(came["step"].iloc[0])
+        counted = came[came["date"] <= _last_complete(rows)] if evidence and step == 1 else None
+        pairs = (_comparison(came, counted, name) for name in COMPANY)
+        yield StepRecord(
+            step=step,
+            rows=len(came),
+            tickers=came["ticker"].nunique(),
+            first=came["settled_date"].min(),
+            last=came["settled_date"].max(),
+            crps=100 * float(came["crps"].mean()),
+            coverages=tuple(_coverage(came, counted, nominal) for nominal in NOMINAL),
+            comparisons=tuple(pair for pair in pairs if pair is not None),
+        )
+
+
+def _last_complete(rows: pd.DataFrame) -> pd.Timestamp:
+    """The last date of whose forecasts none is open, NaT where there is none."""
+    open_dates = rows.loc[rows["status"].isna(), "date"]
+    last: pd.Timestamp = rows.loc[~rows["date"].isin(open_dates), "date"].max()
+    return last
+
+
+def _comparison(
+    came: pd.DataFrame, counted: pd.DataFrame | None, baseline: str
+) -> Comparison | None:
+    """The run beside a baseline, None if they share no row; evidence is of the rows that are counted."""
+    other = came[f"crps_{baseline}"].dropna()
+    if other.empty:
+        return None
+    ratio = float(came.loc[other.index, "crps"].mean() / other.mean())
+    if counted is None:
+        return Comparison(baseline, len(other), 0, ratio, None, None)
+    z = _by_day(counted, f"z_{baseline}")
+    better, worse = e_process.evidence(z), e_process.evidence(-z)
+    return Comparison(baseline, len(other), len(z), ratio, better, worse)
+
+
+def _coverage(came: pd.DataFrame, counted: pd.DataFrame | None, nominal: float) -> Coverage:
+    name, bounds = _inside(nominal), None
+    if counted is not None:
+        bounds = confidence_sequence.bounds(_by_day(counted, name))
+    return Coverage(nominal, float(came[name].mean()), bounds)
+
+
+def _by_day(counted: pd.DataFrame, name: str) -> np.ndarray:
+    """Means of a column over the tickers of each date that has it, in order: (days,)."""
+    values = counted[["date", name]].dropna()
+    return values.groupby("date")[name].mean().to_numpy()
 
 
 # ---- in words
@@ -293,7 +426,7 @@ def sentences(record: Record, promise: Promise | None = None) -> list[str]:
 
 
 def _of_next_day(its: StepRecord) -> list[str]:
-    missing = [name for name in BASELINES if name not in [it.against for it in its.comparisons]]
+    missing = [name for name in COMPANY if name not in [it.against for it in its.comparisons]]
     lines = [it.text for it in its.comparisons]
     if missing:
         names = " or ".join(map(title, missing))
@@ -307,7 +440,7 @@ def _of_promise(record: Record, promise: Promise) -> list[str]:
     lines = [f"Its backtest of {promise.start} to {promise.end}: {promise.words}"]
     for its in record.steps:
         said = promise.scores.get(its.step, {})
-        pairs = [(name, said.get(f"crps/{name}"), its.over(name)) for name in BASELINES]
+        pairs = [(name, said.get(f"crps/{name}"), its.over(name)) for name in COMPANY]
         parts = [
             f"a CRPS of {promised:.4f} of {title(name)}'s, and it was {came:.4f}"
             for name, promised, came in pairs
@@ -400,75 +533,3 @@ def _evidence_document(its: Evidence | None) -> dict[str, Any] | None:
         "p_value": its.p_value,
         "shown_after": its.shown,
     }
-
-
-# ---- the arithmetic
-
-
-def _steps(frame: pd.DataFrame, *, evidence: bool) -> Iterator[StepRecord]:
-    """Yield the record of each step of which anything has come."""
-    for step, rows in frame.groupby("step"):
-        came = metrics.known(rows)
-        own, others = came[came["run"] != ""], came[came["run"] == ""]
-        if own.empty:
-            continue
-        last = _last_complete(rows[rows["run"] != ""])
-        own = own.assign(crps=_crps(own), counts=own["date"] <= last)
-        tests = evidence and step == 1
-        beside = (others[others["model"] == name] for name in BASELINES)
-        pairs = (_comparison(own, its, tests=tests) for its in beside)
-        yield StepRecord(
-            step=int(own["step"].iloc[0]),
-            rows=len(own),
-            tickers=own["ticker"].nunique(),
-            first=own["settled_date"].min(),
-            last=own["settled_date"].max(),
-            crps=100 * float(own["crps"].mean()),
-            coverages=tuple(_coverage(own, nominal, tests=tests) for nominal in NOMINAL),
-            comparisons=tuple(pair for pair in pairs if pair is not None),
-        )
-
-
-def _last_complete(rows: pd.DataFrame) -> pd.Timestamp:
-    """The last date of whose forecasts none is open, NaT where there is none."""
-    open_dates = rows.loc[rows["status"].isna(), "date"]
-    last: pd.Timestamp = rows.loc[~rows["date"].isin(open_dates), "date"].max()
-    return last
-
-
-def _crps(rows: pd.DataFrame) -> np.ndarray:
-    return quantile_grid.crps(rows["log_return"], rows[forecasts.QUANTILES])
-
-
-def _comparison(own: pd.DataFrame, others: pd.DataFrame, *, tests: bool) -> Comparison | None:
-    """The run beside a baseline, None if they share no row."""
-    both = own[_KEYS].reset_index().merge(others[_KEYS].reset_index(), on=_KEYS)
-    if both.empty:
-        return None
-    own, others = own.loc[both["index_x"]], others.loc[both["index_y"]]
-    crps, other = own["crps"].to_numpy(), _crps(others)
-    better, worse, days = None, None, 0
-    if tests:
-        quantiles = (it[forecasts.QUANTILES].to_numpy() for it in (own, others))
-        z = _by_day(own, e_process.advantage(crps, other, *quantiles))
-        better, worse, days = e_process.evidence(z), e_process.evidence(-z), len(z)
-    return Comparison(
-        str(others["model"].iloc[0]),
-        len(both),
-        days,
-        float(crps.mean() / other.mean()),
-        better,
-        worse,
-    )
-
-
-def _coverage(own: pd.DataFrame, nominal: float, *, tests: bool) -> Coverage:
-    inside = metrics.inside(*forecasts.interval(own, nominal), own["log_return"].to_numpy())
-    bounds = confidence_sequence.bounds(_by_day(own, inside)) if tests else None
-    return Coverage(nominal, float(inside.mean()), bounds)
-
-
-def _by_day(own: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    """Means over the tickers of each date that counts, in order: (days,) from (rows,)."""
-    counts = own["counts"].to_numpy()
-    return np.asarray(pd.Series(values[counts]).groupby(own["date"].to_numpy()[counts]).mean())

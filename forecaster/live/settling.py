@@ -169,7 +169,8 @@ def _of_ticker(
     places = {day: place for place, day in enumerate(days)}
     following = np.append(prices.log_returns(adj_close)[1:], np.nan)[: len(dates)]
     following[:-1][np.diff(dates) > LONGEST_CLOSURE] = np.nan
-    returns = {step: prices.sums_ahead(following, step) for step in {it.step for it in due}}
+    steps = {it.step for it in due} if len(dates) else set()
+    returns = {step: prices.sums_ahead(following, step) for step in steps}
     last = calendars.last_finished(ticker, now, dates)
     for it in due:
         at = places.get(it.cutoff)

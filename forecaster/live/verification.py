@@ -126,7 +126,7 @@ def _verify_origins(database: sqlite3.Connection, problems: _Problems) -> set[ob
     origins = set()
     for row in database.execute("SELECT sha256, document FROM origins"):
         origins.add(row[0])
-        if not agrees(row[0], lambda text=row[1]: sha256(text)):  # type: ignore[misc]
+        if not agrees(row[0], sha256, row[1]):
             problems.add(f"origin {row[0]} was changed: its document has another digest")
     return origins
 
@@ -154,7 +154,7 @@ def _verify_chain(database: sqlite3.Connection, table: str, problems: _Problems)
             number = row[0]
         elif row[-2] != previous:
             problems.add(f"{kind} {number} follows another one than when it was written")
-        if not agrees(row[-1], lambda row=row: digest(row[:-1])):  # type: ignore[misc]
+        if not agrees(row[-1], digest, row[:-1]):
             problems.add(f"{kind} {number} was changed: its values have another digest")
         previous = row[-1]
     if number != (last := most(database, table)):

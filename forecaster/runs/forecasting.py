@@ -107,7 +107,7 @@ def predict_each(
     """
     steps = _within_horizon(run, steps)
     histories = panel_of(run, frames, tickers, events, companions).histories
-    limit = np.datetime64(as_of) if as_of else max(history.dates[-1] for history in histories)
+    limit = np.datetime64(as_of) if as_of else np.datetime64(date.max)
     failed: dict[str, HistoryError] = {}
     announced: dict[str, NextEvent] = {}
     implied: dict[str, Level] = {}
@@ -177,8 +177,8 @@ def _unforeseeable(run: Run, history: History, limit: np.datetime64) -> str | No
     known = history.count_until(limit)
     if known < SESSIONS_TO_FORECAST:
         return (
-            f"{history.ticker} has {known} sessions up to {limit}, and a forecast needs "
-            f"{SESSIONS_TO_FORECAST}; its first is {history.dates[0]}"
+            f"{history.ticker} has {known} sessions up to {min(limit, history.dates[-1])}, and a "
+            f"forecast needs {SESSIONS_TO_FORECAST}; its first is {history.dates[0]}"
         )
     if history.next_dates[known - 1] <= np.datetime64(run.until):
         if known == len(history.dates):

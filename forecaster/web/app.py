@@ -5,6 +5,7 @@ their reports; the same under ``/api/v1``, described by ``/api/v1/openapi.json``
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
@@ -19,12 +20,15 @@ from starlette.exceptions import HTTPException
 from forecaster import __version__, atomic, schemas
 from forecaster.data import calendars
 from forecaster.data.store import Store
-from forecaster.errors import ForecastError
+from forecaster.display import printable
+from forecaster.errors import ForecastError, one_line
 from forecaster.live import watchlist
 from forecaster.web import charts, documents, pages
 from forecaster.web.assets import assets
 from forecaster.web.guard import Guard
 from forecaster.web.snapshot import Page, Snapshot, Snapshots, Standing
+
+log = logging.getLogger(__name__)
 
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 FOREVER = "public, max-age=31536000, immutable"
@@ -60,13 +64,29 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        if request.url.path.startswith("/api/"):
-            body = json.dumps({"detail": error.detail})
-            return Response(body, error.status_code, error.headers, JSON)
-        body = pages.message("Not here", [error.detail])
-        return Response(body, error.status_code, error.headers, HTML)
+        return _refusal(request, error.status_code, "Not here", error.detail, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        path = printable(request.scope["path"])
+        text = f"{path}: {type(error).__name__}: {one_line(error)}"
+        log.error("%s; -v says where. Please report it", text)
+        return _refusal(request, 500, "This page failed", "The terminal of the server says why.")
 
     return Guard(app, hosts=hosts, token=token)
+
+
+def _refusal(
+    request: Request,
+    status: int,
+    heading: str,
+    text: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return why there is no page, or no document."""
+    if request.url.path.startswith("/api/"):
+        return Response(json.dumps({"detail": text}), status, headers, JSON)
+    return Response(pages.message(heading, [text]), status, headers, HTML)
 
 
 def _add_pages(app: FastAPI, snapshots: Snapshots) -> None:

@@ -197,7 +197,7 @@ def standing(home: Path) -> Standing:
         head = ledger.head(home)
         if not head.rows:
             return Standing(None, None, NOTHING)
-        record = scoring.score(scoring.of_run(ledger.read(home)))
+        record = scoring.record(home, scoring.choose(home))
         said = scoring.promise(home, record.run)
         return Standing(head.digest, _finite(scoring.document(record, said)), None)
     except ForecastError as error:

@@ -3,7 +3,10 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ from forecaster.backtesting import archive, backtest, forecast_files, walk_forwa
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.data.store import Store
 from forecaster.evaluation import metrics
-from forecaster.live import ledger, settling
+from forecaster.live import ledger, scoring, settling
 from forecaster.live.ledger import Origin
 from forecaster.runs import bundle
 from forecaster.runs.run import versions
@@ -144,6 +147,17 @@ def test_a_word_may_become_a_command_or_a_ticker_of_the_ledger(home):
         assert {it.value for it in group.shell_complete(context, "A")} == {"AAA"}
 
 
+def test_yesterday_is_read_without_what_takes_long_to_load(home):
+    words = f"""
+import sys
+from pathlib import Path
+from forecaster.live import outcomes
+assert len(outcomes.latest(Path({str(home)!r}))) == 4
+assert not {{"pandas", "numpy", "scipy"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", words], check=True)
+
+
 # ---- the record
 
 
@@ -160,6 +174,44 @@ def test_the_record_is_that_of_a_backtest_over_the_same_days(forecast, at, home,
     assert ratios == pytest.approx(expected, rel=1e-12)
     assert {it["sessions"] for it in its["against"]} == {made["date"].nunique() - 1}
     assert (document["open"], document["late"], document["promise"]) == (2, [], None)
+
+
+def test_the_run_is_that_with_most_settled_forecasts_or_the_one_named(
+    forecast, home, trained, made, tmp_path
+):
+    both, at = tmp_path / "home", ("--home", tmp_path / "home", "--quiet")
+    shutil.copytree(home, both)
+    nights = sorted(made["cutoff"].unique())[-5:]
+    newer = replace(trained("ewma"), name="newer")
+    for cutoff in nights:
+        night = made[(made["cutoff"] == cutoff) & (made["model"] == "ewma")]
+        record(both, newer, night, pd.Timestamp(cutoff, tz="UTC") + pd.Timedelta(hours=23))
+    document = forecast("ledger", "score", "--json", *at).json
+    assert document["run"] == trained("ewma").name
+    document = forecast("ledger", "score", "--run", "newer", "--json", *at).json
+    assert document["run"] == "newer"
+    (its,) = document["steps"]
+    assert (its["forecasts"], document["open"]) == (8, 2)
+    # Beside it stand the baselines of its own nights alone.
+    assert {it["forecasts"] for it in its["against"]} == {8}
+    file = tmp_path / "newer.parquet"
+    assert forecast("ledger", "export", file, "--run", "newer", *at).code == 0
+    assert sorted(pd.read_parquet(file)["cutoff"].unique()) == nights
+    refused = forecast("ledger", "score", "--run", "newr", *at)
+    assert refused.code == 1
+    assert "the run 'newr'; did you mean newer? it has those of " in refused.err
+
+
+def test_a_run_of_a_baseline_s_model_is_not_compared_with_itself(home, trained, made, tmp_path):
+    night = made[made["cutoff"] == made["cutoff"].min()]
+    instant = night["cutoff"].iloc[0].tz_localize("UTC") + pd.Timedelta(hours=23)
+    record(tmp_path, trained("ewma"), night[night["model"] != "ewma"], instant)
+    own = {"gjr": Origin("gjr", "fitted", "", "2017-12-29", {})}
+    prices = dict.fromkeys(TICKERS, "0" * 64)
+    ledger.record(tmp_path, night[night["model"] == "gjr"], own, prices, made=instant)
+    settling.settle(tmp_path, Store(home), pd.Timestamp("2019-01-01", tz="UTC"))
+    (step,) = scoring.record(tmp_path, scoring.choose(tmp_path)).steps
+    assert [it.against for it in step.comparisons] == ["naive"]
 
 
 def test_the_record_stands_beside_the_backtest_s_promise(

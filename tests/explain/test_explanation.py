@@ -38,6 +38,12 @@ def lstm(explained):
     return explained("lstm")
 
 
+@pytest.fixture
+def few_shocks(lstm, monkeypatch):
+    """Responses to the shocks of the last dozen sessions alone, a tenth of the work."""
+    monkeypatch.setattr(explanation, "LAGS", 12)
+
+
 def test_the_forecast_is_that_of_predict(lstm, trained, world, day):
     expected = forecasting.predict(trained("lstm"), world, tickers=["AAA"], as_of=day)
     pd.testing.assert_frame_equal(lstm.forecast, expected)
@@ -47,6 +53,7 @@ def test_the_forecast_is_that_of_predict(lstm, trained, world, day):
 
 
 @pytest.mark.parametrize("step", [2, 10, 21])
+@pytest.mark.usefixtures("few_shocks")
 def test_a_longer_step_is_that_of_predict(explained, trained, world, day, step):
     result = explained("lstm", step=step)
     expected = forecasting.predict(
@@ -62,6 +69,7 @@ def test_a_longer_step_is_that_of_predict(explained, trained, world, day, step):
     assert result.scored.max() == known[known <= np.datetime64(day)][-1 - step]
 
 
+@pytest.mark.usefixtures("few_shocks")
 def test_nothing_is_read_of_what_came_after_a_cutoff_of_a_longer_step(
     explained, world, day, rewritten
 ):
@@ -70,6 +78,7 @@ def test_nothing_is_read_of_what_came_after_a_cutoff_of_a_longer_step(
     assert left == right
 
 
+@pytest.mark.usefixtures("few_shocks")
 def test_a_forecast_narrower_than_that_of_a_shorter_step_says_so(trained, world, day):
     run = trained("lstm")
     model = type(run.model)("lstm", run.model.config)
@@ -268,6 +277,7 @@ def test_prices_of_a_shock(world):
     assert later["volume"] == was_later["volume"]
 
 
+@pytest.mark.usefixtures("few_shocks")
 def test_gradients_are_of_the_cells_that_were_trained_alike(lstm, explained, trained):
     assert list(lstm.gradients) == CELLS
     assert lstm.compared == {name: trained(name).name for name in CELLS}
@@ -301,6 +311,7 @@ def test_a_plain_cells_gradient_dies_out_where_that_of_an_open_lstm_lives():
     assert sizes["lstm"] > 1e-2
 
 
+@pytest.mark.usefixtures("few_shocks")
 def test_too_few_outcomes_leave_the_importance_out(trained, world, until):
     later = world[world["date"] > pd.Timestamp(until)]["date"].unique()[30]
     found = explanation.of(trained("lstm"), world, ticker="AAA", as_of=pd.Timestamp(later).date())
@@ -309,6 +320,7 @@ def test_too_few_outcomes_leave_the_importance_out(trained, world, until):
     assert len(found.scored) < attribution.MIN_SCORED
 
 
+@pytest.mark.usefixtures("few_shocks")
 def test_a_newcomer_is_explained_too(trained, world, newcomer):
     frame = pd.concat([world, newcomer], ignore_index=True)
     found = explanation.of(trained("lstm"), frame, ticker="NEW")

@@ -1,5 +1,6 @@
 """What fires, that it is told once, and that nothing is lost on the way."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -221,6 +222,35 @@ def test_stale_prices_lack_finished_sessions(store):
     assert len(fired(store, condition("stale", sessions=200), now=later)) == 3
 
 
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (0.09, "80% intervals held 0.0% (the true share is 0.0% to "),
+        (0.001, "80% intervals held 100.0% (the true share is "),
+    ],
+)
+def test_coverage_fires_once_for_all_its_tickers_when_it_excludes_the_promise(store, move, words):
+    days = calendars.sessions_between("AAA", pd.Timestamp("2026-08-03"), pd.Timestamp("2026-11-25"))
+    close = 100 * np.exp(move * (np.arange(len(days)) % 2))  # up and down by as much
+    for ticker in ("AAA", "BBB"):
+        frame = pd.DataFrame({"ticker": ticker, "date": days, "close": close})
+        store.write(prices.check(frame), source="test", refresh=True)
+        for cutoff, day in itertools.pairwise(days):
+            made = cutoff.tz_localize("UTC") + pd.Timedelta(hours=22)
+            record(store, forecast(ticker, date=day, cutoff=cutoff, q025=-0.095, q975=0.095), made)
+    assert not fired(store, condition("coverage"))  # nothing has come yet
+    settling.settle(home_of(store), store, NOW)
+    alerts_of_all = fired(store, condition("coverage"))
+    (of_80,) = [it for it in alerts_of_all if "80%" in it.text]
+    assert of_80.text.startswith(
+        f"Coverage: of {2 * (len(days) - 1)} forecasts by the run mine, {words}"
+    )
+    assert of_80.occasion == f"mine 0.8 {'narrow' if move > 0.05 else 'wide'}"
+    (of_one,) = fired(store, condition("coverage", tickers=["BBB"]))
+    assert f"of {len(days) - 1} forecasts" in of_one.text
+    assert of_one.ticker != of_80.ticker
+
+
 def test_a_ticker_that_is_not_stored_is_said_and_the_others_are_looked_at(store):
     text = condition("stale", sessions=3, tickers=["OLD", "AAB"]) + condition("stale", sessions=3)
     conditions_of(store, text)
@@ -414,7 +444,7 @@ def call(process, seconds=60.0):
 @posix
 def test_calls_at_the_same_time_tell_once(store, tmp_path, caller):
     conditions_of(store, condition("var", above=0.001), writes(tmp_path))
-    processes = [caller() for _ in range(4)]
+    processes = [caller() for _ in range(3)]
     for process in processes:
         call(process)
     for process in processes:

@@ -7,7 +7,6 @@ import pytest
 from forecaster.backtesting import archive, backtest
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.distributions import forecasts, quantile_grid
-from forecaster.errors import HistoryError
 from forecaster.evaluation import confidence_sequence, e_process, metrics
 from forecaster.live import scoring
 from forecaster.runs import bundle
@@ -63,8 +62,13 @@ def opened(rows, which):
     )
 
 
+def scored(rows):
+    """The record of rows that :func:`scoring.rows_of` returned."""
+    return scoring.score(scoring.measured(rows))
+
+
 def step_of(rows):
-    (step,) = scoring.score(scoring.of_run(rows)).steps
+    (step,) = scored(rows).steps
     return step
 
 
@@ -128,7 +132,7 @@ def test_what_is_not_shown_says_how_far_it_is():
 
 def test_late_rows_are_scored_apart_and_bet_on_by_nobody(rows):
     late = rows.assign(late=rows["date"] <= DATES[10])
-    record = scoring.score(scoring.of_run(late))
+    record = scored(late)
     assert [(it.rows, it.last) for it in record.late] == [(20, DATES[10])]
     assert [(it.rows, it.first) for it in record.steps] == [(100, DATES[11])]
     assert {it.sessions for it in record.steps[0].comparisons} == {50}
@@ -138,7 +142,7 @@ def test_late_rows_are_scored_apart_and_bet_on_by_nobody(rows):
         "20 were made after the session had opened: late, and scored apart."
         in scoring.sentences(record)
     )
-    alone = scoring.score(scoring.of_run(rows.assign(late=True)))
+    alone = scored(rows.assign(late=True))
     assert not alone.steps
     assert "None of them has come in time to show anything." in scoring.sentences(alone)
 
@@ -146,7 +150,7 @@ def test_late_rows_are_scored_apart_and_bet_on_by_nobody(rows):
 def test_vanished_tickers_are_named_and_left_out(rows):
     gone = (rows["ticker"] == "BBB") & (rows["date"] > DATES[30])
     vanished = opened(rows, gone).assign(status=rows["status"].mask(gone, "vanished"))
-    record = scoring.score(scoring.of_run(vanished))
+    record = scored(vanished)
     assert (record.vanished, record.open) == (("BBB",), 0)
     assert record.steps[0].rows == 90
     # The days go on with the ticker that is left.
@@ -170,16 +174,16 @@ def test_a_session_that_was_moved_counts(rows):
         status=rows["status"].mask(late_by_a_day, "moved"),
         settled_date=rows["settled_date"].mask(late_by_a_day, DATES[20] + pd.Timedelta(days=1)),
     )
-    record = scoring.score(scoring.of_run(moved))
+    record = scored(moved)
     assert (record.moved, record.steps[0].rows) == (2, 120)
-    written = scoring.frame_of(scoring.of_run(moved))
+    written = scoring.frame_of(moved)
     assert DATES[20] not in set(written["date"])
     assert DATES[20] + pd.Timedelta(days=1) in set(written["date"])
 
 
 def test_several_sessions_ahead_are_scored_without_evidence(rows):
     month = rows[rows["model"] == "lstm"].assign(step=21)
-    record = scoring.score(scoring.of_run(pd.concat([rows, month], ignore_index=True)))
+    record = scored(pd.concat([rows, month], ignore_index=True))
     assert [it.step for it in record.steps] == [1, 21]
     ahead = record.steps[1]
     assert (ahead.rows, ahead.comparisons) == (120, ())
@@ -195,29 +199,9 @@ def test_ratios_are_of_the_nights_that_both_have(rows):
     alone = rows[rows["model"] == "lstm"].reset_index(drop=True)
     assert step_of(alone).comparisons == ()
     assert any(
-        "No forecast by naive or GJR-GARCH was recorded beside it" in line
-        for line in scoring.sentences(scoring.score(scoring.of_run(alone)))
+        "No forecast by GJR-GARCH or naive was recorded beside it" in line
+        for line in scoring.sentences(scored(alone))
     )
-
-
-def test_the_run_is_that_with_most_settled_forecasts(rows):
-    other = rows[(rows["model"] == "lstm") & (rows["date"] > DATES[50])].assign(run="newer")
-    both = pd.concat([rows, other], ignore_index=True)
-    assert set(scoring.of_run(both)["run"]) == {"mine", ""}
-    newer = scoring.of_run(both, "newer")
-    assert set(newer["run"]) == {"newer", ""}
-    # Beside it stand the baselines of its own nights alone.
-    assert newer["date"].min() == DATES[51]
-    with pytest.raises(HistoryError, match=r"by the run 'nwer'; did you mean newer\? it has"):
-        scoring.of_run(both, "nwer")
-    with pytest.raises(HistoryError, match="no forecast"):
-        scoring.of_run(rows[rows["run"] == ""])
-
-
-def test_a_run_of_a_baseline_s_model_is_not_compared_with_itself(rows):
-    own = rows[rows["model"] == "gjr"].assign(run="fitted-once")
-    its = step_of(pd.concat([rows[rows["run"] == ""], own], ignore_index=True))
-    assert [it.against for it in its.comparisons] == ["naive"]
 
 
 def test_intervals_that_are_too_narrow_are_named(rows):
@@ -254,7 +238,7 @@ def test_the_promise_is_that_of_the_last_backtest_of_the_run(world, trained, tmp
 def test_a_record_and_its_promise_are_told_side_by_side(rows):
     scores = {1: {"crps": 0.5, "crps/gjr": 0.985, "coverage_80": 0.8}}
     promise = scoring.Promise("2018-01-02", "2019-12-31", "It beat naive.", scores)
-    record = scoring.score(scoring.of_run(rows))
+    record = scored(rows)
     lines = scoring.sentences(record, promise)
     assert "Its backtest of 2018-01-02 to 2019-12-31: It beat naive." in lines
     ratio, share = record.steps[0].over("gjr"), record.steps[0].coverages[0].share

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from forecaster.data.filenames import filename
 from forecaster.data.store import Store
 from forecaster.live import settling
 from forecaster.report import html
-from forecaster.web import documents, snapshot
+from forecaster.web import documents, pages, snapshot
 
 LONG = "L" * 40
 ODD = "BTC/USD'T"
@@ -79,7 +80,7 @@ def test_the_watchlist_shows_each_ticker_and_what_was_forecast(server, home):
     close = Store(home).read(["AAA"])["close"].iloc[-1]
     assert of_aaa["Last close"] == f"{close:,.2f}"
     assert "4 tickers, closes of 2026-11-25, forecasts of 2026-11-27" in page.said
-    assert of_aaa["Next earnings"] == "2026-12-03, post"
+    assert of_aaa["Next earnings"] == "2026-12-03 after the close"
     assert re.fullmatch(r"[✓✗] (inside|above|below), [+−]\d.\d\d%", of_aaa["Last forecast"])
     links = [it["href"] for it in page.all("a") if it["href"].startswith("/tickers/")]
     assert links == [f"/tickers/{quote(it, safe='')}" for it in sorted(["AAA", HOSTILE, LONG, ODD])]
@@ -281,6 +282,36 @@ def test_a_damaged_ledger_is_a_line_and_not_an_error(tmp_path):
             answer = server.ask(path)
             assert answer.status == 200
             assert "ledger.db" in answer.text
+
+
+def test_a_ticker_without_its_prices_leaves_the_rest_of_the_page(tmp_path):
+    stored(tmp_path, ["AAA", "BBB", "CCC"])
+    recorded(tmp_path, LAST)
+    Store(tmp_path).remove(["BBB"])  # its forecasts stay in the ledger
+    (tmp_path / "prices" / filename("CCC")).write_bytes(b"no prices")
+    page = pages.write(tmp_path).read_text(encoding="utf-8")
+    with served(tmp_path) as server:
+        for text in (page, server.ask("/").text):
+            assert re.findall(r"<bdi.*?>(\w+)</bdi>", text) == ["AAA", "BBB", "CCC"]
+            assert "cannot be read" in text
+        answer = server.ask("/tickers/BBB")
+        assert answer.status == 200
+        assert "not stored" in answer.text
+        answer = server.ask("/tickers/CCC")
+        assert answer.status == 503
+        assert filename("CCC") in answer.text
+
+
+@pytest.mark.parametrize("path", ["/tickers/AAA", "/api/v1/tickers/AAA"])
+def test_what_nobody_foresaw_is_a_page_and_a_line_of_the_log(server, monkeypatch, caplog, path):
+    monkeypatch.setattr(snapshot.Snapshot, "page", lambda *_: 1 / 0)
+    monkeypatch.setattr(logging.getLogger("forecaster"), "propagate", True)
+    answer = server.ask(path)
+    assert answer.status == 500
+    assert "terminal of the server" in answer.text
+    assert "content-security-policy" in answer.headers
+    (record,) = (it for it in caplog.records if it.name == "forecaster.web.app")
+    assert f"{path}: ZeroDivisionError: division by zero; -v says where" in record.getMessage()
 
 
 def test_what_is_recorded_meanwhile_shows(tmp_path, monkeypatch):
