@@ -169,6 +169,17 @@ def test_the_workflow_commits_a_ledger_that_goes_on_from_its_last_digest(shell, 
     assert evening() == ([1], "")
 
 
+def test_the_workflow_trusts_no_stranger_with_its_secrets():
+    (job,) = yaml.safe_load(RECIPES["daily.yml"])["jobs"].values()
+    assert "secrets." not in str(job["env"])
+    for step in job["steps"]:
+        assert ("secrets." in str(step)) == (step.get("name") == "Forecast")
+        # By its name alone pip would bring another project.
+        assert all("git+https" in it for it in re.findall("pip install .*", step.get("run", "")))
+    checkout = next(it for it in job["steps"] if "checkout" in it.get("uses", ""))
+    assert checkout["with"]["ref"] == "${{ github.ref }}"
+
+
 def test_the_image_is_of_python_alone_and_has_no_rights():
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.13-slim"}
     (user,) = re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE)

@@ -133,6 +133,21 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path, text):
     assert "VerySecretToken" not in message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[targets.phone]\ncommand = \"curl -H 'Authorization: Bearer hush' example.com\"",
+        '[targets.phone]\ncommand = ["curl", "--user", "me:hush", 1]',
+        '[targets]\nphone = "hush"',
+        'targets = "hush"',
+    ],
+)
+def test_what_stands_at_a_target_is_not_repeated(tmp_path, text):
+    with pytest.raises(UsageError, match=r"must be a (list of texts|table)") as raised:
+        read(tmp_path, text)
+    assert "hush" not in str(raised.value)
+
+
 def test_a_literal_url_is_refused_with_what_to_do(tmp_path):
     message = refused(tmp_path, f'[targets.my-phone]\nurl = "{SECRET}"')
     assert 'url = "env:MY_PHONE_URL"' in message
