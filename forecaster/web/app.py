@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 
 from forecaster import __version__, atomic, schemas
 from forecaster.data import calendars
-from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.display import printable
 from forecaster.errors import ForecastError, one_line
@@ -51,6 +50,8 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     token : what a request must know; None for nothing.
     """
     snapshots = Snapshots(home)
+    first = snapshots.newest()
+    first.page("/", HTML, lambda: _watchlist(first))  # or its reader would wait for the templates
     _warm()  # else the first reader of a ticker waits, and with him who asks for another page
     app = FastAPI(
         title="Forecaster",
@@ -66,6 +67,11 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return _refusal(request, error.status_code, "Not here", error.detail, error.headers)
+
+    @app.exception_handler(ForecastError)
+    @app.exception_handler(OSError)
+    async def unreadable(request: Request, error: Exception) -> Response:
+        return _refusal(request, 503, "Not now", one_line(error, 400))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
@@ -229,11 +235,8 @@ def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:
         raise HTTPException(
             404, "There is no such ticker on the watchlist; `forecast fetch` adds one."
         )
-    home = snapshot.home
-    try:
-        return watchlist.details(home, Store(home), EventStore(home), row, snapshot.now)
-    except ForecastError as error:
-        raise HTTPException(503, str(error)) from error
+    home, events = snapshot.home, snapshot.events.get(ticker, [])
+    return watchlist.details(home, Store(home), row, events, snapshot.now)
 
 
 def _report(snapshot: Snapshot, name: str) -> Response:
