@@ -199,9 +199,9 @@ def test_alerts_are_of_the_run_and_never_of_a_baseline(evening, network, tmp_pat
     bundle.save(network, tmp_path)
     alone = evening(EVENINGS[0], "--run", "gone")
     assert alone.code == 1
-    assert "told" not in alone.out  # gjr and naive are recorded, and nobody is to hear of them
-    assert "told desk 3 alerts" in evening(EVENINGS[0]).out
-    assert "told" not in evening(EVENINGS[0]).out
+    assert "sent" not in alone.out  # gjr and naive are recorded, and nobody is to hear of them
+    assert "sent 3 alerts to desk" in evening(EVENINGS[0]).out
+    assert "sent" not in evening(EVENINGS[0]).out
 
 
 def test_a_step_that_breaks_leaves_the_others_done(evening, network, tmp_path, monkeypatch):
