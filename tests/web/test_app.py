@@ -282,6 +282,9 @@ def test_a_damaged_ledger_is_a_line_and_not_an_error(tmp_path):
             answer = server.ask(path)
             assert answer.status == 200
             assert "ledger.db" in answer.text
+        answer = server.ask("/tickers/AAA")
+        assert answer.status == 503
+        assert "ledger.db" in answer.text
 
 
 def test_a_ticker_without_its_prices_leaves_the_rest_of_the_page(tmp_path):
