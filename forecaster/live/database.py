@@ -182,7 +182,12 @@ def append(database: sqlite3.Connection, table: str, rows: Sequence[Sequence[obj
         previous = digest(values)
         chained.append([*values, previous])
     marks = ", ".join("?" * len(CHAINS[table]))
-    database.executemany(f"INSERT INTO {table} VALUES ({marks})", chained)
+    added = database.executemany(f"INSERT INTO {table} VALUES ({marks})", chained).rowcount
+    if chained and added != len(chained):  # by a trigger that somebody made
+        raise StoreError(
+            f"{len(chained):,} rows were to be added to {table} and {added:,} were, so none is; "
+            "`forecast ledger verify` says what is wrong"
+        )
 
 
 def end(database: sqlite3.Connection) -> Head:

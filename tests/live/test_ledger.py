@@ -413,6 +413,28 @@ def test_a_trigger_that_does_nothing_and_one_that_none_has_are_seen(kept):
     ]
 
 
+@pytest.mark.parametrize("name", ["sqlitex", "forecasts"])
+def test_a_trigger_that_hides_behind_a_name_is_seen_and_hides_no_forecast(kept, name):
+    with opened(kept) as file:
+        file.execute(
+            f"CREATE TRIGGER {name} BEFORE INSERT ON forecasts WHEN NEW.ticker = 'MSFT' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+    assert ledger.verify(kept).problems == [f"there is a trigger {name}, which no ledger has"]
+    before = ledger.head(kept)
+    with pytest.raises(StoreError, match="8 rows were to be added to forecasts and 4 were"):
+        record(kept, frame("2024-03-18"), made=EVENING + pd.Timedelta(days=4))
+    assert ledger.head(kept) == before
+
+
+def test_a_settlement_whose_forecast_was_cut_off_is_seen(kept):
+    """Who lowers the count of rows too hides that the end is missing, but not what was settled."""
+    tamper(
+        kept, "DELETE FROM forecasts", "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'forecasts'"
+    )
+    assert "settlement 1 is of no forecast" in ledger.verify(kept).problems
+
+
 def test_many_problems_are_counted(tmp_path):
     record(tmp_path, frame(tickers=[f"T{i}" for i in range(60)]))
     tamper(tmp_path, "UPDATE forecasts SET mean = mean + 1")
