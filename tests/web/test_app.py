@@ -17,7 +17,7 @@ from report_page import Page
 from serving import served
 from simulated import HOSTILE
 
-from forecaster.data import calendars
+from forecaster.data import calendars, prices
 from forecaster.data.filenames import filename
 from forecaster.data.store import Store
 from forecaster.live import settling
@@ -381,3 +381,11 @@ def test_json_of_a_page_cannot_end_its_script(server):
     numbers = json.loads(held[1])
     assert len(numbers["fan"]["date"]) == 7
     assert {len(it) for it in numbers["record"].values()} == {9}
+
+
+def test_a_change_is_that_of_the_price(tmp_path):
+    days = stored(tmp_path, ["AAA"], sessions=2)
+    frame = pd.DataFrame({"ticker": "BBB", "date": days, "close": [100.0, 125.0]})
+    Store(tmp_path).write(prices.check(frame), source="test")
+    page = pages.write(tmp_path).read_text(encoding="utf-8")
+    assert "+25.00%" in page
