@@ -37,10 +37,12 @@ settings.load_profile("steady")
 
 
 LONGEST = (
-    *("cli/test_cli", "parallel/test_engines", "models/test_every_model", "test_pages"),
-    *("cli/test_tune", "test_notebooks", "backtesting/test_leakage_audit", "cli/test_contract"),
-    *("explain/test_explanation", "runs/test_runs", "backtesting/test_backtest"),
-    *("backtesting/test_external", "data/test_update", "model_selection/test_search"),
+    *("parallel/test_engines", "cli/test_cli", "models/test_every_model", "test_pages"),
+    *("backtesting/test_leakage_audit", "cli/test_tune", "cli/test_contract", "test_notebooks"),
+    *("cli/test_earnings", "backtesting/test_external", "data/test_update"),
+    *("cli/test_first_minute", "report/test_html", "explain/test_explanation"),
+    *("report/test_steps", "evaluation/test_overlap", "cli/test_backtests"),
+    *("model_selection/test_search", "backtesting/test_backtest", "cli/test_foreign_text"),
 )
 """Files of twenty seconds or more, the longest first."""
 

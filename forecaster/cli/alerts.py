@@ -1,16 +1,19 @@
 """``forecast alerts``: under which conditions a word is due, and whether the targets hear it."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from forecaster.cli import options, output
-from forecaster.errors import ForecastError, UsageError
+from forecaster.errors import ForecastError, UsageError, first_few
 
 if TYPE_CHECKING:
     from forecaster.live.alerts import Due
     from forecaster.live.conditions import Condition, Target
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = 'such as [targets.desk] with command = ["notify-send", "{title}", "{text}"]'
 
@@ -83,9 +86,9 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
             output.say(f"{row['text']}{'' if row['pending'] else ' (told)'}")
     elif not quiet:
         output.note(f"there are no conditions in {home / conditions.FILE}; [[alert]] begins one")
-    for target, problem in problems.items():
-        if problem and not quiet:
-            output.note(f"warning: {problem}" if target in problem else problem)
+    for problem in problems.values():
+        if problem:
+            log.warning("%s", problem)
     output.end(failed)
 
 
@@ -165,8 +168,6 @@ def _described(condition: "Condition") -> dict[str, Any]:
 
 
 def _summary(condition: "Condition", rows: list[dict[str, Any]]) -> list[str]:
-    from forecaster.errors import first_few
-
     its = [it for it in rows if it["condition"] == condition.name]
     return [
         condition.name,

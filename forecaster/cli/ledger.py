@@ -58,6 +58,15 @@ Run = Annotated[
     options.run("Name of a run; by default that with the most settled forecasts in the ledger."),
 ]
 
+AllRuns = Annotated[
+    bool,
+    options.flag(
+        "All runs as they forecast in turn, such as those of `forecast daily --retrain`: of each night "
+        "the forecast that was recorded first.",
+        "--all-runs",
+    ),
+]
+
 app = typer.Typer(
     cls=Group,
     help="The forecasts that were made before the day, and what came. Without a command they are "
@@ -184,6 +193,7 @@ def _interval(row: "Outcome") -> str:
 def score(
     *,
     run: Run = None,
+    all_runs: AllRuns = False,
     home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -198,7 +208,7 @@ def score(
     from forecaster.live import scoring
 
     output.start(quiet=quiet, verbose=verbose)
-    record = scoring.record(home, scoring.choose(home, run))
+    record = scoring.record(home, _chosen(home, run, all_runs=all_runs))
     if not (record.steps or record.late):
         raise HistoryError(
             f"nothing has come yet of the {record.rows:,} forecasts by the run {record.run}"
@@ -211,6 +221,16 @@ def score(
     _print_scores(record, promise)
     for line in scoring.sentences(record, promise):
         output.say(line)
+
+
+def _chosen(home: Path, run: str | None, *, all_runs: bool) -> str | None:
+    """Return the run that is meant, None for all."""
+    from forecaster.live import scoring
+
+    if all_runs and run is not None:
+        raise UsageError(f"--all-runs are all: drop it, or drop --run {run}")
+    chosen = scoring.choose(home, run)
+    return None if all_runs else chosen
 
 
 def _gone(record: "Record") -> str:
@@ -328,6 +348,7 @@ def export(
     ],
     *,
     run: Run = None,
+    all_runs: AllRuns = False,
     late: Annotated[
         bool, options.flag("Forecasts made after the session had opened too.", "--late")
     ] = False,
@@ -350,12 +371,12 @@ def export(
     output.start(quiet=quiet, verbose=verbose)
     exports.check(file)
     exports.check_layout(layout)
-    chosen = scoring.choose(home, run)
+    chosen = _chosen(home, run, all_runs=all_runs)
     rows = scoring.frame_of(scoring.rows_of(home, chosen), late=late)
     if rows.empty:
+        whose = f" by the run {chosen}" if chosen else ""
         raise HistoryError(
-            f"all forecasts by the run {chosen} were made after their session had opened; --late writes "
-            "them"
+            f"all forecasts{whose} were made after their session had opened; --late writes them"
         )
     currencies = ticker_lists.currencies(Store(home), rows["ticker"].unique())
     table = exports.of_forecasts(rows, currencies=currencies)

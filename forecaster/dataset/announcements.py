@@ -210,6 +210,10 @@ class Announcements:
         """Return what is known of the first ``count`` sessions."""
         return Announcements(*(getattr(self, field.name)[:count] for field in fields(self)))
 
+    def since_session(self, first: int) -> "Announcements":
+        """Return what is known of all but the first sessions."""
+        return Announcements(*(getattr(self, field.name)[first:] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class NextEvent:

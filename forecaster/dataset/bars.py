@@ -80,6 +80,10 @@ class Bars:
         """Return the bars of the first ``count`` sessions."""
         return Bars(*(getattr(self, field.name)[:count] for field in fields(self)))
 
+    def since(self, first: int) -> "Bars":
+        """Return the bars without those of the first sessions."""
+        return Bars(*(getattr(self, field.name)[first:] for field in fields(self)))
+
     @classmethod
     def of(cls, prices: pd.DataFrame) -> "Bars":
         """Return the bars of the prices frame of a single ticker."""

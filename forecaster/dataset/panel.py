@@ -150,6 +150,8 @@ class History(Past):
     compute_features: Callable[[], np.ndarray]
     implied: Implied | None = field(default=None, kw_only=True)
     """The implied volatility that fits it; None if none is known."""
+    followed: dict[np.datetime64, np.ndarray] = field(default_factory=dict, kw_only=True)
+    """The sessions after some days, where they were asked for."""
 
     def dates_ahead(self, step: int) -> np.ndarray:
         """Return the session that is ``step`` after each: (sessions,), datetime64[D].
@@ -163,11 +165,18 @@ class History(Past):
         beyond = rows + step - end
         dates = self.dates[np.minimum(rows + step, end)]
         for last in np.unique(end[beyond > 0]):
-            day, its = self.dates[last], (end == last) & (beyond > 0)
-            following = calendars.next_sessions(self.ticker, day, step, self.dates)
-            days = np.array([it.date for it in following], "datetime64[D]")
-            dates[its] = days[beyond[its] - 1]
+            its = (end == last) & (beyond > 0)
+            dates[its] = self._following(self.dates[last])[beyond[its] - 1]
         return dates
+
+    def _following(self, day: np.datetime64) -> np.ndarray:
+        """Return the sessions of the exchange's calendar after a day: (horizons.MOST,), datetime64[D]."""
+        if day not in self.followed:
+            sessions = calendars.next_sessions(
+                self.ticker, pd.Timestamp(day), horizons.MOST, self.dates
+            )
+            self.followed[day] = np.array([it.date for it in sessions], "datetime64[D]")
+        return self.followed[day]
 
     @property
     def features(self) -> np.ndarray:
@@ -181,6 +190,20 @@ class History(Past):
         is the future of Tokyo's forecast of the day after.
         """
         return int(np.searchsorted(self.public, date, side="right"))
+
+    def since(self, first: int) -> "History":
+        """Return the history without its first sessions, whose features stay as they are."""
+        if not first:
+            return self
+        known = self.announcements
+        return replace(
+            self,
+            bars=self.bars.since(first),
+            announcements=known.since_session(first) if known else None,
+            public=self.public[first:],
+            next_dates=self.next_dates[first:],
+            compute_features=lambda: self.features[first:],
+        )
 
     def with_features(self, features: np.ndarray) -> "History":
         """Return the same history with other features."""

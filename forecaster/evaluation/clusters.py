@@ -148,26 +148,36 @@ def slices(rows: pd.DataFrame, splits: Sequence[str] = SPLITS) -> Iterator[Slice
     splits : some of `SPLITS`.
     """
     values = rows.columns.difference(["ticker", "model", "date", "volatility", "year"], sort=False)
-    keys = ["ticker", "model", "part"]
+    one = np.zeros(len(rows), dtype=int)
     everything, anyone = (
-        pd.Categorical.from_codes(np.zeros(len(rows), dtype=int), pd.Index([name]))
-        for name in ("all", POOLED)
+        pd.Categorical.from_codes(one, pd.Index([name])) for name in ("all", POOLED)
     )
+    day, dates = pd.factorize(rows["date"], sort=True)
     for split in splits:
-        part = everything if split == "all" else rows[split]
+        part = everything if split == "all" else rows[split].array
+        known = part.codes >= 0
+        its = rows if known.all() else rows[known]
         for pooled in (False, True):
             if split == "year" and not pooled:
                 continue
-            days = rows.assign(part=part).dropna(subset="part")
+            keys = (anyone if pooled else rows["ticker"].array, rows["model"].array, part)
+            shape = tuple(len(key.categories) for key in keys)
+            of_row = np.ravel_multi_index([key.codes[known] for key in keys], shape)
+            days = its
             if pooled:
-                days = days.assign(ticker=anyone[: len(days)])
-                sums = days.groupby([*keys, "date"], observed=True)
+                cell, at = np.unique(of_row * len(dates) + day[known], return_inverse=True)
+                of_row = cell // len(dates)
                 # One by one, as what is added up takes eight times its memory meanwhile.
-                days = pd.DataFrame({name: sums[name].sum() for name in values}).reset_index()
-            groups = days.groupby(keys, observed=True)
-            labels = groups.size().index.to_frame(index=False).astype(str)
+                sums = {name: its[name].groupby(at).sum() for name in values}
+                days = pd.DataFrame({"date": dates[cell % len(dates)], **sums})
+            present, group = np.unique(of_row, return_inverse=True)
+            names = [
+                key.categories[codes]
+                for key, codes in zip(keys, np.unravel_index(present, shape), strict=True)
+            ]
+            labels = pd.DataFrame(dict(zip(("ticker", "model", "part"), names, strict=True)))
             labels.insert(2, "split", split)
-            yield Slice(labels, groups.ngroup().to_numpy(), days)
+            yield Slice(labels.astype(str), group, days)
 
 
 def _thirds(frame: pd.DataFrame) -> np.ndarray:

@@ -191,10 +191,11 @@ def _coverage(evening: Evening, condition: Condition) -> Iterator[Alert]:
         return
     run = str(made["run"].iloc[-1])
     rows = ledger.read(evening.home, run=run, tickers=condition.tickers, steps=[1])
-    for record in scoring.score(rows).steps if len(rows) else ():
-        for coverage in record.coverages:
+    record = scoring.score(scoring.measured(rows)) if len(rows) else None
+    for its in record.steps if record else ():
+        for coverage in its.coverages:
             if coverage.is_kept is False:
-                text = f"Coverage: of {record.rows:,} forecasts by the run {run}, {coverage.text}"
+                text = f"Coverage: of {its.rows:,} forecasts by the run {run}, {coverage.text}"
                 side = "narrow" if coverage.share < coverage.nominal else "wide"
                 occasion = f"{run} {coverage.nominal:g} {side}"
                 yield _alert(condition, ",".join(condition.tickers or ()), occasion, text)

@@ -15,7 +15,7 @@
     to = ["phone"]                           # every target, if left out
 
 What a condition says is in :data:`KINDS`. Nothing else may stand in the file. A message about it shows
-no text that may be a URL, because a URL of a service of messages is a secret.
+nothing of a target but its name, and no text that may be a URL, because these are secrets.
 """
 
 import re
@@ -269,13 +269,13 @@ def _fits(value: float, kind: Kind) -> bool:
 def _texts(value: Any, what: str, example: str) -> tuple[str, ...]:
     good = isinstance(value, list) and value and all(isinstance(it, str) and it for it in value)
     if not good or any("\0" in it for it in value):
-        raise UsageError(f"{what} must be a list of texts, such as {example}; got {shown(value)}")
+        raise UsageError(f"{what} must be a list of texts, such as {example}")
     return tuple(value)
 
 
 def _table(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{place} must be a table of names and values; got {shown(value)}")
+        raise UsageError(f"{place} must be a table of names and values")
     return value
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from forecaster.data import calendars, prices
@@ -66,6 +67,11 @@ class Market(NamedTuple):
     bars: dict[str, Bars]
     sha256: dict[str, str]
     """Of the prices up to the cutoff, by ticker to be forecast."""
+
+    @property
+    def dates(self) -> dict[str, np.ndarray]:
+        """The dates of all prices, by ticker."""
+        return {ticker: its.dates for ticker, its in self.bars.items()}
 
 
 def agenda(home: Path, store: Store, run: Run | None, tickers: Sequence[str]) -> Agenda:
@@ -178,13 +184,17 @@ def record_run(home: Path, run: Run, table: pd.DataFrame, market: Market) -> Rec
     origin = Origin(
         run.model.name, run.name, bundle.weights_sha256(run), str(run.until), versions(), None
     )
-    return ledger.record(home, table, {run.model.name: origin}, market.sha256)
+    return ledger.record(
+        home, table, {run.model.name: origin}, market.sha256, histories=market.dates
+    )
 
 
 def record_baseline(home: Path, made: YearForecasts, market: Market) -> Recorded:
     """Add the forecasts of a baseline to the ledger."""
     origin = Origin(made.model, ON_THE_SPOT, made.sha256, made.until, versions(), "yearly")
-    return ledger.record(home, made.table, {made.model: origin}, market.sha256)
+    return ledger.record(
+        home, made.table, {made.model: origin}, market.sha256, histories=market.dates
+    )
 
 
 def outcomes(home: Path, now: pd.Timestamp) -> pd.Series:

@@ -67,7 +67,7 @@ class Origin(NamedTuple):
     run: str
     """The name of the run; empty for a model that is fitted on the spot."""
     run_sha256: str
-    """Of the weights (:func:`forecaster.runs.bundle.weights_sha256`); empty where there is no run."""
+    """Of the weights (:func:`forecaster.runs.bundle.weights_sha256`), or of what else was fitted."""
     until: str
     """The last session it was fitted on, YYYY-MM-DD."""
     versions: dict[str, str]

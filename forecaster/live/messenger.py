@@ -30,11 +30,25 @@ class _Ear(logging.Handler):
 
 def deliver(url: str, title: str, text: str) -> str:
     """Deliver a message, and return one of the words above."""
-    from apprise import Apprise, AppriseAsset, NotifyFormat
+    from apprise import (
+        Apprise,
+        AppriseAsset,
+        NotifyBase,
+        NotifyFormat,
+        OverflowMode,
+        PersistentStoreMode,
+    )
 
+    # A service refuses what is too long for it; a URL may say otherwise.
+    NotifyBase.overflow_mode = OverflowMode.SPLIT
     ear = _Ear()
     logging.getLogger("apprise").addHandler(ear)
-    service = Apprise(asset=AppriseAsset(app_id="Forecaster", app_desc="Forecaster"))
+    asset = AppriseAsset(
+        app_id="Forecaster",
+        app_desc="Forecaster",
+        storage_mode=PersistentStoreMode.MEMORY,  # what it would keep on disk is secret too
+    )
+    service = Apprise(asset=asset)
     if not service.add(url):
         return "unknown"
     sent = service.notify(body=text, title=title, body_format=NotifyFormat.TEXT)

@@ -105,6 +105,9 @@ def told(home: Path) -> set[tuple[str, str, str, str]]:
         _explained(path),
         closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection,
     ):
+        # One that was killed may have made the file, and not the table.
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alerts'").fetchone():
+            return set()
         query = "SELECT target, condition, ticker, occasion FROM alerts WHERE sent_at IS NOT NULL"
         return set(connection.execute(query))
 

@@ -134,8 +134,10 @@ class StepRecord:
 class Record:
     """The record of a run."""
 
-    run: str
+    runs: tuple[str, ...]
+    """The run, or those that forecast in turn"""
     model: str
+    """Of the last of them"""
     rows: int
     """How many forecasts there are, of whatever step and status"""
     steps: tuple[StepRecord, ...]
@@ -148,6 +150,11 @@ class Record:
     """Forecasts whose session was another than the calendar said; they count"""
     vanished: tuple[str, ...]
     """Tickers of which no price came"""
+
+    @property
+    def run(self) -> str:
+        """The run, the last of several."""
+        return self.runs[-1]
 
 
 @dataclass(frozen=True)
@@ -236,16 +243,18 @@ def _runs(ledger: Connection) -> list[tuple[str]]:
 
 
 def rows_of(
-    home: Path, run: str, first: date | None = None, last: date | None = None
+    home: Path, run: str | None, first: date | None = None, last: date | None = None
 ) -> pd.DataFrame:
     """Return a run's rows of the ledger, and after them those of the baselines of the same nights.
 
     Parameters
     ----------
+    run : None means all, as they forecast in turn: of each forecast the one that was recorded first.
     first, last : the first and the last date forecast.
     """
-    own = ledger.read(home, run=run, first=first, last=last)
     others = ledger.read(home, run="", first=first, last=last)
+    own = ledger.read(home, run=run, first=first, last=last)  # in the order of their making
+    own = own[own["run"] != ""].drop_duplicates([*_NIGHT, "step"])
     # A baseline of the run's own model would be taken for it.
     others = others[others["model"].isin(set(COMPANY) - set(own["model"]))]
     nights = pd.MultiIndex.from_frame(own[_NIGHT])
@@ -267,8 +276,8 @@ def frame_of(rows: pd.DataFrame, *, late: bool = False) -> pd.DataFrame:
     return forecasts.check(rows.assign(date=dates)).reset_index(drop=True)
 
 
-def record(home: Path, run: str) -> Record:
-    """Return the record of a run.
+def record(home: Path, run: str | None) -> Record:
+    """Return the record of a run, or of all as they forecast in turn.
 
     It is read month by month, as a year of 500 tickers would not fit into the memory of a small
     machine.
@@ -330,8 +339,8 @@ def score(rows: pd.DataFrame) -> Record:
     """Return the record of the forecasts that :func:`measured` returns."""
     gone = rows["status"] == "vanished"
     return Record(
-        run=str(rows["run"].iloc[0]),
-        model=str(rows["model"].iloc[0]),
+        runs=tuple(rows["run"].unique()),
+        model=str(rows["model"].iloc[-1]),
         rows=len(rows),
         steps=tuple(_steps(rows[~rows["late"]], evidence=True)),
         late=tuple(_steps(rows[rows["late"]], evidence=False)),
@@ -402,7 +411,10 @@ def _by_day(counted: pd.DataFrame, name: str) -> np.ndarray:
 
 def sentences(record: Record, promise: Promise | None = None) -> list[str]:
     """Return what a record says, for somebody who does not know what an e-value is."""
-    lines = [f"Run {record.run} ({record.model}), forecasts that were made before the day."]
+    names = (
+        f"Runs {first_few(record.runs)} in turn" if len(record.runs) > 1 else f"Run {record.run}"
+    )
+    lines = [f"{names} ({record.model}), forecasts that were made before the day."]
     if record.steps and record.steps[0].step == 1:
         lines += _of_next_day(record.steps[0])
     elif not record.steps:
@@ -479,6 +491,7 @@ def document(record: Record, promise: Promise | None = None) -> dict[str, Any]:
     """Return a record, and what was promised, as JSON has them."""
     return {
         "run": record.run,
+        "runs": list(record.runs),
         "model": record.model,
         "steps": [_step_document(it) for it in record.steps],
         "late": [_step_document(it) for it in record.late],

@@ -66,6 +66,11 @@ class _Open(NamedTuple):
     date: str
     vanished: bool
 
+    @property
+    def day(self) -> pd.Timestamp:
+        """The date."""
+        return pd.Timestamp(self.date)
+
 
 class _Outcome(NamedTuple):
     """What came of it: the columns of a settlement."""
@@ -166,29 +171,24 @@ def _of_ticker(
     """Yield what is known of the returns of a ticker."""
     ticker, dates = due[0].ticker, history["date"].to_numpy("datetime64[D]")
     adj_close = history["adj_close"].to_numpy(float)
-    days = np.datetime_as_string(dates).tolist()
-    places = {day: place for place, day in enumerate(days)}
     following = np.append(prices.log_returns(adj_close)[1:], np.nan)[: len(dates)]
     following[:-1][np.diff(dates) > LONGEST_CLOSURE] = np.nan
     steps = {it.step for it in due} if len(dates) else set()
     returns = {step: prices.sums_ahead(following, step) for step in steps}
     last = calendars.last_finished(ticker, now, dates)
-    for it in due:
-        at = places.get(it.cutoff)
-        log_return = float("nan") if at is None else float(returns[it.step][at])
-        came = None if at is None or np.isnan(log_return) else days[at + it.step]
+    for it, cutoff in zip(due, np.array([it.cutoff for it in due], "datetime64[D]"), strict=True):
+        at = int(np.searchsorted(dates, cutoff))
+        is_stored = at < len(dates) and dates[at] == cutoff
+        log_return = float(returns[it.step][at]) if is_stored else float("nan")
+        came = None if np.isnan(log_return) else str(dates[at + it.step])
         if came is not None and came > f"{last:%Y-%m-%d}":
             continue  # its session is not over, and what is stored is no close
-        awaited = it.date != came
-        if (
-            awaited
-            and calendars.sessions_after(ticker, pd.Timestamp(it.date), last, dates) < OVERLAP
-        ):
+        if it.date != came and calendars.sessions_after(ticker, it.day, last, dates) < OVERLAP:
             continue
-        if at is None or came is None:
+        if came is None:
             if not it.vanished:
                 yield _Outcome(*it[:3], None, VANISHED, None, None, None)
             continue
-        status = MOVED if awaited else SETTLED
+        status = SETTLED if it.date == came else MOVED
         ends = float(adj_close[at]), float(adj_close[at + it.step])
         yield _Outcome(*it[:3], came, status, log_return, *ends)

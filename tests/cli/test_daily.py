@@ -1,6 +1,9 @@
 """``forecast daily``: evenings of a few tickers by a patched clock, from stored prices or a local Yahoo."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -189,6 +192,18 @@ def test_a_run_that_is_not_there_fails_alone(evening, tmp_path):
     assert set(stored(tmp_path)["model"]) == {"gjr", "naive"}
 
 
+def test_alerts_are_of_the_run_and_never_of_a_baseline(evening, network, tmp_path):
+    (tmp_path / "alerts.toml").write_text(
+        '[targets.desk]\ncommand = ["true"]\n[[alert]]\nwhen = "var"\nabove = 0.001\n'
+    )
+    bundle.save(network, tmp_path)
+    alone = evening(EVENINGS[0], "--run", "gone")
+    assert alone.code == 1
+    assert "told" not in alone.out  # gjr and naive are recorded, and nobody is to hear of them
+    assert "told desk 3 alerts" in evening(EVENINGS[0]).out
+    assert "told" not in evening(EVENINGS[0]).out
+
+
 def test_a_step_that_breaks_leaves_the_others_done(evening, network, tmp_path, monkeypatch):
     from forecaster.live import settling
 
@@ -301,6 +316,78 @@ def test_offline_is_one_line_and_all_else_goes_on(yahoo, clock, forecast, tmp_pa
     assert result.json["fetched"]["tickers"] == 1  # a file's ticker is none of Yahoo's
     assert result.json["behind"] == ["AAPL", "OTHER"]
     assert result.err.count("error: ") == 1
+
+
+# ---- the steps that others brought
+
+
+def test_the_page_and_the_alerts_are_steps_too(clock, forecast, network, world, tmp_path):
+    bundle.save(network, tmp_path)
+    clock("2017-12-27 22:00")
+    Store(tmp_path).write(world[world["date"] <= EVENINGS[0]], source="test")
+    (tmp_path / "alerts.toml").write_text("not TOML")
+    result = forecast("daily", "--home", tmp_path, "--no-fetch", "--json")
+    assert result.code == 1
+    assert [it["step"] for it in result.json["failed"]] == ["alert"]
+    assert result.json["recorded"]["rows"] == 23
+    page = tmp_path / "page" / "index.html"
+    assert result.json["page"] == str(page)
+    assert "AAA" in page.read_text(encoding="utf-8")
+
+
+def test_retraining_is_a_step_too(evening, world, tmp_path):
+    bundle.save(
+        training.train(world, model="naive", until=pd.Timestamp("2017-06-30").date()), tmp_path
+    )
+    choice.set_default(tmp_path, bundle.names(tmp_path)[0])
+    result = evening(EVENINGS[0], "--retrain", "monthly", "--json")
+    assert result.code == 0, result.err
+    assert result.json["retrained"]["words"].endswith("networks alone are retrained")
+
+
+AT = """
+import sys
+import pandas as pd
+from forecaster.data import calendars
+now = pd.Timestamp(sys.argv[1], tz="UTC")
+calendars.now = lambda: now
+from forecaster.cli.app import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_calls_at_once_do_together_what_one_does(network, world, tmp_path):
+    bundle.save(network, tmp_path)
+    Store(tmp_path).write(world[world["date"] <= EVENINGS[0]], source="test")
+    words = [sys.executable, "-c", AT, "2017-12-27 22:00", "daily", "--home", str(tmp_path)]
+    calls = [
+        subprocess.Popen([*words, "--no-fetch", "--json"], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    documents = [json.loads(call.communicate()[0]) for call in calls]
+    assert [call.returncode for call in calls] == [0, 0, 0]
+    assert sorted(it["recorded"]["rows"] for it in documents) == [0, 0, 23]
+    assert len(stored(tmp_path)) == 23
+    assert verification.verify(tmp_path).problems == []
+
+
+@pytest.mark.slow
+def test_a_call_that_was_killed_is_made_good_by_the_next(evening, network, world, tmp_path):
+    bundle.save(network, tmp_path)
+    Store(tmp_path).write(world[world["date"] <= EVENINGS[0]], source="test")
+    words = [sys.executable, "-c", AT, "2017-12-27 22:00", "daily", "--home", str(tmp_path)]
+    for seconds in (1.5, 2.5, 3.5):
+        call = subprocess.Popen(
+            [*words, "--no-fetch"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds)
+        call.kill()
+        call.wait()
+    result = evening(EVENINGS[0])
+    assert result.code == 0, result.err
+    assert len(stored(tmp_path)) == 23
+    assert verification.verify(tmp_path).problems == []
 
 
 def test_the_json_names_its_schema(evening, tmp_path):

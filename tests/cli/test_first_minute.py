@@ -116,11 +116,11 @@ def test_what_is_stored_is_not_asked_for_again(yahoo, forecast, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("explain", "AAPL", "--as-of", "2020-03-02"),
+        ("explain", "AAPL", "--as-of", "2019-03-01"),
         ("plot", "predict", "AAPL", "--out", "{home}/x.svg"),
         ("plot", "gates", "AAPL", "--out", "{home}/x.svg"),
         ("backtest", "AAPL", "--models", "ewma,naive", "--start", "2023-06-01"),
-        ("audit", "AAPL", "--model", "naive", "--seeds", 1),
+        ("audit", "AAPL", "--model", "naive", "--seeds", 1, "--until", "2019-06-28"),
     ],
     ids=lambda words: words if isinstance(words, str) else words[0],
 )

@@ -197,9 +197,38 @@ def test_the_run_is_that_with_most_settled_forecasts_or_the_one_named(
     file = tmp_path / "newer.parquet"
     assert forecast("ledger", "export", file, "--run", "newer", *at).code == 0
     assert sorted(pd.read_parquet(file)["cutoff"].unique()) == nights
+    # Of nights on which both forecast, the first that was recorded counts.
+    assert forecast("ledger", "score", "--all-runs", "--json", *at).json["runs"] == [
+        trained("ewma").name
+    ]
+    refused = forecast("ledger", "score", "--all-runs", "--run", "newer", *at)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
     refused = forecast("ledger", "score", "--run", "newr", *at)
     assert refused.code == 1
     assert "the run 'newr'; did you mean newer? it has those of " in refused.err
+
+
+def test_runs_that_take_over_from_each_other_have_one_record(
+    forecast, home, trained, made, tmp_path
+):
+    shutil.copytree(home / "prices", tmp_path / "prices")
+    for cutoff, night in made.groupby("cutoff"):
+        name = "one" if cutoff < sorted(made["cutoff"].unique())[9] else "two"
+        instant = pd.Timestamp(cutoff, tz="UTC") + pd.Timedelta(hours=23)
+        record(tmp_path, replace(trained("ewma"), name=name), night, instant)
+    settling.settle(tmp_path, Store(tmp_path), made["date"].max().tz_localize("UTC"))
+    at = ("--home", tmp_path, "--quiet")
+    whole = forecast("ledger", "score", "--json", "--home", home).json
+    turns = forecast("ledger", "score", "--all-runs", "--json", *at).json
+    assert (turns["run"], turns["runs"]) == ("two", ["one", "two"])
+    assert turns["steps"] == whole["steps"]
+    assert turns["summary"][0].startswith("Runs one, two in turn (ewma)")
+    alone = forecast("ledger", "score", "--run", "one", "--json", *at).json["steps"][0]
+    assert alone["forecasts"] == 18
+    files = [tmp_path / f"{name}.parquet" for name in ("turns", "whole")]
+    assert forecast("ledger", "export", files[0], "--all-runs", *at).code == 0
+    assert forecast("ledger", "export", files[1], "--quiet", "--home", home).code == 0
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, files))
 
 
 def test_a_run_of_a_baseline_s_model_is_not_compared_with_itself(home, trained, made, tmp_path):

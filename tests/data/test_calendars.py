@@ -334,7 +334,8 @@ def test_a_calendar_that_was_kept_is_the_one_that_was_made(cache):
     trading_days._of.cache_clear()
     assert len(list(cache.rglob("XSHG-*.npz"))) == 1
     kept = trading_days.trading_days("XSHG")
-    pd.testing.assert_series_equal(kept.closes, made.closes, check_freq=False, check_names=False)
+    for its, other in ((kept.closes, made.closes), (kept.opens, made.opens)):
+        pd.testing.assert_series_equal(its, other, check_freq=False, check_names=False)
     assert (kept.since, kept.until) == (made.since, made.until)
     assert made.until == DAY("2026-12-31")
 
@@ -354,3 +355,33 @@ def test_a_kept_calendar_that_is_damaged_is_made_again(cache):
 def test_a_cache_folder_that_cannot_be_made_is_done_without(cache):
     (cache / "forecaster").write_text("in the way")
     assert session_after("AAPL", "2018-12-31").date == DAY("2019-01-02")
+
+
+# ---- opens
+
+
+@pytest.mark.parametrize(
+    ("ticker", "date", "opens"),
+    [
+        ("AAPL", "2024-01-16", "2024-01-16 14:30"),
+        ("AAPL", "2024-07-16", "2024-07-16 13:30"),  # New York's summer
+        ("AAPL", "2024-01-15", "2024-01-15 00:00"),  # a holiday: nobody knows
+        ("7203.T", "2024-01-16", "2024-01-16 00:00"),
+        ("BHP.AX", "2024-01-16", "2024-01-15 23:00"),  # the evening before, in Greenwich
+        ("ES=F", "2024-01-16", "2024-01-15 23:00"),
+        ("BTC-USD", "2024-01-14", "2024-01-14 00:00"),
+        ("RELIANCE.BO", "2020-11-14", "2020-11-13 18:30"),  # Muhurat: at any time of that day
+        ("COMI.CA", "2024-01-16", "2024-01-16 00:00"),
+        ("AAPL", "1950-01-16", "1950-01-16 00:00"),  # before the hours are known
+    ],
+)
+def test_a_session_opens_by_the_clock_of_its_exchange(ticker, date, opens):
+    assert calendars.opening(ticker, DAY(date)) == pd.Timestamp(opens, tz="UTC")
+
+
+def test_every_session_opens_before_it_closes():
+    for exchange in ("XNYS", "XTKS", "XASX", "XBOM", "CMES", "24/7", "24/5", "XTAE"):
+        opens, closes = calendars.opens(exchange), calendars.closes(exchange)
+        assert opens.index.equals(closes.index)
+        assert (opens < closes).all()
+        assert opens.is_monotonic_increasing

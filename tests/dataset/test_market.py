@@ -90,7 +90,7 @@ def test_a_fit_knows_no_close_after_the_first_exchange_s(mixed, model):
     until = np.datetime64("2018-12-18")
     tokyo = closing_instants("XTKS", np.array([until]), latest=True)[0]
     config = RecurrentConfig(
-        units=3, window=40, warmup=10, batch=8, epochs=1, steps=2, validation=60, seeds=1
+        units=3, window=40, warmup=10, batch=8, epochs=1, steps=2, validation=60, seeds=1, horizon=2
     )
     states = []
     for frame in (mixed, with_another_future(mixed, tokyo)):

@@ -119,6 +119,10 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path, text, said):
         f'{TARGETS}[[alert]]\nwhen = "coverage"\nto = ["{SECRET}"]',
         f'{TARGETS}[[alert]]\nwhen = "coverage"\nto = "{SECRET}"',
         f'{TARGETS}[[alert]]\nwhen = "var"\nabove = "{SECRET}"',
+        '[targets]\nphone = "VerySecretToken"',
+        '[targets.phone]\nurl = "VerySecretToken"',
+        """[targets.desk]\ncommand = "curl -H 'Authorization: VerySecretToken'" """,
+        '[targets.desk]\ncommand = ["VerySecretToken", 1]',
         f'x = "{SECRET}\n',
         f"x = {SECRET}",
         f'x = 1\n"{SECRET}" = 2\n"{SECRET}" = 3\n',
@@ -127,6 +131,21 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path, text, said):
 def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path, text):
     message = refused(tmp_path, text)
     assert "VerySecretToken" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[targets.phone]\ncommand = \"curl -H 'Authorization: Bearer hush' example.com\"",
+        '[targets.phone]\ncommand = ["curl", "--user", "me:hush", 1]',
+        '[targets]\nphone = "hush"',
+        'targets = "hush"',
+    ],
+)
+def test_what_stands_at_a_target_is_not_repeated(tmp_path, text):
+    with pytest.raises(UsageError, match=r"must be a (list of texts|table)") as raised:
+        read(tmp_path, text)
+    assert "hush" not in str(raised.value)
 
 
 def test_a_literal_url_is_refused_with_what_to_do(tmp_path):

@@ -65,6 +65,16 @@ def test_a_url_is_posted_to_by_apprise(server, monkeypatch):
     assert (message["title"], message["message"]) == ("Forecaster: 1 alert", "Risk: <b>A&B</b> *x*")
 
 
+def test_a_message_too_long_for_a_service_comes_in_parts(server, monkeypatch):
+    there = server()
+    monkeypatch.setenv("PHONE_URL", url(there))
+    delivery.send(PHONE, "title", "\n".join(f"line {number}" for number in range(10_000)))
+    parts = [message["message"] for _, message in there.received]
+    assert len(parts) > 1
+    assert "line 0" in parts[0]
+    assert "line 9999" in parts[-1]
+
+
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_a_server_that_refuses_is_a_failure_with_its_status(server, monkeypatch, status):
     monkeypatch.setenv("PHONE_URL", url(server(status)))

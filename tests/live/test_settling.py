@@ -194,6 +194,7 @@ def test_without_a_ledger_there_is_nothing_to_settle(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_evening_after_the_other_the_ledger_says_what_the_backtest_says(
     tmp_path, forecast, trained, world, monkeypatch
 ):

@@ -80,7 +80,7 @@ def test_the_watchlist_shows_each_ticker_and_what_was_forecast(server, home):
     close = Store(home).read(["AAA"])["close"].iloc[-1]
     assert of_aaa["Last close"] == f"{close:,.2f}"
     assert "4 tickers, closes of 2026-11-25, forecasts of 2026-11-27" in page.said
-    assert of_aaa["Next earnings"] == "2026-12-03, post"
+    assert of_aaa["Next earnings"] == "2026-12-03 after the close"
     assert re.fullmatch(r"[✓✗] (inside|above|below), [+−]\d.\d\d%", of_aaa["Last forecast"])
     links = [it["href"] for it in page.all("a") if it["href"].startswith("/tickers/")]
     assert links == [f"/tickers/{quote(it, safe='')}" for it in sorted(["AAA", HOSTILE, LONG, ODD])]
@@ -282,6 +282,9 @@ def test_a_damaged_ledger_is_a_line_and_not_an_error(tmp_path):
             answer = server.ask(path)
             assert answer.status == 200
             assert "ledger.db" in answer.text
+        answer = server.ask("/tickers/AAA")
+        assert answer.status == 503
+        assert "ledger.db" in answer.text
 
 
 def test_a_ticker_without_its_prices_leaves_the_rest_of_the_page(tmp_path):

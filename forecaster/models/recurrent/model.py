@@ -266,7 +266,8 @@ class Recurrent(Model):
             index = history.between(first, last)
             index = index[index >= SESSIONS_TO_FORECAST - 1]
             if len(index):
-                cutoffs.append(Cutoffs(history, index))
+                begin = begin_of(int(index[0]))  # what came before is in the features
+                cutoffs.append(Cutoffs(history.since(begin), index - begin))
         outputs = self.outputs(cutoffs, knots) if cutoffs else []
         parts = [
             TickerForecasts(
@@ -474,10 +475,15 @@ def spans_of(history: History, index: np.ndarray) -> list[Span]:
     are, and does not need the whole history.
     """
     blocks = np.split(index, np.flatnonzero(np.diff(index // CONTEXT)) + 1)
-    return [
-        Span(history, max(0, int(block[0]) // CONTEXT - 1) * CONTEXT, int(block[-1]) + 1, block)
-        for block in blocks
-    ]
+    return [Span(history, begin_of(int(block[0])), int(block[-1]) + 1, block) for block in blocks]
+
+
+def begin_of(session: int) -> int:
+    """Return the session at which the memory starts empty for an output at another, a multiple of it.
+
+    So a history that begins at such a session has the same spans.
+    """
+    return max(0, session // CONTEXT - 1) * CONTEXT
 
 
 def _networks(saved: ModelState) -> list[Network]:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from forecaster.config import RecurrentConfig
+from forecaster.data import events
 from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import Panel
 from forecaster.errors import HistoryError
@@ -172,6 +173,21 @@ def test_a_session_is_read_from_the_same_start_whatever_else_is_asked(trained, w
         (alone,) = model.outputs([(history, np.array([session]))], (1, 2))
         for step in (1, 2):
             np.testing.assert_array_equal(alone[step][0], together[step][session - 60])
+
+
+def test_a_forecast_needs_no_more_of_a_history_than_its_spans(trained, world, monkeypatch):
+    monkeypatch.setattr(model_module, "CONTEXT", 100)
+    days = world.loc[world["ticker"] == "AAA", "date"].iloc[30::63]
+    table = pd.DataFrame({"ticker": "AAA", "date": days, "time": "post", "first_seen": pd.NaT})
+    panel = Panel.of(world, events=events.check(table.assign(kind="earnings")))
+    cutoffs = panel.histories[0].dates
+    model = trained("lstm").model
+    every = model.forecast(panel, cutoffs[60], cutoffs[-1], (1, 2, 7, 21))
+    for cutoff in cutoffs[[-1, -2, -30, -250]]:
+        alone = model.forecast(panel, cutoff, cutoff, (1, 2, 7, 21))
+        assert len(alone) == 12
+        its = every[every["cutoff"] == pd.Timestamp(cutoff)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, its, check_exact=True)
 
 
 def test_spans_begin_a_block_or_two_before_what_is_asked(world):
