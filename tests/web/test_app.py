@@ -39,6 +39,7 @@ TOKEN = "a-token-that-nobody-knows"
 def _clock():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calendars, "now", lambda: NOW)
+        patch.setattr(snapshot, "PATIENCE", 60.0)  # of a busy machine
         yield
 
 
