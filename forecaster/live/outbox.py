@@ -118,8 +118,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(
-            f"cannot use {path}: {error}. If it is damaged, delete it: what it says was told is then told "
-            "again where it still holds"
+            f"cannot use {path}: {error}. If it is damaged, delete it: alerts that were sent are then sent "
+            "again where their conditions still hold"
         ) from error
 
 
