@@ -26,7 +26,7 @@ from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.store import Store
 from forecaster.data.update import OVERLAP
 from forecaster.errors import StoreError
-from forecaster.live.database import VANISHED, append, reading, stamp, writing
+from forecaster.live.database import VANISHED, append, meaningful, reading, stamp, writing
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +102,11 @@ def settle(home: Path, store: Store, now: pd.Timestamp) -> Settled:
     """
     today = f"{now.tz_convert('UTC'):%Y-%m-%d}"
     nothing: list[_Open] = []
-    due = [it for it in reading(home, _open, nothing) if it.date <= today]
-    # Those that vanished long ago would have all others read from then on.
-    fresh, gone = ([it for it in due if bool(it.vanished) is so] for so in (False, True))
-    outcomes = [*_outcomes(fresh, store, now), *_outcomes(gone, store, now)]
+    with meaningful(home):
+        due = [it for it in reading(home, _open, nothing) if it.date <= today]
+        # Those that vanished long ago would have all others read from then on.
+        fresh, gone = ([it for it in due if bool(it.vanished) is so] for so in (False, True))
+        outcomes = [*_outcomes(fresh, store, now), *_outcomes(gone, store, now)]
     if not outcomes:
         return Settled({}, [])
     with writing(home) as database:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response  # noqa: TID253, only `forecast serve` loads this
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -53,6 +52,7 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     snapshots = Snapshots(home)
     first = snapshots.newest()
     first.page("/", HTML, lambda: _watchlist(first))  # or its reader would wait for the templates
+    _warm()  # else the first reader of a ticker waits, and with him who asks for another page
     app = FastAPI(
         title="Forecaster",
         version=__version__,
@@ -99,9 +99,7 @@ def _refusal(
 def _add_pages(app: FastAPI, snapshots: Snapshots) -> None:
     @app.get("/", include_in_schema=False)
     async def watchlist_page(request: Request) -> Response:
-        response = await _page(request, snapshots, _watchlist)
-        response.background = BackgroundTask(_warm)  # while the first page is read
-        return response
+        return await _page(request, snapshots, _watchlist)
 
     @app.get("/tickers/{ticker:path}", include_in_schema=False)
     async def ticker_page(request: Request, ticker: str) -> Response:
@@ -159,7 +157,7 @@ async def _ledger(
         snapshot, standing = snapshots.newest(), snapshots.standing()
         if standing is None:
             return None
-        # The record may be of another moment than the rest.
+        # The record may be of another moment than the rest. Kept in the name, no other takes its identity.
         name = request.scope["path"], standing
         return snapshot.page(name, type_, lambda: make(standing, as_of=pages.instant(snapshot.now)))
 
@@ -232,6 +230,8 @@ def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:
     """Return what is known of a ticker of the watchlist; nothing else is looked for."""
     row = snapshot.rows.get(ticker)
     if row is None:
+        if snapshot.problems:  # there may be one
+            raise HTTPException(503, snapshot.problems[0])
         raise HTTPException(
             404, "There is no such ticker on the watchlist; `forecast fetch` adds one."
         )

@@ -284,6 +284,22 @@ def test_the_weekdays_of_a_history_say_when_a_bare_name_trades(tmp_path):
     assert ledger.read(tmp_path / "told")["late"].all()
 
 
+def test_a_forecast_of_a_session_whose_price_is_stored_is_late_whatever_the_clock_says(
+    tmp_path, monkeypatch
+):
+    """Somebody set the clock back to the evening before, or no calendar knows of the session."""
+    days = calendars.sessions_between(
+        "AAPL", pd.Timestamp("2024-01-02"), pd.Timestamp("2024-03-15")
+    )
+    for ticker, its in (("AAPL", days), ("MSFT", days[:-1])):
+        history = pd.DataFrame({"ticker": ticker, "date": its, "close": 100.0, "adj_close": 100.0})
+        Store(tmp_path).write(prices.check(history), source="test")
+    monkeypatch.setattr(calendars, "now", lambda: EVENING)
+    assert record(tmp_path, frame(models=["lstm"], steps=[1]), made=None) == Recorded(2, 1)
+    late = ledger.read(tmp_path).set_index("ticker")["late"]
+    assert late.to_dict() == {"AAPL": True, "MSFT": False}
+
+
 def test_forecasts_are_made_when_they_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(calendars, "now", lambda: EVENING + pd.Timedelta("123456us"))
     ledger.record(tmp_path, frame(), ORIGINS, {"AAPL": "", "MSFT": ""})
@@ -524,6 +540,15 @@ def test_readers_read_what_is_written_while_somebody_writes(kept):
     assert listed(kept) == ["ledger.db"]
 
 
+def test_an_empty_log_that_a_full_disk_left_is_no_hindrance_to_readers(kept):
+    """Without room for an index of it SQLite would not read at all."""
+    before = ledger.head(kept)
+    (kept / "ledger.db-wal").touch()
+    (kept / "ledger.db-shm").mkdir()  # no index can be made
+    assert ledger.head(kept) == before
+    assert ledger.verify(kept).problems == []
+
+
 def test_what_a_killed_writer_had_written_is_read(kept):
     """His log lies beside the file, with rows that are not in the file yet."""
     code = (
@@ -593,6 +618,25 @@ def test_a_damaged_ledger_is_one_line_and_stays_as_it_is(kept, content, said):
         assert "move it away" in str(it.value)
         assert "\n" not in str(it.value)
         assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("forecasts.date", "x'ff00'"),
+        ("forecasts.last_close", "'x'"),
+        ("settlements.date", "'99999-01-01'"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_in_every_command(kept, forecast, column, cell):
+    table, name = column.split(".")
+    tamper(kept, f"UPDATE {table} SET {name} = {cell} WHERE id = 1")
+    assert forecast("ledger", "verify", "--home", kept).code == 1
+    for words in ([], ["score"], ["export", kept / "out.csv"]):
+        result = forecast("ledger", *words, "--home", kept)
+        if result.code:
+            assert "verify` says what is wrong" in result.err
+            assert result.err.count("\n") == 1
 
 
 def test_another_database_and_a_later_format_are_not_touched(kept):

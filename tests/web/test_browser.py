@@ -17,7 +17,7 @@ from forecaster.data import calendars
 from forecaster.data.store import Store
 from forecaster.live import settling
 from forecaster.report import html
-from forecaster.web import pages
+from forecaster.web import pages, snapshot
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -77,7 +77,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(home):
-    with served(home) as server:
+    with pytest.MonkeyPatch.context() as patch, served(home) as server:
+        patch.setattr(snapshot, "PATIENCE", 60.0)  # of a busy machine
         yield server
 
 
