@@ -309,6 +309,25 @@ def store() -> str:
     return markdown(["read", "seconds", "peak MiB"], rows)
 
 
+def ledger() -> str:
+    """What was done, how often or to how many rows, and the seconds it took."""
+    table = read("ledger").set_index("what")
+    done = table.loc[["kills", "crowd"]]
+    rows = [
+        [
+            {"kills": "processes killed", "crowd": "processes at once"}[what],
+            f"{it['number']:,.0f}",
+            f"{it['rows']:,.0f} rows, {it['settlements']:,.0f} settlements: all as they were made",
+        ]
+        for what, it in done.iterrows()
+    ]
+    rows += [
+        [what, f"{it['number']:,.0f}", "–" if np.isnan(it["seconds"]) else f"{it['seconds']:.2f} s"]
+        for what, it in table.drop(index=done.index).iterrows()
+    ]
+    return markdown(["", "number", "came to"], rows)
+
+
 def from_base() -> str:
     """Each way to start: what it costs, and its CRPS over gjr's at each step."""
     table = read("from_base")
@@ -736,6 +755,7 @@ TABLES = {
     "from-base": from_base,
     "install": install,
     "store": store,
+    "ledger": ledger,
     "market": market,
     "whole-market": whole_market,
 }

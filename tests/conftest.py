@@ -40,7 +40,8 @@ LONGEST = (
     *("parallel/test_engines", "cli/test_cli", "models/test_every_model", "test_pages"),
     *("backtesting/test_leakage_audit", "cli/test_tune", "cli/test_contract", "test_notebooks"),
     *("cli/test_earnings", "backtesting/test_external", "data/test_update"),
-    *("cli/test_first_minute", "explain/test_explanation", "cli/test_backtests"),
+    *("cli/test_first_minute", "report/test_html", "explain/test_explanation"),
+    *("report/test_steps", "evaluation/test_overlap", "cli/test_backtests"),
     *("model_selection/test_search", "backtesting/test_backtest", "cli/test_foreign_text"),
 )
 """Files of twenty seconds or more, the longest first."""

@@ -213,22 +213,22 @@ def test_the_services_do_their_work_and_their_checks_see_it(shell, tmp_path):
     worked = shell(lines, program=daily["entrypoint"][:1], TICKERS="AAA BBB")
     assert "recorded" in worked.stdout, worked.stderr
     assert shell(check).returncode == 0
-    token, port = "a-long-and-random-token", "18473"
     words = [str(FORECAST), *serve["command"]]
-    words[words.index("8000")] = port
+    words[words.index("8000")] = "0"  # a port that is free
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "FORECAST_HOME": str(tmp_path / "repository" / "home"),
-        "FORECAST_TOKEN": token,
+        "FORECAST_TOKEN": "a-long-and-random-token",
     }
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stdout.readline().startswith("http://0.0.0.0")
+            (port,) = re.findall(r"^http://0\.0\.0\.0:(\d+)/", server.stdout.readline())
             code = serve["healthcheck"]["test"][-1].replace("8000", port)
             checked = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
             assert checked.returncode == 0
-            with pytest.raises(urllib.error.HTTPError, match="401"):
+            with pytest.raises(urllib.error.HTTPError, match="401") as refused:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+            refused.value.close()
         finally:
             server.terminate()

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 EXAMPLE = 'such as [targets.desk] with command = ["notify-send", "{title}", "{text}"]'
 
 app = typer.Typer(
-    help="Conditions of alerts.toml, and what would be told now; nothing is sent."
+    help="Conditions of alerts.toml, and the alerts that they give now; nothing is sent."
     "\n\nExample: forecast alerts",
     invoke_without_command=True,
 )
@@ -33,7 +33,7 @@ def listing(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """List the conditions of alerts.toml, and what would be told now; nothing is sent.
+    """List the conditions of alerts.toml, and the alerts that they give now; nothing is sent.
 
     Example: forecast alerts
     """
@@ -78,12 +78,12 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         )
     elif settings.conditions:
         output.table(
-            ["condition", "of", "to", "holds", "to be told"],
+            ["condition", "of", "to", "alerts", "to send"],
             [_summary(it, rows) for it in settings.conditions],
             left=3,
         )
         for row in rows:
-            output.say(f"{row['text']}{'' if row['pending'] else ' (told)'}")
+            output.say(f"{row['text']}{'' if row['pending'] else ' (sent)'}")
     elif not quiet:
         output.note(f"there are no conditions in {home / conditions.FILE}; [[alert]] begins one")
     for problem in problems.values():
@@ -135,7 +135,7 @@ def _attempt(target: "Target") -> ForecastError | None:
     from forecaster.live import delivery
 
     try:
-        delivery.send(target, "Forecaster: a test", f"Test: {target.name} hears of alerts.")
+        delivery.send(target, "Forecaster: a test", f"Test: alerts reach {target.name}.")
     except ForecastError as error:
         return error
     return None

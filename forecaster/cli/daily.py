@@ -286,7 +286,7 @@ class Evening:
             )
             self.document["alerts"] = {"sent": len(outcome.sent), "failed": len(outcome.failed)}
             for message in outcome.sent:
-                self.notes.append(f"told {message.target} {_count(len(message.lines), 'alert')}")
+                self.notes.append(f"sent {_count(len(message.lines), 'alert')} to {message.target}")
             for error in outcome.failed:
                 self._fail("alert", str(error), error)
 

@@ -205,13 +205,22 @@ def _recorded(
     from forecaster.live import ledger
 
     origins = {trained.model.name: ledger.origin_of(trained)}
-    to_come = [row["date"] > row["last_finished"] for row in rows]
+    is_open = [row["cutoff"] > row["last_finished"] for row in rows]
+    over = sum(row["date"] <= row["last_finished"] for row in rows)
+    to_come = [row["cutoff"] <= row["last_finished"] < row["date"] for row in rows]
+    if any(is_open):
+        names = dict.fromkeys(row["ticker"] for row, its in zip(rows, is_open, strict=True) if its)
+        failed.append(
+            HistoryError(
+                f"{first_few(names)}: the last stored session is not over, so that forecasts from it are "
+                "not recorded; record them once its exchange has closed"
+            )
+        )
     try:
         added = ledger.record(home, frame[to_come], origins, digests, histories=histories)
     except StoreError as error:
         failed.append(error)
         return None
-    over = len(rows) - sum(to_come)
     if not quiet:
         words = [f"{added.rows:,} of {len(rows):,} forecasts are new in the ledger"]
         if added.late:

@@ -95,11 +95,16 @@ def _token(host: str, variable: str) -> str | None:
             f"--host {host} lets others read: expected a token in the environment variable {variable}, "
             "came none. Set it to something long and random, or leave --host out"
         )
-    if len(token) < LEAST or not token.isascii() or not token.isprintable() or " " in token:
+    odd = not token.isascii() or not token.isprintable() or " " in token
+    if len(token) < LEAST or odd:
+        came = (
+            "one with a blank or another character in it"
+            if odd
+            else f"one of {len(token)} characters"
+        )
         raise UsageError(
-            f"expected a token of {LEAST} or more letters and digits in {variable}, came one of "
-            f"{len(token)} characters; `python -c 'import secrets; print(secrets.token_urlsafe())'` "
-            "makes one"
+            f"expected a token of {LEAST} or more letters and digits in {variable}, came {came}; "
+            "`python -c 'import secrets; print(secrets.token_urlsafe())'` makes one"
         )
     return token
 

@@ -229,7 +229,7 @@ def _condition(table: Any, place: str, targets: Mapping[str, Target]) -> Conditi
     _check_keys(table, (*_KEYS, *([kind.key] if kind.key else [])), f'{place}, when "{when}"')
     if not targets:
         raise UsageError(
-            f"{place}: nobody is there to be told; add a target, such as [targets.desk] with "
+            f"{place}: there is no target to send alerts to; add one, such as [targets.desk] with "
             'command = ["notify-send", "{title}", "{text}"]'
         )
     to = tuple(targets)

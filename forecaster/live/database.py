@@ -8,7 +8,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -182,7 +182,12 @@ def append(database: sqlite3.Connection, table: str, rows: Sequence[Sequence[obj
         previous = digest(values)
         chained.append([*values, previous])
     marks = ", ".join("?" * len(CHAINS[table]))
-    database.executemany(f"INSERT INTO {table} VALUES ({marks})", chained)
+    added = database.executemany(f"INSERT INTO {table} VALUES ({marks})", chained).rowcount
+    if chained and added != len(chained):  # by a trigger that somebody made
+        raise StoreError(
+            f"{len(chained):,} rows were to be added to {table} and {added:,} were, so none is; "
+            "`forecast ledger verify` says what is wrong"
+        )
 
 
 def end(database: sqlite3.Connection) -> Head:
@@ -245,13 +250,15 @@ class _State(NamedTuple):
     size: int
     changed: int
     log: bool
-    """Whether a log lies beside it, as while somebody writes, or after he was killed."""
+    """Whether there is anything in a log beside it, as while somebody writes, or after he was killed."""
 
 
 def _state(path: Path) -> _State:
-    its = path.stat()
-    log = path.with_name(f"{path.name}-wal").exists()
-    return _State(its.st_ino, its.st_size, its.st_mtime_ns, log)
+    its, log = path.stat(), 0
+    with suppress(FileNotFoundError):
+        log = path.with_name(f"{path.name}-wal").stat().st_size
+    # To read an empty log SQLite wants room for an index of it, which a full disk has not.
+    return _State(its.st_ino, its.st_size, its.st_mtime_ns, log > 0)
 
 
 def _answer(path: Path, question: Callable[[sqlite3.Connection], Content], mode: str) -> Content:
@@ -325,6 +332,19 @@ def _require_format(database: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
+def meaningful(home: Path) -> Iterator[None]:
+    """Have what rows say that no ledger wrote, such as a date that is none, raised as a StoreError."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path_of(home)} was changed, and what is in it makes no sense ({one_line(error)}); "
+            "`forecast ledger verify` says what is wrong. Put back a copy of it, or move it away to begin "
+            "another"
+        ) from error
+
+
+@contextmanager
 def _explained(path: Path, work: str) -> Iterator[None]:
     """Have what SQLite cannot do raised as a StoreError of one line."""
     try:
@@ -332,7 +352,8 @@ def _explained(path: Path, work: str) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lowest byte is the kind
         said = one_line(error)
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        # A mere ERROR is a column that is not there.
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             message = (
                 f"{path} is damaged ({said}) and stays as it is; put back a copy of it, or move it away "
                 "to begin another"

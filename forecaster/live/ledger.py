@@ -24,7 +24,7 @@ import pandas as pd
 
 from forecaster.data import calendars, prices
 from forecaster.data.calendars import Dates
-from forecaster.data.exchanges import exchange, has_calendar, is_assumed
+from forecaster.data.exchanges import exchange
 from forecaster.data.store import Store
 from forecaster.distributions import forecasts
 from forecaster.errors import UsageError
@@ -94,7 +94,7 @@ class Recorded(NamedTuple):
 
     rows: int
     late: int
-    """Those of them that were made when the session had opened."""
+    """Those of them that were made when the session had opened, or its price was stored already."""
 
 
 def record(
@@ -115,10 +115,11 @@ def record(
     frame : a forecasts frame; its outcomes are not kept.
     origins : what made the forecasts, by model.
     prices_sha256 : of the prices that they were made from, by ticker, as :func:`noted` has it.
-    histories : the last dates of each ticker's prices, which tell when those trade whose names do not;
-        by default they are read from the store.
+    histories : the last dates of each ticker's prices, which tell when those trade whose names do not,
+        and which sessions have come; by default they are read from the store.
     made : when they were made, with a time zone; by default the instant at which they are written,
-        by the clock of :func:`forecaster.data.calendars.now`.
+        by the clock of :func:`forecaster.data.calendars.now`. Then a forecast is late too if a later
+        session is stored than the one it was made from, whatever the clock and the calendar say.
 
     Raises
     ------
@@ -136,7 +137,9 @@ def record(
             )
     if frame.empty:
         return Recorded(0, 0)
-    opens = _openings(frame, _histories(home, frame) if histories is None else histories)
+    histories = _histories(home, frame) if histories is None else histories
+    opens = _openings(frame, histories)
+    has_come = _followed(frame, histories) if made is None else set()
     documents = {model: canonical(origin._asdict()) for model, origin in origins.items()}
     keys = {model: sha256(document) for model, document in documents.items()}
     with writing(home) as file:
@@ -149,9 +152,10 @@ def record(
             if file.execute(_THERE, (ticker, cutoff, step, model, run)).fetchone():
                 continue
             opening, opens_at = opens[ticker, cutoff]
+            late = now >= opening or (ticker, cutoff) in has_come
             rows.append(
                 [
-                    *(made_at, opens_at, int(now >= opening), keys[model]),
+                    *(made_at, opens_at, int(late), keys[model]),
                     *(prices_sha256[ticker], run, ticker, model, cutoff, day, step, *numbers),
                 ]
             )
@@ -207,13 +211,22 @@ def _openings(
     return opens
 
 
-def _histories(home: Path, frame: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the last stored dates of the tickers whose name alone does not say when they trade."""
-    store = Store(home)
-    unsure = {
-        it for it in frame["ticker"].unique() if is_assumed(it) or not has_calendar(exchange(it))
+def _followed(frame: pd.DataFrame, histories: Mapping[str, Dates]) -> set[tuple[str, str]]:
+    """Return (ticker, cutoff) of those of which a later session is stored."""
+    pairs = frame[["ticker", "cutoff"]].drop_duplicates()
+    return {
+        (ticker, f"{cutoff:%Y-%m-%d}")
+        for ticker, cutoff in zip(pairs["ticker"], pairs["cutoff"], strict=True)
+        if (
+            np.asarray(histories.get(ticker, []), "datetime64[D]")[-1:] > cutoff.to_datetime64()
+        ).any()
     }
-    stored = sorted(unsure.intersection(store.tickers()))
+
+
+def _histories(home: Path, frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the last stored dates of the tickers."""
+    store = Store(home)
+    stored = sorted(set(frame["ticker"]).intersection(store.tickers()))
     if not stored:
         return {}
     start = (frame["cutoff"].min() - _RECENT).date()
@@ -263,7 +276,10 @@ def read(
             conditions.append(condition)
             values.append(wanted)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    return _frame(reading(home, lambda it: it.execute(f"{_READ} {where}", values).fetchall(), []))
+    nothing: list[tuple[Any, ...]] = []
+    rows = reading(home, lambda it: it.execute(f"{_READ} {where}", values).fetchall(), nothing)
+    with database.meaningful(home):
+        return _frame(rows)
 
 
 def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
@@ -275,6 +291,8 @@ def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
             instants = np.array([it[:-1] for it in cells], dtype="datetime64[us]")
             frame[name] = pd.Series(instants).dt.tz_localize("UTC")
         elif name in ("cutoff", "date", "settled_date"):
+            if any(len(it) != len("YYYY-MM-DD") for it in cells if it is not None):
+                raise ValueError(f"{name} is no date")
             frame[name] = pd.Series(np.array([it or "NaT" for it in cells], "datetime64[us]"))
         elif name in ("ticker", "model", "run", "status"):
             frame[name] = pd.Series(cells, dtype="str")

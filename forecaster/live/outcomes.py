@@ -92,9 +92,10 @@ def latest(
 
     nothing: list[tuple[Any, ...]] = []
     by_key: dict[tuple[str, bool], Outcome] = {}
-    for its in map(_outcome, database.reading(home, question, nothing)):
-        by_key[its.ticker, its.status == "open"] = its
-    return [by_key[key] for key in sorted(by_key)]
+    with database.meaningful(home):
+        for its in map(_outcome, database.reading(home, question, nothing)):
+            by_key[its.ticker, its.status == "open"] = its
+        return [by_key[key] for key in sorted(by_key)]
 
 
 def tickers_of(home: Path) -> list[str]:

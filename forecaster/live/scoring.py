@@ -289,7 +289,8 @@ def record(home: Path, run: str | None) -> Record:
     """
     ends = "SELECT (SELECT min(date) FROM forecasts), (SELECT max(date) FROM forecasts)"
     first, last = database.reading(home, lambda it: it.execute(ends).fetchone(), (None, None))
-    months = pd.period_range(first, last, freq="M")
+    with database.meaningful(home):
+        months = pd.period_range(first, last, freq="M")
     spans = ((it.start_time.date(), it.end_time.date()) for it in months)
     parts = (measured(rows_of(home, run, *span)) for span in spans)
     return score(pd.concat([it for it in parts if len(it)], ignore_index=True))

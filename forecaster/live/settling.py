@@ -26,7 +26,7 @@ from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.store import Store
 from forecaster.data.update import OVERLAP
 from forecaster.errors import StoreError
-from forecaster.live.database import VANISHED, append, reading, stamp, writing
+from forecaster.live.database import VANISHED, append, meaningful, reading, stamp, writing
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ class _Open(NamedTuple):
     date: str
     vanished: bool
 
+    @property
+    def day(self) -> pd.Timestamp:
+        """The date."""
+        return pd.Timestamp(self.date)
+
 
 class _Outcome(NamedTuple):
     """What came of it: the columns of a settlement."""
@@ -97,10 +102,11 @@ def settle(home: Path, store: Store, now: pd.Timestamp) -> Settled:
     """
     today = f"{now.tz_convert('UTC'):%Y-%m-%d}"
     nothing: list[_Open] = []
-    due = [it for it in reading(home, _open, nothing) if it.date <= today]
-    # Those that vanished long ago would have all others read from then on.
-    fresh, gone = ([it for it in due if bool(it.vanished) is so] for so in (False, True))
-    outcomes = [*_outcomes(fresh, store, now), *_outcomes(gone, store, now)]
+    with meaningful(home):
+        due = [it for it in reading(home, _open, nothing) if it.date <= today]
+        # Those that vanished long ago would have all others read from then on.
+        fresh, gone = ([it for it in due if bool(it.vanished) is so] for so in (False, True))
+        outcomes = [*_outcomes(fresh, store, now), *_outcomes(gone, store, now)]
     if not outcomes:
         return Settled({}, [])
     with writing(home) as database:
@@ -163,18 +169,21 @@ def _of_ticker(
     due: Sequence[_Open], history: pd.DataFrame, now: pd.Timestamp
 ) -> Iterator[_Outcome]:
     """Yield what is known of the returns of a ticker."""
-    dates = history["date"].to_numpy("datetime64[D]")
+    ticker, dates = due[0].ticker, history["date"].to_numpy("datetime64[D]")
     adj_close = history["adj_close"].to_numpy(float)
     following = np.append(prices.log_returns(adj_close)[1:], np.nan)[: len(dates)]
     following[:-1][np.diff(dates) > LONGEST_CLOSURE] = np.nan
     steps = {it.step for it in due} if len(dates) else set()
     returns = {step: prices.sums_ahead(following, step) for step in steps}
+    last = calendars.last_finished(ticker, now, dates)
     for it, cutoff in zip(due, np.array([it.cutoff for it in due], "datetime64[D]"), strict=True):
         at = int(np.searchsorted(dates, cutoff))
         is_stored = at < len(dates) and dates[at] == cutoff
         log_return = float(returns[it.step][at]) if is_stored else float("nan")
         came = None if np.isnan(log_return) else str(dates[at + it.step])
-        if it.date != came and _sessions_since(it, now, dates) < OVERLAP:
+        if came is not None and came > f"{last:%Y-%m-%d}":
+            continue  # its session is not over, and what is stored is no close
+        if it.date != came and calendars.sessions_after(ticker, it.day, last, dates) < OVERLAP:
             continue
         if came is None:
             if not it.vanished:
@@ -183,9 +192,3 @@ def _of_ticker(
         status = SETTLED if it.date == came else MOVED
         ends = float(adj_close[at]), float(adj_close[at + it.step])
         yield _Outcome(*it[:3], came, status, log_return, *ends)
-
-
-def _sessions_since(due: _Open, now: pd.Timestamp, dates: np.ndarray) -> int:
-    """Return how many sessions have finished since the date that was forecast."""
-    last = calendars.last_finished(due.ticker, now, dates)
-    return calendars.sessions_after(due.ticker, pd.Timestamp(due.date), last, dates)

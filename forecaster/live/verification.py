@@ -8,7 +8,6 @@ from typing import NamedTuple
 from forecaster.display import printable
 from forecaster.errors import UsageError, one_line
 from forecaster.live.database import (
-    CHAINS,
     SCHEMA,
     Head,
     agrees,
@@ -22,7 +21,13 @@ from forecaster.live.database import (
 MOST_PROBLEMS = 100
 """Problems that are told one by one."""
 
-_ORIGIN = list(CHAINS["forecasts"]).index("origin")
+_OF_SQLITE = {"sqlite_sequence", "sqlite_autoindex_origins_1", "sqlite_stat1", "sqlite_stat4"}
+"""What SQLite makes by itself, or by ANALYZE."""
+
+_OF_NOTHING = """
+    SELECT id FROM settlements s WHERE NOT EXISTS (SELECT 1 FROM forecasts f
+    WHERE f.ticker = s.ticker AND f.cutoff = s.cutoff AND f.step = s.step)
+"""
 
 
 class Verification(NamedTuple):
@@ -85,6 +90,8 @@ def _verification(database: sqlite3.Connection, posted: _Posted | None) -> Verif
     for key in origins - _verify_forecasts(database, origins, problems):
         problems.add(f"origin {key} is of no forecast")
     _verify_chain(database, "settlements", problems)
+    for (number,) in database.execute(_OF_NOTHING):
+        problems.add(f"settlement {number} is of no forecast")
     head = end(database)
     if posted:
         _verify_posted(database, posted, head, problems)
@@ -109,16 +116,17 @@ class _Problems:
 
 
 def _verify_schema(database: sqlite3.Connection, problems: _Problems) -> None:
-    query = "SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"
-    there = {name: (kind, sql) for name, kind, sql in database.execute(query)}
+    query = "SELECT type, name, sql FROM sqlite_master"
+    there = {(kind, name): sql for kind, name, sql in database.execute(query)}
     for name, sql in SCHEMA.items():
         kind = sql.split()[1].lower().replace("unique", "index")
-        if name not in there:
+        if (kind, name) not in there:
             problems.add(f"the {kind} {name} is missing")
-        elif there[name][1] != sql:
+        elif there.pop((kind, name)) != sql:
             problems.add(f"the {kind} {name} is another one than was made")
-    for name in there.keys() - SCHEMA.keys():
-        problems.add(f"there is a {there[name][0]} {name}, which no ledger has")
+    for kind, name in there:
+        if name not in _OF_SQLITE:
+            problems.add(f"there is a {kind} {name}, which no ledger has")
 
 
 def _verify_origins(database: sqlite3.Connection, problems: _Problems) -> set[object]:

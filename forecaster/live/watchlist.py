@@ -4,11 +4,12 @@ Nothing is forecast here. Forecasts are those of the ledger, so what is shown is
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import exp
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,8 @@ from forecaster.data.event_store import EventStore
 from forecaster.data.prices import log_returns
 from forecaster.data.store import Store
 from forecaster.dataset import announcements, bars
-from forecaster.distributions import forecasts
-from forecaster.errors import ForecastError, StoreError
-from forecaster.live import ledger
+from forecaster.errors import BundleError, StoreError
+from forecaster.live import database
 from forecaster.runs import choice
 
 Content = TypeVar("Content")
@@ -40,7 +40,7 @@ RECORD = pd.Timedelta(days=366)
 """How far back the record of a ticker goes."""
 REPORTS = pd.Timedelta(days=400)
 """How far back its announcements go."""
-COLUMNS = ["ticker", "date", "close", "adj_close"]
+_QUOTED = ["ticker", "date", "close", "adj_close"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,20 @@ class Details:
     """Forecasts of the next session whose day has come, the last first."""
 
 
+class Watchlist(NamedTuple):
+    """All tickers, and what their own pages need beside."""
+
+    rows: list[Row]
+    events: dict[str, list[Announcement]]
+    """Of each ticker that has any, of a year and to come."""
+
+
 def rows(home: Path, store: Store, events: EventStore, now: pd.Timestamp) -> list[Row]:
+    """Return the rows of :func:`look`."""
+    return look(home, store, events, now).rows
+
+
+def look(home: Path, store: Store, events: EventStore, now: pd.Timestamp) -> Watchlist:
     """Return the watchlist: a row for each ticker that is stored or was forecast of late.
 
     What cannot be read of a ticker leaves the others as they are.
@@ -149,139 +162,116 @@ def rows(home: Path, store: Store, events: EventStore, now: pd.Timestamp) -> lis
     StoreError
         The ledger cannot be read.
     """
-    recorded = _recorded(home, now)
+    newest, settled = _recorded(home, now)
     stored = store.tickers()
-    tickers = sorted({*stored, *recorded["ticker"]})
     quotes, problems = _quotes(store, stored, now)
-    upcoming, unread = _upcoming(events, stored, now)
+    announced, unread = _announced(events, stored, now)
     problems = unread | problems
-    newest, settled = _last(recorded)
     today = f"{now:%Y-%m-%d}"
-    return [
-        Row(
-            ticker,
-            quote := quotes.get(ticker),
-            upcoming.get(ticker),
-            its := newest.get(ticker),
-            is_over=its is not None
-            and (
-                its.status is not None
-                or its.date <= (quote.date if quote else "")
-                or its.date < today
-            ),
-            last=settled.get(ticker),
-            problem=problems.get(ticker),
+    found = []
+    for ticker in sorted({*stored, *newest, *settled}):
+        quote, its = quotes.get(ticker), newest.get(ticker)
+        coming = (it for it in announced.get(ticker, ()) if it.date >= today)
+        over = its is not None and (
+            its.status is not None
+            or its.date < today
+            or (quote is not None and its.date <= quote.date)
         )
-        for ticker in tickers
-    ]
+        last, problem = settled.get(ticker), problems.get(ticker)
+        found.append(Row(ticker, quote, next(coming, None), its, over, last, problem))
+    return Watchlist(found, announced)
 
 
-def details(home: Path, store: Store, events: EventStore, row: Row, now: pd.Timestamp) -> Details:
+def details(
+    home: Path, store: Store, row: Row, events: Sequence[Announcement], now: pd.Timestamp
+) -> Details:
     """Return what the page of a ticker says beside its row of the watchlist.
 
     Raises
     ------
     StoreError
-        The ledger or the ticker's files cannot be read.
+        The ledger or the ticker's prices cannot be read.
     """
-    state = store.state(row.ticker)
-    announced = events.read([row.ticker])
-    since = now.tz_localize(None) - REPORTS
-    announced = _standing(announced[announced["date"] >= since])
-    its = ledger.read(home, tickers=[row.ticker], first=(now - RECORD).date())
-    shown = row.forecast or row.last
-    its = its[its["run"] == (shown.run if shown else None)]
-    newest = its[its["cutoff"] == row.forecast.cutoff] if row.forecast else its[:0]
-    past = its[(its["step"] == 1) & its["status"].notna()]
+    state, shown = store.state(row.ticker), row.forecast or row.last
+    its = []
+    if shown:
+        first = f"{now - RECORD:%Y-%m-%d}"
+        condition = "f.ticker = ? AND f.run = ? AND f.date >= ?"
+        its = [it for _, it in _forecasts(home, condition, row.ticker, shown.run, first)]
+    past = [it for it in its if it.step == 1 and it.status is not None]
     return Details(
         row,
         state.notes.get("currency") if state else None,
-        list(_forecasts(newest.sort_values("step"))),
-        list(_announcements(announced)),
-        list(_forecasts(past.sort_values("cutoff", ascending=False))),
+        sorted((it for it in its if it.cutoff == shown.cutoff), key=lambda it: it.step)
+        if row.forecast and shown
+        else [],
+        list(events),
+        sorted(past, key=lambda it: it.cutoff, reverse=True),
     )
 
 
-def _recorded(home: Path, now: pd.Timestamp) -> pd.DataFrame:
-    """Return the late and the timely forecasts of the next session, by the run that is shown.
+_ENDS = ("q0.1", "q0.9", "q0.025", "q0.975")
+_PRICES = ("low_80", "high_80", "low_95", "high_95")
+_COLUMNS = (
+    *("ticker", "model", "run", "cutoff", "date", "step", "made_at", "late", "last_close"),
+    *("volatility", "q0.5", *_ENDS),
+)
+_NAMES = (*_COLUMNS, "status", "settled_date", "log_return")
+_AS_RECORDED = (
+    *("model", "run", "cutoff", "date", "step", "made_at", "last_close", "volatility"),
+    *("status", "settled_date", "log_return"),
+)
+_FORECASTS = (
+    "SELECT "
+    + ", ".join(f'f."{name}"' for name in _COLUMNS)
+    + ", s.status, s.date, s.log_return FROM forecasts f LEFT JOIN settlements s ON s.id = (SELECT "
+    "max(o.id) FROM settlements o WHERE o.ticker = f.ticker AND o.cutoff = f.cutoff AND o.step = f.step) "
+    "WHERE {} ORDER BY f.id"
+)
+_LAST_RUN = "SELECT run FROM forecasts WHERE run <> '' ORDER BY id DESC LIMIT 1"
 
-    That is the run that forecasts where none is named, or where it has recorded nothing of late the one
-    that did so last.
+
+def _recorded(home: Path, now: pd.Timestamp) -> tuple[dict[str, Forecast], dict[str, Forecast]]:
+    """Return of each ticker the last forecast in time, and the last of them whose outcome is known.
+
+    They are of the run that forecasts where none is named, or where it has recorded nothing of late of
+    the one that was recorded last.
     """
-    since = (now - LATELY).date()
+    condition, first = "f.run = ? AND f.step = 1 AND f.date >= ?", f"{now - LATELY:%Y-%m-%d}"
+    found = []
     try:
-        usual = choice.choose(home).run.name
-        recorded = ledger.read(home, run=usual, first=since, steps=[1])
-        if len(recorded):
-            return recorded
-    except StoreError:
-        raise
-    except ForecastError as error:
+        found = list(_forecasts(home, condition, choice.choose(home).run.name, first))
+    except BundleError as error:
         log.warning("%s", error)
-    for first in (now.date(), since):  # those of today are few
-        recorded = ledger.read(home, first=first, steps=[1])
-        runs = recorded.loc[recorded["run"] != "", "run"]
-        if len(runs):
-            return ledger.read(home, run=runs.iloc[-1], first=since, steps=[1])
-    return recorded[:0]
+    if not found:
+        last = database.reading(home, lambda it: it.execute(_LAST_RUN).fetchone(), None)
+        found = list(_forecasts(home, condition, last[0], first)) if last else []
+    timely = sorted((it for it in found if not it[1].late), key=lambda it: it[1].cutoff)
+    return dict(timely), dict(it for it in timely if it[1].log_return is not None)
 
 
-def _last(recorded: pd.DataFrame) -> tuple[dict[str, Forecast], dict[str, Forecast]]:
-    """Return the last forecast of each ticker, and the last whose outcome is known; none of them late."""
-    timely = recorded[~recorded["late"]].sort_values("cutoff", kind="stable")
-    settled = timely[timely["log_return"].notna()]
-    newest, known = (
-        {str(ticker): its for ticker, its in zip(last["ticker"], _forecasts(last), strict=True)}
-        for last in (frame.drop_duplicates("ticker", keep="last") for frame in (timely, settled))
-    )
-    return newest, known
+def _forecasts(home: Path, condition: str, *values: str) -> Iterator[tuple[str, Forecast]]:
+    """Yield tickers and their forecasts of the ledger, as plain values: a page is there at once."""
 
+    def question(ledger: Any) -> list[Any]:
+        rows: list[Any] = ledger.execute(_FORECASTS.format(condition), values).fetchall()
+        return rows
 
-def _forecasts(frame: pd.DataFrame) -> Iterator[Forecast]:
-    """Yield forecasts of the ledger in prices."""
-    prices = forecasts.prices(frame)
-    inside = {}
-    for percent in (80, 95):
-        low, high = forecasts.interval(frame, percent / 100)
-        inside[percent] = frame["log_return"].between(low, high)
-    days = {
-        name: frame[name].dt.strftime("%Y-%m-%d") for name in ("cutoff", "date", "settled_date")
-    }
-    table = pd.DataFrame(
-        {
-            "model": frame["model"],
-            "run": frame["run"],
-            "cutoff": days["cutoff"],
-            "date": days["date"],
-            "step": frame["step"],
-            "made_at": frame["made_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "late": frame["late"],
-            "last_close": frame["last_close"],
-            "median": prices["q0.5"],
-            "low_80": prices["q0.1"],
-            "high_80": prices["q0.9"],
-            "low_95": prices["q0.025"],
-            "high_95": prices["q0.975"],
-            "volatility": frame["volatility"],
-            "status": frame["status"],
-            "settled_date": days["settled_date"],
-            "log_return": frame["log_return"],
-            "price": prices["price"],
-            "inside_80": inside[80],
-            "inside_95": inside[95],
-        }
-    )
-    came = frame["log_return"].notna().to_numpy()
-    columns = {
-        name: column.astype(object).where(column.notna(), None).tolist()
-        for name, column in table.items()
-    }
-    for name in ("inside_80", "inside_95"):
-        columns[name] = [
-            it if known else None for it, known in zip(columns[name], came, strict=True)
-        ]
-    for values in zip(*columns.values(), strict=True):
-        yield Forecast(*values)
+    for row in database.reading(home, question, list[Any]()):
+        its = dict(zip(_NAMES, row, strict=True))
+        log_return, close = its["log_return"], its["last_close"]
+        low_80, high_80, low_95, high_95 = ends = [its[name] for name in _ENDS]
+        known = log_return is not None
+        forecast = Forecast(
+            **{name: its[name] for name in _AS_RECORDED},
+            late=bool(its["late"]),
+            median=close * exp(its["q0.5"]),
+            **dict(zip(_PRICES, (close * exp(end) for end in ends), strict=True)),
+            price=close * exp(log_return) if known else None,
+            inside_80=low_80 <= log_return <= high_80 if known else None,
+            inside_95=low_95 <= log_return <= high_95 if known else None,
+        )
+        yield its["ticker"], forecast
 
 
 def _quotes(
@@ -291,11 +281,11 @@ def _quotes(
     if not tickers:
         return {}, {}
     try:
-        lately = store.read(tickers, columns=COLUMNS, start=(now - DAYS).date())
+        lately = store.read(tickers, columns=_QUOTED, start=(now - DAYS).date())
         quotes = _quoted(lately)
         # Where a history ended long ago its end is shown.
         ended = [ticker for ticker in tickers if ticker not in quotes]
-        return quotes | (_quoted(store.read(ended, columns=COLUMNS)) if ended else {}), {}
+        return quotes | (_quoted(store.read(ended, columns=_QUOTED)) if ended else {}), {}
     except StoreError as error:
         return _apart(lambda ticker: _quotes(store, [ticker], now), tickers, error)
 
@@ -346,28 +336,21 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _upcoming(
+def _announced(
     events: EventStore, tickers: Sequence[str], now: pd.Timestamp
-) -> tuple[dict[str, Announcement], dict[str, str]]:
-    """Return the next announcement of each ticker that has one, and whose events cannot be read."""
+) -> tuple[dict[str, list[Announcement]], dict[str, str]]:
+    """Return the announcements of each ticker that has any, and whose cannot be read."""
     try:
         frame = events.read(tickers)
     except StoreError as error:
-        return _apart(lambda ticker: _upcoming(events, [ticker], now), tickers, error)
-    today = now.tz_localize(None).normalize()
-    frame = _standing(frame[frame["date"] >= today - announcements.SAME])
-    first = frame[frame["date"] >= today].drop_duplicates("ticker")
-    return dict(zip(first["ticker"].map(str), _announcements(first), strict=True)), {}
-
-
-def _standing(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return an events frame without the days that others took the place of."""
+        return _apart(lambda ticker: _announced(events, [ticker], now), tickers, error)
+    frame = frame[frame["date"] >= now.tz_localize(None) - REPORTS]
+    # Not the days that others took the place of.
     schedules = announcements.schedules_of(frame).values()
-    return frame[np.concatenate([np.isnat(it.until) for it in schedules] or [np.empty(0, bool)])]
-
-
-def _announcements(frame: pd.DataFrame) -> Iterable[Announcement]:
-    """Return the rows of an events frame as announcements."""
+    stands = np.concatenate([np.isnat(it.until) for it in schedules] or [np.empty(0, bool)])
+    frame = frame[stands]
     days = frame["date"].dt.strftime("%Y-%m-%d")
-    for day, kind, time in zip(days, frame["kind"], frame["time"], strict=True):
-        yield Announcement(day, str(kind), time if isinstance(time, str) else None)
+    found = dict[str, list[Announcement]]()
+    for ticker, *its in zip(frame["ticker"], days, frame["kind"], frame["time"], strict=True):
+        found.setdefault(ticker, []).append(Announcement(*its))
+    return found, {}

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response  # noqa: TID253, only `forecast serve` loads this
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from forecaster import __version__, atomic, schemas
 from forecaster.data import calendars
-from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.display import printable
 from forecaster.errors import ForecastError, one_line
@@ -52,6 +50,9 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     token : what a request must know; None for nothing.
     """
     snapshots = Snapshots(home)
+    first = snapshots.newest()
+    first.page("/", HTML, lambda: _watchlist(first))  # or its reader would wait for the templates
+    _warm()  # else the first reader of a ticker waits, and with him who asks for another page
     app = FastAPI(
         title="Forecaster",
         version=__version__,
@@ -66,6 +67,11 @@ def create(home: Path, *, hosts: Collection[str] | None, token: str | None = Non
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return _refusal(request, error.status_code, "Not here", error.detail, error.headers)
+
+    @app.exception_handler(ForecastError)
+    @app.exception_handler(OSError)
+    async def unreadable(request: Request, error: Exception) -> Response:
+        return _refusal(request, 503, "Not now", one_line(error, 400))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
@@ -93,9 +99,7 @@ def _refusal(
 def _add_pages(app: FastAPI, snapshots: Snapshots) -> None:
     @app.get("/", include_in_schema=False)
     async def watchlist_page(request: Request) -> Response:
-        response = await _page(request, snapshots, _watchlist)
-        response.background = BackgroundTask(_warm)  # while the first page is read
-        return response
+        return await _page(request, snapshots, _watchlist)
 
     @app.get("/tickers/{ticker:path}", include_in_schema=False)
     async def ticker_page(request: Request, ticker: str) -> Response:
@@ -153,8 +157,8 @@ async def _ledger(
         snapshot, standing = snapshots.newest(), snapshots.standing()
         if standing is None:
             return None
-        # The record may be of another moment than the rest.
-        name = f"{request.scope['path']} {id(standing)}"
+        # The record may be of another moment than the rest. Kept in the name, no other takes its identity.
+        name = request.scope["path"], standing
         return snapshot.page(name, type_, lambda: make(standing, as_of=pages.instant(snapshot.now)))
 
     page = await run_in_threadpool(made)
@@ -226,14 +230,13 @@ def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:
     """Return what is known of a ticker of the watchlist; nothing else is looked for."""
     row = snapshot.rows.get(ticker)
     if row is None:
+        if snapshot.problems:  # there may be one
+            raise HTTPException(503, snapshot.problems[0])
         raise HTTPException(
             404, "There is no such ticker on the watchlist; `forecast fetch` adds one."
         )
-    home = snapshot.home
-    try:
-        return watchlist.details(home, Store(home), EventStore(home), row, snapshot.now)
-    except ForecastError as error:
-        raise HTTPException(503, str(error)) from error
+    home, events = snapshot.home, snapshot.events.get(ticker, [])
+    return watchlist.details(home, Store(home), row, events, snapshot.now)
 
 
 def _report(snapshot: Snapshot, name: str) -> Response:

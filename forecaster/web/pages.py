@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
-from math import nan
+from math import expm1, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -203,7 +203,7 @@ def _environment() -> "Environment":
     environment.filters |= {
         "price": _price,
         "percent": _percent,
-        "change": lambda value: _percent(value, "+.2%"),
+        "change": lambda value: _percent(None if value is None else expm1(value), "+.2%"),
         "points": _points,
         "quoted": lambda text: quote(text, safe=""),
         "commands": _commands,

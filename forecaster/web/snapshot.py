@@ -28,7 +28,7 @@ from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 from forecaster.errors import ForecastError
 from forecaster.live import ledger, scoring, watchlist
-from forecaster.live.watchlist import Row
+from forecaster.live.watchlist import Announcement, Row
 from forecaster.runs import choice
 from forecaster.web.documents import Backtest
 
@@ -76,11 +76,13 @@ class Snapshot:
         self.home, self.now = home, now
         self.problems: list[str] = []
         self.rows: dict[str, Row] = {}
+        self.events: dict[str, list[Announcement]] = {}
         self._pages: dict[Hashable, Page] = {}
         self._lock = Lock()
         try:
-            rows = watchlist.rows(home, Store(home), EventStore(home), now)
-            self.rows = {row.ticker: row for row in rows}
+            found = watchlist.look(home, Store(home), EventStore(home), now)
+            self.rows = {row.ticker: row for row in found.rows}
+            self.events = found.events
         except ForecastError as error:
             self.problems.append(str(error))
 

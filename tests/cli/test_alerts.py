@@ -97,7 +97,7 @@ def test_it_lists_what_would_be_told_and_tells_nothing(forecast, home, tmp_path)
     assert (tmp_path / "told").exists()
     (alert,) = forecast("alerts", "--home", home, "--json").json["alerts"]
     assert alert["pending"] == []
-    assert "(told)" in forecast("alerts", "--home", home).out
+    assert "(sent)" in forecast("alerts", "--home", home).out
 
 
 def test_a_test_reaches_each_target_and_says_which_failed(forecast, home, server, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_test_reaches_each_target_and_says_which_failed(forecast, home, server
         ["desk", "failed"],
     ]
     assert result.err == f"error: target desk: {sys.executable} ended with exit code 3\n"
-    assert there.received[0]["message"] == "Test: phone hears of alerts."
+    assert there.received[0]["message"] == "Test: alerts reach phone."
     document = forecast("alerts", "test", "--home", home, "--json").json
     assert [it["problem"] is None for it in document["targets"]] == [True, False]
 

@@ -192,6 +192,18 @@ def test_a_run_that_is_not_there_fails_alone(evening, tmp_path):
     assert set(stored(tmp_path)["model"]) == {"gjr", "naive"}
 
 
+def test_alerts_are_of_the_run_and_never_of_a_baseline(evening, network, tmp_path):
+    (tmp_path / "alerts.toml").write_text(
+        '[targets.desk]\ncommand = ["true"]\n[[alert]]\nwhen = "var"\nabove = 0.001\n'
+    )
+    bundle.save(network, tmp_path)
+    alone = evening(EVENINGS[0], "--run", "gone")
+    assert alone.code == 1
+    assert "told" not in alone.out  # gjr and naive are recorded, and nobody is to hear of them
+    assert "told desk 3 alerts" in evening(EVENINGS[0]).out
+    assert "told" not in evening(EVENINGS[0]).out
+
+
 def test_a_step_that_breaks_leaves_the_others_done(evening, network, tmp_path, monkeypatch):
     from forecaster.live import settling
 

@@ -88,6 +88,18 @@ def test_late_forecasts_and_those_of_sessions_that_are_over_are_counted(record, 
     assert read["late"].all()
 
 
+def test_a_forecast_from_a_price_of_the_afternoon_is_not_recorded(record, home, monkeypatch):
+    """It would stand where that from the close belongs."""
+    afternoon = EVENING - pd.Timedelta(hours=2)
+    monkeypatch.setattr(calendars, "now", lambda: afternoon)
+    result = record("--json")
+    assert result.code == 1
+    assert result.json["recorded"] == {"rows": 0, "late": 0, "over": 0}
+    assert "AAA, BBB: the last stored session is not over" in result.err
+    monkeypatch.setattr(calendars, "now", lambda: EVENING)
+    assert record("--json").json["recorded"] == {"rows": 2, "late": 0, "over": 0}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

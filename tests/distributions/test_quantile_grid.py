@@ -2,7 +2,7 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
@@ -159,6 +159,9 @@ def test_value_at_risk_by_hand():
 @given(rising_grids, st.floats(-1, 1), st.floats(0.01, 100))
 def test_everything_moves_and_scales_with_the_grid(grid, shift, factor):
     moved, x = factor * grid + shift, grid.mean() + np.array([-2.0, 0.0, 0.1, 3.0])
+    assume(
+        np.abs(x[:, None] - grid).min() > 1e-9
+    )  # where the density jumps, rounding picks the side
     close = {"rtol": 1e-7, "atol": 1e-9}
     y = factor * x + shift
     np.testing.assert_allclose(quantile_grid.cdf(y, moved), quantile_grid.cdf(x, grid), **close)

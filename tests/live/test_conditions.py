@@ -72,7 +72,7 @@ def test_a_condition_keeps_its_name_wherever_it_stands(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[alert]]\nwhen = "var"\nabove = 0.05', "nobody is there to be told"),
+        ('[[alert]]\nwhen = "var"\nabove = 0.05', "there is no target to send alerts to"),
         (TARGETS + '[[alert]]\nwhen = "vat"', "alert 1 (line 7): when must be"),
         (TARGETS + '[[alert]]\nwhen = "vat"', "did you mean var?"),
         (TARGETS + "[[alert]]\nabove = 0.05", "and it is missing"),

@@ -284,6 +284,22 @@ def test_the_weekdays_of_a_history_say_when_a_bare_name_trades(tmp_path):
     assert ledger.read(tmp_path / "told")["late"].all()
 
 
+def test_a_forecast_of_a_session_whose_price_is_stored_is_late_whatever_the_clock_says(
+    tmp_path, monkeypatch
+):
+    """Somebody set the clock back to the evening before, or no calendar knows of the session."""
+    days = calendars.sessions_between(
+        "AAPL", pd.Timestamp("2024-01-02"), pd.Timestamp("2024-03-15")
+    )
+    for ticker, its in (("AAPL", days), ("MSFT", days[:-1])):
+        history = pd.DataFrame({"ticker": ticker, "date": its, "close": 100.0, "adj_close": 100.0})
+        Store(tmp_path).write(prices.check(history), source="test")
+    monkeypatch.setattr(calendars, "now", lambda: EVENING)
+    assert record(tmp_path, frame(models=["lstm"], steps=[1]), made=None) == Recorded(2, 1)
+    late = ledger.read(tmp_path).set_index("ticker")["late"]
+    assert late.to_dict() == {"AAPL": True, "MSFT": False}
+
+
 def test_forecasts_are_made_when_they_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(calendars, "now", lambda: EVENING + pd.Timedelta("123456us"))
     ledger.record(tmp_path, frame(), ORIGINS, {"AAPL": "", "MSFT": ""})
@@ -413,6 +429,28 @@ def test_a_trigger_that_does_nothing_and_one_that_none_has_are_seen(kept):
     ]
 
 
+@pytest.mark.parametrize("name", ["sqlitex", "forecasts"])
+def test_a_trigger_that_hides_behind_a_name_is_seen_and_hides_no_forecast(kept, name):
+    with opened(kept) as file:
+        file.execute(
+            f"CREATE TRIGGER {name} BEFORE INSERT ON forecasts WHEN NEW.ticker = 'MSFT' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+    assert ledger.verify(kept).problems == [f"there is a trigger {name}, which no ledger has"]
+    before = ledger.head(kept)
+    with pytest.raises(StoreError, match="8 rows were to be added to forecasts and 4 were"):
+        record(kept, frame("2024-03-18"), made=EVENING + pd.Timedelta(days=4))
+    assert ledger.head(kept) == before
+
+
+def test_a_settlement_whose_forecast_was_cut_off_is_seen(kept):
+    """Who lowers the count of rows too hides that the end is missing, but not what was settled."""
+    tamper(
+        kept, "DELETE FROM forecasts", "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'forecasts'"
+    )
+    assert "settlement 1 is of no forecast" in ledger.verify(kept).problems
+
+
 def test_many_problems_are_counted(tmp_path):
     record(tmp_path, frame(tickers=[f"T{i}" for i in range(60)]))
     tamper(tmp_path, "UPDATE forecasts SET mean = mean + 1")
@@ -502,6 +540,15 @@ def test_readers_read_what_is_written_while_somebody_writes(kept):
     assert listed(kept) == ["ledger.db"]
 
 
+def test_an_empty_log_that_a_full_disk_left_is_no_hindrance_to_readers(kept):
+    """Without room for an index of it SQLite would not read at all."""
+    before = ledger.head(kept)
+    (kept / "ledger.db-wal").touch()
+    (kept / "ledger.db-shm").mkdir()  # no index can be made
+    assert ledger.head(kept) == before
+    assert ledger.verify(kept).problems == []
+
+
 def test_what_a_killed_writer_had_written_is_read(kept):
     """His log lies beside the file, with rows that are not in the file yet."""
     code = (
@@ -571,6 +618,25 @@ def test_a_damaged_ledger_is_one_line_and_stays_as_it_is(kept, content, said):
         assert "move it away" in str(it.value)
         assert "\n" not in str(it.value)
         assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("forecasts.date", "x'ff00'"),
+        ("forecasts.last_close", "'x'"),
+        ("settlements.date", "'99999-01-01'"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_in_every_command(kept, forecast, column, cell):
+    table, name = column.split(".")
+    tamper(kept, f"UPDATE {table} SET {name} = {cell} WHERE id = 1")
+    assert forecast("ledger", "verify", "--home", kept).code == 1
+    for words in ([], ["score"], ["export", kept / "out.csv"]):
+        result = forecast("ledger", *words, "--home", kept)
+        if result.code:
+            assert "verify` says what is wrong" in result.err
+            assert result.err.count("\n") == 1
 
 
 def test_another_database_and_a_later_format_are_not_touched(kept):

@@ -80,6 +80,17 @@ def test_each_step_is_settled_once_its_session_is_over(tmp_path):
     assert outcomes(tmp_path, "settled_date") == {1: DAYS[AT + 1], 3: DAYS[AT + 3]}
 
 
+def test_a_session_that_is_not_over_settles_nothing_whatever_is_stored(tmp_path):
+    """A file may have the price of the afternoon, which is no close."""
+    record(tmp_path, steps=[1])
+    noon = store(tmp_path, history("AAPL", AT + 2, **{f"at{AT + 1}": 90.0}))
+    afternoon = DAYS[AT + 1].tz_localize("UTC") + pd.Timedelta(hours=19)
+    assert settling.settle(tmp_path, noon, afternoon) == Settled({}, [])
+    store(tmp_path, history("AAPL", AT + 2))
+    assert settle(tmp_path, 1) == Settled({"settled": 1}, [])
+    assert outcomes(tmp_path) == {1: pytest.approx(log(121 / 120))}
+
+
 def test_one_return_of_several_models_is_settled_once(tmp_path):
     record(tmp_path)
     record(tmp_path, model="gjr", steps=[1])

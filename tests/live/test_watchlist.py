@@ -112,7 +112,7 @@ def test_a_ticker_that_is_no_longer_stored_keeps_its_record(tmp_path):
     row = rows(tmp_path)["AAA"]
     assert row.quote is None
     assert row.last.settled_date == "2026-11-25"
-    details = watchlist.details(tmp_path, Store(tmp_path), EventStore(tmp_path), row, NOW)
+    details = watchlist.details(tmp_path, Store(tmp_path), row, [], NOW)
     assert [it.date for it in details.record] == ["2026-11-25"]
 
 
@@ -123,8 +123,9 @@ def test_a_ticker_s_page_has_the_steps_of_the_last_forecast_and_its_record(tmp_p
         recorded(tmp_path, day)
         recorded(tmp_path, day, model="gjr", steps=(1,))
     settling.settle(tmp_path, Store(tmp_path), NOW)
-    store, events = Store(tmp_path), EventStore(tmp_path)
-    details = watchlist.details(tmp_path, store, events, rows(tmp_path)["AAA"], NOW)
+    store = Store(tmp_path)
+    found = watchlist.look(tmp_path, store, EventStore(tmp_path), NOW)
+    details = watchlist.details(tmp_path, store, found.rows[0], found.events["AAA"], NOW)
     assert [it.step for it in details.ahead] == list(KNOTS)
     assert {it.cutoff for it in details.ahead} == {"2026-11-25"}
     assert details.ahead[-1].volatility == pytest.approx(details.ahead[0].volatility * np.sqrt(21))

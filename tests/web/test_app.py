@@ -17,7 +17,7 @@ from report_page import Page
 from serving import served
 from simulated import HOSTILE
 
-from forecaster.data import calendars
+from forecaster.data import calendars, prices
 from forecaster.data.filenames import filename
 from forecaster.data.store import Store
 from forecaster.live import settling
@@ -39,6 +39,7 @@ TOKEN = "a-token-that-nobody-knows"
 def _clock():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calendars, "now", lambda: NOW)
+        patch.setattr(snapshot, "PATIENCE", 60.0)  # of a busy machine
         yield
 
 
@@ -282,6 +283,9 @@ def test_a_damaged_ledger_is_a_line_and_not_an_error(tmp_path):
             answer = server.ask(path)
             assert answer.status == 200
             assert "ledger.db" in answer.text
+        answer = server.ask("/tickers/AAA")
+        assert answer.status == 503
+        assert "ledger.db" in answer.text
 
 
 def test_a_ticker_without_its_prices_leaves_the_rest_of_the_page(tmp_path):
@@ -377,3 +381,11 @@ def test_json_of_a_page_cannot_end_its_script(server):
     numbers = json.loads(held[1])
     assert len(numbers["fan"]["date"]) == 7
     assert {len(it) for it in numbers["record"].values()} == {9}
+
+
+def test_a_change_is_that_of_the_price(tmp_path):
+    days = stored(tmp_path, ["AAA"], sessions=2)
+    frame = pd.DataFrame({"ticker": "BBB", "date": days, "close": [100.0, 125.0]})
+    Store(tmp_path).write(prices.check(frame), source="test")
+    page = pages.write(tmp_path).read_text(encoding="utf-8")
+    assert "+25.00%" in page

@@ -11,12 +11,13 @@ from urllib.parse import quote
 import pytest
 from living import NOW, announced, kept, recorded, stored
 from serving import served
-from simulated import HOSTILE
+from simulated import HOSTILE, simulated
 
 from forecaster.data import calendars
 from forecaster.data.store import Store
 from forecaster.live import settling
-from forecaster.web import pages
+from forecaster.report import html
+from forecaster.web import pages, snapshot
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -76,7 +77,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(home):
-    with served(home) as server:
+    with pytest.MonkeyPatch.context() as patch, served(home) as server:
+        patch.setattr(snapshot, "PATIENCE", 60.0)  # of a busy machine
         yield server
 
 
@@ -110,7 +112,8 @@ def opened(browser, server):
     for context in contexts:
         context.close()
     assert complaints == []
-    assert all(url.startswith((f"{server.url}/", "data:", "blob:")) for url in asked), asked
+    own = ("http://127.0.0.1:", "data:", "blob:", "about:")
+    assert all(url.startswith(own) for url in asked), asked
 
 
 def ready(page):
@@ -239,6 +242,18 @@ def test_without_scripts_words_and_tables_remain(browser, server):
     assert page.locator("noscript").is_visible()
     assert page.locator("tbody").first.locator("tr").count() == 6
     context.close()
+
+
+def test_the_charts_of_a_report_are_drawn_within_its_sandbox(opened, home):
+    backtest = simulated(("AAPL",), {"lstm": 0.01, "gjr": 0.011, "naive": 0.02}, sessions=60)
+    kept(home, "drawn", html.page(backtest))
+    with served(home) as server:
+        page = opened("/", **DESKTOP)
+        page.goto(f"{server.url}/backtests/drawn/report")
+        page.wait_for_selector("html[data-ready]", state="attached")
+        until(page, lambda: inked(page, "price") > 10)
+        assert page.evaluate("window.origin") == "null"  # it can read no other page
+        page.goto("about:blank")
 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
