@@ -117,15 +117,12 @@ def kill(times: int) -> None:
     for number, day in enumerate(f"{it:%Y-%m-%d}" for it in days):
         for home in (KILLED, peace):
             cut(home, day)
-        subprocess.run(command(day, peace, "--no-fetch", "--quiet"), check=True)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command(day, peace, "--no-fetch"), check=True, **silent)
         share = times * (number + 1) // len(days) - killed
         for _ in range(share):
             calls = [
-                subprocess.Popen(
-                    command(day, KILLED, "--no-fetch", "--quiet"),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
+                subprocess.Popen(command(day, KILLED, "--no-fetch"), **silent)
                 for _ in range(1 if rng.random() < 0.8 else 5)
             ]
             time.sleep(rng.uniform(0.5, 4.0) * len(calls) ** 0.5)
@@ -134,7 +131,7 @@ def kill(times: int) -> None:
                 call.wait()
         killed += share
         together = [
-            subprocess.Popen(command(day, KILLED, "--no-fetch", "--quiet")) for _ in range(5)
+            subprocess.Popen(command(day, KILLED, "--no-fetch"), **silent) for _ in range(5)
         ]
         codes = [call.wait() for call in together]
         if any(codes):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -243,7 +244,6 @@ class Evening:
             return
         with self._step("forecast"):
             from forecaster.data import companions
-            from forecaster.data.event_store import EventStore
             from forecaster.live import daily
 
             run = self.chosen.run
@@ -251,7 +251,7 @@ class Evening:
                 run,
                 market,
                 due.of_run,
-                events=EventStore(self.home).read(list(market.bars)),
+                events=self._events,
                 companions=companions.read(self.home, due.of_run),
             )
             self.of_run = predictions.table
@@ -274,7 +274,6 @@ class Evening:
         """Deliver what the alerts of the home have to say."""
         with self._step("alert"):
             from forecaster.data import calendars
-            from forecaster.data.event_store import EventStore
             from forecaster.distributions import forecasts
             from forecaster.live import alerts
 
@@ -282,7 +281,7 @@ class Evening:
                 self.home,
                 self.store,
                 forecasts.empty() if self.of_run is None else self.of_run,
-                EventStore(self.home).read(),
+                self._events,
                 calendars.now(),
             )
             self.document["alerts"] = {"sent": len(outcome.sent), "failed": len(outcome.failed)}
@@ -323,6 +322,13 @@ class Evening:
             )
             self.document["retrained"] = result._asdict()
             self.notes.append(result.words)
+
+    @cached_property
+    def _events(self) -> "pd.DataFrame":
+        """The events frame of all tickers."""
+        from forecaster.data.event_store import EventStore
+
+        return EventStore(self.home).read()
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
