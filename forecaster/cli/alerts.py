@@ -60,9 +60,9 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         EventStore(home).read(),
         calendars.now(),
     )
-    told = outbox.told(home)
+    sent = outbox.sent(home)
     problems = {it.name: delivery.problem(it) for it in settings.targets.values()}
-    rows = [row for its in due for row in _rows(its, told)]
+    rows = [row for its in due for row in _rows(its, sent)]
     if as_json:
         output.dump(
             "alerts",
@@ -141,8 +141,8 @@ def _attempt(target: "Target") -> ForecastError | None:
     return None
 
 
-def _rows(due: "Due", told: set[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
-    """Return what a condition has to say, and who is still to be told."""
+def _rows(due: "Due", sent: set[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
+    """Return what a condition has to say, and what is still to be sent to which target."""
     return [
         {
             "condition": alert.condition,
@@ -150,7 +150,7 @@ def _rows(due: "Due", told: set[tuple[str, str, str, str]]) -> list[dict[str, An
             "occasion": alert.occasion,
             "text": alert.text,
             "to": list(due.condition.to),
-            "pending": [it for it in due.condition.to if (it, *alert[:3]) not in told],
+            "pending": [it for it in due.condition.to if (it, *alert[:3]) not in sent],
         }
         for alert in due.alerts
     ]

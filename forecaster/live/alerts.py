@@ -1,4 +1,4 @@
-"""A word when it matters: the conditions of ``alerts.toml``, each told once to each target."""
+"""A word when it matters: the conditions of ``alerts.toml``, each sent once to each target."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
     sent: list[Message]
     failed: list[ForecastError]
-    """What could not be told, and will be tried again, and conditions that could not be looked at."""
+    """What could not be sent, and will be tried again, and conditions that could not be looked at."""
 
 
 def run(
@@ -95,7 +95,7 @@ def check(
     events: pd.DataFrame,
     now: pd.Timestamp,
 ) -> tuple[list[Due], list[ForecastError]]:
-    """Return what each condition has to say now, told before or not, and why some could not be looked at.
+    """Return what each condition has to say now, sent before or not, and why some could not be looked at.
 
     Parameters are those of :func:`run`.
     """

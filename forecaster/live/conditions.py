@@ -79,7 +79,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*alert[ \t]*\]\]", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Target:
-    """Who is told."""
+    """Who is sent what it says."""
 
     name: str
     variable: str | None

@@ -244,7 +244,7 @@ def reading(
 
 
 class _State(NamedTuple):
-    """What tells whether a file was written to."""
+    """The marks of a file that change when it is written to."""
 
     number: int
     size: int

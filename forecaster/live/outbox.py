@@ -1,7 +1,7 @@
-"""What was to be told to whom, and whether it was: ``alerts.db`` in the home.
+"""What is to be sent to which target, and whether it was: ``alerts.db`` in the home.
 
-A row is written before its message is delivered, and marked once it was: told at least once. Killed
-between the two, the next call tells it again; the other way round it might never be told, and a word
+A row is written before its message is delivered, and marked once it was: sent at least once. Killed
+between the two, the next call sends it again; the other way round it might never be sent, and a word
 that comes twice is the lesser evil. What could not be delivered is tried again by every call of a
 week, whether its condition still holds or not, because it held.
 """
@@ -35,7 +35,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS alerts (
 
 
 class Alert(NamedTuple):
-    """Something to be told once."""
+    """Something to be sent once."""
 
     condition: str
     ticker: str
@@ -53,7 +53,7 @@ class Outbox:
         self._connection = connection
 
     def add(self, alerts: Iterable[Alert], target: str, now: pd.Timestamp) -> None:
-        """Note what is to be told to a target, unless it was noted before."""
+        """Note what is to be sent to a target, unless it was noted before."""
         rows = [(target, *alert, _stamp(now)) for alert in alerts]
         with self._connection:
             self._connection.executemany(
@@ -61,7 +61,7 @@ class Outbox:
             )
 
     def pending(self, target: str, now: pd.Timestamp) -> list[Alert]:
-        """Return what is to be told to a target and was not yet, oldest first."""
+        """Return what is to be sent to a target and was not yet, oldest first."""
         rows = self._connection.execute(
             "SELECT condition, ticker, occasion, text FROM alerts WHERE target = ? AND sent_at IS NULL "
             "AND fired_at >= ? ORDER BY fired_at, condition, ticker",
@@ -70,7 +70,7 @@ class Outbox:
         return [Alert(*row) for row in rows]
 
     def mark(self, alerts: Iterable[Alert], target: str, now: pd.Timestamp) -> None:
-        """Note that a target was told."""
+        """Note what was sent to a target."""
         rows = [(_stamp(now), target, it.condition, it.ticker, it.occasion) for it in alerts]
         with self._connection:
             self._connection.executemany(
@@ -82,7 +82,7 @@ class Outbox:
 
 @contextmanager
 def opened(home: Path) -> Iterator[Outbox]:
-    """Hold the outbox of a home: others who want it wait, so that nothing is told by two at once.
+    """Hold the outbox of a home: others who want it wait, so that nothing is sent by two at once.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def opened(home: Path) -> Iterator[Outbox]:
         yield Outbox(connection)
 
 
-def told(home: Path) -> set[tuple[str, str, str, str]]:
-    """Return target, condition, ticker and occasion of what was told; nothing is locked or made."""
+def sent(home: Path) -> set[tuple[str, str, str, str]]:
+    """Return target, condition, ticker and occasion of what was sent; nothing is locked or made."""
     path = home / FILE
     if not path.exists():
         return set()

@@ -97,13 +97,13 @@ class Coverage:
 
     @property
     def text(self) -> str:
-        """Promise and share, and what can be told of it."""
+        """Promise and share, and what can be said of it."""
         words = f"{self.nominal:.0%} intervals held {self.share:.1%}"
         if self.bounds is None:
             return words
         if np.isnan(self.bounds.low):
             return f"{words}, and no steady share fits what came"
-        span = f"{words} (the true share is {self.bounds.low:.1%} to {self.bounds.high:.1%})"
+        span = f"{words} (with 95% confidence the true share is {self.bounds.low:.1%} to {self.bounds.high:.1%})"
         if self.is_kept:
             return span
         return f"{span}: too {'narrow' if self.bounds.high < self.nominal else 'wide'}"
@@ -208,7 +208,7 @@ def _backtests_of(run: Run, home: Path) -> Iterator[Path]:
 
 
 def choose(home: Path, run: str | None = None) -> str:
-    """Return the name of the run whose record is to be told.
+    """Return the name of the run whose record is to be shown.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from forecaster.live.database import (
 )
 
 MOST_PROBLEMS = 100
-"""Problems that are told one by one."""
+"""Problems that are listed one by one."""
 
 _OF_SQLITE = {"sqlite_sequence", "sqlite_autoindex_origins_1", "sqlite_stat1", "sqlite_stat4"}
 """What SQLite makes by itself, or by ANALYZE."""
@@ -95,11 +95,11 @@ def _verification(database: sqlite3.Connection, posted: _Posted | None) -> Verif
     head = end(database)
     if posted:
         _verify_posted(database, posted, head, problems)
-    return Verification(head, problems.told())
+    return Verification(head, problems.lines())
 
 
 class _Problems:
-    """Problems, of which the first are told one by one."""
+    """Problems, of which the first are listed one by one."""
 
     def __init__(self) -> None:
         self._first: list[str] = []
@@ -110,7 +110,7 @@ class _Problems:
         if len(self._first) < MOST_PROBLEMS:
             self._first.append(printable(problem))
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         more = self._count - len(self._first)
         return [*self._first, f"and {more:,} more problems"] if more else self._first
 

@@ -225,8 +225,8 @@ def test_stale_prices_lack_finished_sessions(store):
 @pytest.mark.parametrize(
     ("move", "words"),
     [
-        (0.09, "80% intervals held 0.0% (the true share is 0.0% to "),
-        (0.001, "80% intervals held 100.0% (the true share is "),
+        (0.09, "80% intervals held 0.0% (with 95% confidence the true share is 0.0% to "),
+        (0.001, "80% intervals held 100.0% (with 95% confidence the true share is "),
     ],
 )
 def test_coverage_fires_once_for_all_its_tickers_when_it_excludes_the_promise(store, move, words):
@@ -362,7 +362,7 @@ def test_a_damaged_outbox_is_said_and_a_file_that_is_wrong_too(store):
 
 def test_an_outbox_that_was_just_begun_is_empty(store):
     (home_of(store) / outbox.FILE).touch()
-    assert outbox.told(home_of(store)) == set()
+    assert outbox.sent(home_of(store)) == set()
     conditions_of(store, condition("var", above=0.001))
     assert len(run(store, forecast()).sent) == 1
 
@@ -480,7 +480,7 @@ def test_killed_at_any_instant_each_is_told_at_least_once_and_twice_only_if_kill
     assert process.stdout.readline() == "over\n"
     assert run(store, pd.read_parquet(tmp_path / "frame.parquet")) == ([], [])
     lines = told(tmp_path)
-    marks = outbox.told(home_of(store))
+    marks = outbox.sent(home_of(store))
     assert len(marks) == 2 * len(limits)
     assert len(lines) >= len(marks)
     assert len([it for it in lines if "AAA" in it]) == len([it for it in lines if "BBB" in it])
