@@ -103,10 +103,11 @@ class Coverage:
             return words
         if np.isnan(self.bounds.low):
             return f"{words}, and no steady share fits what came"
-        span = f"{words} (with 95% confidence the true share is {self.bounds.low:.1%} to {self.bounds.high:.1%})"
+        low, high = self.bounds
+        span = f"{words} (with 95% confidence the true share is {low:.1%} to {high:.1%})"
         if self.is_kept:
             return span
-        return f"{span}: too {'narrow' if self.bounds.high < self.nominal else 'wide'}"
+        return f"{span}: too {'narrow' if high < self.nominal else 'wide'}"
 
 
 @dataclass(frozen=True)
