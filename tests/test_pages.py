@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from forecaster.cli import ledger
 from forecaster.cli.app import app, main
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,8 @@ def parse(words):
     """Raise if the command line does not understand the words."""
     command, said = typer.main.get_command(app), ["forecast"]
     while words and hasattr(command, "commands"):
+        if isinstance(command, ledger.Group) and words[0] not in command.commands:
+            words = [ledger.SHOW, *words]
         command, said, words = command.commands[words[0]], [*said, words[0]], words[1:]
     with command.make_context(" ".join(said), list(words), resilient_parsing=False):
         pass

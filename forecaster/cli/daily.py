@@ -223,21 +223,43 @@ class Evening:
             self.chosen = choice.choose(self.home, name)
             self.document |= {"run": self.chosen.run.name, "chosen_by": self.chosen.reason}
         with self._step("read"):
-            from forecaster.live import daily
-
-            run = self.chosen.run if self.chosen else None
             known = self.store.tickers()
-            tickers = [it for it in self.words or known if it in known]
-            due = daily.agenda(self.home, self.store, run, tickers)
+            try:
+                due, market = self._prepared(known)
+            except StoreError:
+                due, market = self._prepared(self._readable(known))
             self._wait(due)
-            if due.cutoffs:
-                needed = list(due.cutoffs)
-                if run is not None and due.of_run:
-                    needed = ticker_lists.with_universe(run, self.store, needed)
-                market = daily.read(self.store.each(needed), due.cutoffs)
+            if market:
                 self._by_run(due, market)
                 self._by_baselines(due, market)
         self._recorded()
+
+    def _prepared(self, known: Sequence[str]) -> "tuple[Agenda, Market | None]":
+        """Return what is to be forecast by now, and the prices for it, of some stored tickers."""
+        from forecaster.live import daily
+
+        run = self.chosen.run if self.chosen else None
+        tickers = [it for it in self.words or known if it in known]
+        due = daily.agenda(self.home, self.store, run, tickers)
+        if not due.cutoffs:
+            return due, None
+        needed = list(due.cutoffs)
+        if run is not None and due.of_run:
+            needed = ticker_lists.with_universe(run, self.store, needed)
+        frames = self.store.each([it for it in needed if it in known])
+        return due, daily.read(frames, due.cutoffs)
+
+    def _readable(self, tickers: Sequence[str]) -> list[str]:
+        """Return the tickers whose prices can be read; each of the others is a failure of its own."""
+        readable = []
+        for ticker in tickers:
+            try:
+                self.store.read([ticker])
+            except StoreError as error:
+                self._fail("read", f"{error}; the others are forecast without it", error)
+            else:
+                readable.append(ticker)
+        return readable
 
     def _by_run(self, due: "Agenda", market: "Market") -> None:
         if self.chosen is None or not due.of_run:

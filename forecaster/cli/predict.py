@@ -202,6 +202,8 @@ def _recorded(
     -------
     The same as JSON has it; None where they cannot be added, and the error is among those that failed.
     """
+    import numpy as np
+
     from forecaster.live import ledger
 
     origins = {trained.model.name: ledger.origin_of(trained)}
@@ -217,7 +219,10 @@ def _recorded(
             )
         )
     try:
-        added = ledger.record(home, frame[to_come], origins, digests, histories=histories)
+        # An empty list would choose no columns, rather than no rows.
+        added = ledger.record(
+            home, frame[np.array(to_come, dtype=bool)], origins, digests, histories=histories
+        )
     except StoreError as error:
         failed.append(error)
         return None

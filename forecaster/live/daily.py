@@ -83,20 +83,20 @@ def agenda(home: Path, store: Store, run: Run | None, tickers: Sequence[str]) ->
         The prices of a ticker or the ledger cannot be read.
     """
     now = calendars.now()
-    since = (now - RECENT).date()
-    frame = store.read(tickers, columns=["ticker", "date"], start=since)
+    frame = store.read(tickers, columns=["ticker", "date"], start=(now - RECENT).date())
     dates = {str(ticker): its for ticker, its in frame.groupby("ticker", sort=False)["date"]}
-    there = ledger.recorded(home, since=since)
-    mine = (run.model.name, run.name) if run else None
+    cutoffs = {ticker: _cutoff(ticker, dates.get(ticker), now) for ticker in tickers}
+    since = min((it for it in cutoffs.values() if it is not None), default=now)
+    there = ledger.recorded(home, since=since.date())
+    mine = [(run.model.name, run.name, step) for step in reached(run)] if run else []
     due = Agenda({}, [], {model: [] for model in baselines.MODELS}, [], [])
     waiting: dict[tuple[str, pd.Timestamp], list[str]] = {}
-    for ticker in tickers:
-        cutoff = _cutoff(ticker, dates.get(ticker), now)
+    for ticker, cutoff in cutoffs.items():
         if cutoff is None:
             due.behind.append(ticker)
             continue
-        by_run = mine is not None and (ticker, *mine, cutoff) not in there
-        by = [it for it in baselines.MODELS if (ticker, it, ON_THE_SPOT, cutoff) not in there]
+        by_run = not all((ticker, *by, cutoff, step) in there for *by, step in mine)
+        by = [it for it in baselines.MODELS if (ticker, it, ON_THE_SPOT, cutoff, 1) not in there]
         if not by_run and not by:
             day = calendars.next_session(ticker, cutoff, dates[ticker]).date
             close = calendars.closing(ticker, day, dates[ticker])
@@ -109,6 +109,11 @@ def agenda(home: Path, store: Store, run: Run | None, tickers: Sequence[str]) ->
             due.of_baselines[model].append(ticker)
     due.waiting.extend(Wait(*key, its) for key, its in sorted(waiting.items()))
     return due
+
+
+def reached(run: Run) -> list[int]:
+    """Return the steps that a run is recorded at: the :data:`KNOTS` up to its horizon."""
+    return [step for step in KNOTS if step <= run.model.horizon]
 
 
 def _cutoff(ticker: str, dates: pd.Series | None, now: pd.Timestamp) -> pd.Timestamp | None:
@@ -157,7 +162,7 @@ def by_run(
         tickers=tickers,
         events=events,
         companions=companions,
-        steps=[step for step in KNOTS if step <= run.model.horizon],
+        steps=reached(run),
     )
 
 

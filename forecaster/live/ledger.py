@@ -302,8 +302,8 @@ def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
-def recorded(home: Path, *, since: date) -> set[tuple[str, str, str, pd.Timestamp]]:
-    """Return (ticker, model, run, cutoff) of the forecasts there are, from the cutoff ``since`` on.
+def recorded(home: Path, *, since: date) -> set[tuple[str, str, str, pd.Timestamp, int]]:
+    """Return (ticker, model, run, cutoff, step) of the forecasts from the cutoff ``since`` on.
 
     Raises
     ------
@@ -311,12 +311,11 @@ def recorded(home: Path, *, since: date) -> set[tuple[str, str, str, pd.Timestam
         The ledger cannot be read.
     """
     day = f"{since:%Y-%m-%d}"
-    query = (
-        "SELECT DISTINCT ticker, model, run, cutoff FROM forecasts WHERE date > ? AND cutoff >= ?"
-    )
-    nothing: list[tuple[str, str, str, str]] = []
+    query = "SELECT ticker, model, run, cutoff, step FROM forecasts WHERE date > ? AND cutoff >= ?"
+    nothing: list[tuple[str, str, str, str, int]] = []
     rows = reading(home, lambda it: it.execute(query, (day, day)).fetchall(), nothing)
-    return {(ticker, model, run, pd.Timestamp(cutoff)) for ticker, model, run, cutoff in rows}
+    cutoffs = {row[3]: pd.Timestamp(row[3]) for row in rows}
+    return {(*row[:3], cutoffs[row[3]], row[4]) for row in rows}
 
 
 def head(home: Path) -> Head:

@@ -393,3 +393,37 @@ def test_a_call_that_was_killed_is_made_good_by_the_next(evening, network, world
 def test_the_json_names_its_schema(evening, tmp_path):
     document = json.loads(evening(EVENINGS[0], "--quiet", "--json").out)
     assert document["schema"] == "forecaster/daily/1"
+
+
+def test_a_damaged_price_file_costs_its_own_ticker_alone(evening, network, world, tmp_path):
+    bundle.save(network, tmp_path)
+    evening(EVENINGS[0])
+    broken, *others = sorted(world["ticker"].unique())
+    day = EVENINGS[1]
+    Store(tmp_path).write(world[world["date"] <= day], source="test", whole=True)
+    (tmp_path / "prices" / f"{broken}.parquet").write_bytes(b"junk")
+    result = evening(day, frame=world[world["ticker"] != broken])
+    assert result.code == 1
+    assert f"{broken}.parquet" in result.err
+    assert "without it" in result.err
+    rows = stored(tmp_path)
+    tonight = rows[rows["cutoff"] == day]
+    assert set(tonight["ticker"]) == set(others)
+    assert set(tonight["model"]) == {"lstm", "gjr", "naive"}
+
+
+def test_what_predict_recorded_of_the_next_session_lacks_the_steps_after(
+    evening, forecast, network, tmp_path
+):
+    bundle.save(network, tmp_path)
+    day = EVENINGS[0]
+    evening(day - pd.Timedelta(days=1))
+    evening(day, "--run", "nobody")  # stores the prices of the day, and forecasts by no run
+    assert forecast("predict", "--record", "--home", tmp_path).code == 0
+    before = stored(tmp_path)
+    assert set(before.loc[(before["cutoff"] == day) & (before["model"] == "lstm"), "step"]) == {1}
+    assert evening(day).code == 0
+    after = stored(tmp_path)
+    mine = after[(after["cutoff"] == day) & (after["model"] == "lstm")]
+    assert set(mine["step"]) == set(KNOTS)
+    assert len(after) == len(after.drop_duplicates([*KEY, "run"]))

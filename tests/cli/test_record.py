@@ -100,6 +100,14 @@ def test_a_forecast_from_a_price_of_the_afternoon_is_not_recorded(record, home, 
     assert record("--json").json["recorded"] == {"rows": 2, "late": 0, "over": 0}
 
 
+def test_where_nothing_can_be_forecast_nothing_is_recorded(record, home):
+    Store(home).write(Store(home).read(["AAA"]).tail(30).assign(ticker="NEW"), source="test")
+    result = record("NEW", "--json")
+    assert result.code == 1
+    assert "NEW has 30 sessions" in result.err
+    assert result.json["recorded"] == {"rows": 0, "late": 0, "over": 0}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -197,10 +197,11 @@ def test_another_run_of_the_same_model_is_another_forecast(tmp_path):
 def test_what_was_recorded_is_known_without_reading_it(kept):
     cutoffs = [pd.Timestamp("2024-03-14"), pd.Timestamp("2024-03-15")]
     every = {
-        (ticker, model, run, cutoff)
+        (ticker, model, run, cutoff, step)
         for ticker in ("AAPL", "MSFT")
         for model, run in (("lstm", "mine"), ("gjr", ""))
         for cutoff in cutoffs
+        for step in ledger.read(kept)["step"].unique()
     }
     assert ledger.recorded(kept, since=cutoffs[0]) == every
     assert ledger.recorded(kept, since=cutoffs[1]) == {it for it in every if it[3] == cutoffs[1]}
