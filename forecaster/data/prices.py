@@ -220,9 +220,9 @@ class Reading:
         }
 
 
-def digest(frame: pd.DataFrame) -> str:
-    """:attr:`Reading.digest` of a checked prices frame."""
-    reading = Reading(frame)
+def digest(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> str:
+    """:attr:`Reading.digest` of a checked prices frame, or of one for each ticker."""
+    reading = Reading(frames)
     for _ in reading:
         pass
     return reading.digest

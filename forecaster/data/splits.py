@@ -23,6 +23,9 @@ _EXACT = 3e-4
 _UNMISTAKABLE = np.log(1.9)
 """A jump of volume, or a leap that undoes another, is that of a split from a ratio of about 2 on."""
 
+_OTHER_FAULT = np.log(20)
+"""A move left by a split that is beyond this is no day's return, but that of prices in another unit."""
+
 _BEFORE = 20
 """Sessions on either side of a split that tell whether volumes jump, or closes come back."""
 
@@ -44,6 +47,7 @@ def unapplied(price: np.ndarray, ratio: np.ndarray, intraday: np.ndarray) -> np.
     with np.errstate(invalid="ignore"):
         fits: np.ndarray = np.abs(moves + shift) < np.abs(moves)
         fits &= np.abs(overnight + shift) < np.abs(overnight)
+        fits &= np.abs(moves + shift) < _OTHER_FAULT
     return fits
 
 

@@ -37,8 +37,9 @@ def ewma(values: np.ndarray, decay: float) -> Floats:
     ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
     form of the RiskMetrics recursion (J.P. Morgan, 1996).
     """
-    averages: Floats = pd.DataFrame(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
-    return averages.reshape(np.shape(values))
+    table = pd.Series(values) if np.ndim(values) == 1 else pd.DataFrame(values)  # half the time
+    averages: Floats = table.ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
+    return averages
 
 
 def volatility(returns: Floats, decay: float = DECAY) -> Floats:

@@ -1,9 +1,9 @@
 """The baselines beside a run: GJR-GARCH and the random walk, fitted once a year.
 
 Each ticker is fitted on its own sessions of the years before that of the session forecast, and its
-parameters stay the year. So does ``backtest --start YEAR-01-01 --refit yearly``, and its forecasts of a
-ticker are these, bit for bit. A ticker that was too short when the year began has no forecast until the
-next, there and here.
+parameters stay the year. So does a backtest that starts with the year and is refitted yearly, and its
+forecasts of a ticker are these, bit for bit. A ticker that was too short when the year began has no
+forecast until the next, there and here.
 
 The fits of a year are in ``live/MODEL-YEAR.json`` of the home, data that nothing runs. Each has the digest
 of the returns that it was fitted on. Where those changed, as by a dividend after which all closes are

@@ -136,7 +136,7 @@ def read(frames: Iterable[pd.DataFrame], cutoffs: Mapping[str, pd.Timestamp]) ->
         ticker = str(frame["ticker"].iloc[0])
         if ticker in cutoffs:
             frame = frame[frame["date"] <= cutoffs[ticker]]
-            market.sha256[ticker] = prices.digest(frame)
+            market.sha256[ticker] = prices.digest([frame])
         market.bars[ticker] = Bars.of(frame)
     return market
 

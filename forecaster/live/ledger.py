@@ -85,7 +85,7 @@ def origin_of(run: Run) -> Origin:
 def noted(frames: Iterable[pd.DataFrame], digests: dict[str, str]) -> Iterator[pd.DataFrame]:
     """Yield the prices frame of each ticker, and note its digest, as :func:`record` takes it."""
     for frame in frames:
-        digests[str(frame["ticker"].iloc[0])] = prices.digest(frame)
+        digests[str(frame["ticker"].iloc[0])] = prices.digest([frame])
         yield frame
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from forecaster.live import database
 
-EMPTY = "the ledger is empty; `forecast daily` or `forecast predict --record` records forecasts"
+EMPTY = "the ledger is empty; `forecast daily` records forecasts"
 
 RECENT = timedelta(days=14)
 """Before the ledger's last date, in which the last session of a ticker is looked for."""

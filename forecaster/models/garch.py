@@ -13,6 +13,7 @@ iterated on simulated returns (:mod:`forecaster.models.iteration`).
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,12 +151,13 @@ class Garch(PerTicker[GarchParameters]):
 
         The recursion runs from the last session fitted to the last cutoff.
         """
-        from scipy.signal import lfilter  # takes a second to import
-
         begin = position(past, fitted.last)
         news = fitted.omega + fitted.news(past.log_returns[begin:])  # (sessions since the fit,)
-        start = np.array([fitted.beta * fitted.variance])
-        variance, _ = lfilter([1.0], [1.0, -fitted.beta], news, zi=start)
+        # A filter of scipy.signal would do, whose import takes a second.
+        recursion = accumulate(
+            news.tolist(), lambda last, new: new + fitted.beta * last, initial=fitted.variance
+        )
+        variance = np.fromiter(recursion, float)[1:]
         floored: Floats = np.maximum(variance, (PERCENT * FLOOR) ** 2)[index - begin]
         return floored
 

@@ -29,7 +29,7 @@ class Ticker:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The running record, as ``forecast ledger score --json`` has it, and where the ledger ends."""
+    """The running record, as the JSON of ``forecast ledger score`` has it, and where the ledger ends."""
 
     schema: str
     as_of: str

@@ -338,7 +338,7 @@ def test_an_empty_ledger_is_shown_as_such_and_has_no_score(forecast, tmp_path):
     for words in (["score"], ["export", tmp_path / "ledger.csv"], ["AAA"]):
         done = forecast("ledger", *words, *at)
         assert done.code == 1
-        assert "the ledger is empty; `forecast daily` or" in done.err
+        assert "the ledger is empty; `forecast daily` records" in done.err
     assert forecast("ledger", "verify", *at).code == 0
     assert forecast("ledger", "head", "--json", *at).json["forecasts_sha256"] is None
     assert not list(tmp_path.glob("ledger.*"))
