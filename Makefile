@@ -19,10 +19,13 @@ demo: .venv/forecaster
 
 # A file's tests stay in one process, which trains what they share once; each process takes 1.5 GB.
 # The longest files come first (tests/conftest.py); pytest-xdist would begin with those of most tests.
+# One more than there are cores, up to four: tests of clusters and of servers mostly wait.
+PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+
 # The tests start some eighty processes, none of which need compile the package anew.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
