@@ -328,6 +328,30 @@ def ledger() -> str:
     return markdown(["", "number", "came to"], rows)
 
 
+def evening() -> str:
+    """Each call of two evenings: seconds of processor, and the peak of the process."""
+    rows = [
+        [f"{it['call']} call, {it['evening']}", f"{it['cpu']:.1f}", f"{it['peak']:.0f}"]
+        for _, it in read("daily").iterrows()
+    ]
+    return markdown(["evening", "processor s", "peak MiB"], rows)
+
+
+def serve() -> str:
+    """How long readers of the pages wait."""
+    table = read("serve").set_index("kind")
+    load, beside = table.loc["load"], table.loc["beside"]
+    answers = f"{beside['answers']:,.0f} answers, {beside['failed']:.0f} failed, {beside['lost']:.0f} lost"
+    rows = [
+        ["until it listens", f"{table['seconds']['start']:.1f} s"],
+        ["the first page", f"{table['ms']['first']:.0f} ms"],
+        ["50 requests a second: half within", f"{load['half_ms']:.0f} ms"],
+        ["the same: 95% within", f"{load['most_95_ms']:.0f} ms"],
+        ["200 readers at once, beside a writer", answers],
+    ]
+    return markdown(["what", "measured"], rows)
+
+
 def from_base() -> str:
     """Each way to start: what it costs, and its CRPS over gjr's at each step."""
     table = read("from_base")
@@ -564,7 +588,12 @@ def goals() -> str:
     ]
     equals = kind("size")
     equals = equals[~equals["case"].str.contains("no null")]
+    evenings = read("daily").query("evening == 'another' and call == 'first'")["cpu"]
+    served = read("serve").set_index("kind")
     most += [
+        ("an evening of 500 tickers: processor s", evenings.max(), 10),
+        ("500 tickers served: the first page, ms", served["ms"].get("first", np.nan), 200),
+        ("50 requests a second: 95% within, ms", served["most_95_ms"].get("load", np.nan), 300),
         ("2,000 daily looks, worst null: share shown better", equals["better"].max(), 0.05),
         ("the same: share of coverages ever missed", kind("coverage")["missed"].max(), 0.05),
     ]
@@ -756,6 +785,8 @@ TABLES = {
     "install": install,
     "store": store,
     "ledger": ledger,
+    "evening": evening,
+    "serve": serve,
     "market": market,
     "whole-market": whole_market,
 }
@@ -763,6 +794,7 @@ NEEDED = {
     **dict.fromkeys(["anytime-size", "anytime-power", "anytime-coverage"], "anytime"),
     "whole-market": "market",
     "announced": "accuracy",
+    "evening": "daily",
     "from-base": "from_base",
 }
 """The results that a table is made of, where they have another name."""
