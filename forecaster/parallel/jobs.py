@@ -125,7 +125,8 @@ def _results(
     items = list(left.items())
     results = parallel(delayed(_execute)(function, at, item, ticket) for at, item in items)
     try:
-        yield from results
+        for result in results:  # noqa: UP028, which would end joblib's generator itself, warnings and all
+            yield result
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # not all results were consumed
