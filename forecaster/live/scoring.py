@@ -309,11 +309,11 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
     """
     own = rows[rows["run"] != ""].reset_index(drop=True)
     came = metrics.known(own)
-    kept = own[["model", "run", *_PAIR, "date", "status", "settled_date"]].copy()
-    kept["crps"] = pd.Series(_crps(came), came.index)
+    table = own[["model", "run", *_PAIR, "date", "status", "settled_date"]].copy()
+    table["crps"] = pd.Series(_crps(came), came.index)
     for nominal in NOMINAL:
         ends, x = forecasts.interval(came, nominal), came["log_return"].to_numpy()
-        kept[_inside(nominal)] = pd.Series(metrics.inside(*ends, x).astype(float), came.index)
+        table[_inside(nominal)] = pd.Series(metrics.inside(*ends, x).astype(float), came.index)
     for baseline in COMPANY:
         others = metrics.known(rows[(rows["run"] == "") & (rows["model"] == baseline)])
         pairs = came[_PAIR].reset_index().merge(others[_PAIR].reset_index(), on=_PAIR)
@@ -322,10 +322,10 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
             _crps(theirs),
             [it[forecasts.QUANTILES].to_numpy() for it in (mine, theirs)],
         )
-        z = e_process.advantage(kept.loc[mine.index, "crps"], crps, *quantiles)
-        kept[f"crps_{baseline}"] = pd.Series(crps, mine.index)
-        kept[f"z_{baseline}"] = pd.Series(z, mine.index)
-    return kept
+        z = e_process.advantage(table.loc[mine.index, "crps"], crps, *quantiles)
+        table[f"crps_{baseline}"] = pd.Series(crps, mine.index)
+        table[f"z_{baseline}"] = pd.Series(z, mine.index)
+    return table
 
 
 def _crps(rows: pd.DataFrame) -> np.ndarray:

@@ -168,7 +168,7 @@ def look(home: Path, store: Store, events: EventStore, now: pd.Timestamp) -> Wat
     announced, unread = _announced(events, stored, now)
     problems = unread | problems
     today = f"{now:%Y-%m-%d}"
-    found = []
+    listed = []
     for ticker in sorted({*stored, *newest, *settled}):
         quote, its = quotes.get(ticker), newest.get(ticker)
         coming = (it for it in announced.get(ticker, ()) if it.date >= today)
@@ -178,8 +178,8 @@ def look(home: Path, store: Store, events: EventStore, now: pd.Timestamp) -> Wat
             or (quote is not None and its.date <= quote.date)
         )
         last, problem = settled.get(ticker), problems.get(ticker)
-        found.append(Row(ticker, quote, next(coming, None), its, over, last, problem))
-    return Watchlist(found, announced)
+        listed.append(Row(ticker, quote, next(coming, None), its, over, last, problem))
+    return Watchlist(listed, announced)
 
 
 def details(
@@ -238,15 +238,15 @@ def _recorded(home: Path, now: pd.Timestamp) -> tuple[dict[str, Forecast], dict[
     the one that was recorded last.
     """
     condition, first = "f.run = ? AND f.step = 1 AND f.date >= ?", f"{now - LATELY:%Y-%m-%d}"
-    found = []
+    made = []
     try:
-        found = list(_forecasts(home, condition, choice.choose(home).run.name, first))
+        made = list(_forecasts(home, condition, choice.choose(home).run.name, first))
     except BundleError as error:
         log.warning("%s", error)
-    if not found:
+    if not made:
         last = database.reading(home, lambda it: it.execute(_LAST_RUN).fetchone(), None)
-        found = list(_forecasts(home, condition, last[0], first)) if last else []
-    timely = sorted((it for it in found if not it[1].late), key=lambda it: it[1].cutoff)
+        made = list(_forecasts(home, condition, last[0], first)) if last else []
+    timely = sorted((it for it in made if not it[1].late), key=lambda it: it[1].cutoff)
     return dict(timely), dict(it for it in timely if it[1].log_return is not None)
 
 
@@ -350,7 +350,7 @@ def _announced(
     stands = np.concatenate([np.isnat(it.until) for it in schedules] or [np.empty(0, bool)])
     frame = frame[stands]
     days = frame["date"].dt.strftime("%Y-%m-%d")
-    found = dict[str, list[Announcement]]()
+    by_ticker = dict[str, list[Announcement]]()
     for ticker, *its in zip(frame["ticker"], days, frame["kind"], frame["time"], strict=True):
-        found.setdefault(ticker, []).append(Announcement(*its))
-    return found, {}
+        by_ticker.setdefault(ticker, []).append(Announcement(*its))
+    return by_ticker, {}

@@ -206,8 +206,8 @@ def _ticker(snapshot: Snapshot, ticker: str) -> str:
 
 
 def _backtests(snapshot: Snapshot) -> str:
-    found = [it for it, _ in snapshot.backtests]
-    return pages.backtests(found, as_of=pages.instant(snapshot.now))
+    backtests = [it for it, _ in snapshot.backtests]
+    return pages.backtests(backtests, as_of=pages.instant(snapshot.now))
 
 
 def _watchlist_document(snapshot: Snapshot) -> str:
@@ -222,8 +222,8 @@ def _ticker_document(snapshot: Snapshot, ticker: str) -> str:
 
 
 def _backtests_document(snapshot: Snapshot) -> str:
-    found = [it for it, _ in snapshot.backtests]
-    return _document(documents.Backtests(*_tag("served-backtests", snapshot), found))
+    backtests = [it for it, _ in snapshot.backtests]
+    return _document(documents.Backtests(*_tag("served-backtests", snapshot), backtests))
 
 
 def _details(snapshot: Snapshot, ticker: str) -> watchlist.Details:

@@ -117,10 +117,10 @@ def ledger(standing: Standing | None, *, as_of: str) -> str:
     )
 
 
-def backtests(found: Sequence[Backtest], *, as_of: str) -> str:
+def backtests(rows: Sequence[Backtest], *, as_of: str) -> str:
     """Return the page that lists backtests."""
-    notes = [] if found else ["There are no backtests yet: `forecast backtest` makes one."]
-    return _page("backtests.html", as_of, here="/backtests", backtests=found, notes=notes)
+    notes = [] if rows else ["There are no backtests yet: `forecast backtest` makes one."]
+    return _page("backtests.html", as_of, here="/backtests", backtests=rows, notes=notes)
 
 
 def message(heading: str, lines: Sequence[str]) -> str:
@@ -176,8 +176,8 @@ def _notes(rows: Sequence[Row], problems: Sequence[str]) -> list[str]:
 
 def _only(days: Iterable[str | None]) -> str | None:
     """Return the day that all rows have which have one; None if they have several."""
-    found = {day for day in days if day}
-    return found.pop() if len(found) == 1 else None
+    known = {day for day in days if day}
+    return known.pop() if len(known) == 1 else None
 
 
 def _page(template: str, as_of: str, *, here: str = "", alone: bool = False, **values: Any) -> str:

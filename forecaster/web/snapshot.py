@@ -80,16 +80,16 @@ class Snapshot:
         self._pages: dict[Hashable, Page] = {}
         self._lock = Lock()
         try:
-            found = watchlist.look(home, Store(home), EventStore(home), now)
-            self.rows = {row.ticker: row for row in found.rows}
-            self.events = found.events
+            watched = watchlist.look(home, Store(home), EventStore(home), now)
+            self.rows = {row.ticker: row for row in watched.rows}
+            self.events = watched.events
         except ForecastError as error:
             self.problems.append(str(error))
 
     @cached_property
     def backtests(self) -> list[tuple[Backtest, Path]]:
         """The finished backtests and their folders, the last written first."""
-        found = []
+        backtests = []
         for name, folder in archive.stored(self.home).items():
             written = archive.written_at(folder)
             if written is None:
@@ -101,7 +101,7 @@ class Snapshot:
                 continue
             spec = provenance.spec
             has_report = atomic.read_folder(folder, lambda it: (it / "report.html").is_file())
-            found.append(
+            backtests.append(
                 (
                     Backtest(
                         name,
@@ -115,7 +115,7 @@ class Snapshot:
                     folder,
                 )
             )
-        return sorted(found, key=lambda it: it[0].written, reverse=True)
+        return sorted(backtests, key=lambda it: it[0].written, reverse=True)
 
     def page(self, name: Hashable, type_: str, make: Callable[[], str]) -> Page:
         """Return a page of this moment, made if nobody asked for it before."""
@@ -148,11 +148,11 @@ class Snapshots:
 
     def standing(self) -> Standing | None:
         """Return the running record, that of before while a new one takes long; None while there is none."""
-        found = tuple(_stamps(self.home, folders=("runs", "backtests", "scores")))
+        state = tuple(_stamps(self.home, folders=("runs", "backtests", "scores")))
         with self._lock:
             last = self._scoring
-            if last is None or (last[0] != found and last[1].done()):
-                last = self._scoring = found, self._scorer.submit(standing, self.home)
+            if last is None or (last[0] != state and last[1].done()):
+                last = self._scoring = state, self._scorer.submit(standing, self.home)
         try:
             self._standing = last[1].result(timeout=PATIENCE)
         except TimeoutError:
@@ -175,10 +175,10 @@ class Snapshots:
     def _look(self) -> None:
         try:
             # The files first: what changes while they are read is seen at the next look.
-            found = key(self.home)
-            if found != self._key or _day(calendars.now()) != _day(self._newest.now):
+            state = key(self.home)
+            if state != self._key or _day(calendars.now()) != _day(self._newest.now):
                 self._newest, self._took = self._made()
-                self._key = found
+                self._key = state
         except Exception:  # a reader has the old one, and the next look tries again
             log.exception("the home cannot be looked at")
         finally:
@@ -242,10 +242,10 @@ def _stamps(
 
 def _stamp(name: str, path: "Path | os.DirEntry[str]") -> Iterator[tuple[str, int, int, int]]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return
-    yield name, found.st_mtime_ns, found.st_size, found.st_ino
+    yield name, status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _day(now: pd.Timestamp) -> object:
