@@ -101,6 +101,7 @@ def daily(
                 evening.page()
             if retrain:
                 evening.retrain()
+        progress(len(STEPS), len(STEPS), "done")
     if as_json:
         failed = [failure._asdict() for failure in evening.failures]
         output.dump("daily", {**evening.document, "failed": failed})
