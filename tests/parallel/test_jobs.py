@@ -35,8 +35,8 @@ def warns(number):
 def grows(number):
     """Beyond what joblib lets a worker grow by; it looks once a second."""
     time.sleep(0.6)
-    _GROWN.append(np.ones(40_000_000 if number >= 2 else 1))
-    return number
+    _GROWN.append(np.ones(45_000_000 if len(_GROWN) == 1 else 1))
+    return number, os.getpid()
 
 
 _GROWN = []
@@ -101,7 +101,9 @@ def test_a_worker_does_not_start_others():
 
 
 def test_a_worker_that_grows_is_replaced_without_a_word(recwarn):
-    assert list(jobs.ordered(grows, range(6), engine=Engine(jobs=2))) == list(range(6))
+    result = list(jobs.ordered(grows, range(8), engine=Engine(jobs=2)))
+    assert [number for number, _ in result] == list(range(8))
+    assert len({worker for _, worker in result}) > 2
     assert not [it for it in recwarn if "A worker" in str(it.message)]
 
 
