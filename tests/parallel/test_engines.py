@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import date
 from pathlib import Path
@@ -16,12 +17,16 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from histories import assert_same_state
 
+from forecaster import leftovers
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.cli.app import main
-from forecaster.parallel import jobs
+from forecaster.model_selection import search
+from forecaster.parallel import engines, jobs
 from forecaster.parallel.jobs import Engine
+from forecaster.runs import training
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +34,14 @@ HERE = Path(__file__).parents[1]
 PATIENCE = 300
 """Seconds that a loaded machine may take for anything."""
 
+ALONE = Engine(jobs=1)
 MODELS = ["lstm", "gjr", "naive"]
+HELD = {
+    "window": 64, "warmup": 10, "batch": 8, "epochs": 1, "steps": 2, "validation": 60,
+    "learning_rate": 0.002, "feature_dropout": 0.4, "head": "student", "groups": "",
+}  # fmt: skip
+"""Settings of a search that is left the units alone."""
+
 COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-10-02", "--refit", "3"]
 PARTS = 42
 """Some hundredths of a second each."""
@@ -43,7 +55,7 @@ def environment():
         "RAY_AUTH_MODE": "disabled",
         "RAY_enable_metrics_collection": "0",
     }
-    return os.environ | {"PYTHONPATH": path} | quiet
+    return os.environ | {"PYTHONPATH": path, "TMPDIR": tempfile.gettempdir()} | quiet
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,11 +156,10 @@ def engine(cluster):
 
 @pytest.fixture(scope="module")
 def forecasts_of(world, tiny):
-    """A function from an engine to the forecasts of a walk with two fits of each model."""
+    """A function from an engine to the forecasts of a walk; there is a fit of each model a year."""
 
-    def result(engine):
-        start, end = date(2017, 12, 1), date(2018, 3, 1)
-        spec = BacktestSpec(tuple(MODELS), start=start, end=end, config=tiny)
+    def result(engine, start=date(2017, 12, 1)):
+        spec = BacktestSpec(tuple(MODELS), start=start, end=date(2018, 3, 1), config=tiny)
         return forecast_history(world, spec, engine=engine).forecasts
 
     return result
@@ -156,7 +167,16 @@ def forecasts_of(world, tiny):
 
 @pytest.fixture(scope="module")
 def alone(forecasts_of):
-    return forecasts_of(Engine(jobs=1))
+    """The forecasts of this process, of two fits of each model."""
+    return forecasts_of(ALONE)
+
+
+def trial(world, engine, home):
+    """The value of a trial of a search, of three fits of a network."""
+    objective = search.Objective.of(world, held=HELD)
+    (trial,) = search.run(objective, home=home, trials=1, engine=engine).trials
+    assert trial.complete
+    return trial.crps
 
 
 def dies_once(number, shared):
@@ -168,12 +188,37 @@ def dies_once(number, shared):
     return float(numbers[number]), os.getpid()
 
 
+@pytest.fixture(scope="module")
+def fitted(world):
+    return training.train(world, model="gjr", engine=ALONE).model.state()
+
+
+@pytest.fixture(scope="module")
+def value(world, tmp_path_factory):
+    return trial(world, ALONE, tmp_path_factory.mktemp("home"))
+
+
+def files_of(beginning):
+    """What lies in the temporary folders whose names begin so."""
+    return [*Path(tempfile.gettempdir()).glob(f"{beginning}*/*")]
+
+
 def test_the_same_bits_from_two_processes(forecasts_of, alone):
     pd.testing.assert_frame_equal(forecasts_of(Engine(jobs=2)), alone, check_exact=True)
 
 
-def test_the_same_bits_from_a_cluster(engine, forecasts_of, alone):
-    pd.testing.assert_frame_equal(forecasts_of(engine), alone, check_exact=True)
+def test_the_same_backtest_from_a_cluster(engine, forecasts_of, alone):
+    year = date(2018, 1, 2)
+    later = alone[alone["cutoff"] >= pd.Timestamp(date(2017, 12, 29))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(forecasts_of(engine, year), later, check_exact=True)
+
+
+def test_the_same_fits_of_tickers_from_a_cluster(engine, world, fitted):
+    assert_same_state(training.train(world, model="gjr", engine=engine).model.state(), fitted)
+
+
+def test_the_same_trials_from_a_cluster(engine, world, value, tmp_path):
+    assert trial(world, engine, tmp_path) == value
 
 
 def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path):
@@ -182,6 +227,15 @@ def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path
     assert [value for value, _ in result] == [n**0.5 for n in range(8)]
     assert os.getpid() not in {worker for _, worker in result}
     assert shared[0].exists()
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_a_cluster_of_this_machine_alone_leaves_no_files(name):
+    beginning = leftovers.FOLDER + leftovers.owner()
+    (files,) = jobs.ordered(files_of, [beginning], engine=Engine(name, jobs=1))
+    assert [it for it in files if it.name.startswith(("session_", "dask-"))]
+    assert not files_of(beginning)
+    assert not engines.abandoned.is_set()
 
 
 # The command.
@@ -256,14 +310,17 @@ def whole(home, tmp_path_factory):
 
 
 def test_a_backtest_goes_on_where_its_driver_was_killed_and_survives_a_killed_worker(
-    forecast, home, whole, tmp_path
+    forecast, home, whole, tmp_path, monkeypatch
 ):
     folder = tmp_path / "backtest"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with halted(folder, "--jobs", "2") as process:
         process.kill()
         process.wait()
         until(lambda: not session(process), "the end of the workers")
+    (left,) = tmp_path.glob(f"{leftovers.FOLDER}*-{process.pid}-*")
     refused = forecast("backtest", "--resume", folder, "--models", "naive")
+    assert not left.exists()
     assert refused.code == 2
     assert "leave out --models" in refused.err
     with halted(folder, "--jobs", "2") as process:

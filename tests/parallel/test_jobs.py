@@ -131,6 +131,10 @@ def test_work_that_kills_every_worker_is_given_up():
         ({"name": "dask", "address": "ray://host:1"}, "like tcp://host:8786"),
         ({"name": "dask", "address": "tcp://host:99999"}, "like tcp://host:8786"),
         ({"name": "ray", "address": "tcp://host:1"}, "like host:6379"),
+        (
+            {"name": "ray", "address": "ray://host:10001"},
+            "on a machine of the cluster, with the .* auto",
+        ),
         ({"name": "ray", "address": ""}, "like host:6379"),
     ],
 )
