@@ -1,6 +1,6 @@
 """A market on a Ray cluster of two nodes: `python benchmarks/cluster.py [TICKERS...]`
 
-The last quarter of three years of a simulated market is backtested, naive and ewma, by one machine of
+The last month of two years of a simulated market is backtested, naive and ewma, by one machine of
 two processes and by two nodes of a core each, which `ray start` starts on this machine. On the nodes the
 driver is first killed in the middle (SIGKILL); the next command must remove what it left. What goes on
 from its parts then loses a worker, and once another part is there the second node. What comes out must be
@@ -30,8 +30,8 @@ from forecaster import leftovers
 from forecaster.backtesting.walk_forward import CHUNK
 from forecaster.data import simulation
 
-TICKERS = (50, 500, 5000)
-FIRST, START = date(2016, 1, 4), "2018-10-01"
+TICKERS = (500, 5000)
+FIRST, START = date(2017, 1, 3), "2018-12-03"
 MODELS = ("naive", "ewma")
 
 RAY = Path(sys.executable).with_name("ray")

@@ -4,13 +4,16 @@ import os
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from forecaster.errors import EngineError, UsageError
 from forecaster.parallel import engines, jobs
 from forecaster.parallel.jobs import Engine
+from forecaster.runs import training
 
 
 def process(_):
@@ -155,3 +158,26 @@ def test_nobody_at_the_address(name):
         EngineError, match=r"cannot reach the .* 127\.0\.0\.1:9: Connection refused"
     ):
         list(jobs.ordered(math.sqrt, [1.0], engine=Engine(name, "127.0.0.1:9")))
+
+
+def test_the_members_of_an_average_are_fitted_by_its_engine(world):
+    run = training.train(world, model="average", engine=Engine(jobs=1))
+    assert [member.engine for member in run.model.members] == 3 * [Engine(jobs=1)]
+
+
+def test_a_model_of_all_tickers_at_once_takes_no_engine(world):
+    with pytest.raises(UsageError, match="trees learns from all tickers at once"):
+        training.train(world, model="trees", engine=Engine(jobs=2))
+
+
+def test_workers_stay_from_one_call_to_the_next():
+    with jobs.Workers(Engine(jobs=2), np.arange(5.0)) as workers:
+        folders = {file for _ in range(2) for file in workers.ordered(sees, range(4))}
+        assert len(folders) == 1
+    assert not Path(folders.pop()).exists()
+
+
+def sees(_, shared):
+    """The file that what is shared was read from."""
+    (file,) = {it.path for it in psutil.Process().memory_maps() if it.path.endswith("/shared")}
+    return file
