@@ -185,9 +185,11 @@ def _product(series: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return (…, series, n) @ (…, n, m), a tile of series at a time if they fill tiles."""
     *networks, rows, width = series.shape
     if rows % TILE:
-        return series @ matrix
+        whole: np.ndarray = series @ matrix
+        return whole
     tiles = series.reshape(*networks, rows // TILE, TILE, width) @ matrix[..., None, :, :]
-    return tiles.reshape(*matrix.shape[:-2], rows, matrix.shape[-1])
+    product: np.ndarray = tiles.reshape(*matrix.shape[:-2], rows, matrix.shape[-1])
+    return product
 
 
 def _parts(gates: np.ndarray, count: int) -> list[np.ndarray]:

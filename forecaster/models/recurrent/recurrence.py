@@ -41,12 +41,11 @@ def lstm(sums: Any, recurrent: Any) -> Any:
 
     forwards, backwards = _compiled()
 
-    @tf.custom_gradient
     def pass_through(sums: Any, recurrent: Any) -> Any:
         hidden, cell, gates = forwards(sums, recurrent)
         return hidden, lambda d_hidden: backwards(d_hidden, hidden, cell, gates, recurrent)
 
-    return pass_through(sums, recurrent)
+    return tf.custom_gradient(pass_through)(sums, recurrent)
 
 
 @cache
