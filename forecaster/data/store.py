@@ -31,6 +31,11 @@ _SCHEMA = pa.schema(
     + [("volume", pa.int64())]
     + [(column, pa.float64()) for column in prices.ACTIONS]
 )
+_ENCODINGS = {
+    "date": "DELTA_BINARY_PACKED",
+    **dict.fromkeys(prices.COLUMNS[2:-1], "BYTE_STREAM_SPLIT"),
+    "volume": "DELTA_BINARY_PACKED",
+}
 # In memory volumes are null where unknown, which numpy has for floats alone.
 _READ = _SCHEMA.set(_SCHEMA.get_field_index("volume"), pa.field("volume", pa.float64()))
 
@@ -316,7 +321,8 @@ class Store:
         counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
         # One thread: to start a pool of them takes longer than ten columns do.
         table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
-        sealed.write(path, table, note, {_MENDS: mends.packed(mended)} if len(mended) else {})
+        more = {_MENDS: mends.packed(mended)} if len(mended) else {}
+        sealed.write(path, table, note, more, _ENCODINGS)
 
     def _table(
         self,
