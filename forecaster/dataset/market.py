@@ -186,9 +186,7 @@ def _surprise(bars: Bars) -> Floats:
     return np.clip(bars.log_returns / lagged(bars.volatility), -WILDEST, WILDEST)
 
 
-def _belonging(
-    size: int, rows: Sequence[Rows], members: Sequence[Bars]
-) -> list[np.ndarray | None]:
+def _belonging(size: int, rows: Sequence[Rows], members: Sequence[Bars]) -> list[np.ndarray | None]:
     """Return whether each ticker belongs to the market at each of its sessions: (sessions,) each.
 
     None stands for all sessions, which nearly every ticker has: those arrays would be large together. One
@@ -208,17 +206,13 @@ def _belonging(
     return belongs
 
 
-def _means(
-    size: int, columns: Iterable[tuple[Rows, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _means(size: int, columns: Iterable[tuple[Rows, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each."""
     total, count = _sums(size, columns)
     return np.divide(total, count, out=np.full(size, np.nan), where=count > 0), count
 
 
-def _sums(
-    size: int, columns: Iterable[tuple[Rows, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _sums(size: int, columns: Iterable[tuple[Rows, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums over tickers by date, and how many values they have: (dates,) each.
 
     They grow a ticker at a time, from the rows of its sessions and its values there: a table of
