@@ -31,6 +31,11 @@ _SCHEMA = pa.schema(
     + [("volume", pa.int64())]
     + [(column, pa.float64()) for column in prices.ACTIONS]
 )
+_ENCODINGS = {
+    "date": "DELTA_BINARY_PACKED",
+    **dict.fromkeys(prices.COLUMNS[2:-1], "BYTE_STREAM_SPLIT"),
+    "volume": "DELTA_BINARY_PACKED",
+}
 # In memory volumes are null where unknown, which numpy has for floats alone.
 _READ = _SCHEMA.set(_SCHEMA.get_field_index("volume"), pa.field("volume", pa.float64()))
 
@@ -174,17 +179,29 @@ class Store:
             ).to_pandas(split_blocks=True, self_destruct=True)
             return frame
 
-    def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
+    def each(
+        self, tickers: Sequence[str], notes: dict[str, Mapping[str, str]] | None = None
+    ) -> Iterator[pd.DataFrame]:
         """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
 
-        Raises what :meth:`read` does.
+        Parameters
+        ----------
+        notes
+            Gets what the source said of each, as :attr:`TickerState.notes` has it.
+
+        Raises
+        ------
+        StoreError
+            As :meth:`read` does.
         """
         self.require(tickers)
         wanted = sorted(set(tickers))
         with ThreadPoolExecutor() as pool:
             for begin in range(0, len(wanted), AHEAD):
                 some = wanted[begin : begin + AHEAD]
-                tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
+                tables = list(
+                    pool.map(lambda it: self._table(it, prices.COLUMNS, notes=notes), some)
+                )
                 ends = np.cumsum([len(table) for table in tables])
                 frame = pa.concat_tables(tables).to_pandas(split_blocks=True)
                 yield from (
@@ -316,7 +333,8 @@ class Store:
         counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
         # One thread: to start a pool of them takes longer than ten columns do.
         table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
-        sealed.write(path, table, note, {_MENDS: mends.packed(mended)} if len(mended) else {})
+        more = {_MENDS: mends.packed(mended)} if len(mended) else {}
+        sealed.write(path, table, note, more, _ENCODINGS)
 
     def _table(
         self,
@@ -324,8 +342,11 @@ class Store:
         columns: Sequence[str],
         start: date | None = None,
         end: date | None = None,
+        notes: dict[str, Mapping[str, str]] | None = None,
     ) -> pa.Table:
         with sealed.opened(self._path(ticker), ticker, _FORMAT, _UNSEALED_FORMATS) as (file, note):
+            if notes is not None:
+                notes[ticker] = note.get("notes", {})
             table = file.read(columns=[*columns, "date"], use_threads=False)
             if note["format"] == 1:  # it had no actions
                 for name in set(columns) - set(table.column_names):
