@@ -32,8 +32,12 @@ from dataclasses import dataclass
 import numpy as np
 
 CHUNK = 32
-"""Series advanced together, always this many, padded with zeros: matrix products of one shape round
-in one way, so a ticker's forecast is the same alone and among others."""
+"""The most series that advance together."""
+
+TILE = 8
+"""Series in a matrix product, always this many, padded with zeros: products of one shape round in one way, so
+a ticker's forecast is the same alone and among others. Of more series, OpenBLAS rounds the rows of a product
+in several ways on processors without AVX-512."""
 
 CellState = tuple[np.ndarray, np.ndarray]
 """Hidden state and cell state, each (series, units); a cell without the latter returns it as it was."""
@@ -93,8 +97,8 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     x : (series, features), those of the session.
     hidden, cell : (series, units), the state after the session before.
     """
-    gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
-    i, f, g, o = _parts(gates, 4)  # each (series, units)
+    gates = _product(x, weights.kernel) + _product(hidden, weights.recurrent) + weights.bias
+    i, f, g, o = _parts(gates, 4)  # (series, 4 * units) -> (series, units) each
     input_gate, forget_gate, output_gate = sigmoid(i), sigmoid(f), sigmoid(o)
     candidate = np.tanh(g)
     cell = forget_gate * cell + input_gate * candidate
@@ -128,8 +132,8 @@ def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
         g = tanh   (W_g x + r * (U_g h))        candidate
         h = z * h + (1 - z) * g                 hidden state and memory in one
     """
-    z, r, g = _parts(x @ weights.kernel + weights.bias[0], 3)  # each (series, units)
-    z_h, r_h, g_h = _parts(hidden @ weights.recurrent + weights.bias[1], 3)
+    z, r, g = _parts(_product(x, weights.kernel) + weights.bias[0], 3)  # each (series, units)
+    z_h, r_h, g_h = _parts(_product(hidden, weights.recurrent) + weights.bias[1], 3)
     update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
     candidate = np.tanh(g + reset * g_h)
     return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
@@ -142,7 +146,8 @@ def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -
 
 def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
     """Advance the cell of Elman (1990), ``h = tanh(W x + U h + b)``: its memory is all new each session."""
-    return np.tanh(x @ weights.kernel + hidden @ weights.recurrent + weights.bias), cell
+    gates = _product(x, weights.kernel) + _product(hidden, weights.recurrent) + weights.bias
+    return np.tanh(gates), cell
 
 
 def hidden_states(
@@ -163,17 +168,28 @@ def hidden_states(
     states: list[np.ndarray] = []
     for start in range(0, len(inputs), CHUNK):
         chunk = inputs[start : start + CHUNK]
-        longest = max(len(series) for series in chunk)
-        x = np.zeros((longest, CHUNK, weights.kernel.shape[-2]), np.float32)
+        longest, rows = max(len(series) for series in chunk), TILE * -(-len(chunk) // TILE)
+        x = np.zeros((longest, rows, weights.kernel.shape[-2]), np.float32)
         for row, series in enumerate(chunk):
             x[: len(series), row] = series
-        hidden = cell = np.zeros((*weights.kernel.shape[:-2], CHUNK, weights.units), np.float32)
+        hidden = cell = np.zeros((*weights.kernel.shape[:-2], rows, weights.units), np.float32)
         out = np.empty((longest, *hidden.shape), np.float32)  # (sessions, …, series, units)
         for t in range(longest):
             hidden, cell = advance(weights, x[t], hidden, cell)
             out[t] = hidden
         states += [out[: len(series), ..., row, :] for row, series in enumerate(chunk)]
     return states
+
+
+def _product(series: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return (…, series, n) @ (…, n, m), a tile of series at a time if they fill tiles."""
+    *networks, rows, width = series.shape
+    if rows % TILE:
+        whole: np.ndarray = series @ matrix
+        return whole
+    tiles = series.reshape(*networks, rows // TILE, TILE, width) @ matrix[..., None, :, :]
+    product: np.ndarray = tiles.reshape(*matrix.shape[:-2], rows, matrix.shape[-1])
+    return product
 
 
 def _parts(gates: np.ndarray, count: int) -> list[np.ndarray]:
