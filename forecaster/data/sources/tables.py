@@ -150,7 +150,12 @@ def _read_parquet(path: Path, raw: bytes) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frame = pq.read_table(pa.BufferReader(raw), page_checksum_verification=True).to_pandas()
+    table = pq.read_table(pa.BufferReader(raw), page_checksum_verification=True)
+    for at, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):  # a list or a record is no number, date or ticker
+            texts = [None if it is None else str(it) for it in table.column(at).to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    frame = table.to_pandas()
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if isinstance(frame.columns, pd.MultiIndex):
