@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from forecaster.data import clock
 from forecaster.data.exchanges import CRYPTO, exchange, has_calendar, is_assumed
 from forecaster.data.trading_days import LAST, TradingDays, guessed, trading_days, week
 from forecaster.errors import HistoryError
@@ -32,8 +33,8 @@ class NextSession:
 
 
 def now() -> pd.Timestamp:
-    """Return this instant, in UTC: the one clock by which anything is finished, due or stale."""
-    return pd.Timestamp.now("UTC")
+    """Return this instant, in UTC, by :mod:`forecaster.data.clock`."""
+    return pd.Timestamp(clock.now())
 
 
 def next_session(ticker: str, date: Date, history: Dates | None = None) -> NextSession:

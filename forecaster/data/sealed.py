@@ -6,10 +6,10 @@ A file carries a note of the store, in JSON, and a checksum of all its bytes.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -96,7 +96,7 @@ def opened(
             yield file, note
 
 
-def stamp(instant: pd.Timestamp) -> str:
+def stamp(instant: datetime) -> str:
     """Return an instant in UTC as a note has it, to the second."""
     return instant.strftime(_INSTANT)
 
