@@ -581,7 +581,7 @@ def goals() -> str:
         (
             "`forecast predict`, 5,000 tickers: processor s, one core",
             largest["cpu"].get("predict", np.nan),
-            30,
+            12,
         ),
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),
