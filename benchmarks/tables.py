@@ -438,6 +438,24 @@ def rate(its: pd.DataFrame, column: str = "cpu", per: str = "ticker_years") -> f
     return float(1000 * (large[column] - small[column]) / (large[per] - small[per]))
 
 
+def cluster() -> str:
+    """What the driver of a cluster costs by number of tickers, and what was left of those killed."""
+    table = read("cluster").sort_values("tickers", kind="stable")
+    rows = []
+    for case, its in table.groupby("case", sort=False):
+        for _, it in its.iterrows():
+            left = "" if pd.isna(it["left"]) else f"{it['left']:.0f}, then {it['remaining']:.0f}"
+            cost = [f"{it[name]:.0f}" for name in ("cpu", "forecasting", "peak")]
+            same = "" if pd.isna(it["same"]) else it["same"]
+            rows.append([case, f"{it['tickers']:,}", *cost, "", left, same])
+        if len(its) > 1:
+            rows[-1][-3] = " / ".join(
+                f"{exponent(its, column):.2f}" for column in ("forecasting", "peak")
+            )
+    header = ["", "tickers", "processor s", "MiB, forecasting", "MiB, in all", "exponents"]
+    return markdown([*header, "temporary files left", "bytes of one machine"], rows)
+
+
 WHOLE, YEARS, WORKERS = 8000, 30, (1, 10, 100)
 EPOCHS, SEEDS, WINDOWS, SCORED = 20, 3, 2000, 196
 """The most epochs, networks, windows of an epoch and targets of a window of a training."""
@@ -499,6 +517,7 @@ def goals() -> str:
     kept = read("store").set_index("read")
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
+    drivers = read("cluster").query("case == 'driver killed'")
     started = read("from_base").query("step == 1").groupby("how")["crps"].mean()
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     skewed = read("tails").query("head == 'skewed'").set_index("set")
@@ -593,6 +612,11 @@ def goals() -> str:
             "`forecast predict`, 5,000 tickers: processor s, one core",
             largest["cpu"].get("predict", np.nan),
             12,
+        ),
+        (
+            "a market on a Ray cluster: exponent of the driver's memory up to the last forecast",
+            exponent(drivers, "forecasting") if 5000 in set(drivers["tickers"]) else np.nan,
+            0.1,
         ),
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),
@@ -802,6 +826,7 @@ TABLES = {
     "listings": listings,
     "market": market,
     "whole-market": whole_market,
+    "cluster": cluster,
 }
 NEEDED = {
     **dict.fromkeys(["anytime-size", "anytime-power", "anytime-coverage"], "anytime"),
