@@ -343,6 +343,15 @@ def evening() -> str:
     return markdown(["evening", "processor s", "peak MiB"], rows)
 
 
+def listings() -> str:
+    """What each list takes."""
+    rows = [
+        [f"`forecast {it['list']}`", f"{it['cpu']:.2f}", f"{it['peak']:.0f}"]
+        for _, it in read("listings").iterrows()
+    ]
+    return markdown(["list", "processor s", "peak MiB"], rows)
+
+
 def serve() -> str:
     """How long readers of the pages wait."""
     table = read("serve").set_index("kind")
@@ -566,7 +575,7 @@ def goals() -> str:
         (
             "`forecast fetch`, 100 new tickers: time over what latency and concurrency dictate",
             read("fetching")["ratio"].iloc[-1],
-            2,
+            1.5,
         ),
         (
             "`forecast predict AAPL` in an empty home: s of processor",
@@ -597,10 +606,12 @@ def goals() -> str:
             (f"`forecast {it}`, 5,000 tickers: peak MiB", largest["peak"].get(it, np.nan), 4096)
             for it in ("train", "predict", "backtest")
         ),
+        ("`forecast fetch`, 5,000 tickers: peak MiB", largest["peak"].get("fetch", np.nan), 1024),
+        ("the same: processor s, one core", largest["cpu"].get("fetch", np.nan), 70),
         (
             "`forecast predict`, 5,000 tickers: processor s, one core",
             largest["cpu"].get("predict", np.nan),
-            30,
+            12,
         ),
         (
             "a market on a Ray cluster: exponent of the driver's memory up to the last forecast",
@@ -616,6 +627,7 @@ def goals() -> str:
     served = read("serve").set_index("kind")
     most += [
         ("an evening of 500 tickers: processor s", evenings.max(), 10),
+        ("the lists of a usual home, worst: processor s", read("listings")["cpu"].max(), 0.5),
         ("500 tickers served: the first page, ms", served["ms"].get("first", np.nan), 200),
         ("50 requests a second: 95% within, ms", served["most_95_ms"].get("load", np.nan), 300),
         ("2,000 daily looks, worst null: share shown better", equals["better"].max(), 0.05),
@@ -811,6 +823,7 @@ TABLES = {
     "ledger": ledger,
     "evening": evening,
     "serve": serve,
+    "listings": listings,
     "market": market,
     "whole-market": whole_market,
     "cluster": cluster,

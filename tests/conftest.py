@@ -41,13 +41,14 @@ settings.load_profile("steady")
 
 LONGEST = (
     *("parallel/test_engines", "cli/test_cli", "models/test_every_model", "test_pages"),
-    *("backtesting/test_leakage_audit", "cli/test_tune", "cli/test_contract", "test_notebooks"),
-    *("cli/test_earnings", "backtesting/test_external", "data/test_update"),
-    *("cli/test_first_minute", "report/test_html", "explain/test_explanation"),
-    *("report/test_steps", "evaluation/test_overlap", "cli/test_backtests"),
-    *("model_selection/test_search", "backtesting/test_backtest", "cli/test_foreign_text"),
+    *("cli/test_tune", "test_notebooks", "models/recurrent/test_training"),
+    *("backtesting/test_leakage_audit", "cli/test_contract", "model_selection/test_search"),
+    *("cli/test_earnings", "cli/test_backtests", "cli/test_daily", "backtesting/test_backtest"),
+    *("models/test_events", "data/test_update", "cli/test_first_minute", "report/test_html"),
+    *("explain/test_explanation", "backtesting/test_external", "test_reader_fuzz"),
+    *("cli/test_ledger", "report/test_steps", "evaluation/test_overlap", "cli/test_foreign_text"),
 )
-"""Files of twenty seconds or more, the longest first."""
+"""Files of ten seconds of processor or more, the longest first."""
 
 
 def pytest_collection_modifyitems(items):

@@ -8,8 +8,6 @@ on the statistics.
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 from forecaster import atomic
+from forecaster.backtesting import folders
 from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
-from forecaster.data import filenames
 from forecaster.display import cell_texts, write_csv
 from forecaster.distributions import forecasts
-from forecaster.errors import ForecastError, StoreError, one_line
 from forecaster.evaluation import announced
 from forecaster.evaluation.evaluate import Evaluation
 from forecaster.evaluation.verdict import Verdict
@@ -39,9 +36,6 @@ LATER_TABLES = (
     *("encompassing", "murphy", "announced", "reactions"),
 )
 """Tables that a backtest of version 0.1.0 lacks."""
-
-UNFINISHED = "unfinished"
-"""In a backtest's folder, what one that was interrupted has left there."""
 
 _TEXT_COLUMNS = {
     *(
@@ -62,12 +56,6 @@ _TEXT_COLUMNS = {
 
 _DAY_COLUMNS = {"date"}
 """Columns of the tables that hold days."""
-
-_DAMAGE = (
-    *(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError),
-    ForecastError,
-)
-"""Errors of reading files that no backtest wrote."""
 
 
 def write(backtest: Backtest, folder: Path) -> None:
@@ -109,11 +97,6 @@ def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
     return atomic.read_folder(folder, _read_forecasts)
 
 
-def read_provenance(folder: Path) -> Provenance:
-    """Return where a backtest in a folder comes from; raises what :func:`read_forecasts` does."""
-    return atomic.read_folder(folder, _read_provenance)
-
-
 def load(folder: Path) -> Backtest:
     """Return the backtest that :func:`write` left in a folder.
 
@@ -147,98 +130,38 @@ def read_scores(folder: Path) -> dict[int, pd.DataFrame]:
     return atomic.read_folder(folder, _read_scores)
 
 
-def latest(home: Path) -> Path:
-    """Return the folder of the backtest that was written last in a home folder.
-
-    Raises
-    ------
-    StoreError
-        There is none.
-    """
-    folders = atomic.folders(home / "backtests")
-    written = {folder: it for folder in folders if (it := written_at(folder)) is not None}
-    if not written:
-        raise StoreError(
-            f"there is no backtest in {home / 'backtests'} yet; `forecast backtest` makes one, "
-            f"or name its folder{filenames.first_fetch(home)}"
-        )
-    return max(written, key=lambda folder: written[folder])
-
-
-def stored(home: Path) -> dict[str, Path]:
-    """Return the folders of the backtests in a home folder by name, finished or not.
-
-    Scores of files are there too, as ``scores/NAME``.
-    """
-    backtests, scores = (atomic.folders(home / name) for name in ("backtests", "scores"))
-    return {it.name: it for it in backtests} | {f"scores/{it.name}": it for it in scores}
-
-
-def written_at(folder: Path) -> float | None:
-    """Return when the results in a folder were written, in seconds since 1970; None without any."""
-    config = "config.json"
-    with suppress(OSError):
-        return atomic.read_folder(folder, lambda it: (it / config).stat().st_mtime)
-    return None
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that nobody else has, and return it: ``NAME``, ``NAME-2``, ``NAME-3`` …
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be made.
-    """
-    for number in count(1):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        with atomic.held(folder), suppress(FileExistsError):  # it may just be being replaced
-            folder.mkdir()
-            return folder
-    raise AssertionError("numbers do not end")
-
-
-def _read_provenance(folder: Path) -> Provenance:
-    if not folder.is_dir():
-        raise StoreError(f"there is no folder {folder}; name the folder of a backtest")
-    try:
-        return Provenance.of_document(_read_json(folder / "config.json"))
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
-
-
 def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
-    provenance = _read_provenance(folder)
+    provenance = folders.read_provenance(folder)
     try:
         frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
         if provenance.models[0] not in set(frame["model"]):
             raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
+    except folders.DAMAGE as error:
+        raise folders.damaged(folder, error) from error
     return frame, provenance
 
 
 def _read_scores(folder: Path) -> dict[int, pd.DataFrame]:
     try:
-        document = _read_json(folder / "scores.json")
+        document = folders.read_json(folder / "scores.json")
         by_step = {document.get("step", 1): document} | document.get("steps", {})
         return {int(step): pd.DataFrame(it["scores"]) for step, it in by_step.items()}
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
+    except folders.DAMAGE as error:
+        raise folders.damaged(folder, error) from error
 
 
 def _read_reactions(folder: Path) -> pd.DataFrame:
     path = folder / "tables" / "reactions.csv"
     try:
         return _read_table(path) if path.is_file() else announced.NONE
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
+    except folders.DAMAGE as error:
+        raise folders.damaged(folder, error) from error
 
 
 def _load(folder: Path) -> Backtest:
     frame, provenance = _read_forecasts(folder)
     try:
-        document, tables = _read_json(folder / "scores.json"), folder / "tables"
+        document, tables = folders.read_json(folder / "scores.json"), folder / "tables"
         verdict = Verdict.read(document)
         # Forecasts of several sessions alone make no strategy.
         needed = [it for it in TABLES if it != "strategy" or verdict.step == 1]
@@ -247,8 +170,8 @@ def _load(folder: Path) -> Backtest:
             for step, said in document.get("steps", {}).items()
         }
         return Backtest(frame, _read_tables(tables, needed), verdict, provenance, ahead)
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
+    except folders.DAMAGE as error:
+        raise folders.damaged(folder, error) from error
 
 
 def _read_tables(folder: Path, needed: Sequence[str] = ("scores",)) -> dict[str, pd.DataFrame]:
@@ -274,13 +197,6 @@ def _read_table(path: Path) -> pd.DataFrame:
     )
 
 
-def _damaged(folder: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"{folder} holds no backtest, or a damaged one ({one_line(error)}); "
-        "name the folder of a backtest"
-    )
-
-
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as JSON holds them: what is not a number is null, a day is text."""
     finite = frame.replace([np.inf, -np.inf], np.nan)
@@ -288,41 +204,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     finite = finite.assign(**{str(name): days[name].dt.strftime("%Y-%m-%d") for name in days})
     rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
-
-
-def remove(folder: Path) -> None:
-    """Remove a backtest, finished or not.
-
-    Raises
-    ------
-    StoreError
-        The folder holds something else, or a backtest is being written to it.
-    """
-    if not atomic.read_folder(folder, _is_ours):
-        raise StoreError(f"{folder} holds something that is not a backtest, and is not removed")
-    with atomic.claimed(folder, "backtest"):
-        atomic.remove_folder(folder)
-
-
-def check_replaceable(folder: Path) -> None:
-    """Raise a StoreError if a backtest in this folder would take the place of something else."""
-    if folder.is_dir() and not atomic.read_folder(folder, _is_ours):
-        raise StoreError(
-            f"{folder} holds something that is not a backtest, and would be replaced; "
-            "name an empty or a new folder"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder} is a file; name a folder")
-
-
-def _is_ours(folder: Path) -> bool:
-    """Return whether a folder holds a backtest, finished or not, or nothing."""
-    finished = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
-    return finished or all(path.name == UNFINISHED for path in folder.iterdir())
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -228,7 +228,7 @@ def _done(
 ) -> "tuple[Backtest, Path]":
     """Do what is asked for, keep the results, and return them with their folder."""
     from forecaster import atomic
-    from forecaster.backtesting import archive, backtest
+    from forecaster.backtesting import backtest, folders
     from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
@@ -243,8 +243,8 @@ def _done(
     if len(needed) > MANY:
         malloc.return_large()
     if out is not None:
-        archive.check_replaceable(out)
-    folder = out or archive.new_folder(home / "backtests", "-".join(spec.models))
+        folders.check_replaceable(out)
+    folder = out or folders.new_folder(home / "backtests", "-".join(spec.models))
     with atomic.claimed(folder, "backtest"), unfinished.resumable(folder):
         if not resume:
             unfinished.begin(folder, request)

@@ -47,10 +47,10 @@ def listing(
 
     Example: forecast backtests list
     """
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import folders
 
     output.start(quiet=quiet, verbose=verbose)
-    rows = [_row(name, it) for name, it in archive.stored(home).items()]
+    rows = [_row(name, it) for name, it in folders.stored(home).items()]
     rows.sort(key=lambda row: row["written"] or "", reverse=True)
     if as_json:
         output.dump("backtests", {"backtests": rows})
@@ -130,23 +130,23 @@ def remove(
 
     Example: forecast backtests remove lstm-gjr-garch-ewma-naive
     """
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import folders
 
     output.start(quiet=quiet, verbose=verbose)
-    folders = [_folder(home, name) for name in names]
-    for folder in folders:
-        archive.remove(folder)
+    named = [_folder(home, name) for name in names]
+    for folder in named:
+        folders.remove(folder)
     if as_json:
-        output.dump("backtests-removed", {"removed": [str(folder) for folder in folders]})
+        output.dump("backtests-removed", {"removed": [str(folder) for folder in named]})
     else:
-        output.say("\n".join(f"removed {folder}" for folder in folders))
+        output.say("\n".join(f"removed {folder}" for folder in named))
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:
     """Return what the list says of a folder, finished or not."""
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import folders
 
-    written, parts = archive.written_at(folder), unfinished.finished(folder)
+    written, parts = folders.written_at(folder), unfinished.finished(folder)
     row: dict[str, Any] = {"name": name, "folder": str(folder), "models": [], "tickers": []}
     row |= {"start": None, "end": None, "written": None, "state": "unfinished"}
     try:
@@ -154,7 +154,7 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
             request = unfinished.read_request(folder)
             models, spec = request.spec.models, request.spec
         else:
-            provenance = archive.read_provenance(folder)
+            provenance = folders.read_provenance(folder)
             models, spec = provenance.models, provenance.spec
             row["written"] = datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
             row["state"] = "finished, and another unfinished" if parts else "finished"
@@ -171,9 +171,9 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
 def _folder(home: Path, name: str) -> Path:
     """Return the folder of a backtest by its name or its path."""
     from forecaster import atomic
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import folders
 
-    stored = archive.stored(home)
+    stored = folders.stored(home)
     if name in stored:
         return stored[name]
     if atomic.read_folder(Path(name), Path.is_dir):

@@ -297,6 +297,8 @@ def _layout(widths: Sequence[int], room: int | None) -> tuple[int, list[list[int
 
 def _drawn(cells: list[list[str]], aligned: list[Any], *, gap: int, width: int, wraps: bool) -> str:
     """A table whose first row is its head, and whose last column may run over several lines."""
+    if not wraps and _width(sys.stdout) is None:
+        return _plain(cells, aligned, gap=gap)
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -318,3 +320,21 @@ def _drawn(cells: list[list[str]], aligned: list[Any], *, gap: int, width: int, 
         console.print(drawn)
     lines = [line.rstrip() for line in capture.get().splitlines()]
     return "\n".join(line for line in lines if line)
+
+
+def _plain(cells: list[list[str]], aligned: list[Any], *, gap: int) -> str:
+    """The same table where it is not for a terminal, line by line: rich takes long for many rows."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        columns = [
+            " " * (width - cell_len(cell)) + cell
+            if side == "right"
+            else cell + " " * (width - cell_len(cell))
+            for cell, side, width in zip(row, aligned, widths, strict=True)
+        ]
+        lines.append((" " + (" " * gap).join(columns)).rstrip())
+    rule = " " + "─" * (sum(widths) + gap * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *(line for line in lines[1:] if line)])

@@ -157,9 +157,9 @@ def _of_backtest(
 
 
 def _latest(home: Path) -> Path:
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import folders
 
-    return archive.latest(home)
+    return folders.latest(home)
 
 
 def _between(rows: "pd.DataFrame", start: date | None, end: date | None) -> "pd.DataFrame":

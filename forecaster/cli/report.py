@@ -34,11 +34,11 @@ def report(
     Example: forecast report --open
     """
     from forecaster import atomic
-    from forecaster.backtesting import archive
+    from forecaster.backtesting import archive, folders
     from forecaster.report import html
 
     output.start(quiet=quiet, verbose=verbose)
-    place = folder or archive.latest(home)
+    place = folder or folders.latest(home)
     file = out or place / "report.html"
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give --out a file, such as {file / 'report.html'}")

@@ -53,7 +53,7 @@ def score(
 
     Example: forecast score forecasts.csv --models naive,gjr,har
     """
-    from forecaster.backtesting import archive, external, forecast_files
+    from forecaster.backtesting import external, folders, forecast_files
     from forecaster.backtesting.spec import BacktestSpec
     from forecaster.data import companions
     from forecaster.data.event_store import EventStore
@@ -80,7 +80,7 @@ def score(
         form=Format(dates=dates, decimal=decimal),
     )
     if folder is not None:
-        archive.check_replaceable(folder)
+        folders.check_replaceable(folder)
     named = sorted(forecasts.rows["ticker"].unique())
     stored = sorted(set(named) & set(store.tickers()))
     if not stored:
@@ -98,7 +98,7 @@ def score(
             earlier=experiment_log.recorded(home, stored, days.min(), days.max()),
             progress=progress,
         )
-        folder = folder or archive.new_folder(home / "scores", quote(file.stem, safe=" "))
+        folder = folder or folders.new_folder(home / "scores", quote(file.stem, safe=" "))
         results.keep(done, folder, home)
     if export:
         results.write(done, export, home, quiet=quiet)

@@ -116,7 +116,7 @@ def parts(folder: Path) -> Path:
 
 
 def _place(folder: Path) -> Path:
-    from forecaster.backtesting.archive import UNFINISHED
+    from forecaster.backtesting.folders import UNFINISHED
 
     return folder / UNFINISHED
 

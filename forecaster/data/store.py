@@ -208,7 +208,9 @@ class Store:
             The file is damaged.
         """
         footer = footers.of_prices(self._path(ticker), ticker)
-        return footer and TickerState(
+        if footer is None:
+            return None
+        return TickerState(
             ticker,
             first=pd.Timestamp(footer.first),
             last=pd.Timestamp(footer.last),

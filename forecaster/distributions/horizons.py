@@ -13,13 +13,17 @@ announcement is due of the variance expected of them. Variances never fall from 
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from forecaster.distributions.forecasts import PARAMETERS, QUANTILES
-from forecaster.distributions.student_t import Array
+from forecaster.distributions.levels import PARAMETERS, QUANTILES
 from forecaster.errors import UsageError
+
+if TYPE_CHECKING:  # a list of backtests checks steps, and does without pandas
+    import pandas as pd
+
+    from forecaster.distributions.student_t import Array
 
 KNOTS = (1, 2, 3, 5, 10, 21)
 """Steps that models forecast."""
@@ -54,7 +58,7 @@ def around(step: int) -> tuple[int, int]:
     return next((before, after) for before, after in pairwise(KNOTS) if before < step < after)
 
 
-def rising(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+def rising(frames: "Sequence[pd.DataFrame]") -> "list[pd.DataFrame]":
     """Return the forecasts of ascending steps, widened where the volatility would fall.
 
     Parameters
@@ -69,7 +73,7 @@ def rising(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     return risen
 
 
-def between(before: pd.DataFrame, after: pd.DataFrame, share: Array) -> pd.DataFrame:
+def between(before: "pd.DataFrame", after: "pd.DataFrame", share: "Array") -> "pd.DataFrame":
     """Return the moments and quantiles of a step between two, in a copy of the frame before.
 
     Parameters
@@ -87,7 +91,7 @@ def between(before: pd.DataFrame, after: pd.DataFrame, share: Array) -> pd.DataF
     return before.assign(volatility=volatility, **columns)
 
 
-def _widened(frame: pd.DataFrame, factor: Array) -> pd.DataFrame:
+def _widened(frame: "pd.DataFrame", factor: "Array") -> "pd.DataFrame":
     """Return forecasts with their distance from the mean times a factor, where that is above 1."""
     factor = np.maximum(factor, 1.0)[:, None]
     names, mean = ["location", *QUANTILES], frame[["mean"]].to_numpy()

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.backtesting import archive
+from forecaster.backtesting import archive, folders
 from forecaster.distributions import forecasts, quantile_grid
 from forecaster.errors import BundleError, HistoryError, StoreError, did_you_mean, first_few
 from forecaster.evaluation import confidence_sequence, e_process, metrics
@@ -199,10 +199,10 @@ def promise(home: Path, run: str) -> Promise | None:
 
 def _backtests_of(run: Run, home: Path) -> Iterator[Path]:
     """Yield the folders of the backtests of a run, the one that was written last first."""
-    written = {it: archive.written_at(it) or 0.0 for it in archive.stored(home).values()}
+    written = {it: folders.written_at(it) or 0.0 for it in folders.stored(home).values()}
     for folder in sorted(written, key=lambda it: written[it], reverse=True):
         with suppress(StoreError):
-            its = archive.read_provenance(folder)
+            its = folders.read_provenance(folder)
             mine = its.run and (its.run["name"], its.run["created"]) == (run.name, run.created)
             if mine and its.models[0] == run.model.name:
                 yield folder

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 def one() -> AbstractContextManager[Any]:
     """Return a context in which the libraries imported before it work on one thread each."""
-    limited: AbstractContextManager[Any] = _controller(len(sys.modules)).limit(limits=1)
-    return limited
+    context: AbstractContextManager[Any] = _controller(len(sys.modules)).limit(limits=1)
+    return context
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from forecaster import atomic
-from forecaster.backtesting import archive
+from forecaster.backtesting import folders
 from forecaster.data import calendars
 from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
@@ -90,12 +90,12 @@ class Snapshot:
     def backtests(self) -> list[tuple[Backtest, Path]]:
         """The finished backtests and their folders, the last written first."""
         backtests = []
-        for name, folder in archive.stored(self.home).items():
-            written = archive.written_at(folder)
+        for name, folder in folders.stored(self.home).items():
+            written = folders.written_at(folder)
             if written is None:
                 continue
             try:
-                provenance = archive.read_provenance(folder)
+                provenance = folders.read_provenance(folder)
             except ForecastError as error:
                 log.debug("%s is passed over", name, exc_info=error)
                 continue

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.backtesting import archive, backtest
+from forecaster.backtesting import archive, backtest, folders
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.data import prices
@@ -242,18 +242,18 @@ def test_records_are_what_json_can_say():
 
 
 def test_only_a_backtest_may_be_replaced(tmp_path):
-    archive.check_replaceable(tmp_path / "new")
-    archive.check_replaceable(tmp_path)
+    folders.check_replaceable(tmp_path / "new")
+    folders.check_replaceable(tmp_path)
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(StoreError, match="something that is not a backtest"):
-        archive.check_replaceable(tmp_path)
+        folders.check_replaceable(tmp_path)
     with pytest.raises(StoreError, match="is a file"):
-        archive.check_replaceable(tmp_path / "thesis.txt")
+        folders.check_replaceable(tmp_path / "thesis.txt")
 
 
 def test_a_backtest_may_be_replaced(yearly, tmp_path):
     archive.write(yearly[0], tmp_path)
-    archive.check_replaceable(tmp_path)
+    folders.check_replaceable(tmp_path)
 
 
 def test_nothing_of_a_backtest_can_be_changed(yearly):

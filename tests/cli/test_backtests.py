@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from forecaster import atomic
-from forecaster.backtesting import archive
+from forecaster.backtesting import archive, folders
 from forecaster.cli.app import main
 from forecaster.data.store import Store
 
@@ -41,7 +41,7 @@ def test_a_second_backtest_of_the_same_models_leaves_the_first(forecast, home):
         "naive-ewma": (["AAA"], "2018-08-01", "finished"),
         "naive-ewma-2": (["BBB", "CCC"], "2018-09-04", "finished"),
     }
-    assert rows[0]["name"] == archive.latest(home).name == "naive-ewma-2"
+    assert rows[0]["name"] == folders.latest(home).name == "naive-ewma-2"
     assert "naive,ewma" in forecast("backtests", "list", "--home", home).out
 
 
@@ -70,7 +70,7 @@ def test_scores_of_files_of_one_name_are_both_kept_and_removed_by_name(forecast,
     tried = (home / "trials.jsonl").read_bytes()
     words = ("backtests", "remove", "scores/mine", "scores/mine-2", "--home", home)
     assert forecast(*words).code == 0
-    assert archive.stored(home).keys() == {"naive-ewma", "naive-ewma-2"}
+    assert folders.stored(home).keys() == {"naive-ewma", "naive-ewma-2"}
     assert (home / "trials.jsonl").read_bytes() == tried
     gone = forecast("backtests", "show", "scores/mine", "--home", home)
     assert (gone.code, gone.out) == (1, "")
@@ -121,10 +121,8 @@ def test_two_equal_backtests_at_once_both_have_all_forecasts(world, tmp_path):
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     documents = [json.loads(process.communicate()[0]) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    folders = sorted(document["folder"] for document in documents)
-    assert folders == [
-        str(tmp_path / "backtests" / name) for name in ("naive-ewma", "naive-ewma-2")
-    ]
+    made = sorted(document["folder"] for document in documents)
+    assert made == [str(tmp_path / "backtests" / name) for name in ("naive-ewma", "naive-ewma-2")]
     one, other = (forecasts_of(tmp_path, name) for name in ("naive-ewma", "naive-ewma-2"))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
     expected = world[world["date"] >= "2018-10-01"]

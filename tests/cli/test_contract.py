@@ -10,7 +10,7 @@ import typer
 from documents import SCHEMAS, validated, validator
 
 from forecaster import exports, schemas
-from forecaster.backtesting import archive, external, forecast_files
+from forecaster.backtesting import external, folders, forecast_files
 from forecaster.cli.app import app, main
 from forecaster.data import calendars, prices
 from forecaster.data.store import Store
@@ -75,7 +75,7 @@ def written(home):
 @pytest.fixture(scope="module")
 def backtested(home, written):
     """The folder of a backtest."""
-    return archive.latest(home)
+    return folders.latest(home)
 
 
 def rows_of(path):

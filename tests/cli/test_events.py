@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from documents import validated
 
-from forecaster.data import calendars, events
+from forecaster.data import calendars, clock, events
 from forecaster.data.event_store import EventStore
 from forecaster.data.store import Store
 
@@ -19,7 +19,7 @@ ABC,2024-02-08,
 
 @pytest.fixture(autouse=True)
 def _today(monkeypatch):
-    monkeypatch.setattr(calendars, "now", lambda: NOW)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from forecaster.cli import output
 
@@ -150,3 +151,24 @@ def test_a_picture_that_goes_below_keeps_its_blanks(capsys, terminal):
     lines = capsys.readouterr().out.splitlines()
     assert "    1    ━━━┃━" in lines
     assert "    2  ━━━━━┃━━━━" in lines
+
+
+CELL = st.text(st.sampled_from("aZ09 .,–▁█日é[]%"), max_size=8).map(lambda text: f"x{text}x")
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=5
+        )
+    ),
+    st.integers(1, 3),
+    st.integers(0, 4),
+)
+def test_a_pipe_gets_what_a_terminal_has(cells, gap, left):
+    aligned = ["left" if i < left else "right" for i in range(len(cells[0]))]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    needed = 1 + sum(widths) + gap * (len(widths) - 1)
+    # With words that may go on below, rich draws the table.
+    drawn = output._drawn(cells, aligned, gap=gap, width=needed, wraps=True)
+    assert output._drawn(cells, aligned, gap=gap, width=needed, wraps=False) == drawn

@@ -142,7 +142,10 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 def _batches(
     file: pq.ParquetFile, groups: Iterable[int], size: int = _BATCH
 ) -> Iterator[pa.RecordBatch]:
-    return file.iter_batches(size, row_groups=list(groups), use_threads=False)
+    batches: Iterator[pa.RecordBatch] = file.iter_batches(
+        size, row_groups=list(groups), use_threads=False
+    )
+    return batches
 
 
 def _ends(file: pq.ParquetFile) -> np.ndarray:

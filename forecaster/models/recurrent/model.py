@@ -102,8 +102,9 @@ class Scaler:
 
     def transform(self, table: np.ndarray) -> np.ndarray:
         """Return scaled features, (sessions, features), float32; unknown ones become the mean, 0."""
-        scaled: np.ndarray = np.nan_to_num((table - self.mean) / self.scale, nan=0.0)
-        return scaled.clip(-self.clip, self.clip).astype(np.float32)
+        scaled: np.ndarray = (table - self.mean) / self.scale
+        scaled[np.isnan(scaled)] = 0
+        return scaled.clip(-self.clip, self.clip).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
