@@ -24,6 +24,8 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1)
 
 # The tests start some eighty processes, none of which need compile the package anew.
 test: export PYTHONDONTWRITEBYTECODE =
+# A second thread of linear algebra waits for work without rest, and takes the core of another process.
+test: export OMP_NUM_THREADS = 1
 test: .venv/dev
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
@@ -64,7 +66,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation anytime ablation speed scaling tickers from_base fits install store ledger market fetching first_minute daily serve listings referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation anytime ablation speed scaling tickers from_base fits install store ledger market cluster fetching first_minute daily serve listings referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site

@@ -31,8 +31,14 @@ TITLES = {
 
 SPEED = {
     "train-neuralforecast": ("`forecast train` on W1", "tuned neuralforecast LSTM, training", 0.25),
+    "train-from-neuralforecast": (
+        "`forecast train --from` on W1",
+        "tuned neuralforecast LSTM, training",
+        0.1,
+    ),
     "train-from": ("`forecast train --from` on W1", "`forecast train`", 0.45),
     "train-tutorial": ("`forecast train` on W1", "the tutorials' LSTM", 0.1),
+    "training-step": ("a training step of 32 windows", "its matrix products alone", None),
     "per-target": ("training a target, dense", "one window per target", 0.1),
     "predict": ("`forecast predict`, 20 tickers", "`import tensorflow`", 0.25),
     "help": ("`forecast --help`", "`import typer`", 3.0),
@@ -432,6 +438,24 @@ def rate(its: pd.DataFrame, column: str = "cpu", per: str = "ticker_years") -> f
     return float(1000 * (large[column] - small[column]) / (large[per] - small[per]))
 
 
+def cluster() -> str:
+    """What the driver of a cluster costs by number of tickers, and what was left of those killed."""
+    table = read("cluster").sort_values("tickers", kind="stable")
+    rows = []
+    for case, its in table.groupby("case", sort=False):
+        for _, it in its.iterrows():
+            left = "" if pd.isna(it["left"]) else f"{it['left']:.0f}, then {it['remaining']:.0f}"
+            cost = [f"{it[name]:.0f}" for name in ("cpu", "forecasting", "peak")]
+            same = "" if pd.isna(it["same"]) else it["same"]
+            rows.append([case, f"{it['tickers']:,}", *cost, "", left, same])
+        if len(its) > 1:
+            rows[-1][-3] = " / ".join(
+                f"{exponent(its, column):.2f}" for column in ("forecasting", "peak")
+            )
+    header = ["", "tickers", "processor s", "MiB, forecasting", "MiB, in all", "exponents"]
+    return markdown([*header, "temporary files left", "bytes of one machine"], rows)
+
+
 WHOLE, YEARS, WORKERS = 8000, 30, (1, 10, 100)
 EPOCHS, SEEDS, WINDOWS, SCORED = 20, 3, 2000, 196
 """The most epochs, networks, windows of an epoch and targets of a window of a training."""
@@ -493,7 +517,7 @@ def goals() -> str:
     kept = read("store").set_index("read")
     cost = read("market").sort_values("tickers")
     largest = cost[cost["tickers"] == 5000].set_index("step")
-    cpu = pairs["cpu_ratio"]
+    drivers = read("cluster").query("case == 'driver killed'")
     started = read("from_base").query("step == 1").groupby("how")["crps"].mean()
     nf = models["crps"].get("neuralforecast-lstm", np.nan)
     skewed = read("tails").query("head == 'skewed'").set_index("set")
@@ -534,11 +558,6 @@ def goals() -> str:
             (f"{ours}: time over that of {other}", pairs["ratio"].get(name, np.nan), bound)
             for name, (ours, other, bound) in SPEED.items()
             if bound is not None
-        ),
-        (
-            "`forecast train --from` on W1: processor time over tuned neuralforecast's, by way of afresh",
-            cpu.get("train-from", np.nan) * cpu.get("train-neuralforecast", np.nan),
-            0.1,
         ),
         ("W1 from a base: CRPS over that of afresh", started["from"] / started["afresh"], 1.0),
         ("`forecast predict`, 20 tickers: peak MiB", pairs["peak"].get("predict", np.nan), 250),
@@ -592,7 +611,12 @@ def goals() -> str:
         (
             "`forecast predict`, 5,000 tickers: processor s, one core",
             largest["cpu"].get("predict", np.nan),
-            30,
+            12,
+        ),
+        (
+            "a market on a Ray cluster: exponent of the driver's memory up to the last forecast",
+            exponent(drivers, "forecasting") if 5000 in set(drivers["tickers"]) else np.nan,
+            0.1,
         ),
         ("reading 500 tickers of twenty years: s", kept["seconds"].get("all", np.nan), 2),
         ("the same: peak MiB", kept["peak"].get("all", np.nan), 1024),
@@ -802,6 +826,7 @@ TABLES = {
     "listings": listings,
     "market": market,
     "whole-market": whole_market,
+    "cluster": cluster,
 }
 NEEDED = {
     **dict.fromkeys(["anytime-size", "anytime-power", "anytime-coverage"], "anytime"),

@@ -103,6 +103,7 @@ def train(
     horizon: int | None = None,
     config: "RecurrentConfig | None" = None,
     start: "Run | None" = None,
+    engine: "Engine | None" = None,
 ) -> "Run":
     """Fit a model on all tickers of a prices frame.
 
@@ -121,6 +122,7 @@ def train(
     config : settings of the recurrent models.
     start : the run of the same network whose weights the training starts from, for a few epochs; by
         default it starts afresh.
+    engine : who fits the tickers of a model that is fitted on each alone, as in :func:`backtest`.
 
     Returns
     -------
@@ -129,13 +131,16 @@ def train(
 
     Raises
     ------
+    EngineError : the engine could not be reached or was lost.
     HistoryError : ``until`` is not within the prices, or there are too few sessions before it.
     MissingPackageError : TensorFlow, which trains networks, is not installed.
     PricesError : the prices break a rule of the prices frame.
-    UsageError : there is no such model, a date or the horizon is none, or ``start`` is of another model
-        or other settings, or knows what comes after ``until``.
+    UsageError : there is no such model, a date or the horizon is none, ``start`` is of another model
+        or other settings, or knows what comes after ``until``, or there is an engine for a model that
+        learns from all tickers at once.
     """
     from forecaster.config import RecurrentConfig, replaced
+    from forecaster.parallel.jobs import LOCAL
     from forecaster.runs import training
 
     if horizon is not None:
@@ -152,6 +157,7 @@ def train(
         until=_day(until),
         config=config,
         start=start,
+        engine=engine or LOCAL,
     )
 
 

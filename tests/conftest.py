@@ -17,10 +17,13 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import next_session
 from forecaster.models import boosting
+from forecaster.plots import evaluation
 from forecaster.report import html
 from forecaster.runs import training
 
 SESSIONS = 700
+
+MOST_TICKERS = evaluation.MOST_TICKERS
 
 # A shell's background jobs do not hear of interrupts, nor do their children, unless somebody listens.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,13 +41,14 @@ settings.load_profile("steady")
 
 LONGEST = (
     *("parallel/test_engines", "cli/test_cli", "models/test_every_model", "test_pages"),
-    *("backtesting/test_leakage_audit", "cli/test_tune", "cli/test_contract", "test_notebooks"),
-    *("cli/test_earnings", "backtesting/test_external", "data/test_update"),
-    *("cli/test_first_minute", "report/test_html", "explain/test_explanation"),
-    *("report/test_steps", "evaluation/test_overlap", "cli/test_backtests"),
-    *("model_selection/test_search", "backtesting/test_backtest", "cli/test_foreign_text"),
+    *("cli/test_tune", "test_notebooks", "models/recurrent/test_training"),
+    *("backtesting/test_leakage_audit", "cli/test_contract", "model_selection/test_search"),
+    *("cli/test_earnings", "cli/test_backtests", "cli/test_daily", "backtesting/test_backtest"),
+    *("models/test_events", "data/test_update", "cli/test_first_minute", "report/test_html"),
+    *("explain/test_explanation", "backtesting/test_external", "test_reader_fuzz"),
+    *("cli/test_ledger", "report/test_steps", "evaluation/test_overlap", "cli/test_foreign_text"),
 )
-"""Files of twenty seconds or more, the longest first."""
+"""Files of ten seconds of processor or more, the longest first."""
 
 
 def pytest_collection_modifyitems(items):
@@ -136,10 +140,19 @@ def few_trees():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_pixels():
-    """Plots beside a report in few pixels, which are drawn sooner."""
+def few_plots():
+    """Plots of one ticker beside a report, not of two, and in few pixels, which are drawn sooner."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html, "DPI", 40)
+        patch.setattr(evaluation, "MOST_TICKERS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_plots():
+    """Plots of as many tickers beside a report as a user has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "MOST_TICKERS", MOST_TICKERS)
         yield
 
 

@@ -48,6 +48,15 @@ def train(
     resume: Annotated[
         bool, options.flag("Go on with an interrupted training of this run.", "--resume")
     ] = False,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    jobs: Annotated[
+        int | None,
+        options.optional(
+            "The most workers, for a model that is fitted ticker by ticker; by default one a core.",
+            min=1,
+        ),
+    ] = None,
     home: options.Home,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -63,10 +72,12 @@ def train(
     from forecaster.data.store import Store
     from forecaster.evaluation import experiment_log
     from forecaster.models.registry import create
+    from forecaster.parallel.jobs import Engine
     from forecaster.runs import bundle, training
     from forecaster.runs.run import checked_name
 
     output.start(quiet=quiet, verbose=verbose)
+    workers = Engine(engine, address, jobs)
     start = None if from_ in (None, AFRESH) else bundle.load(home, from_)
     settings = configured(
         config,
@@ -99,6 +110,7 @@ def train(
             home=home,
             resume=resume,
             start=start,
+            engine=workers,
         )
         folder = bundle.save(trained, home)
         experiment_log.record(home, training.experiment(trained))

@@ -169,17 +169,29 @@ class Store:
             ).to_pandas(split_blocks=True, self_destruct=True)
             return frame
 
-    def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
+    def each(
+        self, tickers: Sequence[str], notes: dict[str, Mapping[str, str]] | None = None
+    ) -> Iterator[pd.DataFrame]:
         """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
 
-        Raises what :meth:`read` does.
+        Parameters
+        ----------
+        notes
+            Gets what the source said of each, as :attr:`TickerState.notes` has it.
+
+        Raises
+        ------
+        StoreError
+            As :meth:`read` does.
         """
         self.require(tickers)
         wanted = sorted(set(tickers))
         with ThreadPoolExecutor() as pool:
             for begin in range(0, len(wanted), AHEAD):
                 some = wanted[begin : begin + AHEAD]
-                tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
+                tables = list(
+                    pool.map(lambda it: self._table(it, prices.COLUMNS, notes=notes), some)
+                )
                 ends = np.cumsum([len(table) for table in tables])
                 frame = pa.concat_tables(tables).to_pandas(split_blocks=True)
                 yield from (
@@ -313,11 +325,12 @@ class Store:
         columns: Sequence[str],
         start: date | None = None,
         end: date | None = None,
+        notes: dict[str, Mapping[str, str]] | None = None,
     ) -> pa.Table:
-        with sealed.opened(self._path(ticker), ticker, footers.PRICES, footers.UNSEALED_PRICES) as (
-            file,
-            note,
-        ):
+        path, formats = self._path(ticker), (footers.PRICES, footers.UNSEALED_PRICES)
+        with sealed.opened(path, ticker, *formats) as (file, note):
+            if notes is not None:
+                notes[ticker] = note.get("notes", {})
             table = file.read(columns=[*columns, "date"], use_threads=False)
             if note["format"] == 1:  # it had no actions
                 for name in set(columns) - set(table.column_names):

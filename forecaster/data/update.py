@@ -365,7 +365,8 @@ class _Fetcher:
         """
         waiting, asked = deque(requests), 0
         done = SimpleQueue[FetchResult | PriceRequest | BaseException]()
-        with ThreadPool(min(concurrency, len(requests))) as asking, ThreadPool(STORING) as storing:
+        # The pool that hands over to the other ends first.
+        with ThreadPool(STORING) as storing, ThreadPool(min(concurrency, len(requests))) as asking:
 
             def store(given: tuple[PriceRequest, Answer | ForecastError]) -> None:
                 storing.apply_async(self._result, given, {}, done.put, done.put)

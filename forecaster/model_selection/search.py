@@ -320,17 +320,18 @@ def run(
             it.params == objective.defaults for it in optuna_storage.finished_trials(stored)
         ):
             stored.enqueue_trial(objective.defaults)
-        while (done := len(optuna_storage.finished_trials(stored))) < trials:
-            batch = [
-                optuna_storage.next_trial(stored, space, objective.base.seed)
-                for _ in range(min(engine.jobs or 1, trials - done))
-            ]
-            try:
-                for news in _run_batch(stored, batch, objective, engine, home):
-                    progress(*_progress_of(stored, trials, news))
-            except BaseException:
-                optuna_storage.abandon(stored, batch)
-                raise
+        with jobs.Workers(engine, objective.panel) as workers:
+            while (done := len(optuna_storage.finished_trials(stored))) < trials:
+                batch = [
+                    optuna_storage.next_trial(stored, space, objective.base.seed)
+                    for _ in range(min(engine.jobs or 1, trials - done))
+                ]
+                try:
+                    for news in _run_batch(stored, batch, objective, workers, home):
+                        progress(*_progress_of(stored, trials, news))
+                except BaseException:
+                    optuna_storage.abandon(stored, batch)
+                    raise
         return _result(stored, objective)
 
 
@@ -350,7 +351,7 @@ def _run_batch(
     study: "optuna.Study",
     batch: Sequence["optuna.Trial"],
     objective: Objective,
-    engine: Engine,
+    workers: jobs.Workers,
     home: Path,
 ) -> Iterator[str]:
     """Score trials side by side, fold by fold; record each that ends, and say how far they are."""
@@ -360,7 +361,7 @@ def _run_batch(
     running = list(batch)
     for step, fold in enumerate(objective.folds, start=1):
         work = [TrialFold(objective.model, objective.configured(it.params), fold) for it in running]
-        results = jobs.ordered(total_crps, work, engine=engine, shared=objective.panel)
+        results = workers.ordered(total_crps, work)
         for trial, result in zip(tuple(running), results, strict=True):
             total, rows = sums[trial.number] = sums[trial.number] + result
             trial.report(total / rows, step)

@@ -55,6 +55,7 @@ class Average(Model):
         if not any(history.count_until(until) >= needed for history in panel.histories):
             raise too_short(self.name, panel, until, needed)
         for done, member in enumerate(self.members, start=1):
+            member.engine = self.engine
             member.fit(panel, until)
             progress(done, len(self.members), f"{self.name}: {member.name}")
         self.fallbacks = self._fallbacks()

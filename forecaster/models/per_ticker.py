@@ -169,7 +169,8 @@ class PerTicker(Model, Generic[P]):
         if not pasts:
             raise too_short(self.name, panel, until, self.sessions_to_fit)
         self.fitted, fitted, fallbacks = {}, {}, []  # workers receive this model without parameters
-        engine = jobs.LOCAL if self.slow else jobs.Engine(jobs=1)
+        quick = self.engine == jobs.LOCAL and not self.slow
+        engine = jobs.Engine(jobs=1) if quick else self.engine
         fits = zip(pasts, jobs.ordered(self._fit_or_stand_in, pasts, engine=engine), strict=True)
         for done, (past, (parameters, converged)) in enumerate(fits, start=1):
             fitted[past.ticker] = parameters

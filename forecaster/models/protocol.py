@@ -11,6 +11,7 @@ import pandas as pd
 from forecaster.dataset.panel import Panel
 from forecaster.distributions import horizons
 from forecaster.errors import HistoryError, UsageError
+from forecaster.parallel.jobs import LOCAL, Engine
 
 SESSIONS_TO_FORECAST = 60
 """Sessions of history that a ticker needs before its first forecast, whatever the model."""
@@ -72,6 +73,8 @@ class Model(Protocol):
     """Whether each ticker is fitted on its own history alone, and not on all of them at once."""
     fallbacks: tuple[str, ...] = ()
     """Tickers whose last fit did not converge, so that stand-in parameters forecast them."""
+    engine: Engine = LOCAL
+    """What fits the tickers, where each is fitted alone."""
 
     def fit(
         self,

@@ -17,6 +17,7 @@ from concurrent.futures import InvalidStateError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
@@ -32,8 +33,15 @@ PATIENCE = 15.0
 MISSED = 3
 """Consecutive seconds without an answer after which a Ray head counts as lost."""
 
+AT_ONCE = "64 + 4 * n_jobs"
+"""Tasks sent to a cluster of ``n_jobs`` cores and not yet done: enough for workers that join later, and
+few beside those of a market, each of which may hold a ticker's prices."""
+
 DEATHS = 3
 """Consecutive deaths of workers, with no task completed in between, after which the work is given up."""
+
+SHORT = 43
+"""Characters of a folder's path that leave enough of the 107 of a socket's for the names Ray adds."""
 
 _OTHERS = ("joblib", "distributed", "ray", "concurrent", "asyncio", "tornado")
 """Packages whose errors come from the engine, unless a task raised them."""
@@ -92,6 +100,11 @@ class Engine:
             self._require_address()
 
     def _require_address(self) -> None:
+        if self.name == "ray" and (self.address or "").startswith("ray://"):
+            raise UsageError(
+                f"got {self.address}, of Ray Client, which gives up all work 30 seconds after a lost "
+                "connection; start the command on a machine of the cluster, with the `address` auto"
+            )
         match = _ADDRESS.fullmatch(self.address or "")
         known = match and match["scheme"] in _SCHEMES[self.name]
         if not (match and known and 0 < int(match["port"]) < 65536):
@@ -198,17 +211,17 @@ def _dask(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
     with ExitStack() as stack:
         cluster = engine.address
         if cluster is None:
+            folder = stack.enter_context(temporary_folder())
             with _interrupts_ignored():
                 local = LocalCluster(
                     n_workers=engine.jobs, threads_per_worker=1, dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
+                    silence_logs=logging.CRITICAL, local_directory=str(folder),
                 )  # fmt: skip
             cluster = stack.enter_context(local)
         client = stack.enter_context(Client(cluster, timeout=PATIENCE, set_as_default=False))
         scatter = {} if shared is None else {"scatter": [shared]}
         stack.enter_context(parallel_config(Workers(client=client, **scatter), n_jobs=engine.jobs))
-        # All tasks at once, so that workers that join later have some; or as many as may run.
-        yield _parallel(engine.jobs or "all"), shared
+        yield _parallel(engine), shared
 
 
 @contextmanager
@@ -242,36 +255,51 @@ def _ray(engine: Engine, shared: Any) -> Iterator[tuple[Any, Any]]:
 
     engine._require_reachable()
     logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is raised as an exception
-    local = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
-    try:
-        ray.init(engine.address, log_to_driver=False, configure_logging=False, **local)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise EngineError(
-            f"cannot use the ray cluster at {engine.address or 'this machine'}: {one_line(error)}"
-        ) from error
-    waiting: set[Any] = set()
-    task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
-    with _watched(engine, waiting) as lost, parallel_config(Tasks(nesting_level=0)):
+    with ExitStack() as stack:
+        local = {} if engine.address else _own_ray(engine, stack.enter_context(temporary_folder()))
         try:
-            ticket = None if shared is None else Stored(ray.put(shared))
-            yield _parallel(engine.jobs or "all"), ticket
-        finally:
-            if lost.is_set():
-                atexit.unregister(ray.shutdown)  # it would wait for an answer
-            else:
-                ray.shutdown()
+            address = (
+                engine.address or "local"
+            )  # None would be any cluster that runs on this machine
+            ray.init(address, log_to_driver=False, configure_logging=False, **local)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise EngineError(
+                f"cannot use the ray cluster at {engine.address or 'this machine'}: {one_line(error)}"
+            ) from error
+        waiting: set[Any] = set()
+        task = ray.remote(num_cpus=1, max_retries=DEATHS)(_called)
+        lost = Event()
+        stack.callback(_leave_ray, lost)
+        stack.enter_context(_watched(waiting, lost))
+        stack.enter_context(parallel_config(Tasks(nesting_level=0)))
+        yield _parallel(engine), None if shared is None else Stored(ray.put(shared))
+
+
+def _leave_ray(lost: Event) -> None:
+    import ray
+
+    if lost.is_set():
+        atexit.unregister(ray.shutdown)  # it would wait for an answer
+    else:
+        ray.shutdown()
+
+
+def _own_ray(engine: Engine, folder: Path) -> dict[str, Any]:
+    """Return the settings of a Ray cluster of this machine alone, whose files lie in a folder."""
+    within = {"_temp_dir": str(folder)} if len(str(folder)) <= SHORT else {}
+    return {"num_cpus": engine.jobs, "include_dashboard": False, **within}
 
 
 @contextmanager
-def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
-    """Fail the futures of a Ray cluster whose head is gone; the event is set if it is.
+def _watched(waiting: set[Any], lost: Event) -> Iterator[None]:
+    """Fail the futures of a Ray cluster whose head is gone, and set the event.
 
     Ray itself would wait a minute for its head and then end the process.
     """
     import ray
 
     head = ray.get_runtime_context().gcs_address
-    over, lost = Event(), Event()
+    over = Event()
 
     def watch() -> None:
         missed = 0
@@ -281,7 +309,7 @@ def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
                 missed = 0
             except OSError:
                 missed += 1
-        if missed:
+        if missed == MISSED:
             lost.set()
             abandoned.set()
         while lost.is_set() and not over.wait(0.1):  # more may be submitted
@@ -292,7 +320,7 @@ def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield lost
+        yield
     finally:
         over.set()
         watcher.join()
@@ -301,10 +329,10 @@ def _watched(engine: Engine, waiting: set[Any]) -> Iterator[Event]:
 _STARTS = {"local": _local, "dask": _dask, "ray": _ray}
 
 
-def _parallel(at_once: int | str) -> Any:
+def _parallel(engine: Engine) -> Any:
     from joblib import Parallel
 
-    return Parallel(return_as="generator_unordered", pre_dispatch=at_once)
+    return Parallel(return_as="generator_unordered", pre_dispatch=engine.jobs or AT_ONCE)
 
 
 def _called(function: Callable[[], Result]) -> Result:

@@ -10,16 +10,16 @@ import logging.handlers
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
-from forecaster.parallel import engines, shared_memory
+from forecaster.parallel import engines, shared_memory, threads
 from forecaster.parallel.engines import LOCAL, Engine
 
-__all__ = ["LEAST", "LOCAL", "Engine", "completed", "ordered"]
+__all__ = ["LEAST", "LOCAL", "Engine", "Workers", "completed", "ordered"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,90 @@ _one_at_a_time = Lock()
 """TensorFlow's seeds belong to the process, so a worker with several threads executes one task at a time."""
 
 
+class Workers(AbstractContextManager["Workers"]):
+    """What executes tasks, call after call, until the block ends: a cluster is joined once.
+
+    Parameters
+    ----------
+    engine : what executes the tasks. By default one process for each core that this process may use,
+        or this process alone where there are fewer than ``LEAST`` items.
+    shared : if given, the second argument of every call. It is sent to each worker once and must not
+        be changed.
+    """
+
+    def __init__(self, engine: Engine = LOCAL, shared: Any = None) -> None:
+        self._engine, self._shared = engine, shared
+        self._started: tuple[Any, Any] | None = None
+        self._stack = ExitStack()
+
+    def __exit__(self, *error: object) -> None:
+        self._started = None
+        self._stack.close()
+
+    def ordered(self, function: Callable[..., Result], items: Sequence[Item]) -> Generator[Result]:
+        """Yield the results in the order of the items, each as soon as those before it are done.
+
+        Parameters and errors are those of :meth:`completed`.
+        """
+        early: dict[int, Result] = {}
+        turn = 0
+        with closing(self.completed(function, items)) as results:
+            for position, result in results:
+                early[position] = result
+                while turn in early:
+                    yield early.pop(turn)
+                    turn += 1
+
+    def completed(
+        self, function: Callable[..., Result], items: Sequence[Item]
+    ) -> Generator[tuple[int, Result]]:
+        """Yield (position of an item, its result) as tasks complete, in any order.
+
+        Parameters
+        ----------
+        function : importable from a module by another process, and independent of what this process
+            has changed since it started. A task may be executed twice where a worker died.
+        items : the arguments, one for each task.
+
+        Raises
+        ------
+        EngineError
+            The cluster could not be reached or was lost, or workers keep dying.
+        """
+        engine = self._engine
+        alone = engine.jobs == 1 or _serial.get()
+        if engine.name == "local" and (alone or (engine.jobs is None and len(items) < LEAST)):
+            for position, item in enumerate(items):
+                yield position, _call(function, item, self._shared, serial=alone)
+            return
+        left, deaths = dict(enumerate(items)), 0
+        while left:
+            before = len(left)
+            try:
+                for outcome in _results(*self._start(), function, left):
+                    _log_again(outcome.records)
+                    if outcome.error is not None:
+                        raise _Failed(outcome.error)
+                    del left[outcome.position]
+                    yield outcome.position, outcome.result
+            except _Failed as failed:
+                raise failed.error from None
+            except Exception as error:
+                if not engines.is_death(error):
+                    raise engines.one_line_error(engine, error) from error
+                deaths = deaths + 1 if len(left) == before else 1
+                if deaths > engines.DEATHS:
+                    raise engines.one_line_error(engine, error) from error
+                log.warning("a worker died; another does its work again")
+                self.__exit__()
+
+    def _start(self) -> tuple[Any, Any]:
+        if self._started is None:
+            started = engines.start(self._engine, self._shared)
+            self._started = self._stack.enter_context(started)
+        return self._started
+
+
 def ordered(
     function: Callable[..., Result],
     items: Sequence[Item],
@@ -45,18 +129,9 @@ def ordered(
     engine: Engine = LOCAL,
     shared: Any = None,
 ) -> Iterator[Result]:
-    """Yield the results in the order of the items, each as soon as those before it are done.
-
-    Parameters and errors are those of :func:`completed`.
-    """
-    early: dict[int, Result] = {}
-    turn = 0
-    with closing(completed(function, items, engine=engine, shared=shared)) as results:
-        for position, result in results:
-            early[position] = result
-            while turn in early:
-                yield early.pop(turn)
-                turn += 1
+    """Yield what :meth:`Workers.ordered` does, of workers for this call alone."""
+    with Workers(engine, shared) as workers, closing(workers.ordered(function, items)) as results:
+        yield from results
 
 
 def completed(
@@ -66,48 +141,9 @@ def completed(
     engine: Engine = LOCAL,
     shared: Any = None,
 ) -> Generator[tuple[int, Result]]:
-    """Yield (position of an item, its result) as tasks complete, in any order.
-
-    Parameters
-    ----------
-    function : importable from a module by another process, and independent of what this process has
-        changed since it started. A task may be executed twice where a worker died.
-    items : the arguments, one for each task.
-    engine : what executes the tasks. By default one process for each core that this process may use,
-        or this process alone where there are fewer than ``LEAST`` items.
-    shared : if given, the second argument of every call. It is sent to each worker once and must not
-        be changed.
-
-    Raises
-    ------
-    EngineError
-        The cluster could not be reached or was lost, or workers keep dying.
-    """
-    alone = engine.jobs == 1 or _serial.get()
-    if engine.name == "local" and (alone or (engine.jobs is None and len(items) < LEAST)):
-        for position, item in enumerate(items):
-            yield position, _call(function, item, shared, serial=alone)
-        return
-    left, deaths = dict(enumerate(items)), 0
-    while left:
-        before = len(left)
-        try:
-            with engines.start(engine, shared) as (parallel, ticket):
-                for outcome in _results(parallel, function, left, ticket):
-                    _log_again(outcome.records)
-                    if outcome.error is not None:
-                        raise _Failed(outcome.error)
-                    del left[outcome.position]
-                    yield outcome.position, outcome.result
-        except _Failed as failed:
-            raise failed.error from None
-        except Exception as error:
-            if not engines.is_death(error):
-                raise engines.one_line_error(engine, error) from error
-            deaths = deaths + 1 if len(left) == before else 1
-            if deaths > engines.DEATHS:
-                raise engines.one_line_error(engine, error) from error
-            log.warning("a worker died; another does its work again")
+    """Yield what :meth:`Workers.completed` does, of workers for this call alone."""
+    with Workers(engine, shared) as workers, closing(workers.completed(function, items)) as results:
+        yield from results
 
 
 class _Failed(Exception):
@@ -118,7 +154,7 @@ class _Failed(Exception):
 
 
 def _results(
-    parallel: Any, function: Callable[..., Any], left: dict[int, Any], ticket: Any
+    parallel: Any, ticket: Any, function: Callable[..., Any], left: dict[int, Any]
 ) -> Generator["_Outcome"]:
     from joblib import delayed
 
@@ -178,11 +214,9 @@ def _log_again(records: list[logging.LogRecord]) -> None:
 
 def _call(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:
     """Call the function on one thread: linear algebra on several adds up in another order."""
-    from threadpoolctl import threadpool_limits
-
     before = _serial.set(serial)
     try:
-        with threadpool_limits(1):
+        with threads.one():
             return function(item) if shared is None else function(item, shared)
     finally:
         _serial.reset(before)

@@ -26,6 +26,7 @@ from forecaster.identity import Identity
 from forecaster.models.protocol import NO_CHECKPOINT, Checkpoint, ModelState, Progress, silent
 from forecaster.models.recurrent.model import Recurrent
 from forecaster.models.registry import NETWORKS, create, require_fittable
+from forecaster.parallel.jobs import LOCAL, Engine
 from forecaster.runs import bundle
 from forecaster.runs.run import Run, StartSummary, checked_name, checkpoint_path, versions
 
@@ -45,6 +46,7 @@ def train(  # noqa: PLR0913, all but the prices have defaults
     home: Path | None = None,
     resume: bool = False,
     start: Run | None = None,
+    engine: Engine = LOCAL,
 ) -> Run:
     """Fit a model on all tickers of a prices frame.
 
@@ -62,19 +64,23 @@ def train(  # noqa: PLR0913, all but the prices have defaults
     start : the run of the same model whose weights the networks start from; by default they start
         afresh. Its features and their scaler stay, and by default its settings, but for those of
         :data:`forecaster.config.CONTINUED`.
+    engine : what fits the tickers, where each is fitted alone.
 
     Raises
     ------
     BundleError
         There is nothing to resume, or it was the training of something else. Or the run of that name
         in ``home`` was backtested, and its verdict would be gone.
+    EngineError
+        The engine could not be reached or was lost.
     HistoryError
         ``until`` is not within the prices, or there are too few sessions before it.
     MissingPackageError
         TensorFlow, which trains networks, is not installed.
     UsageError
-        There is no such model, the name cannot be that of a folder, or ``start`` is of another model
-        or other settings, or has seen what comes after ``until``.
+        There is no such model, the name cannot be that of a folder, ``start`` is of another model
+        or other settings, or has seen what comes after ``until``, or there is an engine for a model
+        that learns from all tickers at once.
     """
     if start is not None:
         config = settings_from(start, model, config)
@@ -83,6 +89,12 @@ def train(  # noqa: PLR0913, all but the prices have defaults
         if until is not None:
             _require_unseen(start, until)
     fitted = create(model, config)
+    if engine != LOCAL and not fitted.tickerwise:
+        raise UsageError(
+            f"`engine` and `jobs` are for models that are fitted ticker by ticker; {model} learns from all "
+            "tickers at once, in one process; leave them out, or choose another `model`"
+        )
+    fitted.engine = engine
     require_fittable([model])
     if name is not None and home is not None:
         _require_replaceable(checked_name(name), home)

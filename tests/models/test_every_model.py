@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from histories import assert_same, assert_same_state
+from threadpoolctl import threadpool_limits
 
 from forecaster.backtesting import backtest, walk_forward
 from forecaster.backtesting.spec import BacktestSpec
@@ -106,8 +107,13 @@ def refitted(name, frame, until, tiny):
 def test_fit_twice_and_with_the_future_there_gives_the_same_bits(name, world, tiny, until, trained):
     # The run was fitted on prices that end there. That nothing is written to is tested as well.
     before = world.copy()
-    again = refitted(name, world, until, tiny)
-    assert_same_state(again.state(), trained(name).model.state())
+    model, panel = trained(name).model, Panel.of(world)
+    first, last = np.datetime64(until), panel.sessions[-1]
+    with threadpool_limits(2):  # where one is the limit of the tests
+        again = refitted(name, world, until, tiny)
+        theirs = again.forecast(panel, first, last)
+    assert_same_state(again.state(), model.state())
+    assert_same(theirs, model.forecast(panel, first, last))
     assert_same(world, before)
 
 

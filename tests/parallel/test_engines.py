@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import date
 from pathlib import Path
@@ -16,12 +17,16 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from histories import assert_same_state
 
+from forecaster import leftovers
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.cli.app import main
-from forecaster.parallel import jobs
+from forecaster.model_selection import search
+from forecaster.parallel import engines, jobs
 from forecaster.parallel.jobs import Engine
+from forecaster.runs import training
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +34,16 @@ HERE = Path(__file__).parents[1]
 PATIENCE = 300
 """Seconds that a loaded machine may take for anything."""
 
+ALONE = Engine(jobs=1)
 MODELS = ["lstm", "gjr", "naive"]
-COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-10-02", "--refit", "2"]
-PARTS = 64
+HELD = {
+    "window": 64, "warmup": 10, "batch": 8, "epochs": 1, "steps": 2, "validation": 60,
+    "learning_rate": 0.002, "feature_dropout": 0.4, "head": "student", "groups": "",
+}  # fmt: skip
+"""Settings of a search that is left the units alone."""
+
+COMMAND = ["backtest", "--models", "gjr,naive", "--start", "2006-10-02", "--refit", "3"]
+PARTS = 42
 """Some hundredths of a second each."""
 
 
@@ -43,7 +55,7 @@ def environment():
         "RAY_AUTH_MODE": "disabled",
         "RAY_enable_metrics_collection": "0",
     }
-    return os.environ | {"PYTHONPATH": path} | quiet
+    return os.environ | {"PYTHONPATH": path, "TMPDIR": tempfile.gettempdir()} | quiet
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,13 +79,21 @@ def started(*words, **options):
         end(process)
 
 
+def session(process):
+    """What runs of the processes that one has started, in the session it leads."""
+    result = []
+    for other in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
+                result.append(other)
+    return result
+
+
 def end(process):
-    """Kills a process and all that it has started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-        for child in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+    """Kills a process and all that it has started, orphans too."""
+    for other in session(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            other.kill()
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -136,11 +156,10 @@ def engine(cluster):
 
 @pytest.fixture(scope="module")
 def forecasts_of(world, tiny):
-    """A function from an engine to the forecasts of a walk with two fits of each model."""
+    """A function from an engine to the forecasts of a walk; there is a fit of each model a year."""
 
-    def result(engine):
-        start, end = date(2017, 12, 1), date(2018, 3, 1)
-        spec = BacktestSpec(tuple(MODELS), start=start, end=end, config=tiny)
+    def result(engine, start=date(2017, 12, 1)):
+        spec = BacktestSpec(tuple(MODELS), start=start, end=date(2018, 3, 1), config=tiny)
         return forecast_history(world, spec, engine=engine).forecasts
 
     return result
@@ -148,7 +167,16 @@ def forecasts_of(world, tiny):
 
 @pytest.fixture(scope="module")
 def alone(forecasts_of):
-    return forecasts_of(Engine(jobs=1))
+    """The forecasts of this process, of two fits of each model."""
+    return forecasts_of(ALONE)
+
+
+def trial(world, engine, home):
+    """The value of a trial of a search, of three fits of a network."""
+    objective = search.Objective.of(world, held=HELD)
+    (trial,) = search.run(objective, home=home, trials=1, engine=engine).trials
+    assert trial.complete
+    return trial.crps
 
 
 def dies_once(number, shared):
@@ -160,12 +188,37 @@ def dies_once(number, shared):
     return float(numbers[number]), os.getpid()
 
 
+@pytest.fixture(scope="module")
+def fitted(world):
+    return training.train(world, model="gjr", engine=ALONE).model.state()
+
+
+@pytest.fixture(scope="module")
+def value(world, tmp_path_factory):
+    return trial(world, ALONE, tmp_path_factory.mktemp("home"))
+
+
+def files_of(beginning):
+    """What lies in the temporary folders whose names begin so."""
+    return [*Path(tempfile.gettempdir()).glob(f"{beginning}*/*")]
+
+
 def test_the_same_bits_from_two_processes(forecasts_of, alone):
     pd.testing.assert_frame_equal(forecasts_of(Engine(jobs=2)), alone, check_exact=True)
 
 
-def test_the_same_bits_from_a_cluster(engine, forecasts_of, alone):
-    pd.testing.assert_frame_equal(forecasts_of(engine), alone, check_exact=True)
+def test_the_same_backtest_from_a_cluster(engine, forecasts_of, alone):
+    year = date(2018, 1, 2)
+    later = alone[alone["cutoff"] >= pd.Timestamp(date(2017, 12, 29))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(forecasts_of(engine, year), later, check_exact=True)
+
+
+def test_the_same_fits_of_tickers_from_a_cluster(engine, world, fitted):
+    assert_same_state(training.train(world, model="gjr", engine=engine).model.state(), fitted)
+
+
+def test_the_same_trials_from_a_cluster(engine, world, value, tmp_path):
+    assert trial(world, engine, tmp_path) == value
 
 
 def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path):
@@ -174,6 +227,15 @@ def test_what_a_killed_worker_of_a_cluster_was_at_is_done_again(engine, tmp_path
     assert [value for value, _ in result] == [n**0.5 for n in range(8)]
     assert os.getpid() not in {worker for _, worker in result}
     assert shared[0].exists()
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_a_cluster_of_this_machine_alone_leaves_no_files(name):
+    beginning = leftovers.FOLDER + leftovers.owner()
+    (files,) = jobs.ordered(files_of, [beginning], engine=Engine(name, jobs=1))
+    assert [it for it in files if it.name.startswith(("session_", "dask-"))]
+    assert not files_of(beginning)
+    assert not engines.abandoned.is_set()
 
 
 # The command.
@@ -198,23 +260,32 @@ def run(*words):
 
 @contextlib.contextmanager
 def halted(folder, *words):
-    """A backtest that has finished some parts, stopped (by SIGSTOP) while it is at others."""
-    command = [sys.executable, "-m", "forecaster", *COMMAND, "--out", str(folder), *words]
+    """A backtest that has finished some parts, stopped (by SIGSTOP) while it is at others.
+
+    It goes on where there are parts already.
+    """
+    began, before = len(parts(folder)), folder.with_name("before")
+    command = ["backtest", "--resume", folder] if began else [*COMMAND, "--out", folder]
+    if began:
+        shutil.copytree(folder, before)
     for _ in range(5):
         process = subprocess.Popen(
-            command, env=environment(), start_new_session=True, text=True,
+            [sys.executable, "-m", "forecaster", *map(str, command), *words],
+            env=environment(), start_new_session=True, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
-            until(lambda: len(parts(folder)) > 2 or process.poll() is not None, "a part")  # noqa: B023
+            until(lambda: len(parts(folder)) > began + 2 or process.poll() is not None, "a part")  # noqa: B023
             process.send_signal(signal.SIGSTOP)
-            if process.poll() is None and len(parts(folder)) < PARTS - 10:
+            if process.poll() is None and len(parts(folder)) < PARTS - 5:
                 yield process
                 return
             assert not process.poll(), process.stderr.read()
         finally:
             end(process)
         shutil.rmtree(folder, ignore_errors=True)  # seen too late, on a busy machine
+        if began:
+            shutil.copytree(before, folder)
     pytest.fail("no backtest was seen at work")
 
 
@@ -228,16 +299,6 @@ def parts(folder):
     return list((folder / "unfinished" / "parts").glob("[!.]*.parquet"))
 
 
-def session(process):
-    """What runs of the processes that one has started, in the session it leads."""
-    result = []
-    for other in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.Error):
-            if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
-                result.append(other)
-    return result
-
-
 @pytest.fixture(scope="module")
 def whole(home, tmp_path_factory):
     """The forecasts of a backtest that nothing has interrupted."""
@@ -248,35 +309,28 @@ def whole(home, tmp_path_factory):
     return (folder / "forecasts.parquet").read_bytes()
 
 
-def resumed(folder, *words):
-    """The forecasts of a backtest that goes on from the parts that are there."""
-    assert parts(folder)
-    run("backtest", "--resume", folder, *words)
-    assert not (folder / "unfinished").exists()
-    return (folder / "forecasts.parquet").read_bytes()
-
-
-def test_a_backtest_survives_a_killed_worker(home, whole, tmp_path):
+def test_a_backtest_goes_on_where_its_driver_was_killed_and_survives_a_killed_worker(
+    forecast, home, whole, tmp_path, monkeypatch
+):
     folder = tmp_path / "backtest"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with halted(folder, "--jobs", "2") as process:
+        process.kill()
+        process.wait()
+        until(lambda: not session(process), "the end of the workers")
+    (left,) = tmp_path.glob(f"{leftovers.FOLDER}*-{process.pid}-*")
+    refused = forecast("backtest", "--resume", folder, "--models", "naive")
+    assert not left.exists()
+    assert refused.code == 2
+    assert "leave out --models" in refused.err
     with halted(folder, "--jobs", "2") as process:
         workers = [it for it in session(process) if "popen_loky_posix" in " ".join(it.cmdline())]
         workers[0].kill()
         _, err = released(process)
     assert process.returncode == 0, err
     assert "a worker died" in err
+    assert not (folder / "unfinished").exists()
     assert (folder / "forecasts.parquet").read_bytes() == whole
-
-
-def test_a_backtest_whose_driver_was_killed_goes_on(forecast, home, whole, tmp_path):
-    folder = tmp_path / "backtest"
-    with halted(folder, "--jobs", "2") as process:
-        process.kill()
-        process.wait()
-        until(lambda: not session(process), "the end of the workers")
-    refused = forecast("backtest", "--resume", folder, "--models", "naive")
-    assert refused.code == 2
-    assert "leave out --models" in refused.err
-    assert resumed(folder, "--jobs", "2") == whole
     nothing = forecast("backtest", "--resume", folder)
     assert nothing.code == 1
     assert nothing.err.startswith("error: there is no unfinished backtest in")
@@ -315,4 +369,6 @@ def test_a_lost_scheduler_is_one_line_and_the_backtest_goes_on(cluster, home, wh
     assert f"`forecast backtest --resume {folder}` goes on" in line
     assert "Traceback" not in err
     if engine.name == "dask":  # what goes on does not know who was at work before
-        assert resumed(folder) == whole
+        assert parts(folder)
+        run("backtest", "--resume", folder)
+        assert (folder / "forecasts.parquet").read_bytes() == whole

@@ -4,13 +4,16 @@ import os
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from forecaster.errors import EngineError, UsageError
 from forecaster.parallel import engines, jobs
 from forecaster.parallel.jobs import Engine
+from forecaster.runs import training
 
 
 def process(_):
@@ -35,8 +38,8 @@ def warns(number):
 def grows(number):
     """Beyond what joblib lets a worker grow by; it looks once a second."""
     time.sleep(0.6)
-    _GROWN.append(np.ones(40_000_000 if number >= 2 else 1))
-    return number
+    _GROWN.append(np.ones(45_000_000 if len(_GROWN) == 1 else 1))
+    return number, os.getpid()
 
 
 _GROWN = []
@@ -101,7 +104,9 @@ def test_a_worker_does_not_start_others():
 
 
 def test_a_worker_that_grows_is_replaced_without_a_word(recwarn):
-    assert list(jobs.ordered(grows, range(6), engine=Engine(jobs=2))) == list(range(6))
+    result = list(jobs.ordered(grows, range(8), engine=Engine(jobs=2)))
+    assert [number for number, _ in result] == list(range(8))
+    assert len({worker for _, worker in result}) > 2
     assert not [it for it in recwarn if "A worker" in str(it.message)]
 
 
@@ -129,6 +134,10 @@ def test_work_that_kills_every_worker_is_given_up():
         ({"name": "dask", "address": "ray://host:1"}, "like tcp://host:8786"),
         ({"name": "dask", "address": "tcp://host:99999"}, "like tcp://host:8786"),
         ({"name": "ray", "address": "tcp://host:1"}, "like host:6379"),
+        (
+            {"name": "ray", "address": "ray://host:10001"},
+            "on a machine of the cluster, with the .* auto",
+        ),
         ({"name": "ray", "address": ""}, "like host:6379"),
     ],
 )
@@ -149,3 +158,26 @@ def test_nobody_at_the_address(name):
         EngineError, match=r"cannot reach the .* 127\.0\.0\.1:9: Connection refused"
     ):
         list(jobs.ordered(math.sqrt, [1.0], engine=Engine(name, "127.0.0.1:9")))
+
+
+def test_the_members_of_an_average_are_fitted_by_its_engine(world):
+    run = training.train(world, model="average", engine=Engine(jobs=1))
+    assert [member.engine for member in run.model.members] == 3 * [Engine(jobs=1)]
+
+
+def test_a_model_of_all_tickers_at_once_takes_no_engine(world):
+    with pytest.raises(UsageError, match="trees learns from all tickers at once"):
+        training.train(world, model="trees", engine=Engine(jobs=2))
+
+
+def test_workers_stay_from_one_call_to_the_next():
+    with jobs.Workers(Engine(jobs=2), np.arange(5.0)) as workers:
+        folders = {file for _ in range(2) for file in workers.ordered(sees, range(4))}
+        assert len(folders) == 1
+    assert not Path(folders.pop()).exists()
+
+
+def sees(_, shared):
+    """The file that what is shared was read from."""
+    (file,) = {it.path for it in psutil.Process().memory_maps() if it.path.endswith("/shared")}
+    return file

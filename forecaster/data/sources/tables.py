@@ -159,6 +159,12 @@ def _read_parquet(path: Path, raw: bytes) -> Table:
 
 def of_arrow(path: Path, table: "pa.Table") -> Table:
     """Return the table that some rows of a Parquet file are."""
+    import pyarrow as pa
+
+    for at, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):  # a list or a record is no number, date or ticker
+            texts = [None if it is None else str(it) for it in table.column(at).to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
     frame = table.to_pandas()
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
