@@ -142,10 +142,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 def _batches(
     file: pq.ParquetFile, groups: Iterable[int], size: int = _BATCH
 ) -> Iterator[pa.RecordBatch]:
-    batches: Iterator[pa.RecordBatch] = file.iter_batches(
-        size, row_groups=list(groups), use_threads=False
-    )
-    return batches
+    for group in groups:  # what reads several holds on to the buffers of all
+        yield from file.iter_batches(size, row_groups=[group], use_threads=False)
 
 
 def _ends(file: pq.ParquetFile) -> np.ndarray:

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from curl_cffi import requests
+from curl_cffi import CurlOpt, requests
 
 from forecaster.data import calendars, events
 from forecaster.data.exchanges import CRYPTO, exchange
@@ -51,6 +51,8 @@ SETTLING = pd.Timedelta(minutes=30)
 _CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _CALENDAR = "https://finance.yahoo.com/calendar/earnings"
 _COOKIE = "https://fc.yahoo.com"
+_PIECE = 1 << 19
+"""Bytes of an answer that curl hands over at a time, most of a history."""
 _TOO_MANY = 429
 _ANOTHER_COOKIE = (401, 403)
 """Refusals that yfinance answers, once, with a cookie it got in another way."""
@@ -259,7 +261,8 @@ class _Session(requests.Session[requests.Response]):
     """
 
     def __init__(self, gate: Gate, pause: float):
-        super().__init__(impersonate="chrome")
+        # Each piece of an answer waits for Python's lock, which other threads hold while they store.
+        super().__init__(impersonate="chrome", curl_options={CurlOpt.BUFFERSIZE: _PIECE})
         self._gate, self._pause = gate, pause
         self._cookie: requests.Response | None = None
 
