@@ -11,7 +11,7 @@ intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs s
 forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -35,6 +35,7 @@ from forecaster.evaluation import (
 from forecaster.evaluation.alarm import alarm_of
 from forecaster.evaluation.claims import RIVALS
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
+from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
 
@@ -105,24 +106,25 @@ def evaluate(
     losses = metrics.losses(frame, variance)
     mine = frame["model"].to_numpy() == model
     own_losses = losses[mine]
+    panel = Panel.of(losses)
     tables = {
         "seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds,
         "scores": metrics.summary(metrics.common(losses)),
-        "significance": _comparison(losses, model),
-        "tickers": significance.per_ticker(losses),
+        "significance": _comparison(panel, model),
+        "tickers": significance.per_ticker(panel),
     }
     malloc.return_freed()  # of thousands of small tables
     tables |= {
-        "confidence_set": significance.confidence_set(losses),
-        "superior_ability": significance.superior_ability(losses),
+        "confidence_set": significance.confidence_set(panel),
+        "superior_ability": significance.superior_ability(panel),
         "skill": skill.skill(frame, losses),
-        "years": stability.by_year(losses),
-        "stability": stability.stability(losses),
+        "years": stability.by_year(panel),
+        "stability": stability.stability(panel),
         "announced": announced.announced(
             losses, apart, announced.NONE if reactions is None else reactions
         ),
     }
-    del losses  # what comes next is as large
+    del losses, panel  # what comes next is as large
     tables |= {
         "uniformity": calibration.uniformity(apart),
         "coverage": calibration.coverage(apart),
@@ -144,15 +146,15 @@ def evaluate(
     return Evaluation(tables, judge(model, tables, alarm, given, step=step))
 
 
-def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:
+def _comparison(panel: Panel, model: str) -> pd.DataFrame:
     """Return the tests of all models against the baselines, and of one against its other rivals."""
-    rows = losses.assign(error=losses["error"] / losses["last_close"])
     rivals = [name for name in RIVALS if name not in metrics.BASELINES]
-    own = rows[rows["model"].isin([model, *rivals])]
+    relative = panel.losses["error"] / panel.losses["last_close"]
+    panel = replace(panel, losses=panel.losses.assign(error=relative))
     tables = []
     for metric in LOSSES:
         tables += [
-            significance.compare(rows, metric=metric),
-            significance.compare(own, models=[model], against=rivals, metric=metric),
+            significance.compare(panel, metric=metric),
+            significance.compare(panel, models=[model], against=rivals, metric=metric),
         ]
     return pd.concat([it for it in tables if len(it)] or tables[:1], ignore_index=True)

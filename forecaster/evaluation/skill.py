@@ -15,6 +15,7 @@ from forecaster.distributions import quantile_grid
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics, significance
 from forecaster.evaluation.metrics import BASELINES, POOLED
+from forecaster.evaluation.panel import Panel
 
 RATIOS = ("crps", "error")
 """Losses above zero, whose means have a ratio; below 1 favours the model."""
@@ -70,7 +71,7 @@ def skill(
     )
 
 
-def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
+def running(losses: pd.DataFrame | Panel, model: str, against: Sequence[str]) -> pd.DataFrame:
     """Return the CRPS of a model less that of each baseline, summed day by day.
 
     Parameters
@@ -88,9 +89,10 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
     HistoryError
         No day has a known outcome and forecasts by both.
     """
-    wide, tables = significance.by_model(losses, "crps").reindex(columns=[model, *against]), []
+    panel, tables = Panel.of(losses), []
     for name in against:
-        daily = significance.daily_pair(wide, model, name)
+        both = {model, name} <= set(panel.models)
+        daily = panel.daily("crps", model, name) if both else pd.DataFrame()
         if daily.empty:
             raise HistoryError(
                 f"expected days with known outcomes and forecasts by both {model} and {name}, "
