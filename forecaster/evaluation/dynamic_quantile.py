@@ -79,13 +79,14 @@ def dynamic_quantile(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _of_tickers(rows: pd.DataFrame, p: float) -> dict[Hashable, tuple[float, float]]:
     """Statistic and simulated p-value of each ticker, from rows in order of date."""
-    tests = {}
+    tests: dict[Hashable, tuple[float, float]] = {}
     by_length: dict[int, dict[Hashable, tuple[np.ndarray, np.ndarray]]] = {}
     for ticker, its in rows.groupby("ticker", sort=False):
         tests[ticker] = np.nan, np.nan
         if len(its) > 2 * LAGS + 2:
-            series = its["surplus"].to_numpy(), _standardised(its["value"].to_numpy())[LAGS:]
-            by_length.setdefault(len(its) - LAGS, {})[ticker] = series
+            value = _standardised(its["value"].to_numpy())[LAGS:]
+            series = by_length.setdefault(len(value), {})
+            series[ticker] = its["surplus"].to_numpy(), value
     for n, series in by_length.items():
         drawn = _simulated_statistics(np.column_stack([it for _, it in series.values()]), p)
         for column, (ticker, (surplus, value)) in enumerate(series.items()):

@@ -1,11 +1,12 @@
-"""Losses side by side: a row for each day, ticker and cutoff, a column for each model.
+"""Forecasts or losses side by side: a row for each day, ticker and cutoff, a column for each model.
 
-Who has which forecast is looked up once, for all losses and all pairs of models.
+Who has which is looked up once, for all losses and all pairs of models.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ class Panel:
         """How many successive forecasts share a session: :func:`.metrics.overlap`."""
         return metrics.overlap(self.keys.assign(step=self.step))
 
-    def by(self, name: str) -> "Iterator[tuple[object, Panel]]":
+    def by(self, name: str) -> "Iterator[tuple[Any, Panel]]":
         """Yield the panel of each ticker, in the order in which they come in the losses, or year."""
         if name == "year":
             code, values = pd.factorize(self.keys["date"].dt.year, sort=True)
@@ -90,6 +91,10 @@ class Panel:
             its = rows[at]
             yield names[at], replace(self, keys=self.keys.iloc[its], place=self.place[its])
 
+    def column(self, model: str) -> int:
+        """Return which column a model is."""
+        return list(self.names).index(model)
+
     def values(self, metric: str) -> np.ndarray:
         """Return a loss: (rows, models), NaN where there is none; UsageError if it was not scored."""
         if metric not in self.losses:
@@ -100,13 +105,18 @@ class Panel:
         column = self.losses[metric].to_numpy(dtype=float)
         return np.where(self.place >= 0, column[self.place], np.nan)
 
+    def outcome(self, name: str) -> np.ndarray:
+        """Return what is the same for all models, such as the log return: (rows,)."""
+        column = self.losses[name].to_numpy(dtype=float)
+        values: np.ndarray = column[self.place.max(axis=1)]
+        return values
+
     def daily(self, metric: str, *models: str) -> pd.DataFrame:
         """Return daily means (sessions, models) of a loss, over the rows that all of some models have.
 
         The mean over tickers comes first because what happens to them on one day is one piece of
         evidence, not many. Raises UsageError for a model or a metric that was not scored.
         """
-        names = list(self.names)
         if unknown := [name for name in models if name not in self.models]:
             raise UsageError(
                 f"expected a model that was scored, came {unknown[0]!r}; choose one of "
@@ -114,7 +124,7 @@ class Panel:
             )
         means = self._means(metric)
         if means is None:
-            values = self.values(metric)[:, [names.index(it) for it in models]]
+            values = self.values(metric)[:, [self.column(it) for it in models]]
             known = ~np.isnan(values).any(axis=1)
             return _means(values[known], self.keys["date"][known], models)
         return means[list(models)]
