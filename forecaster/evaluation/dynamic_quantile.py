@@ -4,6 +4,7 @@ Engle and Manganelli (2004), CAViaR: conditional autoregressive value at risk by
 Journal of Business & Economic Statistics 22(4).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -54,22 +55,56 @@ def dynamic_quantile(frame: pd.DataFrame) -> pd.DataFrame:
     HistoryError
         No outcome is known.
     """
-    frame = clusters.known(frame).sort_values(["model", "ticker", "date"], kind="stable")
-    rows = []
-    for level in RISK_LEVELS:
-        p = round(1 - level, 6)
-        surplus = breached(frame, level) - p
-        table = frame[["ticker", "model", "date"]].assign(surplus=surplus, value=frame[f"q{p:g}"])
-        for model, its in table.groupby("model", sort=False):
-            tests = {
-                ticker: _of_ticker(one["surplus"].to_numpy(), one["value"].to_numpy(), p)
-                for ticker, one in its.groupby("ticker", sort=False)
-            }
-            total = _pooled(its) if len(tests) > 1 else next(iter(tests.values()))
-            for ticker, test in (tests | {POOLED: total}).items():
-                rows.append((ticker, model, level, *test))
-    columns = ["ticker", "model", "level", "statistic", "p_value"]
-    return pd.DataFrame(rows, columns=columns)
+    frame = clusters.known(frame)
+    tests = Tests()
+    tests.add(frame)
+    return tests.table(lambda model, level: frame[frame["model"] == model])
+
+
+class Tests:
+    """The table of `dynamic_quantile`, from the forecasts of some tickers after the other."""
+
+    __test__ = False  # pytest takes every Test… for one of its own
+
+    def __init__(self) -> None:
+        self._of_ticker: dict[tuple[str, float], dict[str, tuple[float, float]]] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        for level in RISK_LEVELS:
+            table = _surpluses(frame, level).sort_values(["model", "ticker", "date"], kind="stable")
+            for model, its in table.groupby("model", sort=False):
+                tests = self._of_ticker.setdefault((str(model), level), {})
+                for ticker, one in its.groupby("ticker", sort=False):
+                    values = (one[name].to_numpy() for name in ("surplus", "value"))
+                    tests[str(ticker)] = _of_ticker(*values, round(1 - level, 6))
+
+    def table(self, forecasts_of: Callable[[str, float], pd.DataFrame]) -> pd.DataFrame:
+        """Return the tests of each ticker, and over all.
+
+        Parameters
+        ----------
+        forecasts_of : gives the forecasts of a model of all tickers, with the quantile of a level.
+        """
+        rows = []
+        for level in RISK_LEVELS:
+            for model in sorted({name for name, _ in self._of_ticker}):
+                tests = self._of_ticker[model, level]
+                if len(tests) > 1:
+                    total = _pooled(_surpluses(forecasts_of(model, level), level))
+                else:
+                    total = next(iter(tests.values()))
+                for ticker, test in (tests | {POOLED: total}).items():
+                    rows.append((ticker, model, level, *test))
+        columns = ["ticker", "model", "level", "statistic", "p_value"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _surpluses(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Return ticker, model, date, surplus and value (at risk) of each row."""
+    p = round(1 - level, 6)
+    rows = frame[["ticker", "model", "date"]]
+    return rows.assign(surplus=breached(frame, level) - p, value=frame[f"q{p:g}"])
 
 
 def _of_ticker(surplus: np.ndarray, value: np.ndarray, p: float) -> tuple[float, float]:
