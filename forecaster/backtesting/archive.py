@@ -21,7 +21,7 @@ from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
 from forecaster.data import filenames
 from forecaster.display import cell_texts, write_csv
-from forecaster.distributions import forecasts
+from forecaster.distributions.parts import Parts
 from forecaster.errors import ForecastError, StoreError, one_line
 from forecaster.evaluation import announced
 from forecaster.evaluation.evaluate import Evaluation
@@ -42,6 +42,8 @@ LATER_TABLES = (
 
 UNFINISHED = "unfinished"
 """In a backtest's folder, what one that was interrupted has left there."""
+
+_FORECASTS = "forecasts.parquet"
 
 _TEXT_COLUMNS = {
     *(
@@ -75,7 +77,7 @@ def write(backtest: Backtest, folder: Path) -> None:
     _write_tables(backtest.tables, folder / "tables")
     for step, its in backtest.ahead.items():
         _write_tables(its.tables, folder / "tables" / f"step-{step}")
-    backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
+    backtest.parts.save(folder / _FORECASTS)
     write_csv(backtest.scores, folder / "scores.csv")
     document = {**backtest.verdict.document, **scores_of(backtest.tables)}
     if backtest.ahead:
@@ -98,8 +100,8 @@ def _write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
         write_csv(table, folder / f"{name}.csv")
 
 
-def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
-    """Return the forecasts frame of a backtest in a folder, and where it comes from.
+def read_forecasts(folder: Path) -> tuple[Parts, Provenance]:
+    """Return the forecasts of a backtest in a folder, and where it comes from.
 
     Raises
     ------
@@ -207,15 +209,16 @@ def _read_provenance(folder: Path) -> Provenance:
         raise _damaged(folder, error) from error
 
 
-def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
+def _read_forecasts(folder: Path) -> tuple[Parts, Provenance]:
     provenance = _read_provenance(folder)
     try:
-        frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
-        if provenance.models[0] not in set(frame["model"]):
+        parts = Parts.of_file(folder / _FORECASTS)
+        models = {it for rows in parts.columns(["model"]) for it in rows["model"].unique()}
+        if provenance.models[0] not in models:
             raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
-    return frame, provenance
+    return parts, provenance
 
 
 def _read_scores(folder: Path) -> dict[int, pd.DataFrame]:
@@ -236,7 +239,7 @@ def _read_reactions(folder: Path) -> pd.DataFrame:
 
 
 def _load(folder: Path) -> Backtest:
-    frame, provenance = _read_forecasts(folder)
+    parts, provenance = _read_forecasts(folder)
     try:
         document, tables = _read_json(folder / "scores.json"), folder / "tables"
         verdict = Verdict.read(document)
@@ -246,7 +249,7 @@ def _load(folder: Path) -> Backtest:
             int(step): Evaluation(_read_tables(tables / f"step-{step}"), Verdict.read(said))
             for step, said in document.get("steps", {}).items()
         }
-        return Backtest(frame, _read_tables(tables, needed), verdict, provenance, ahead)
+        return Backtest(parts, _read_tables(tables, needed), verdict, provenance, ahead)
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
 
@@ -317,7 +320,7 @@ def check_replaceable(folder: Path) -> None:
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds a backtest, finished or not, or nothing."""
-    finished = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
+    finished = all((folder / name).is_file() for name in ("config.json", _FORECASTS))
     return finished or all(path.name == UNFINISHED for path in folder.iterdir())
 
 

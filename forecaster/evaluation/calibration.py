@@ -60,35 +60,14 @@ def uniformity(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) 
     American Statistical Association 76(374)) for days as clusters: statistic and df are those of
     Satterthwaite's approximation, from the covariance of the counts of a day. NaN for one day.
     """
-    frame = clusters.known(frame)
-    values = pit(frame)
-    rows = clusters.labelled(frame).assign(mean=values, square=values**2)
-    names = [f"bin{i}" for i in range(BINS)]
-    rows[names] = _bins(values)[:, None] == np.arange(BINS)
-    tables = []
-    for part in clusters.slices(rows, splits):
-        n, mean, square = map(part.total, ("n", "mean", "square"))
-        counts = np.column_stack([part.total(name) for name in names])  # (groups, bins)
-        expected = n / BINS
-        statistic = np.square(counts - expected[:, None]).sum(axis=1) / expected
-        df = np.full(len(n), BINS - 1.0)
-        if part.is_pooled:
-            surplus = np.column_stack([part.surplus(name) for name in names])  # (days, bins)
-            first, second = _spread(surplus, expected, part.group)
-            with np.errstate(divide="ignore", invalid="ignore"):  # NaN with a single day
-                statistic, df = statistic * first / second, first**2 / second
-        tables.append(
-            part.labels.assign(
-                forecasts=n.astype(int),
-                sessions=part.sessions,
-                mean=mean / n,
-                variance=square / n - (mean / n) ** 2,
-                statistic=statistic,
-                df=df,
-                p_value=special.chdtrc(df, statistic),
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+    tests = uniformity_tests(splits)
+    tests.add(clusters.known(frame))
+    return tests.table()
+
+
+def uniformity_tests(splits: Sequence[str] = clusters.SPLITS) -> clusters.Tests:
+    """Return the tests of `uniformity`, to be made of some tickers after the other."""
+    return clusters.Tests(_pit_rows, _uniformity, splits)
 
 
 def coverage(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) -> pd.DataFrame:
@@ -117,14 +96,14 @@ def coverage(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) ->
     HistoryError
         No outcome is known.
     """
-    frame = clusters.known(frame)
-    rows, x = clusters.labelled(frame), frame["log_return"].to_numpy()
-    for nominal in COVERAGES:
-        rows[f"{nominal}"] = metrics.inside(*forecasts.interval(frame, nominal), x)
-    tables = [
-        _coverage(part, nominal) for part in clusters.slices(rows, splits) for nominal in COVERAGES
-    ]
-    return pd.concat(tables, ignore_index=True)
+    tests = coverage_tests(splits)
+    tests.add(clusters.known(frame))
+    return tests.table()
+
+
+def coverage_tests(splits: Sequence[str] = clusters.SPLITS) -> clusters.Tests:
+    """Return the tests of `coverage`, to be made of some tickers after the other."""
+    return clusters.Tests(_inside_rows, _coverages, splits)
 
 
 def coverage_by_thirds(frame: pd.DataFrame, nominal: float) -> pd.DataFrame:
@@ -203,6 +182,47 @@ def surprises(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 def _bins(values: np.ndarray) -> np.ndarray:
     """Which of `BINS` each PIT lies in."""
     return np.asarray(np.minimum((BINS * values).astype(int), BINS - 1))
+
+
+_BIN_NAMES = [f"bin{i}" for i in range(BINS)]
+
+
+def _pit_rows(labels: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The labels of a forecasts frame with what `_uniformity` adds up."""
+    values = pit(frame)
+    rows = labels.assign(mean=values, square=values**2)
+    rows[_BIN_NAMES] = _bins(values)[:, None] == np.arange(BINS)
+    return rows
+
+
+def _uniformity(part: clusters.Slice) -> list[pd.DataFrame]:
+    """The rows of `uniformity` of a slice."""
+    n, mean, square = map(part.total, ("n", "mean", "square"))
+    counts = np.column_stack([part.total(name) for name in _BIN_NAMES])  # (groups, bins)
+    expected = n / BINS
+    statistic = np.square(counts - expected[:, None]).sum(axis=1) / expected
+    df = np.full(len(n), BINS - 1.0)
+    if part.is_pooled:
+        surplus = np.column_stack([part.surplus(name) for name in _BIN_NAMES])  # (days, bins)
+        first, second = _spread(surplus, expected, part.group)
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN with a single day
+            statistic, df = statistic * first / second, first**2 / second
+    tests = {"statistic": statistic, "df": df, "p_value": special.chdtrc(df, statistic)}
+    sizes = {"forecasts": n.astype(int), "sessions": part.sessions}
+    moments = {"mean": mean / n, "variance": square / n - (mean / n) ** 2}
+    return [part.labels.assign(**sizes, **moments, **tests)]
+
+
+def _inside_rows(labels: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The labels of a forecasts frame with what `_coverage` adds up."""
+    x = frame["log_return"].to_numpy()
+    held = {f"{it}": metrics.inside(*forecasts.interval(frame, it), x) for it in COVERAGES}
+    return labels.assign(**held)
+
+
+def _coverages(part: clusters.Slice) -> list[pd.DataFrame]:
+    """The rows of `coverage` of a slice at each nominal coverage."""
+    return [_coverage(part, nominal) for nominal in COVERAGES]
 
 
 def _coverage(part: clusters.Slice, nominal: float) -> pd.DataFrame:

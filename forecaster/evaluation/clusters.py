@@ -25,7 +25,7 @@ In simulations of 30 tickers and breaches of 1%, a test at 5% rejects a right fo
 a hundred on 250 days (by chi-square 8 or 9), and 9 times on 60 days (by chi-square 13).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -139,45 +139,114 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def slices(rows: pd.DataFrame, splits: Sequence[str] = SPLITS) -> Iterator[Slice]:
-    """Yield each split of the rows, for every ticker alone and over all.
+class Tests:
+    """A table of tests of the rows of some tickers after the other, each alone and all together.
 
     Parameters
     ----------
-    rows : of `labelled`, with columns of numbers to be summed.
+    label : adds columns of numbers to be summed to the rows of `labelled` of a forecasts frame.
+    test : makes the tables of a `Slice`, whose rows come one table after the other.
     splits : some of `SPLITS`.
     """
+
+    __test__ = False  # pytest takes every Test… for one of its own
+
+    def __init__(
+        self,
+        label: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame],
+        test: Callable[[Slice], Sequence[pd.DataFrame]],
+        splits: Sequence[str] = SPLITS,
+    ) -> None:
+        self._label, self._test, self._splits = label, test, splits
+        self._tables: dict[str, list[Sequence[pd.DataFrame]]] = {split: [] for split in splits}
+        self._days: dict[str, pd.DataFrame] = {}
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything was added."""
+        return bool(self._days)
+
+    def add(self, frame: pd.DataFrame, labels: pd.DataFrame | None = None) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known, and the `labelled` rows."""
+        rows = self._label(labelled(frame) if labels is None else labels, frame)
+        for split in self._splits:
+            if split != "year":
+                self._tables[split].append(self._test(_each_ticker(rows, split)))
+            days = _pooled_days(rows, split)
+            before = self._days.get(split)
+            self._days[split] = days if before is None else metrics.added(before, days)
+
+    def table(self) -> pd.DataFrame:
+        """Return the tests of each split: of each ticker, but for the years, and then of all together."""
+        tables = []
+        for split, days in self._days.items():
+            tables += [its for each in zip(*self._tables[split], strict=True) for its in each]
+            tables += self._test(_all_tickers(days, split))
+        return pd.concat(tables, ignore_index=True)
+
+
+def _each_ticker(rows: pd.DataFrame, split: str) -> Slice:
+    """The rows as days of the parts of each ticker and model."""
+    part = _part(rows, split)
+    its, part = _known(rows, part)
+    keys = (its["ticker"].array, its["model"].array, part)
+    shape = tuple(len(key.categories) for key in keys)
+    of_row = np.ravel_multi_index([key.codes for key in keys], shape)
+    present, group = np.unique(of_row, return_inverse=True)
+    names = [
+        key.categories[codes]
+        for key, codes in zip(keys, np.unravel_index(present, shape), strict=True)
+    ]
+    labels = pd.DataFrame(dict(zip(("ticker", "model", "part"), names, strict=True)))
+    labels.insert(2, "split", split)
+    return Slice(labels.astype(str), group, its)
+
+
+def _pooled_days(rows: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Sums by model, part and date, over all tickers."""
     values = rows.columns.difference(["ticker", "model", "date", "volatility", "year"], sort=False)
-    one = np.zeros(len(rows), dtype=int)
-    everything, anyone = (
-        pd.Categorical.from_codes(one, pd.Index([name])) for name in ("all", POOLED)
+    its, part = _known(rows, _part(rows, split))
+    day, dates = pd.factorize(its["date"], sort=True)
+    keys = (its["model"].array, part)
+    shape = (*(len(key.categories) for key in keys), len(dates))
+    cell = np.ravel_multi_index([*(key.codes for key in keys), day], shape)
+    present, at = np.unique(cell, return_inverse=True)
+    model, of_part, date = np.unravel_index(present, shape)
+    index = pd.MultiIndex.from_arrays(
+        [keys[0].categories[model], keys[1].categories[of_part], dates[date]],
+        names=["model", "part", "date"],
     )
-    day, dates = pd.factorize(rows["date"], sort=True)
-    for split in splits:
-        part = everything if split == "all" else rows[split].array
-        known = part.codes >= 0
-        its = rows if known.all() else rows[known]
-        for pooled in (False, True):
-            if split == "year" and not pooled:
-                continue
-            keys = (anyone if pooled else rows["ticker"].array, rows["model"].array, part)
-            shape = tuple(len(key.categories) for key in keys)
-            of_row = np.ravel_multi_index([key.codes[known] for key in keys], shape)
-            days = its
-            if pooled:
-                cell, at = np.unique(of_row * len(dates) + day[known], return_inverse=True)
-                of_row = cell // len(dates)
-                # One by one, as what is added up takes eight times its memory meanwhile.
-                sums = {name: its[name].groupby(at).sum() for name in values}
-                days = pd.DataFrame({"date": dates[cell % len(dates)], **sums})
-            present, group = np.unique(of_row, return_inverse=True)
-            names = [
-                key.categories[codes]
-                for key, codes in zip(keys, np.unravel_index(present, shape), strict=True)
-            ]
-            labels = pd.DataFrame(dict(zip(("ticker", "model", "part"), names, strict=True)))
-            labels.insert(2, "split", split)
-            yield Slice(labels.astype(str), group, days)
+    # One by one, as what is added up takes eight times its memory meanwhile.
+    sums = {name: its[name].groupby(at).sum().to_numpy() for name in values}
+    return pd.DataFrame(sums, index)
+
+
+def _all_tickers(days: pd.DataFrame, split: str) -> Slice:
+    """The sums of `_pooled_days` as the days of the parts of each model."""
+    models, parts = (days.index.get_level_values(name) for name in ("model", "part"))
+    order = {it: at for at, it in enumerate(_PARTS if split == "volatility" else sorted({*parts}))}
+    ranks = pd.factorize(models)[0], parts.map(order).to_numpy()
+    dates = days.index.get_level_values("date")
+    sorted_ = np.lexsort((dates.to_numpy(), ranks[1], ranks[0]))
+    days, keys = days.iloc[sorted_], ranks[0][sorted_] * len(order) + ranks[1][sorted_]
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    labels = days.index[first].to_frame(index=False)[["model", "part"]]
+    labels.insert(0, "ticker", POOLED)
+    labels.insert(2, "split", split)
+    return Slice(labels.astype(str), group, days.reset_index("date").reset_index(drop=True))
+
+
+def _part(rows: pd.DataFrame, split: str) -> pd.Categorical:
+    """Which part of a split each row lies in."""
+    if split == "all":
+        return pd.Categorical.from_codes(np.zeros(len(rows), dtype=int), pd.Index(["all"]))
+    return rows[split].array  # type: ignore[return-value]
+
+
+def _known(rows: pd.DataFrame, part: pd.Categorical) -> tuple[pd.DataFrame, pd.Categorical]:
+    """The rows that lie in a part, and in which."""
+    known = part.codes >= 0
+    return (rows, part) if known.all() else (rows[known], part[known])
 
 
 def _thirds(frame: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ Engle and Manganelli (2004), CAViaR: conditional autoregressive value at risk by
 Journal of Business & Economic Statistics 22(4).
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -62,31 +62,66 @@ def dynamic_quantile(frame: pd.DataFrame) -> pd.DataFrame:
     HistoryError
         No outcome is known.
     """
-    frame, rows = clusters.known(frame), []
-    for level in RISK_LEVELS:
-        p = round(1 - level, 6)
-        surplus = breached(frame, level) - p
-        table = frame[["ticker", "model", "date"]].assign(surplus=surplus, value=frame[f"q{p:g}"])
-        table = table.sort_values(["model", "ticker", "date"], kind="stable")
-        for model, its in table.groupby("model", sort=False):
-            tests = _of_tickers(its, p)
-            total = _pooled(its) if len(tests) > 1 else next(iter(tests.values()))
-            for ticker, test in (tests | {POOLED: total}).items():
-                rows.append((ticker, model, level, *test))
-    columns = ["ticker", "model", "level", "statistic", "p_value"]
-    return pd.DataFrame(rows, columns=columns)
+    frame = clusters.known(frame)
+    tests = Tests()
+    tests.add(frame)
+    return tests.table(lambda model, level: frame[frame["model"] == model])
 
 
-def _of_tickers(rows: pd.DataFrame, p: float) -> dict[Hashable, tuple[float, float]]:
+class Tests:
+    """The table of `dynamic_quantile`, from the forecasts of some tickers after the other."""
+
+    __test__ = False  # pytest takes every Test… for one of its own
+
+    def __init__(self) -> None:
+        self._of_ticker: dict[tuple[str, float], dict[str, tuple[float, float]]] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        for level in RISK_LEVELS:
+            table = _surpluses(frame, level).sort_values(["model", "ticker", "date"], kind="stable")
+            for model, its in table.groupby("model", sort=False):
+                tests = self._of_ticker.setdefault((str(model), level), {})
+                tests |= _of_tickers(its, round(1 - level, 6))
+
+    def table(self, forecasts_of: Callable[[str, float], pd.DataFrame]) -> pd.DataFrame:
+        """Return the tests of each ticker, and over all.
+
+        Parameters
+        ----------
+        forecasts_of : gives the forecasts of a model of all tickers, with the quantile of a level.
+        """
+        rows = []
+        for level in RISK_LEVELS:
+            for model in sorted({name for name, _ in self._of_ticker}):
+                tests = self._of_ticker[model, level]
+                if len(tests) > 1:
+                    total = _pooled(_surpluses(forecasts_of(model, level), level))
+                else:
+                    total = next(iter(tests.values()))
+                for ticker, test in (tests | {POOLED: total}).items():
+                    rows.append((ticker, model, level, *test))
+        columns = ["ticker", "model", "level", "statistic", "p_value"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _surpluses(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Return ticker, model, date, surplus and value (at risk) of each row."""
+    p = round(1 - level, 6)
+    rows = frame[["ticker", "model", "date"]]
+    return rows.assign(surplus=breached(frame, level) - p, value=frame[f"q{p:g}"])
+
+
+def _of_tickers(rows: pd.DataFrame, p: float) -> dict[str, tuple[float, float]]:
     """Statistic and simulated p-value of each ticker, from rows in order of date."""
-    tests: dict[Hashable, tuple[float, float]] = {}
-    by_length: dict[int, dict[Hashable, tuple[np.ndarray, np.ndarray]]] = {}
+    tests: dict[str, tuple[float, float]] = {}
+    by_length: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for ticker, its in rows.groupby("ticker", sort=False):
-        tests[ticker] = np.nan, np.nan
+        tests[str(ticker)] = np.nan, np.nan
         if len(its) > 2 * LAGS + 2:
             value = _standardised(its["value"].to_numpy())[LAGS:]
             series = by_length.setdefault(len(value), {})
-            series[ticker] = its["surplus"].to_numpy(), value
+            series[str(ticker)] = its["surplus"].to_numpy(), value
     for n, series in by_length.items():
         drawn = _simulated_statistics(np.column_stack([it for _, it in series.values()]), p)
         for column, (ticker, (surplus, value)) in enumerate(series.items()):

@@ -11,14 +11,18 @@ intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs s
 forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from forecaster.config import COST_BP
+from forecaster.distributions.forecasts import probability_of_rise
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation import (
     announced,
     calibration,
+    clusters,
     decomposition,
     dynamic_quantile,
     encompassing,
@@ -32,10 +36,12 @@ from forecaster.evaluation import (
     strategy,
     value_at_risk,
 )
-from forecaster.evaluation.alarm import alarm_of
+from forecaster.evaluation.alarm import Alarm, alarm_of
 from forecaster.evaluation.claims import RIVALS
+from forecaster.evaluation.columns import Columns
+from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
-from forecaster.evaluation.panel import Panel
+from forecaster.evaluation.survey import Survey
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
 
@@ -77,8 +83,8 @@ class Evaluation:
 
 
 def evaluate(
-    frame: pd.DataFrame,
-    variance: pd.DataFrame,
+    forecasts: pd.DataFrame | Parts,
+    variance: pd.DataFrame | Parts,
     *,
     model: str,
     seeds: pd.DataFrame | None = None,
@@ -91,8 +97,9 @@ def evaluate(
 
     Parameters
     ----------
-    frame : the forecasts frame; rows whose return is not known are left out.
-    variance : :func:`forecaster.dataset.features.realised_variance` of the days that came.
+    forecasts : the forecasts frame, or its parts; rows whose return is not known are left out.
+    variance : :func:`forecaster.dataset.features.realised_variance` of the days that came; in parts, of
+        the tickers of those of the forecasts.
     model : whom the verdict is on.
     seeds : model, seed, crps and ratio (to their average) of networks alone, to be shown.
     reactions : ticker, date and since (sessions since the reaction session) of the sessions around
@@ -101,60 +108,201 @@ def evaluate(
     cost_bp : of a trade, in basis points a side.
     given : what the forecasts give of their distributions, for the verdict.
     """
-    frame = metrics.known(frame)
-    apart, step = metrics.apart(frame), metrics.step_of(frame)
-    losses = metrics.losses(frame, variance)
-    mine = frame["model"].to_numpy() == model
-    own_losses = losses[mine]
-    panel = Panel.of(losses)
-    tables = {
-        "seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds,
-        "scores": metrics.summary(metrics.common(losses)),
-        "significance": _comparison(panel, model),
-        "tickers": significance.per_ticker(panel),
-    }
-    malloc.return_freed()  # of thousands of small tables
-    tables |= {
-        "confidence_set": significance.confidence_set(panel),
-        "superior_ability": significance.superior_ability(panel),
-        "skill": skill.skill(frame, losses),
-        "years": stability.by_year(panel),
-        "stability": stability.stability(panel),
-        "announced": announced.announced(
-            losses, apart, announced.NONE if reactions is None else reactions
-        ),
-    }
-    del losses, panel  # what comes next is as large
-    tables |= {
-        "uniformity": calibration.uniformity(apart),
-        "coverage": calibration.coverage(apart),
-        "value_at_risk": value_at_risk.value_at_risk(apart),
-        "dynamic_quantile": dynamic_quantile.dynamic_quantile(apart),
-        "independence": independence.independence(apart),
-        "decomposition": decomposition.decomposition(apart),
-        "encompassing": encompassing.encompassing(apart, model, RIVALS),
-        "murphy": murphy.murphy(frame),
-        "direction": predictability.sign_test(apart),
-        "information": predictability.information_coefficients(apart),
-        "mean": predictability.mean_test(apart),
-    }
-    if step == 1:
-        days = strategy.daily(metrics.common(frame), cost_bp=cost_bp)
-        tables["strategy"] = strategy.performance(days, cost_bp=cost_bp, company=company)
-    own = apart[apart["model"] == model]
-    alarm = alarm_of(model, own, own_losses.loc[own.index], tables)
-    return Evaluation(tables, judge(model, tables, alarm, given, step=step))
+    parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
+    survey = Survey.of(parts)
+    statistics = _Statistics(survey, announced.NONE if reactions is None else reactions)
+    for frame, days in _with_variance(parts, variance):
+        frame = metrics.known(frame)
+        if len(frame):
+            statistics.add(frame, metrics.losses(frame, days))
+            malloc.return_freed()
+    tables = {"seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds}
+    tables |= statistics.of_parts() | statistics.of_days(model) | statistics.of_columns(model)
+    if survey.step == 1:
+        tables["strategy"] = statistics.strategy(cost_bp, company)
+    tables = {name: tables[name] for name in _ORDER if name in tables}
+    alarm = statistics.alarm(model, tables)
+    return Evaluation(tables, judge(model, tables, alarm, given, step=survey.step))
 
 
-def _comparison(panel: Panel, model: str) -> pd.DataFrame:
-    """Return the tests of all models against the baselines, and of one against its other rivals."""
-    rivals = [name for name in RIVALS if name not in metrics.BASELINES]
-    relative = panel.losses["error"] / panel.losses["last_close"]
-    panel = replace(panel, losses=panel.losses.assign(error=relative))
-    tables = []
-    for metric in LOSSES:
-        tables += [
-            significance.compare(panel, metric=metric),
-            significance.compare(panel, models=[model], against=rivals, metric=metric),
+_ORDER = (
+    *("seeds", "scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
+    *("years", "stability", "announced", "uniformity", "coverage", "value_at_risk"),
+    *("dynamic_quantile", "independence", "decomposition", "encompassing", "murphy", "direction"),
+    *("information", "mean", "strategy"),
+)
+"""Tables as they follow each other in JSON."""
+
+
+def _with_variance(
+    parts: Parts, variance: pd.DataFrame | Parts
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield the forecasts of some tickers with the variance of their days."""
+    if not isinstance(variance, pd.DataFrame):
+        yield from zip(parts, variance, strict=True)
+    elif len(parts) == 1:
+        yield from ((frame, variance) for frame in parts)
+    else:
+        yield from ((it, variance[variance["ticker"].isin(it["ticker"])]) for it in parts)
+
+
+_PAIRED = [f"q{1 - level:g}" for level in value_at_risk.RISK_LEVELS]
+"""Quantiles that are read of all tickers together."""
+
+
+class _Statistics:
+    """All statistics, from the forecasts of some tickers after the other.
+
+    What is of one ticker is made at once. What is of all tickers is read from the mean losses of each
+    day, or from columns on disk.
+    """
+
+    def __init__(self, survey: Survey, reactions: pd.DataFrame) -> None:
+        self._survey = survey
+        self._daily = DailyLosses(survey.models, LOSSES)
+        self._columns = Columns(survey.models)
+        self._scores = metrics.Scores()
+        self._tickers: list[pd.DataFrame] = []
+        self._announced = announced.Announced(reactions)
+        self._of_calibration = {
+            "uniformity": [calibration.uniformity_tests()],
+            "coverage": [calibration.coverage_tests()],
+            "value_at_risk": value_at_risk.tests_of_levels(),
+        }
+        self._quantiles = dynamic_quantile.Tests()
+        self._independence = independence.Tests()
+        self._signs = predictability.SignTests()
+
+    def add(self, frame: pd.DataFrame, losses: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known, and their losses."""
+        models = len(self._survey.models)
+        shared = metrics.common(losses, models)
+        is_apart = frame["cutoff"].isin(self._survey.apart).to_numpy()
+        apart = frame if is_apart.all() else frame[is_apart]
+        relative = losses.assign(error=losses["error"] / losses["last_close"])
+        self._scores.add(shared)
+        self._tickers.append(significance.per_ticker(losses))
+        self._daily.add(relative)
+        self._announced.add(losses, apart, models)
+        self._columns.add(
+            skill.compared(frame, losses).assign(
+                is_shared=frame.index.isin(shared.index),
+                is_apart=is_apart,
+                rise=probability_of_rise(frame),
+                naive_error=losses["naive_error"] / losses["last_close"],
+                **{name: frame[name] for name in ("log_return", "mean", "volatility", "q0.5")},
+                **{name: frame[name] for name in _PAIRED},
+            )
+        )
+        if apart.empty:
+            return
+        labels = clusters.labelled(apart)
+        for tests in self._of_calibration.values():
+            for test in tests:
+                test.add(apart, labels)
+        self._quantiles.add(apart)
+        self._independence.add(apart)
+        self._signs.add(apart)
+
+    def of_parts(self) -> dict[str, pd.DataFrame]:
+        """Return the tables that were made of each part."""
+        tickers = pd.concat(self._tickers, ignore_index=True)
+        tests = {
+            name: pd.concat([it.table() for it in tests], ignore_index=True)
+            for name, tests in self._of_calibration.items()
+        }
+        return {
+            "scores": self._scores.table(),
+            "tickers": significance.corrected(tickers, ["model", "against"]),
+            "announced": self._announced.table(),
+            **tests,
+            "independence": self._independence.table(),
+            "direction": self._signs.table(),
+        }
+
+    def of_days(self, model: str) -> dict[str, pd.DataFrame]:
+        """Return the tables that are read from the mean losses of each day."""
+        models, every = self._survey.models, self._daily.losses(self._survey.models, ["crps"])
+        pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
+        pairs = [pair for pair in pairs if pair[1] in models]
+        of_pair = {pair: self._daily.losses(pair, ["crps"]) for pair in pairs}
+        years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
+        windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
+        order = ["model", "against", "year"]
+        return {
+            "significance": self._comparison(model, pairs),
+            "confidence_set": significance.confidence_set(every),
+            "superior_ability": significance.superior_ability(every),
+            "years": together(years, stability.by_year(every, against=[])).sort_values(
+                order, kind="stable", ignore_index=True
+            ),
+            "stability": together(windows, stability.stability(every, against=[])),
+        }
+
+    def _comparison(self, model: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+        """Return the tests of all models against the baselines, and of one against its other rivals."""
+        own = [(model, it) for it in RIVALS if it not in metrics.BASELINES and it != model]
+        own = [pair for pair in own if pair[1] in self._survey.models]
+        of_pair = {pair: self._daily.losses(pair) for pair in [*pairs, *own]}
+        tables = [
+            significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
+            for metric in LOSSES
+            for pair in [*pairs, *own]
         ]
-    return pd.concat([it for it in tables if len(it)] or tables[:1], ignore_index=True)
+        return together(tables, significance.compare(self._daily.losses([model]), against=[]))
+
+    def of_columns(self, model: str) -> dict[str, pd.DataFrame]:
+        """Return the tables that are of the forecasts of all tickers at once."""
+        models, read = self._survey.models, self._columns
+        pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
+        overlapping, compared = self._survey.overlapping, [*skill.RATIOS, *significance.LOGARITHMS]
+        skills = [
+            skill.of_pair(
+                lambda names: read.parts([*compared, *skill.PINBALL], names), pair, overlapping
+            )
+            for pair in pairs
+            if pair[1] in models
+        ]
+        volatility = self._apart(["log_return", "volatility"])
+        tables = {
+            "skill": together(skills, pd.DataFrame(columns=skill.COLUMNS)),
+            "encompassing": encompassing.encompassing(volatility, model, RIVALS),
+            "murphy": murphy.murphy(
+                read.whole(["log_return", "volatility"]).assign(step=self._survey.step)
+            ),
+        }
+        del volatility
+        tables["information"] = predictability.information_coefficients(
+            self._apart(["log_return", "mean"])
+        )
+        tables["dynamic_quantile"] = self._quantiles.table(
+            lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
+        )
+        parts = []
+        for name in models:
+            rows = self._apart(["log_return", "volatility", "rise"], [name])
+            parts.append(decomposition.decomposition(rows, rows["rise"]))
+        tables["decomposition"] = pd.concat(parts, ignore_index=True)
+        has_mean = predictability.HISTORICAL_MEAN in models
+        tables["mean"] = predictability.mean_test(
+            self._apart(["log_return", "mean"], None if has_mean else [model])
+        )
+        return tables
+
+    def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
+        """Return what plain rules would have earned."""
+        rows = self._columns.whole(["log_return", "rise", "is_shared"])
+        rows = rows[rows["is_shared"]]
+        days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
+        return strategy.performance(days, cost_bp=cost_bp, company=company)
+
+    def alarm(self, model: str, tables: dict[str, pd.DataFrame]) -> Alarm | None:
+        """Return the alarm that a model raises, if any."""
+        names = ["log_return", "q0.5", "error", "naive_error"]
+        own = self._apart(names, [model]).assign(step=self._survey.step, last_close=1.0)
+        return alarm_of(model, own, own, tables)
+
+    def _apart(self, names: Sequence[str], models: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return columns of the forecasts that do not overlap."""
+        rows = self._columns.whole([*names, "is_apart"], models)
+        return rows if rows["is_apart"].all() else rows[rows["is_apart"]]

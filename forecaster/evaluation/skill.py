@@ -6,7 +6,7 @@ the dependence between days and between tickers. A pair of models is compared on
 have, in blocks as long as the differences between the two ask for, so that no other model has a say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,24 +51,81 @@ def skill(
     is relMAE), qlike and, where ranges are known, qlike_range, log_score (higher is better; of
     densities alone) and, over all tickers, ``pinball_0.05`` and so on.
     """
-    models, overlapping = list(losses["model"].unique()), metrics.overlap(losses)
-    rows = losses.assign(
-        error=losses["error"] / losses["last_close"],
-        **{name: _pinball(frame, level) for name, level in PINBALL.items()},
-    )
-    shown = [*(it for it in (*RATIOS, *significance.LOGARITHMS) if it in rows), *PINBALL]
-    by_model = {name: its.set_index(KEYS)[shown] for name, its in rows.groupby("model")}
+    rows = compared(frame, losses)
     tables = [
-        _of_pair(by_model[model], by_model[baseline], overlapping, resamples, seed).assign(
-            model=model, against=baseline
+        of_pair(
+            lambda names: [rows[rows["model"].isin(names)]],
+            (model, baseline),
+            metrics.overlap(losses),
+            resamples=resamples,
+            seed=seed,
         )
-        for model in models
+        for model in losses["model"].unique()
         for baseline in against
-        if baseline in models and model != baseline
+        if baseline in set(losses["model"]) and model != baseline
     ]
-    return (
-        pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
-    )
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def compared(frame: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
+    """Return model, `KEYS` and the losses that `skill` compares; parameters as there."""
+    pinball = {name: _pinball(frame, level) for name, level in PINBALL.items()}
+    shown = [it for it in (*RATIOS, *significance.LOGARITHMS) if it in losses]
+    rows = losses[["model", *KEYS, *shown]]
+    return rows.assign(error=losses["error"] / losses["last_close"], **pinball)
+
+
+def of_pair(
+    parts: Callable[[Sequence[str]], Iterable[pd.DataFrame]],
+    pair: tuple[str, str],
+    overlapping: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the rows of `skill` of a model and a baseline.
+
+    Parameters
+    ----------
+    parts : gives the rows of `compared` of some models, a part of the tickers at a time.
+    pair : the model and the baseline.
+    overlapping : how many successive forecasts share a session (:func:`.metrics.overlap`).
+    """
+    daily = None
+    for ours, theirs in _both(parts(pair), pair):
+        days = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).assign(rows=1)
+        days = days.groupby(level="date").sum()
+        daily = days if daily is None else metrics.added(daily, days)
+    if daily is None or daily.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    daily = daily.sort_index()
+    dates = daily.index
+    means = daily[["ours", "theirs"]].div(daily["rows"], axis=0)
+    counts = _draws(len(dates), significance.block_length(means, overlapping), resamples, seed)
+    tables: dict[str, list[pd.DataFrame]] = {}
+    totals: dict[str, list[np.ndarray]] = {}
+    for ours, theirs in _both(parts(pair), pair):
+        day = dates.get_indexer(ours.index.get_level_values("date"))
+        codes, tickers = pd.factorize(ours.index.get_level_values("ticker"))
+        for metric in map(str, ours):
+            sums = [
+                it
+                for its in (ours, theirs)
+                for it in _sums(its[metric].to_numpy(), day, codes, len(dates))
+            ]
+            pooled = [it.sum(axis=1) for it in sums]
+            before = totals.get(metric, [np.zeros(len(dates))] * len(pooled))
+            totals[metric] = [it + more for it, more in zip(before, pooled, strict=True)]
+            if metric not in PINBALL:  # those are over all tickers only
+                its = _resampled(sums, counts, metric).assign(ticker=tickers.astype(str))
+                tables.setdefault(metric, []).append(its)
+    for metric, sums in totals.items():
+        pooled = _resampled([it[:, None] for it in sums], counts, metric)
+        tables.setdefault(metric, []).append(pooled.assign(ticker=POOLED))
+    table = pd.concat([it for its in tables.values() for it in its], ignore_index=True)
+    if overlapping > 1 and not significance.can_bootstrap(len(dates), overlapping):
+        table[["low", "high"]] = np.nan
+    return table[table["value"].notna()].assign(model=pair[0], against=pair[1])[COLUMNS]
 
 
 def running(losses: pd.DataFrame | Panel, model: str, against: Sequence[str]) -> pd.DataFrame:
@@ -105,32 +162,16 @@ def running(losses: pd.DataFrame | Panel, model: str, against: Sequence[str]) ->
     return pd.concat(tables, ignore_index=True)
 
 
-def _of_pair(
-    ours: pd.DataFrame, theirs: pd.DataFrame, overlapping: int, resamples: int, seed: int
-) -> pd.DataFrame:
-    """The columns of `skill` but for the names, from the losses of two models by `KEYS`."""
-    both = ours.index.intersection(theirs.index, sort=False)
-    ours, theirs = ours.loc[both], theirs.loc[both]
-    dates, day = np.unique(both.get_level_values("date"), return_inverse=True)
-    codes, tickers = pd.factorize(both.get_level_values("ticker"))
-    if not len(dates):
-        return pd.DataFrame(columns=COLUMNS)
-    daily = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).groupby("date").mean()
-    counts = _draws(len(dates), significance.block_length(daily, overlapping), resamples, seed)
-    tables = []
-    for metric in map(str, ours):
-        kind = "difference" if metric in significance.LOGARITHMS else "ratio"
-        sums = [_sums(its[metric].to_numpy(), day, codes, counts) for its in (ours, theirs)]
-        if metric in PINBALL:  # over all tickers only
-            sums = [(total[:, -1:], n[:, -1:]) for total, n in sums]
-        values = _summary(sums[0], sums[1], kind)
-        names = [*tickers, POOLED][-values.shape[1] :]
-        table = pd.DataFrame(values.T, columns=["value", "low", "high"])
-        tables.append(table.assign(ticker=names, metric=metric, kind=kind))
-    table = pd.concat(tables, ignore_index=True)
-    if overlapping > 1 and not significance.can_bootstrap(len(dates), overlapping):
-        table[["low", "high"]] = np.nan
-    return table[table["value"].notna()]
+def _both(
+    parts: Iterable[pd.DataFrame], pair: tuple[str, str]
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield the losses of two models by `KEYS`, of the rows of each part that both have."""
+    for rows in parts:
+        of_model = [rows[rows["model"] == name] for name in pair]
+        ours, theirs = (its.drop(columns="model").set_index(KEYS) for its in of_model)
+        both = ours.index.intersection(theirs.index, sort=False)
+        if len(both):
+            yield ours.loc[both], theirs.loc[both]
 
 
 def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
@@ -152,30 +193,29 @@ def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _sums(
-    values: np.ndarray, day: np.ndarray, ticker: np.ndarray, counts: np.ndarray
+    values: np.ndarray, day: np.ndarray, ticker: np.ndarray, sessions: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and numbers of known values of each ticker, and over all, in each resample."""
+    """Sums and numbers of the known values of each ticker: (sessions, tickers) each."""
     width = int(ticker.max()) + 1
     known = np.isfinite(values)
     cell = day[known] * width + ticker[known]
-    shape, size = (counts.shape[1], width), counts.shape[1] * width
-    total = np.bincount(cell, values[known], minlength=size).reshape(shape)
-    n = np.bincount(cell, minlength=size).reshape(shape).astype(float)
-    both = [np.column_stack([it, it.sum(axis=1)]) for it in (total, n)]  # (sessions, tickers + 1)
-    return counts @ both[0], counts @ both[1]
+    total = np.bincount(cell, values[known], minlength=sessions * width)
+    n = np.bincount(cell, minlength=sessions * width).astype(float)
+    return total.reshape(sessions, width), n.reshape(sessions, width)
 
 
-def _summary(
-    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray], kind: str
-) -> np.ndarray:
-    """Value, low and high: (3, columns)."""
+def _resampled(sums: Sequence[np.ndarray], counts: np.ndarray, metric: str) -> pd.DataFrame:
+    """Kind, value, low and high of each column of sums and numbers of ours and theirs, resampled."""
+    kind = "difference" if metric in significance.LOGARITHMS else "ratio"
+    total, n, other_total, other_n = (counts @ it for it in sums)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mine, other = (total / n for total, n in (ours, theirs))
+        mine, other = total / n, other_total / other_n
         skills = mine - other if kind == "difference" else mine / other
         skills[~np.isfinite(skills)] = np.nan
     unknown = np.isnan(skills).any(axis=0)
     low, high = np.percentile(np.where(unknown, 0.0, skills[1:]), [2.5, 97.5], axis=0)
-    return np.where(unknown, np.nan, np.stack([skills[0], low, high]))
+    values = np.where(unknown, np.nan, np.stack([skills[0], low, high]))
+    return pd.DataFrame(values.T, columns=["value", "low", "high"]).assign(metric=metric, kind=kind)
 
 
 def _pinball(frame: pd.DataFrame, level: str) -> np.ndarray:
