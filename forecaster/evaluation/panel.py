@@ -95,6 +95,17 @@ class Panel:
         """Return which column a model is."""
         return list(self.names).index(model)
 
+    def both(self, one: str, other: str) -> np.ndarray:
+        """Return which rows two models have: (rows,)."""
+        columns = [self.column(it) for it in (one, other)]
+        rows: np.ndarray = (self.place[:, columns] >= 0).all(axis=1)
+        return rows
+
+    def tickers(self) -> tuple[np.ndarray, pd.Index]:
+        """Return the number of each row's ticker, (rows,), and the tickers as they come in the losses."""
+        code, tickers = pd.factorize(self.losses["ticker"])
+        return code[self.place.max(axis=1)], pd.Index(tickers).astype(str)
+
     def values(self, metric: str) -> np.ndarray:
         """Return a loss: (rows, models), NaN where there is none; UsageError if it was not scored."""
         if metric not in self.losses:
