@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from forecaster.distributions import forecasts
 
-ROWS = 500_000
+ROWS = 150_000
 """Forecasts in a part, but where a single ticker has more."""
 
 _MARK = {b"forecaster": b"a row group has all forecasts of its tickers"}
@@ -84,6 +84,11 @@ class Parts:
     def columns(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Yield some columns of each part."""
         return (self._read(at, names) for at in range(self._count))
+
+    @property
+    def shortest(self) -> int:
+        """The least step."""
+        return int(min((it["step"].min() for it in self.columns(["step"]) if len(it)), default=1))
 
     def of_step(self, step: int) -> "Parts":
         """Return the parts of the forecasts of one step."""

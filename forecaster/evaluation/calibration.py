@@ -108,9 +108,18 @@ def coverage_tests(splits: Sequence[str] = clusters.SPLITS) -> clusters.Tests:
 
 def coverage_by_thirds(frame: pd.DataFrame, nominal: float) -> pd.DataFrame:
     """Return the rows of `coverage` by volatility, over all tickers, of what all models forecast."""
-    ends = [name for it in COVERAGES for name in forecasts.ends(it)]
-    narrow = frame[["ticker", "model", "cutoff", "date", "volatility", "log_return", *ends]]
-    table = coverage(metrics.comparable(narrow), splits=["volatility"])
+    tests = thirds_tests()
+    tests.add(clusters.known(metrics.comparable(frame)))
+    return pooled_at(tests.table(), nominal)
+
+
+def thirds_tests() -> clusters.Tests:
+    """Return the tests of `coverage_by_thirds`, to be made of some tickers after the other."""
+    return coverage_tests(["volatility"])
+
+
+def pooled_at(table: pd.DataFrame, nominal: float) -> pd.DataFrame:
+    """Return the rows of `coverage` over all tickers at one nominal coverage."""
     return table[(table["ticker"] == metrics.POOLED) & (table["nominal"] == nominal)]
 
 
@@ -127,15 +136,9 @@ def histogram(frame: pd.DataFrame) -> pd.DataFrame:
     share, and low and high: the central 95% of the share if the forecasts are right and all rows
     are independent draws, which those of tickers on one day are not.
     """
-    tables = []
-    for model, rows in frame.groupby("model", sort=False):
-        counts = np.bincount(_bins(pit(rows)), minlength=BINS)
-        low, high = _binomial(len(rows), np.full(BINS, 1 / BINS))
-        table = pd.DataFrame(list(pairwise(np.linspace(0, 1, BINS + 1))), columns=["start", "stop"])
-        share = counts / len(rows)
-        table = table.assign(forecasts=len(rows), share=share, low=low, high=high)
-        tables.append(table.assign(model=model))
-    return pd.concat(tables, ignore_index=True)
+    shares = Shares()
+    shares.add(frame)
+    return shares.histogram()
 
 
 def reliability(frame: pd.DataFrame) -> pd.DataFrame:
@@ -150,13 +153,48 @@ def reliability(frame: pd.DataFrame) -> pd.DataFrame:
     A row for each model and level: model, level, forecasts, share, and low and high as in
     `histogram`.
     """
-    tables = []
-    for model, rows in frame.groupby("model", sort=False):
-        below = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
-        low, high = _binomial(len(rows), _LEVELS)
-        values = {"forecasts": len(rows), "share": below.mean(axis=0), "low": low, "high": high}
-        tables.append(pd.DataFrame({"model": model, "level": _LEVELS, **values}))
-    return pd.concat(tables, ignore_index=True)
+    shares = Shares()
+    shares.add(frame)
+    return shares.reliability()
+
+
+class Shares:
+    """The tables of `histogram` and `reliability`, from the forecasts of some tickers after the other."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        for model, rows in frame.groupby("model", sort=False):
+            n, bins, below = self._counts.get(
+                str(model), (0, np.zeros(BINS), np.zeros(len(_LEVELS)))
+            )
+            inside = np.bincount(_bins(pit(rows)), minlength=BINS)
+            under = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
+            self._counts[str(model)] = n + len(rows), bins + inside, below + under.sum(axis=0)
+
+    def forecasts(self, model: str) -> int:
+        """Return how many forecasts of a model were added."""
+        return self._counts[model][0]
+
+    def histogram(self) -> pd.DataFrame:
+        """Return the table of `histogram`."""
+        ends = pd.DataFrame(list(pairwise(np.linspace(0, 1, BINS + 1))), columns=["start", "stop"])
+        tables = []
+        for model, (n, bins, _) in self._counts.items():
+            low, high = _binomial(n, np.full(BINS, 1 / BINS))
+            tables.append(ends.assign(forecasts=n, share=bins / n, low=low, high=high, model=model))
+        return pd.concat(tables, ignore_index=True)
+
+    def reliability(self) -> pd.DataFrame:
+        """Return the table of `reliability`."""
+        tables = []
+        for model, (n, _, below) in self._counts.items():
+            low, high = _binomial(n, _LEVELS)
+            values = {"forecasts": n, "share": below / n, "low": low, "high": high}
+            tables.append(pd.DataFrame({"model": model, "level": _LEVELS, **values}))
+        return pd.concat(tables, ignore_index=True)
 
 
 def surprises(frame: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -250,6 +250,13 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
     return table
 
 
+def crps_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return ticker, model, cutoff, date, step and the crps of `losses`, of rows whose return is known."""
+    x, quantiles = frame["log_return"].to_numpy(), frame[forecasts.QUANTILES].to_numpy()
+    rows = frame[["ticker", "model", "cutoff", "date", "step"]]
+    return rows.assign(crps=quantile_grid.crps(x, quantiles))
+
+
 def _realised(frame: pd.DataFrame, variance: pd.DataFrame) -> np.ndarray:
     """The variance from each cutoff to its date, (rows,); NaN where that of a session is missing."""
     values = np.full(len(frame), np.nan)
