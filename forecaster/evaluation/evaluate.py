@@ -41,6 +41,7 @@ from forecaster.evaluation.claims import RIVALS
 from forecaster.evaluation.columns import Columns
 from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
+from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.survey import Survey
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
@@ -222,10 +223,11 @@ class _Statistics:
 
     def of_days(self, model: str) -> dict[str, pd.DataFrame]:
         """Return the tables that are read from the mean losses of each day."""
-        models, every = self._survey.models, self._daily.losses(self._survey.models, ["crps"])
+        models = self._survey.models
+        every = Panel.of(self._daily.losses(models, ["crps"]))
         pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
         pairs = [pair for pair in pairs if pair[1] in models]
-        of_pair = {pair: self._daily.losses(pair, ["crps"]) for pair in pairs}
+        of_pair = {pair: Panel.of(self._daily.losses(pair, ["crps"])) for pair in pairs}
         years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
         windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
         order = ["model", "against", "year"]
@@ -243,7 +245,7 @@ class _Statistics:
         """Return the tests of all models against the baselines, and of one against its other rivals."""
         own = [(model, it) for it in RIVALS if it not in metrics.BASELINES and it != model]
         own = [pair for pair in own if pair[1] in self._survey.models]
-        of_pair = {pair: self._daily.losses(pair) for pair in [*pairs, *own]}
+        of_pair = {pair: Panel.of(self._daily.losses(pair)) for pair in [*pairs, *own]}
         tables = [
             significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
             for metric in LOSSES
