@@ -144,7 +144,8 @@ def _with_variance(
     elif len(parts) == 1:
         yield from ((frame, variance) for frame in parts)
     else:
-        yield from ((it, variance[variance["ticker"].isin(it["ticker"])]) for it in parts)
+        for frame in parts:
+            yield frame, variance[variance["ticker"].isin(frame["ticker"].unique())]
 
 
 _PAIRED = [f"q{1 - level:g}" for level in value_at_risk.RISK_LEVELS]

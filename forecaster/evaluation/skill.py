@@ -6,7 +6,7 @@ the dependence between days and between tickers. A pair of models is compared on
 have, in blocks as long as the differences between the two ask for, so that no other model has a say.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -130,28 +130,33 @@ class _Resampled:
         cell = self._dates.get_indexer(pd.Index(panel.keys["date"])) * len(tickers) + ticker
         shape = len(self._dates), len(tickers)
         pairs = [pair for pair in self.pairs if set(pair) <= set(panel.models)]
+        if not pairs:
+            return
         both = {pair: panel.both(*pair) for pair in pairs}
-        # A model has many rivals, and most losses are known on the same rows: each sum is drawn once.
-        numbers: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        # A model has many rivals, and most losses are known on the same rows: each sum is made once.
+        sums: dict[tuple[Hashable, ...], np.ndarray] = {}  # (sessions, tickers) each
+        compared: list[tuple[tuple[str, str], str, list[tuple[Hashable, ...]]]] = []
         for metric, values in losses.items():
-            finite, of_each = np.isfinite(values), metric not in PINBALL
-            totals: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
+            finite = np.isfinite(values)
             for pair in pairs:
-                sums = []
+                keys: list[tuple[Hashable, ...]] = []
                 for column in map(panel.column, pair):
                     known = both[pair] & finite[column]
                     which, at = known.tobytes(), slice(None) if known.all() else known
-                    if which not in numbers:
-                        numbers[which] = _drawn(cell[at], None, shape, counts, of_each=True)
-                    if (column, which) not in totals:
-                        its = cell[at], values[column, at]
-                        totals[column, which] = _drawn(*its, shape, counts, of_each=of_each)
-                    sums += [totals[column, which], numbers[which]]
-                pooled, by_ticker = zip(*sums, strict=True)
-                self._keep(pair, metric, np.stack(pooled))
-                if of_each:
-                    table = _intervals(by_ticker, metric, tickers)
-                    self._tables.setdefault(pair, {}).setdefault(metric, []).append(table)
+                    keys += [(metric, column, which), (which,)]
+                    for key, weights in zip(keys[-2:], (values[column, at], None), strict=True):
+                        if key not in sums:
+                            its = np.bincount(cell[at], weights, shape[0] * shape[1])
+                            sums[key] = its.reshape(shape).astype(float, copy=False)
+                compared.append((pair, metric, keys))
+        of_each = {key: it for key, it in sums.items() if key[0] not in PINBALL}
+        drawn = np.split(counts @ np.concatenate([*of_each.values()], axis=1), len(of_each), axis=1)
+        resampled = dict(zip(of_each, drawn, strict=True))
+        for pair, metric, keys in compared:
+            self._keep(pair, metric, np.stack([sums[key].sum(axis=1) for key in keys]))
+            if metric not in PINBALL:  # those are over all tickers only
+                table = _intervals([resampled[key] for key in keys], metric, tickers)
+                self._tables.setdefault(pair, {}).setdefault(metric, []).append(table)
 
     def tables(self) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
         """Yield the intervals of each pair: those of each ticker by each loss, and then over all."""
@@ -221,27 +226,6 @@ def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
     cells = (drawn + sessions * np.arange(resamples)[:, None]).ravel()
     counts = np.bincount(cells, minlength=resamples * sessions).reshape(shape)
     return np.vstack([np.ones(sessions, dtype=int), counts]).astype(np.uint16)
-
-
-def _drawn(
-    cell: np.ndarray,
-    values: np.ndarray | None,
-    shape: tuple[int, int],
-    counts: np.ndarray,
-    *,
-    of_each: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of values, or their number, of each session, and of each ticker in each resample.
-
-    Parameters
-    ----------
-    cell : (rows,), session times tickers plus ticker.
-    shape : sessions and tickers.
-    counts : (1 + resamples, sessions).
-    of_each : whether those of each ticker are wanted; else they are empty.
-    """
-    sums = np.bincount(cell, values, shape[0] * shape[1]).reshape(shape).astype(float)
-    return sums.sum(axis=1), counts @ sums if of_each else np.empty(0)
 
 
 def _intervals(
