@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.evaluation.metrics import POOLED, added
-
-_KEYS = ["date", "ticker", "cutoff"]
+from forecaster.evaluation.panel import Panel
 
 
 class DailyLosses:
@@ -29,25 +28,21 @@ class DailyLosses:
         self._sums: dict[str, pd.DataFrame] = {}
         self._spans = pd.DataFrame(columns=["cutoff", "date", "step"])
 
-    def add(self, losses: pd.DataFrame) -> None:
-        """Add the losses of some tickers, a frame of :func:`forecaster.evaluation.metrics.losses`."""
+    def add(self, losses: pd.DataFrame | Panel) -> None:
+        """Add the losses of some tickers, of :func:`forecaster.evaluation.metrics.losses`."""
+        panel = Panel.of(losses)
+        losses = panel.losses
         if losses.empty:
             return
-        cell = losses.groupby(_KEYS).ngroup().to_numpy()  # by date, then by ticker
-        count = cell.max() + 1
-        model = pd.Index(self.models).get_indexer(losses["model"])
-        day, dates = pd.factorize(losses["date"], sort=True)
-        day_of_cell = np.empty(count, dtype=np.int64)
-        day_of_cell[cell] = day
-        for metric in self._metrics:
-            if metric not in losses:
-                continue
-            wide = np.full((count, len(self.models)), np.nan)
-            wide[cell, model] = losses[metric].to_numpy()
+        column = pd.Index(self.models).get_indexer(panel.names)
+        day, dates = pd.factorize(panel.keys["date"])
+        for metric in (it for it in self._metrics if it in losses):
+            wide = np.full((len(day), len(self.models)), np.nan)
+            wide[:, column] = panel.values(metric)
             known = ~np.isnan(wide)
             owners = known @ (1 << np.arange(len(self.models), dtype=np.int64))
-            keys = [owners, day_of_cell]
-            sums = pd.DataFrame(wide, columns=self.models).assign(rows=1).groupby(keys).sum()
+            table = pd.DataFrame(wide, columns=self.models).assign(rows=1)
+            sums = table.groupby([owners, day]).sum()
             masks, days = (sums.index.get_level_values(at) for at in (0, 1))
             sums.index = pd.MultiIndex.from_arrays([masks, dates[days]], names=["owners", "date"])
             before = self._sums.get(metric)

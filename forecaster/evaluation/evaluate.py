@@ -12,7 +12,7 @@ forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -178,13 +178,14 @@ class _Statistics:
     def add(self, frame: pd.DataFrame, losses: pd.DataFrame) -> None:
         """Add the forecasts of some tickers, all of whose outcomes are known, and their losses."""
         models = len(self._survey.models)
-        shared = metrics.common(losses, models)
+        panel = Panel.of(losses)
+        shared = panel.common(models)
         is_apart = frame["cutoff"].isin(self._survey.apart).to_numpy()
         apart = frame if is_apart.all() else frame[is_apart]
         relative = losses.assign(error=losses["error"] / losses["last_close"])
         self._scores.add(shared)
-        self._tickers.append(significance.per_ticker(losses))
-        self._daily.add(relative)
+        self._tickers.append(significance.per_ticker(panel))
+        self._daily.add(replace(panel, losses=relative))
         self._announced.add(losses, apart, models)
         self._columns.add(
             skill.compared(frame, losses).assign(
