@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -279,7 +280,8 @@ class Tests:
 
 def _pooled_days(rows: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:
     """Sums by model, part and date, over all tickers; of categories, how many rows are of each."""
-    sums, size = {}, len(grouping.days)
+    sums: dict[str, np.ndarray] = {}
+    size = len(grouping.days)
     for name, values in rows.items():
         if isinstance(values.dtype, pd.CategoricalDtype):
             categories = values.cat.categories
@@ -307,11 +309,11 @@ def _all_tickers(days: pd.DataFrame, split: str) -> Slice:
     return Slice(labels.astype(str), group, days.reset_index(drop=True), sessions)
 
 
-def _part(rows: pd.DataFrame, split: str) -> pd.Categorical:
-    """Which part of a split each row lies in."""
+def _part(rows: pd.DataFrame, split: str) -> Any:
+    """Which part of a split each row lies in: a Categorical."""
     if split == "all":
         return pd.Categorical.from_codes(np.zeros(len(rows), dtype=int), pd.Index(["all"]))
-    return rows[split].array  # type: ignore[return-value]
+    return rows[split].array
 
 
 def _thirds(frame: pd.DataFrame) -> np.ndarray:

@@ -34,7 +34,7 @@ class DailyLosses:
         losses = panel.losses
         if losses.empty:
             return
-        column = pd.Index(self.models).get_indexer(panel.names)
+        column = pd.Index(self.models).get_indexer(pd.Index(panel.names))
         day, dates = pd.factorize(panel.keys["date"])
         for metric in (it for it in self._metrics if it in losses):
             wide = np.full((len(day), len(self.models)), np.nan)

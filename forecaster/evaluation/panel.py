@@ -105,8 +105,7 @@ class Panel:
     def both(self, one: str, other: str) -> np.ndarray:
         """Return which rows two models have: (rows,)."""
         columns = [self.column(it) for it in (one, other)]
-        rows: np.ndarray = (self.place[:, columns] >= 0).all(axis=1)
-        return rows
+        return np.asarray((self.place[:, columns] >= 0).all(axis=1))
 
     def tickers(self) -> tuple[np.ndarray, pd.Index]:
         """Return the number of each row's ticker, (rows,), and the tickers as they come in the losses."""
