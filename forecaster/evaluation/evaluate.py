@@ -254,18 +254,16 @@ class _Statistics:
     def of_columns(self, model: str) -> dict[str, pd.DataFrame]:
         """Return the tables that are of the forecasts of all tickers at once."""
         models, read = self._survey.models, self._columns
-        pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
-        overlapping, compared = self._survey.overlapping, [*skill.RATIOS, *significance.LOGARITHMS]
-        skills = [
-            skill.of_pair(
-                lambda names: read.parts([*compared, *skill.PINBALL], names), pair, overlapping
-            )
-            for pair in pairs
-            if pair[1] in models
-        ]
+        compared = [*skill.RATIOS, *significance.LOGARITHMS, *skill.PINBALL]
+        daily = {
+            (it, other): self._daily.means("crps", (it, other))
+            for it in models
+            for other in metrics.BASELINES
+            if other in models and other != it
+        }
         volatility = self._apart(["log_return", "volatility"])
         tables = {
-            "skill": together(skills, pd.DataFrame(columns=skill.COLUMNS)),
+            "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
             "encompassing": encompassing.encompassing(volatility, model, RIVALS),
             "murphy": murphy.murphy(
                 read.whole(["log_return", "volatility"]).assign(step=self._survey.step)

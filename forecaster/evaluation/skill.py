@@ -6,15 +6,16 @@ the dependence between days and between tickers. A pair of models is compared on
 have, in blocks as long as the differences between the two ask for, so that no other model has a say.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from forecaster.distributions import quantile_grid
 from forecaster.errors import HistoryError
-from forecaster.evaluation import metrics, significance
+from forecaster.evaluation import significance
 from forecaster.evaluation.metrics import BASELINES, POOLED
+from forecaster.evaluation.panel import Panel
 
 RATIOS = ("crps", "error")
 """Losses above zero, whose means have a ratio; below 1 favours the model."""
@@ -50,20 +51,15 @@ def skill(
     is relMAE), qlike and, where ranges are known, qlike_range, log_score (higher is better; of
     densities alone) and, over all tickers, ``pinball_0.05`` and so on.
     """
-    rows = compared(frame, losses)
-    tables = [
-        of_pair(
-            lambda names: [rows[rows["model"].isin(names)]],
-            (model, baseline),
-            metrics.overlap(losses),
-            resamples=resamples,
-            seed=seed,
-        )
-        for model in losses["model"].unique()
-        for baseline in against
-        if baseline in set(losses["model"]) and model != baseline
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    panel = Panel.of(losses)
+    daily = {
+        (model, other): panel.daily("crps", model, other)
+        for model in panel.models
+        for other in against
+        if other in panel.models and other != model
+    }
+    parts = [compared(frame, losses)]
+    return of_pairs(parts, daily, panel.overlap, resamples=resamples, seed=seed)
 
 
 def compared(frame: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
@@ -74,60 +70,107 @@ def compared(frame: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(error=losses["error"] / losses["last_close"], **pinball)
 
 
-def of_pair(
-    parts: Callable[[Sequence[str]], Iterable[pd.DataFrame]],
-    pair: tuple[str, str],
+def of_pairs(
+    parts: Iterable[pd.DataFrame],
+    daily: Mapping[tuple[str, str], pd.DataFrame],
     overlapping: int,
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the rows of `skill` of a model and a baseline.
+    """Return the rows of `skill` of some models and baselines.
 
     Parameters
     ----------
-    parts : gives the rows of `compared` of some models, a part of the tickers at a time.
-    pair : the model and the baseline.
+    parts : the rows of `compared`, those of some tickers at a time.
+    daily : of each model and baseline, their mean CRPS of each date over the rows that both have.
     overlapping : how many successive forecasts share a session (:func:`.metrics.overlap`).
     """
-    daily = None
-    for ours, theirs in _both(parts(pair), pair):
-        days = pd.DataFrame({"ours": ours["crps"], "theirs": theirs["crps"]}).assign(rows=1)
-        days = days.groupby(level="date").sum()
-        daily = days if daily is None else metrics.added(daily, days)
-    if daily is None or daily.empty:
+    resampled: dict[tuple[int, bytes], _Resampled] = {}
+    for pair, days in daily.items():
+        if not days.empty:
+            block = significance.block_length(days, overlapping)
+            key = block, days.index.to_numpy().tobytes()
+            if key not in resampled:
+                resampled[key] = _Resampled(days.index, _draws(len(days), block, resamples, seed))
+            resampled[key].pairs.append(pair)
+    for rows in parts:
+        panel = Panel.of(rows)
+        for its in resampled.values():
+            its.add(panel)
+    by_pair = {pair: table for its in resampled.values() for pair, table in its.tables()}
+    tables = []
+    for pair in daily:
+        if pair in by_pair:
+            table = by_pair[pair].assign(model=pair[0], against=pair[1])
+            if overlapping > 1 and not significance.can_bootstrap(len(daily[pair]), overlapping):
+                table[["low", "high"]] = np.nan
+            tables.append(table[COLUMNS])
+    if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    daily = daily.sort_index()
-    dates = daily.index
-    means = daily[["ours", "theirs"]].div(daily["rows"], axis=0)
-    counts = _draws(len(dates), significance.block_length(means, overlapping), resamples, seed)
-    tables: dict[str, list[pd.DataFrame]] = {}
-    totals: dict[str, list[np.ndarray]] = {}
-    for ours, theirs in _both(parts(pair), pair):
-        day = dates.get_indexer(ours.index.get_level_values("date"))
-        codes, tickers = pd.factorize(ours.index.get_level_values("ticker"))
-        for metric in map(str, ours):
-            sums = [
-                it
-                for its in (ours, theirs)
-                for it in _sums(its[metric].to_numpy(), day, codes, len(dates))
-            ]
-            pooled = [it.sum(axis=1) for it in sums]
-            before = totals.get(metric, [np.zeros(len(dates))] * len(pooled))
-            totals[metric] = [it + more for it, more in zip(before, pooled, strict=True)]
-            if metric not in PINBALL:  # those are over all tickers only
-                its = _resampled(sums, counts, metric).assign(ticker=tickers.astype(str))
-                tables.setdefault(metric, []).append(its)
-    for metric, sums in totals.items():
-        pooled = _resampled([it[:, None] for it in sums], counts, metric)
-        tables.setdefault(metric, []).append(pooled.assign(ticker=POOLED))
-    table = pd.concat([it for its in tables.values() for it in its], ignore_index=True)
-    if overlapping > 1 and not significance.can_bootstrap(len(dates), overlapping):
-        table[["low", "high"]] = np.nan
-    return table[table["value"].notna()].assign(model=pair[0], against=pair[1])[COLUMNS]
+    table = pd.concat(tables, ignore_index=True)
+    return table[table["value"].notna()].reset_index(drop=True)
 
 
-def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
+class _Resampled:
+    """Pairs of models that are compared on the same dates, drawn anew in blocks of one length."""
+
+    def __init__(self, dates: pd.Index, counts: np.ndarray) -> None:
+        self.pairs: list[tuple[str, str]] = []
+        self._dates = dates
+        self._counts = counts  # (1 + resamples, sessions)
+        self._tables: dict[tuple[str, str], dict[str, list[pd.DataFrame]]] = {}
+        self._totals: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+
+    def add(self, panel: Panel) -> None:
+        """Add the losses of some tickers."""
+        counts, (ticker, tickers) = self._counts.astype(float), panel.tickers()
+        cell = self._dates.get_indexer(pd.Index(panel.keys["date"])) * len(tickers) + ticker
+        shape = len(self._dates), len(tickers)
+        pairs = [pair for pair in self.pairs if set(pair) <= set(panel.models)]
+        # A model has many rivals, and most losses are known on the same rows: each sum is drawn once.
+        numbers: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        for metric in (it for it in panel.losses if it not in ("model", *KEYS)):
+            values = panel.values(str(metric))
+            totals: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
+            for pair in pairs:
+                both = panel.both(*pair)
+                sums = []
+                for column in map(panel.column, pair):
+                    known = both & np.isfinite(values[:, column])
+                    rows = known.tobytes()
+                    if (column, rows) not in totals:
+                        its = cell[known], values[known, column]
+                        totals[column, rows] = _drawn(
+                            *its, shape, counts, of_each=metric not in PINBALL
+                        )
+                    if rows not in numbers:
+                        numbers[rows] = _drawn(cell[known], None, shape, counts, of_each=True)
+                    sums += [totals[column, rows], numbers[rows]]
+                pooled, of_each = zip(*sums, strict=True)
+                self._keep(pair, str(metric), np.stack(pooled))
+                if metric not in PINBALL:
+                    table = _intervals(of_each, str(metric)).assign(ticker=tickers)
+                    self._tables.setdefault(pair, {}).setdefault(str(metric), []).append(table)
+
+    def tables(self) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+        """Yield the intervals of each pair: those of each ticker by each loss, and then over all."""
+        counts = self._counts.astype(float)
+        for pair, totals in self._totals.items():
+            tables = []
+            for metric, sums in totals.items():
+                tables += self._tables.get(pair, {}).get(metric, [])
+                of_all = [counts @ it[:, None] for it in sums]
+                tables.append(_intervals(of_all, metric).assign(ticker=POOLED))
+            yield pair, pd.concat(tables, ignore_index=True)
+
+    def _keep(self, pair: tuple[str, str], metric: str, sums: np.ndarray) -> None:
+        """Add up the sums of each session over the tickers."""
+        totals = self._totals.setdefault(pair, {})
+        totals[metric] = totals[metric] + sums if metric in totals else sums
+
+
+def running(losses: pd.DataFrame | Panel, model: str, against: Sequence[str]) -> pd.DataFrame:
     """Return the CRPS of a model less that of each baseline, summed day by day.
 
     Parameters
@@ -145,9 +188,10 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
     HistoryError
         No day has a known outcome and forecasts by both.
     """
-    wide, tables = significance.by_model(losses, "crps").reindex(columns=[model, *against]), []
+    panel, tables = Panel.of(losses), []
     for name in against:
-        daily = significance.daily_pair(wide, model, name)
+        both = {model, name} <= set(panel.models)
+        daily = panel.daily("crps", model, name) if both else pd.DataFrame()
         if daily.empty:
             raise HistoryError(
                 f"expected days with known outcomes and forecasts by both {model} and {name}, "
@@ -158,18 +202,6 @@ def running(losses: pd.DataFrame, model: str, against: Sequence[str]) -> pd.Data
         table = table.assign(total=total, share=total / table["baseline"].cumsum(), against=name)
         tables.append(table.reset_index())
     return pd.concat(tables, ignore_index=True)
-
-
-def _both(
-    parts: Iterable[pd.DataFrame], pair: tuple[str, str]
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield the losses of two models by `KEYS`, of the rows of each part that both have."""
-    for rows in parts:
-        of_model = [rows[rows["model"] == name] for name in pair]
-        ours, theirs = (its.drop(columns="model").set_index(KEYS) for its in of_model)
-        both = ours.index.intersection(theirs.index, sort=False)
-        if len(both):
-            yield ours.loc[both], theirs.loc[both]
 
 
 def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
@@ -187,25 +219,34 @@ def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
     drawn = (first + at - begun) % sessions
     cells = (drawn + sessions * np.arange(resamples)[:, None]).ravel()
     counts = np.bincount(cells, minlength=resamples * sessions).reshape(shape)
-    return np.vstack([np.ones(sessions), counts])
+    return np.vstack([np.ones(sessions, dtype=int), counts]).astype(np.uint16)
 
 
-def _sums(
-    values: np.ndarray, day: np.ndarray, ticker: np.ndarray, sessions: int
+def _drawn(
+    cell: np.ndarray,
+    values: np.ndarray | None,
+    shape: tuple[int, int],
+    counts: np.ndarray,
+    *,
+    of_each: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and numbers of the known values of each ticker: (sessions, tickers) each."""
-    width = int(ticker.max()) + 1
-    known = np.isfinite(values)
-    cell = day[known] * width + ticker[known]
-    total = np.bincount(cell, values[known], minlength=sessions * width)
-    n = np.bincount(cell, minlength=sessions * width).astype(float)
-    return total.reshape(sessions, width), n.reshape(sessions, width)
+    """Sums of values, or their number, of each session, and of each ticker in each resample.
+
+    Parameters
+    ----------
+    cell : (rows,), session times tickers plus ticker.
+    shape : sessions and tickers.
+    counts : (1 + resamples, sessions).
+    of_each : whether those of each ticker are wanted; else they are empty.
+    """
+    sums = np.bincount(cell, values, shape[0] * shape[1]).reshape(shape).astype(float)
+    return sums.sum(axis=1), counts @ sums if of_each else np.empty(0)
 
 
-def _resampled(sums: Sequence[np.ndarray], counts: np.ndarray, metric: str) -> pd.DataFrame:
-    """Kind, value, low and high of each column of sums and numbers of ours and theirs, resampled."""
+def _intervals(sums: Sequence[np.ndarray], metric: str) -> pd.DataFrame:
+    """Kind, value, low and high of sums and numbers of ours and theirs, (1 + resamples, columns) each."""
     kind = "difference" if metric in significance.LOGARITHMS else "ratio"
-    total, n, other_total, other_n = (counts @ it for it in sums)
+    total, n, other_total, other_n = sums
     with np.errstate(divide="ignore", invalid="ignore"):
         mine, other = total / n, other_total / other_n
         skills = mine - other if kind == "difference" else mine / other
