@@ -11,8 +11,9 @@ intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs s
 forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -255,43 +256,68 @@ class _Statistics:
         """Return the tables that are of the forecasts of all tickers at once."""
         models, read = self._survey.models, self._columns
         compared = [*skill.RATIOS, *significance.LOGARITHMS, *skill.PINBALL]
-        daily = {
-            (it, other): self._daily.means("crps", (it, other))
+        pairs = [
+            (it, other)
             for it in models
             for other in metrics.BASELINES
             if other in models and other != it
-        }
-        volatility = self._apart(["log_return", "volatility"])
-        tables = {
+        ]
+        daily = {pair: self._daily.means("crps", pair) for pair in pairs}
+        rivals = [it for it in RIVALS if it in models and it != model]
+        drift = [predictability.HISTORICAL_MEAN]
+        beside = [it for it in models if it not in drift] if drift[0] in models else []
+        return {
             "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
-            "encompassing": encompassing.encompassing(volatility, model, RIVALS),
-            "murphy": murphy.murphy(
-                read.whole(["log_return", "volatility"]).assign(step=self._survey.step)
+            # One model or pair after the other, as those of a market are large.
+            "encompassing": _each(
+                lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
+                rivals,
+                encompassing.COLUMNS,
+            ),
+            "murphy": _each(
+                lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
+                pairs,
+                murphy.COLUMNS,
+            ),
+            "information": _each(
+                lambda it: predictability.information_coefficients(self._means([it])), models
+            ),
+            "dynamic_quantile": self._quantiles.table(
+                lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
+            ),
+            "decomposition": _each(self._decomposition, models),
+            "mean": _each(
+                lambda it: predictability.mean_test(self._means([it, *drift])),
+                beside,
+                predictability.MEAN_COLUMNS,
             ),
         }
-        del volatility
-        tables["information"] = predictability.information_coefficients(
-            self._apart(["log_return", "mean"])
-        )
-        tables["dynamic_quantile"] = self._quantiles.table(
-            lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
-        )
-        parts = []
-        for name in models:
-            rows = self._apart(["log_return", "volatility", "rise"], [name])
-            parts.append(decomposition.decomposition(rows, rows["rise"]))
-        tables["decomposition"] = pd.concat(parts, ignore_index=True)
-        has_mean = predictability.HISTORICAL_MEAN in models
-        tables["mean"] = predictability.mean_test(
-            self._apart(["log_return", "mean"], None if has_mean else [model])
-        )
-        return tables
+
+    def _variances(self, models: Sequence[str], *, every: bool = False) -> pd.DataFrame:
+        """Return what is read of the variances of some models, of those that overlap too if of every."""
+        names = ["log_return", "volatility"]
+        rows = self._columns.whole(names, models) if every else self._apart(names, models)
+        return rows.assign(step=self._survey.step)
+
+    def _means(self, models: Sequence[str]) -> pd.DataFrame:
+        """Return what is read of the means of some models."""
+        return self._apart(["log_return", "mean"], models)
+
+    def _decomposition(self, model: str) -> pd.DataFrame:
+        """Return the parts of the losses of a model."""
+        rows = self._apart(["log_return", "volatility", "rise"], [model])
+        return decomposition.decomposition(rows, rows["rise"])
 
     def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
         """Return what plain rules would have earned."""
-        rows = self._columns.whole(["log_return", "rise", "is_shared"])
-        rows = rows[rows["is_shared"]]
-        days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
+        tables: list[pd.DataFrame] = []
+        for model in self._survey.models:
+            rows = self._columns.whole(["log_return", "rise", "is_shared"], [model])
+            rows = rows[rows["is_shared"]]
+            days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
+            # The market is the same whoever forecasts it.
+            tables.append(days[days["model"] != strategy.MARKET] if tables else days)
+        days = pd.concat(tables, ignore_index=True)
         return strategy.performance(days, cost_bp=cost_bp, company=company)
 
     def alarm(self, model: str, tables: dict[str, pd.DataFrame]) -> Alarm | None:
@@ -304,3 +330,10 @@ class _Statistics:
         """Return columns of the forecasts that do not overlap."""
         rows = self._columns.whole([*names, "is_apart"], models)
         return rows if rows["is_apart"].all() else rows[rows["is_apart"]]
+
+
+def _each(
+    table: Callable[[Any], pd.DataFrame], items: Sequence[Any], columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the tables of models or pairs as one; one without rows if there are none."""
+    return together([table(it) for it in items], pd.DataFrame(columns=[*columns]))
