@@ -111,7 +111,7 @@ def evaluate(
     """
     parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
     survey = Survey.of(parts)
-    statistics = _Statistics(survey, announced.NONE if reactions is None else reactions)
+    statistics = _Statistics(survey, model, announced.NONE if reactions is None else reactions)
     for frame, days in _with_variance(parts, variance):
         frame = metrics.known(frame)
         if len(frame):
@@ -158,9 +158,17 @@ class _Statistics:
     day, or from columns on disk.
     """
 
-    def __init__(self, survey: Survey, reactions: pd.DataFrame) -> None:
+    def __init__(self, survey: Survey, model: str, reactions: pd.DataFrame) -> None:
         self._survey = survey
-        self._daily = DailyLosses(survey.models, LOSSES)
+        self._pairs = [
+            (it, other)
+            for it in survey.models
+            for other in metrics.BASELINES
+            if other in survey.models and other != it
+        ]
+        self._rivals = [it for it in RIVALS if it in survey.models and it != model]
+        compared = [*self._pairs, *((model, it) for it in self._rivals)]
+        self._daily = DailyLosses(survey.models, LOSSES, compared)
         self._columns = Columns(survey.models)
         self._scores = metrics.Scores()
         self._tickers: list[pd.DataFrame] = []
@@ -223,15 +231,13 @@ class _Statistics:
 
     def of_days(self, model: str) -> dict[str, pd.DataFrame]:
         """Return the tables that are read from the mean losses of each day."""
-        models, every = self._survey.models, self._daily.losses(self._survey.models, ["crps"])
-        pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
-        pairs = [pair for pair in pairs if pair[1] in models]
-        of_pair = {pair: self._daily.losses(pair, ["crps"]) for pair in pairs}
+        every = self._daily.losses(self._survey.models, ["crps"])
+        of_pair = {pair: self._daily.losses(pair, ["crps"]) for pair in self._pairs}
         years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
         windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
         order = ["model", "against", "year"]
         return {
-            "significance": self._comparison(model, pairs),
+            "significance": self._comparison(model),
             "confidence_set": significance.confidence_set(every),
             "superior_ability": significance.superior_ability(every),
             "years": together(years, stability.by_year(every, against=[])).sort_values(
@@ -240,15 +246,14 @@ class _Statistics:
             "stability": together(windows, stability.stability(every, against=[])),
         }
 
-    def _comparison(self, model: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    def _comparison(self, model: str) -> pd.DataFrame:
         """Return the tests of all models against the baselines, and of one against its other rivals."""
-        own = [(model, it) for it in RIVALS if it not in metrics.BASELINES and it != model]
-        own = [pair for pair in own if pair[1] in self._survey.models]
-        of_pair = {pair: self._daily.losses(pair) for pair in [*pairs, *own]}
+        own = [(model, it) for it in self._rivals if it not in metrics.BASELINES]
+        of_pair = {pair: self._daily.losses(pair) for pair in [*self._pairs, *own]}
         tables = [
             significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
             for metric in LOSSES
-            for pair in [*pairs, *own]
+            for pair in of_pair
         ]
         return together(tables, significance.compare(self._daily.losses([model]), against=[]))
 
@@ -256,14 +261,7 @@ class _Statistics:
         """Return the tables that are of the forecasts of all tickers at once."""
         models, read = self._survey.models, self._columns
         compared = [*skill.RATIOS, *significance.LOGARITHMS, *skill.PINBALL]
-        pairs = [
-            (it, other)
-            for it in models
-            for other in metrics.BASELINES
-            if other in models and other != it
-        ]
-        daily = {pair: self._daily.means("crps", pair) for pair in pairs}
-        rivals = [it for it in RIVALS if it in models and it != model]
+        daily = {pair: self._daily.means("crps", pair) for pair in self._pairs}
         drift = [predictability.HISTORICAL_MEAN]
         beside = [it for it in models if it not in drift] if drift[0] in models else []
         return {
@@ -271,12 +269,12 @@ class _Statistics:
             # One model or pair after the other, as those of a market are large.
             "encompassing": _each(
                 lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
-                rivals,
+                self._rivals,
                 encompassing.COLUMNS,
             ),
             "murphy": _each(
                 lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
-                pairs,
+                self._pairs,
                 murphy.COLUMNS,
             ),
             "information": _each(
