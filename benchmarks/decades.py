@@ -1,10 +1,10 @@
 """What a backtest of 29 years costs, by the number of tickers: `python benchmarks/decades.py [TICKERS...]`
 
-A simulated market (`forecaster/data/simulation.py`) from 1985 on is fetched, and a small LSTM is trained on its
-first five years. Then it is backtested beside naive and ewma, which are refitted yearly, over the 29 years to 2018:
-a whole process on one core. Nothing that it holds grows with all forecasts, but the columns that a statistic
-reads of all tickers at once. `tables.py` fits the exponents of processor time and memory, and makes what 8,000
-tickers would cost.
+A simulated market (`forecaster/data/simulation.py`) from 1985 on is fetched, and a small LSTM is trained on
+its first five years. Then it is backtested over the 29 years to 2018, beside naive and ewma, which are
+refitted yearly: a whole process on one core. What it holds in memory are some tickers at a time, and what a
+statistic of all tickers reads of one model or two. `tables.py` fits the exponents of processor time and
+memory, and makes what 8,000 tickers would cost.
 """
 
 import shutil
