@@ -423,6 +423,36 @@ def rate(its: pd.DataFrame, column: str = "cpu", per: str = "ticker_years") -> f
     return float(1000 * (large[column] - small[column]) / (large[per] - small[per]))
 
 
+def decades() -> str:
+    """What 29 years cost by the number of tickers, the exponents, and what they make of a whole market."""
+    table = read("decades").sort_values("tickers")
+    rows = [
+        [
+            f"{it['tickers']:,}",
+            f"{it['forecasts'] / 1e6:.2f}",
+            f"{it['parts']}",
+            f"{it['cpu']:.0f}",
+            f"{it['peak']:.0f}",
+        ]
+        for _, it in table.iterrows()
+    ]
+    every, last = (
+        [exponent(part, it) for it in ("cpu", "peak")] for part in (table, table.tail(2))
+    )
+    slopes = (f"{one:.2f} / {other:.2f}" for one, other in zip(every, last, strict=True))
+    rows.append(["exponent, all / last two", "", "", *slopes])
+    cpu, peak = (whole_of(table, it) for it in ("cpu", "peak"))
+    rows.append([f"{WHOLE:,}, by the last two", "", "", spoken(cpu), f"{peak:.0f}"])
+    return markdown(["tickers", "million forecasts", "parts", "processor s", "peak MiB"], rows)
+
+
+def whole_of(table: pd.DataFrame, column: str) -> float:
+    """What a whole market would cost, on the line through the last two numbers of tickers."""
+    last = table.sort_values("tickers").iloc[-1]
+    beyond = WHOLE - last["tickers"]
+    return float(last[column] + beyond * rate(table, column, "tickers") / 1000)
+
+
 WHOLE, YEARS, WORKERS = 8000, 30, (1, 10, 100)
 EPOCHS, SEEDS, WINDOWS, SCORED = 20, 3, 2000, 196
 """The most epochs, networks, windows of an epoch and targets of a window of a training."""
@@ -575,8 +605,23 @@ def goals() -> str:
             1.05,
         ),
         *(
-            (f"`forecast {it}`, 5,000 tickers: peak MiB", largest["peak"].get(it, np.nan), 4096)
-            for it in ("train", "predict", "backtest")
+            (f"`forecast {it}`, 5,000 tickers: peak MiB", largest["peak"].get(it, np.nan), bound)
+            for it, bound in (("train", 4096), ("predict", 4096), ("backtest", 2048))
+        ),
+        (
+            "`forecast backtest`, 5,000 tickers, a year, three models: processor s, one core",
+            largest["cpu"].get("backtest", np.nan),
+            110,
+        ),
+        (
+            "29 years of 8,000 tickers in one backtest: peak MiB, by the largest that ran",
+            whole_of(read("decades"), "peak"),
+            4096,
+        ),
+        (
+            "the same: exponent of processor seconds",
+            exponent(read("decades").sort_values("tickers").tail(2), "cpu"),
+            1.05,
         ),
         (
             "`forecast predict`, 5,000 tickers: processor s, one core",
@@ -789,6 +834,7 @@ TABLES = {
     "serve": serve,
     "market": market,
     "whole-market": whole_market,
+    "decades": decades,
 }
 NEEDED = {
     **dict.fromkeys(["anytime-size", "anytime-power", "anytime-coverage"], "anytime"),

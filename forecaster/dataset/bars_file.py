@@ -47,7 +47,10 @@ class BarsFile:
         return values
 
 
-_opened = lru_cache(maxsize=1)(BarsFile)
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> BarsFile:
+    """The file of the bars that a process works on, opened once."""
+    return BarsFile(path)
 
 
 class StoredBars(Bars):

@@ -47,22 +47,36 @@ class Columns:
 
     def whole(self, names: Sequence[str], models: Sequence[str] | None = None) -> pd.DataFrame:
         """Return what :meth:`parts` yields, together."""
-        return pd.concat(self.parts(names, models), ignore_index=True)
+        chosen = [self._models.index(it) for it in (self._models if models is None else models)]
+        files = [(self._path(part, at), at) for part in range(self._parts) for at in chosen]
+        columns = {}
+        for name in (*_KEYS, *names):  # one by one, as twice of one is less than twice of all
+            read = [self._column(path, name) for path, _ in files]
+            columns[name] = np.concatenate(read)
+        rows = [len(it) for it in read]
+        model = np.repeat(np.array([at for _, at in files], dtype=np.int8), rows)
+        return self._named(pd.DataFrame(columns | {"model": model}, copy=False))
+
+    def _column(self, path: Path, name: str) -> np.ndarray:
+        values: np.ndarray = feather.read_table(path, [name], memory_map=False)[name].to_numpy()
+        return values
 
     def _read(self, part: int, names: Sequence[str], models: Sequence[str]) -> pd.DataFrame:
         frames = []
         for model in models:
             at = self._models.index(model)
             frame = feather.read_feather(self._path(part, at), [*_KEYS, *names], memory_map=False)
-            frames.append(frame.assign(model=np.int32(at)))
-        whole = pd.concat(frames, ignore_index=True)
+            frames.append(frame.assign(model=np.int8(at)))
+        return self._named(pd.concat(frames, ignore_index=True))
+
+    def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows with the names of their tickers and models in place of their numbers."""
         kinds = {"ticker": self._tickers, "model": self._models}
-        return whole.assign(
-            **{
-                name: pd.Categorical.from_codes(whole[name], pd.Index(its))
-                for name, its in kinds.items()
-            }
-        )
+        named = {
+            name: pd.Categorical.from_codes(rows[name], pd.Index(its))
+            for name, its in kinds.items()
+        }
+        return rows.assign(**named)
 
     def _path(self, part: int, model: int) -> Path:
         return self._folder.path / f"{part:05d}-{model:02d}.arrow"

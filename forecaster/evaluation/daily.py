@@ -1,11 +1,10 @@
 """Mean losses of each day over the tickers: what tests of models read, added up a part of them at a time.
 
 What happens to the tickers on one day is one piece of evidence, so a test of two models needs no more
-than the means of each day over the rows that both have. Sums and numbers of rows are held by day and by
-which models have a loss of that row, so those of any models are known in the end.
+than the means of each day over the rows that both have, whichever other models are beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,17 +14,23 @@ from forecaster.evaluation.panel import Panel
 
 
 class DailyLosses:
-    """Sums of the losses of each day, by the models that share them.
+    """Sums of the losses of each day, over the rows that some models share.
 
     Parameters
     ----------
-    models : all of them, in order; 60 at the most.
+    models : all of them, in order.
     metrics : columns of the losses.
+    shared : models whose means are wanted over the rows that all of these have, besides those of each
+        model alone and of all of them together.
     """
 
-    def __init__(self, models: Sequence[str], metrics: Sequence[str]) -> None:
+    def __init__(
+        self, models: Sequence[str], metrics: Sequence[str], shared: Iterable[Sequence[str]] = ()
+    ) -> None:
         self.models, self._metrics = list(models), list(metrics)
-        self._sums: dict[str, pd.DataFrame] = {}
+        alone = ([it] for it in models)
+        self._shared = list({frozenset(it): None for it in (*alone, *shared, models)})
+        self._sums: dict[tuple[str, frozenset[str]], pd.DataFrame] = {}
         self._spans = pd.DataFrame(columns=["cutoff", "date", "step"])
 
     def add(self, losses: pd.DataFrame | Panel) -> None:
@@ -35,32 +40,34 @@ class DailyLosses:
         if losses.empty:
             return
         column = pd.Index(self.models).get_indexer(pd.Index(panel.names))
-        day, dates = pd.factorize(panel.keys["date"])
+        date = panel.keys["date"].to_numpy("datetime64[us]")
         for metric in (it for it in self._metrics if it in losses):
-            wide = np.full((len(day), len(self.models)), np.nan)
+            wide = np.full((len(date), len(self.models)), np.nan)
             wide[:, column] = panel.values(metric)
-            known = ~np.isnan(wide)
-            owners = known @ (1 << np.arange(len(self.models), dtype=np.int64))
-            table = pd.DataFrame(wide, columns=self.models).assign(rows=1)
-            sums = table.groupby([owners, day]).sum()
-            masks, days = (sums.index.get_level_values(at) for at in (0, 1))
-            sums.index = pd.MultiIndex.from_arrays([masks, dates[days]], names=["owners", "date"])
-            before = self._sums.get(metric)
-            self._sums[metric] = sums if before is None else added(before, sums)
+            self._add(metric, wide, date)
         spans = losses[["cutoff", "date", "step"]].drop_duplicates()
         self._spans = (
             pd.concat([self._spans, spans]).drop_duplicates() if len(self._spans) else spans
         )
 
+    def _add(self, metric: str, wide: np.ndarray, date: np.ndarray) -> None:
+        """Add a loss, (rows, models), NaN where a model has none; rows are in order of the dates."""
+        known = ~np.isnan(wide)
+        every = pd.DataFrame(wide, columns=self.models).assign(rows=1)
+        of_all = every.groupby(date).sum() if known.all() else None
+        for models in self._shared:
+            names = [it for it in self.models if it in models]
+            if of_all is not None:
+                sums = of_all[[*names, "rows"]]
+            else:
+                both = known[:, [self.models.index(it) for it in names]].all(axis=1)
+                sums = every.loc[both, [*names, "rows"]].groupby(date[both]).sum()
+            before = self._sums.get((metric, models))
+            self._sums[metric, models] = sums if before is None else added(before, sums)
+
     def means(self, metric: str, models: Sequence[str]) -> pd.DataFrame:
         """Return the mean losses of each date over the rows that some models share: (dates, models)."""
-        sums = self._sums[metric]
-        owners = sums.index.get_level_values("owners").to_numpy()
-        wanted = sum(1 << self.models.index(it) for it in models)
-        its = sums[(owners & wanted) == wanted].droplevel("owners")[[*models, "rows"]]
-        if not its.index.is_unique:
-            its = its.groupby(level="date").sum()
-        its = its.sort_index()
+        its = self._sums[metric, frozenset(models)].sort_index().rename_axis("date")
         return its[[*models]].div(its["rows"], axis=0)
 
     def losses(self, models: Sequence[str], metrics: Sequence[str] | None = None) -> pd.DataFrame:
@@ -69,7 +76,7 @@ class DailyLosses:
         Its losses are the means over the rows that all of these models share, so what is tested day by
         day is the same of it and of the losses of all tickers.
         """
-        names = [it for it in metrics or self._metrics if it in self._sums]
+        names = [it for it in metrics or self._metrics if (it, frozenset(models)) in self._sums]
         days = {name: self.means(name, models) for name in names}
         spans = self._spans.sort_values(["date", "cutoff"], kind="stable", ignore_index=True)
         if (spans["step"] == 1).all():  # what does not overlap has one cutoff a date

@@ -30,7 +30,7 @@ class Drawn:
     def __init__(self, parts: Parts, model: str) -> None:
         self.survey = Survey.of(parts)
         self.models = self.survey.models
-        self.daily = DailyLosses(self.models, ["crps"])
+        self.daily = DailyLosses(self.models, ["crps"], ([model, it] for it in self.models))
         self.columns = Columns(self.models)
         """log_return and rise, the probability of one; and is_apart"""
         self._calibration = calibration.Shares()

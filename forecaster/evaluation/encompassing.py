@@ -16,6 +16,9 @@ from forecaster.evaluation.panel import Panel
 _FLOOR = 1e-12
 
 
+COLUMNS = ["model", "against", "weight", "error", "adds_p", "gives_p", "sessions"]
+
+
 def encompassing(frame: pd.DataFrame | Panel, model: str, against: Sequence[str]) -> pd.DataFrame:
     """Test whether the variance of a model encompasses that of others, and they it.
 
@@ -51,8 +54,7 @@ def encompassing(frame: pd.DataFrame | Panel, model: str, against: Sequence[str]
         both = ~np.isnan(pair).any(axis=1)
         row = {"model": model, "against": other, **_fitted(pair[both], square[both], day[both])}
         rows.append(row | {"sessions": len(np.unique(day[both]))})
-    columns = ["model", "against", "weight", "error", "adds_p", "gives_p", "sessions"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _fitted(pair: np.ndarray, square: np.ndarray, day: np.ndarray) -> dict[str, float]:

@@ -11,8 +11,9 @@ intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs s
 forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -111,7 +112,7 @@ def evaluate(
     """
     parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
     survey = Survey.of(parts)
-    statistics = _Statistics(survey, announced.NONE if reactions is None else reactions)
+    statistics = _Statistics(survey, model, announced.NONE if reactions is None else reactions)
     for frame, days in _with_variance(parts, variance):
         frame = metrics.known(frame)
         if len(frame):
@@ -159,9 +160,17 @@ class _Statistics:
     day, or from columns on disk.
     """
 
-    def __init__(self, survey: Survey, reactions: pd.DataFrame) -> None:
+    def __init__(self, survey: Survey, model: str, reactions: pd.DataFrame) -> None:
         self._survey = survey
-        self._daily = DailyLosses(survey.models, LOSSES)
+        self._pairs = [
+            (it, other)
+            for it in survey.models
+            for other in metrics.BASELINES
+            if other in survey.models and other != it
+        ]
+        self._rivals = [it for it in RIVALS if it in survey.models and it != model]
+        compared = [*self._pairs, *((model, it) for it in self._rivals)]
+        self._daily = DailyLosses(survey.models, LOSSES, compared)
         self._columns = Columns(survey.models)
         self._scores = metrics.Scores()
         self._tickers: list[pd.DataFrame] = []
@@ -225,16 +234,13 @@ class _Statistics:
 
     def of_days(self, model: str) -> dict[str, pd.DataFrame]:
         """Return the tables that are read from the mean losses of each day."""
-        models = self._survey.models
-        every = Panel.of(self._daily.losses(models, ["crps"]))
-        pairs = [(it, other) for it in models for other in metrics.BASELINES if other != it]
-        pairs = [pair for pair in pairs if pair[1] in models]
-        of_pair = {pair: Panel.of(self._daily.losses(pair, ["crps"])) for pair in pairs}
+        every = Panel.of(self._daily.losses(self._survey.models, ["crps"]))
+        of_pair = {pair: Panel.of(self._daily.losses(pair, ["crps"])) for pair in self._pairs}
         years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
         windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
         order = ["model", "against", "year"]
         return {
-            "significance": self._comparison(model, pairs),
+            "significance": self._comparison(model),
             "confidence_set": significance.confidence_set(every),
             "superior_ability": significance.superior_ability(every),
             "years": together(years, stability.by_year(every, against=[])).sort_values(
@@ -243,15 +249,14 @@ class _Statistics:
             "stability": together(windows, stability.stability(every, against=[])),
         }
 
-    def _comparison(self, model: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    def _comparison(self, model: str) -> pd.DataFrame:
         """Return the tests of all models against the baselines, and of one against its other rivals."""
-        own = [(model, it) for it in RIVALS if it not in metrics.BASELINES and it != model]
-        own = [pair for pair in own if pair[1] in self._survey.models]
-        of_pair = {pair: Panel.of(self._daily.losses(pair)) for pair in [*pairs, *own]}
+        own = [(model, it) for it in self._rivals if it not in metrics.BASELINES]
+        of_pair = {pair: Panel.of(self._daily.losses(pair)) for pair in [*self._pairs, *own]}
         tables = [
             significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
             for metric in LOSSES
-            for pair in [*pairs, *own]
+            for pair in of_pair
         ]
         return together(tables, significance.compare(self._daily.losses([model]), against=[]))
 
@@ -259,43 +264,61 @@ class _Statistics:
         """Return the tables that are of the forecasts of all tickers at once."""
         models, read = self._survey.models, self._columns
         compared = [*skill.RATIOS, *significance.LOGARITHMS, *skill.PINBALL]
-        daily = {
-            (it, other): self._daily.means("crps", (it, other))
-            for it in models
-            for other in metrics.BASELINES
-            if other in models and other != it
-        }
-        volatility = self._apart(["log_return", "volatility"])
-        tables = {
+        daily = {pair: self._daily.means("crps", pair) for pair in self._pairs}
+        drift = [predictability.HISTORICAL_MEAN]
+        beside = [it for it in models if it not in drift] if drift[0] in models else []
+        return {
             "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
-            "encompassing": encompassing.encompassing(volatility, model, RIVALS),
-            "murphy": murphy.murphy(
-                read.whole(["log_return", "volatility"]).assign(step=self._survey.step)
+            # One model or pair after the other, as those of a market are large.
+            "encompassing": _each(
+                lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
+                self._rivals,
+                encompassing.COLUMNS,
+            ),
+            "murphy": _each(
+                lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
+                self._pairs,
+                murphy.COLUMNS,
+            ),
+            "information": _each(
+                lambda it: predictability.information_coefficients(self._means([it])), models
+            ),
+            "dynamic_quantile": self._quantiles.table(
+                lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
+            ),
+            "decomposition": _each(self._decomposition, models),
+            "mean": _each(
+                lambda it: predictability.mean_test(self._means([it, *drift])),
+                beside,
+                predictability.MEAN_COLUMNS,
             ),
         }
-        del volatility
-        tables["information"] = predictability.information_coefficients(
-            self._apart(["log_return", "mean"])
-        )
-        tables["dynamic_quantile"] = self._quantiles.table(
-            lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
-        )
-        parts = []
-        for name in models:
-            rows = self._apart(["log_return", "volatility", "rise"], [name])
-            parts.append(decomposition.decomposition(rows, rows["rise"]))
-        tables["decomposition"] = pd.concat(parts, ignore_index=True)
-        has_mean = predictability.HISTORICAL_MEAN in models
-        tables["mean"] = predictability.mean_test(
-            self._apart(["log_return", "mean"], None if has_mean else [model])
-        )
-        return tables
+
+    def _variances(self, models: Sequence[str], *, every: bool = False) -> pd.DataFrame:
+        """Return what is read of the variances of some models, of those that overlap too if of every."""
+        names = ["log_return", "volatility"]
+        rows = self._columns.whole(names, models) if every else self._apart(names, models)
+        return rows.assign(step=self._survey.step)
+
+    def _means(self, models: Sequence[str]) -> pd.DataFrame:
+        """Return what is read of the means of some models."""
+        return self._apart(["log_return", "mean"], models)
+
+    def _decomposition(self, model: str) -> pd.DataFrame:
+        """Return the parts of the losses of a model."""
+        rows = self._apart(["log_return", "volatility", "rise"], [model])
+        return decomposition.decomposition(rows, rows["rise"])
 
     def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
         """Return what plain rules would have earned."""
-        rows = self._columns.whole(["log_return", "rise", "is_shared"])
-        rows = rows[rows["is_shared"]]
-        days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
+        tables: list[pd.DataFrame] = []
+        for model in self._survey.models:
+            rows = self._columns.whole(["log_return", "rise", "is_shared"], [model])
+            rows = rows[rows["is_shared"]]
+            days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
+            # The market is the same whoever forecasts it.
+            tables.append(days[days["model"] != strategy.MARKET] if tables else days)
+        days = pd.concat(tables, ignore_index=True)
         return strategy.performance(days, cost_bp=cost_bp, company=company)
 
     def alarm(self, model: str, tables: dict[str, pd.DataFrame]) -> Alarm | None:
@@ -308,3 +331,10 @@ class _Statistics:
         """Return columns of the forecasts that do not overlap."""
         rows = self._columns.whole([*names, "is_apart"], models)
         return rows if rows["is_apart"].all() else rows[rows["is_apart"]]
+
+
+def _each(
+    table: Callable[[Any], pd.DataFrame], items: Sequence[Any], columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the tables of models or pairs as one; one without rows if there are none."""
+    return together([table(it) for it in items], pd.DataFrame(columns=[*columns]))

@@ -18,6 +18,9 @@ LEVELS = np.arange(0.05, 1.0, 0.05)
 """Of the volatilities forecast, at which thresholds lie."""
 
 
+COLUMNS = ["model", "against", "volatility", "share", "low", "high"]
+
+
 def elementary(
     forecast: np.ndarray, outcome: np.ndarray, thresholds: np.ndarray, day: np.ndarray
 ) -> np.ndarray:
@@ -65,7 +68,7 @@ def murphy(frame: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES) -
             both = ~(np.isnan(ours) | np.isnan(theirs))
             pair = _of_pair(ours[both], theirs[both], square[both], day[both], panel.overlap)
             rows += [(model, other, *row) for row in pair]
-    return pd.DataFrame(rows, columns=["model", "against", "volatility", "share", "low", "high"])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _of_pair(

@@ -20,6 +20,9 @@ MIN_TICKERS = 5
 """Fewer tickers on a day have no cross-section to speak of."""
 
 
+MEAN_COLUMNS = ["model", "against", "r2", "statistic", "p_value", "sessions"]
+
+
 def sign_test(frame: pd.DataFrame) -> pd.DataFrame:
     """Test after Pesaran and Timmermann whether signs of the median are right beyond chance.
 
@@ -194,8 +197,7 @@ def mean_test(frame: pd.DataFrame) -> pd.DataFrame:
         r2 = 1 - ((x - b) ** 2).sum() / ((x - a) ** 2).sum()
         row = {"model": model, "against": HISTORICAL_MEAN, "r2": r2, "statistic": test.statistic}
         rows.append(row | {"p_value": test.p_higher, "sessions": test.sessions})
-    columns = ["model", "against", "r2", "statistic", "p_value", "sessions"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=MEAN_COLUMNS)
 
 
 def lead_test(frame: pd.DataFrame) -> pd.DataFrame:

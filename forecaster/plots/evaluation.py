@@ -226,6 +226,11 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
         if name not in there:
             _rows(frame, model=name)  # which says what there is
     rows = rows if there == set(names) else rows[rows["model"].isin(names)]
+    if metrics.known(rows).empty:
+        raise HistoryError(
+            f"expected days with known outcomes and forecasts by both {model} and {names[1]}, came none; "
+            "draw this once a session forecast has closed"
+        )
     return _skill(Drawn(Parts.of(rows), model), names, style.looks(frame))
 
 
