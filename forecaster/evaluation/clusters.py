@@ -75,7 +75,7 @@ class Slice:
     @property
     def is_pooled(self) -> bool:
         """Whether all tickers are pooled."""
-        return bool(self.labels["ticker"].eq(POOLED).all())
+        return bool(self.labels["ticker"].eq(POOLED).any())
 
     @cached_property
     def has_single_rows(self) -> bool:
@@ -286,7 +286,8 @@ def _pooled_days(rows: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:
         if isinstance(values.dtype, pd.CategoricalDtype):
             categories = values.cat.categories
             cell = grouping.day * len(categories) + values.cat.codes.to_numpy()
-            counts = np.bincount(cell, minlength=size * len(categories)).reshape(size, -1)
+            counts = np.bincount(cell, minlength=size * len(categories))
+            counts = counts.reshape(size, len(categories))
             sums |= dict(zip(categories, counts.T.astype(float), strict=True))
         else:
             sums[str(name)] = totals(values, grouping.day)

@@ -31,6 +31,7 @@ class DailyLosses:
         alone = ([it] for it in models)
         self._shared = list({frozenset(it): None for it in (*alone, *shared, models)})
         self._sums: dict[tuple[str, frozenset[str]], pd.DataFrame] = {}
+        self._whole: dict[str, pd.DataFrame] = {}  # of parts in which all models have the same rows
         self._spans = pd.DataFrame(columns=["cutoff", "date", "step"])
 
     def add(self, losses: pd.DataFrame | Panel) -> None:
@@ -54,20 +55,24 @@ class DailyLosses:
         """Add a loss, (rows, models), NaN where a model has none; rows are in order of the dates."""
         known = ~np.isnan(wide)
         every = pd.DataFrame(wide, columns=self.models).assign(rows=1)
-        of_all = every.groupby(date).sum() if known.all() else None
+        if known.all():
+            sums, before = every.groupby(date).sum(), self._whole.get(metric)
+            self._whole[metric] = sums if before is None else added(before, sums)
+            return
         for models in self._shared:
             names = [it for it in self.models if it in models]
-            if of_all is not None:
-                sums = of_all[[*names, "rows"]]
-            else:
-                both = known[:, [self.models.index(it) for it in names]].all(axis=1)
-                sums = every.loc[both, [*names, "rows"]].groupby(date[both]).sum()
+            both = known[:, [self.models.index(it) for it in names]].all(axis=1)
+            sums = every.loc[both, [*names, "rows"]].groupby(date[both]).sum()
             before = self._sums.get((metric, models))
             self._sums[metric, models] = sums if before is None else added(before, sums)
 
     def means(self, metric: str, models: Sequence[str]) -> pd.DataFrame:
         """Return the mean losses of each date over the rows that some models share: (dates, models)."""
-        its = self._sums[metric, frozenset(models)].sort_index().rename_axis("date")
+        sums, whole = self._sums.get((metric, frozenset(models))), self._whole.get(metric)
+        parts = [] if whole is None else [whole[[*models, "rows"]]]
+        parts += [] if sums is None else [sums[[*models, "rows"]]]
+        its = added(*parts) if len(parts) == 2 else parts[0]
+        its = its.sort_index().rename_axis("date")
         return its[[*models]].div(its["rows"], axis=0)
 
     def losses(self, models: Sequence[str], metrics: Sequence[str] | None = None) -> pd.DataFrame:
@@ -76,7 +81,11 @@ class DailyLosses:
         Its losses are the means over the rows that all of these models share, so what is tested day by
         day is the same of it and of the losses of all tickers.
         """
-        names = [it for it in metrics or self._metrics if (it, frozenset(models)) in self._sums]
+        names = [
+            it
+            for it in metrics or self._metrics
+            if it in self._whole or (it, frozenset(models)) in self._sums
+        ]
         days = {name: self.means(name, models) for name in names}
         spans = self._spans.sort_values(["date", "cutoff"], kind="stable", ignore_index=True)
         if (spans["step"] == 1).all():  # what does not overlap has one cutoff a date

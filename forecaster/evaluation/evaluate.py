@@ -315,9 +315,9 @@ class _Statistics:
         for model in self._survey.models:
             rows = self._columns.whole(["log_return", "rise", "is_shared"], [model])
             rows = rows[rows["is_shared"]]
-            days = strategy.daily(rows, cost_bp=cost_bp, rise=rows["rise"].to_numpy())
-            # The market is the same whoever forecasts it.
-            tables.append(days[days["model"] != strategy.MARKET] if tables else days)
+            rise, with_market = rows["rise"].to_numpy(), not tables  # the same whoever forecasts it
+            its = strategy.daily(rows, cost_bp=cost_bp, rise=rise, with_market=with_market)
+            tables.append(its)
         days = pd.concat(tables, ignore_index=True)
         return strategy.performance(days, cost_bp=cost_bp, company=company)
 

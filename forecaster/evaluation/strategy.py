@@ -21,7 +21,13 @@ FEW_TRIALS = 10
 _EULER = 0.5772156649015329
 
 
-def daily(shared: pd.DataFrame, *, cost_bp: float, rise: np.ndarray | None = None) -> pd.DataFrame:
+def daily(
+    shared: pd.DataFrame,
+    *,
+    cost_bp: float,
+    rise: np.ndarray | None = None,
+    with_market: bool = True,
+) -> pd.DataFrame:
     """Return what each model and rule earned day by day, and buying and holding.
 
     Parameters
@@ -29,6 +35,7 @@ def daily(shared: pd.DataFrame, *, cost_bp: float, rise: np.ndarray | None = Non
     shared : the forecasts frame, of rows whose return is known.
     cost_bp : of buying or selling, in basis points of what is traded, a side.
     rise : the probability of a rise of each row, if it is known already: (rows,).
+    with_market : whether buying and holding is wanted, which is the same whoever forecasts.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def daily(shared: pd.DataFrame, *, cost_bp: float, rise: np.ndarray | None = Non
     for model, its in rows.groupby("model", sort=False):
         up = its["up"].to_numpy()
         wanted = dict(zip(RULES, (np.maximum(up, 0.0), up), strict=True))
-        if not tables:
+        if with_market and not tables:
             tables.append(_book(its, {HOLD: np.ones(len(up))}, cost_bp).assign(model=MARKET))
         tables.append(_book(its, wanted, cost_bp).assign(model=str(model)))
     names = ["model", "rule", "date", "gross", "net", "turnover"]
