@@ -271,7 +271,7 @@ class Tests:
 
     def table(self) -> pd.DataFrame:
         """Return the tests of each split: of each ticker, but for the years, and then of all together."""
-        tables = []
+        tables: list[pd.DataFrame] = []
         for split, days in self._days.items():
             tables += [its for each in zip(*self._tables[split], strict=True) for its in each]
             tables += self._test(_all_tickers(days, split))
