@@ -16,6 +16,7 @@ the processor's seconds.
 import json
 import shutil
 import sys
+from datetime import date
 from pathlib import Path
 
 import common
@@ -31,6 +32,7 @@ YEAR = 252
 
 FEATURES = """
 import sys
+from datetime import date
 from pathlib import Path
 from forecaster.dataset.panel import Panel
 from forecaster.data.store import Store
@@ -64,11 +66,14 @@ def main(counts: list[int]) -> None:
         file.unlink()
 
 
-def write(file: Path, tickers: int) -> int:
-    """Writes a market to a Parquet file, a group of rows a ticker; gives its sessions."""
+def write(file: Path, tickers: int, **span: date) -> int:
+    """Writes a market to a Parquet file, a group of rows a ticker; gives its sessions.
+
+    `span` is what `simulation.market` takes besides.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     sessions, writer = 0, None
-    for frame in simulation.market(tickers):
+    for frame in simulation.market(tickers, **span):
         table = pa.Table.from_pandas(frame.drop(columns="adj_close"), preserve_index=False)
         writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
         writer.write_table(table)

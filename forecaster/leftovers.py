@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -41,6 +42,19 @@ def temporary_folder() -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix=FOLDER + owner(), ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+class TemporaryFolder:
+    """A new folder that is private to its user, and goes with the object.
+
+    Parameters
+    ----------
+    parent : where it is made; by default the system's temporary folder.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=FOLDER + owner(), dir=parent))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def sweep(home: Path) -> None:

@@ -8,6 +8,7 @@ from forecaster.backtesting.provenance import PriceSpan, Provenance
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.dataset import features
 from forecaster.distributions import forecasts
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation.evaluate import evaluate
 from forecaster.model_selection.splits import Fold
 from forecaster.runs.run import RunSummary
@@ -49,7 +50,7 @@ def simulated(tickers=("AAPL", HOSTILE), models=SCALES, sessions=60, reactions=(
         until="2017-12-29", prices_sha256="", created="", versions={},
     )  # fmt: skip
     return Backtest(
-        forecasts=result,
+        parts=Parts.of(result),
         tables=said.tables
         | {"fallbacks": pd.DataFrame(columns=["model", "until", "ticker"]), "reactions": days},
         verdict=said.verdict,

@@ -82,8 +82,9 @@ def test_runs_forecast_what_they_did_with_their_verdict(forecast, home):
 def test_a_run_is_backtested_again_to_the_same_forecasts(forecast, home, tmp_path):
     words = ("--models", "lstm,gjr,naive", "--run", "small", "--start", "2018-02-01", "--quiet")
     succeed(forecast("backtest", *words, "--out", tmp_path / "new", "--home", home))
-    old, _ = archive.read_forecasts(home / BACKTEST)
+    old = archive.read_forecasts(home / BACKTEST)[0].whole()
     new, provenance = archive.read_forecasts(tmp_path / "new")
+    new = new.whole()
     fitted = old["model"] == "gjr"
     pd.testing.assert_frame_equal(new[~fitted], old[~fitted], rtol=1e-6)
     # Where an optimiser stops depends on how a processor rounds.
@@ -157,8 +158,8 @@ def test_an_unfinished_backtest_goes_on_to_the_same_forecasts(forecast, home):
         begun
     )
     if goes_on(result, same=same):
-        resumed, _ = archive.read_forecasts(folder)
-        whole, _ = archive.read_forecasts(home / BACKTEST)
+        resumed = archive.read_forecasts(folder)[0].whole()
+        whole = archive.read_forecasts(home / BACKTEST)[0].whole()
         pd.testing.assert_frame_equal(resumed, whole, rtol=1e-6)
     else:
         assert all(path.read_bytes() == before for path, before in parts.items())

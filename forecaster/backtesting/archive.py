@@ -19,7 +19,7 @@ from forecaster.backtesting import folders
 from forecaster.backtesting.backtest import Backtest
 from forecaster.backtesting.provenance import Provenance
 from forecaster.display import cell_texts, write_csv
-from forecaster.distributions import forecasts
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation import announced
 from forecaster.evaluation.evaluate import Evaluation
 from forecaster.evaluation.verdict import Verdict
@@ -63,7 +63,7 @@ def write(backtest: Backtest, folder: Path) -> None:
     _write_tables(backtest.tables, folder / "tables")
     for step, its in backtest.ahead.items():
         _write_tables(its.tables, folder / "tables" / f"step-{step}")
-    backtest.forecasts.to_parquet(folder / "forecasts.parquet", index=False)
+    backtest.parts.save(folder / folders.FORECASTS)
     write_csv(backtest.scores, folder / "scores.csv")
     document = {**backtest.verdict.document, **scores_of(backtest.tables)}
     if backtest.ahead:
@@ -86,8 +86,8 @@ def _write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
         write_csv(table, folder / f"{name}.csv")
 
 
-def read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
-    """Return the forecasts frame of a backtest in a folder, and where it comes from.
+def read_forecasts(folder: Path) -> tuple[Parts, Provenance]:
+    """Return the forecasts of a backtest in a folder, and where it comes from.
 
     Raises
     ------
@@ -130,15 +130,16 @@ def read_scores(folder: Path) -> dict[int, pd.DataFrame]:
     return atomic.read_folder(folder, _read_scores)
 
 
-def _read_forecasts(folder: Path) -> tuple[pd.DataFrame, Provenance]:
+def _read_forecasts(folder: Path) -> tuple[Parts, Provenance]:
     provenance = folders.read_provenance(folder)
     try:
-        frame = forecasts.check(pd.read_parquet(folder / "forecasts.parquet"))
-        if provenance.models[0] not in set(frame["model"]):
+        parts = Parts.of_file(folder / folders.FORECASTS)
+        models = {it for rows in parts.columns(["model"]) for it in rows["model"].unique()}
+        if provenance.models[0] not in models:
             raise ValueError(f"it has no forecasts by {provenance.models[0]!r}")
     except folders.DAMAGE as error:
         raise folders.damaged(folder, error) from error
-    return frame, provenance
+    return parts, provenance
 
 
 def _read_scores(folder: Path) -> dict[int, pd.DataFrame]:
@@ -159,7 +160,7 @@ def _read_reactions(folder: Path) -> pd.DataFrame:
 
 
 def _load(folder: Path) -> Backtest:
-    frame, provenance = _read_forecasts(folder)
+    parts, provenance = _read_forecasts(folder)
     try:
         document, tables = folders.read_json(folder / "scores.json"), folder / "tables"
         verdict = Verdict.read(document)
@@ -169,7 +170,7 @@ def _load(folder: Path) -> Backtest:
             int(step): Evaluation(_read_tables(tables / f"step-{step}"), Verdict.read(said))
             for step, said in document.get("steps", {}).items()
         }
-        return Backtest(frame, _read_tables(tables, needed), verdict, provenance, ahead)
+        return Backtest(parts, _read_tables(tables, needed), verdict, provenance, ahead)
     except folders.DAMAGE as error:
         raise folders.damaged(folder, error) from error
 

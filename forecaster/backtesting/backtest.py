@@ -6,8 +6,9 @@ only what came after it was trained.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from forecaster.backtesting.provenance import ForecastFile, Provenance
 from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import WalkForwardForecasts, forecast_history
-from forecaster.distributions import recalibration
+from forecaster.distributions.parts import Parts
 from forecaster.errors import HistoryError, first_few
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import Evaluation, evaluate
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class Backtest:
     """The forecasts of a backtest, and what the statistics say of them."""
 
-    forecasts: pd.DataFrame
-    """The forecasts frame of all models and steps."""
+    parts: Parts
+    """The forecasts of all models and steps, on disk where they are many."""
     tables: dict[str, pd.DataFrame]
     """All statistics of the shortest step by name; see
     :class:`forecaster.evaluation.evaluate.Evaluation`. And
@@ -46,6 +47,11 @@ class Backtest:
     """The request, the folds, the prices and the versions they come from."""
     ahead: dict[int, Evaluation] = field(default_factory=dict)
     """Statistics and verdict of every further step, ascending"""
+
+    @property
+    def forecasts(self) -> pd.DataFrame:
+        """The forecasts frame of all models and steps, in memory."""
+        return self.parts.whole()
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -107,19 +113,18 @@ def run(
         resume=resume,
         progress=progress,
     )
-    forecasts = recalibration.recalibrate(made.forecasts) if spec.calibrate else made.forecasts
-    _warn_of_unscored(made.spec.tickers, forecasts)
-    return evaluated(made, forecasts, trained=trained, earlier=earlier)
+    return evaluated(made, made.parts, trained=trained, earlier=earlier, warn=True)
 
 
 def evaluated(
     made: WalkForwardForecasts,
-    forecasts: pd.DataFrame,
+    parts: Parts,
     *,
     trained: Run | None = None,
     file: ForecastFile | None = None,
     earlier: Sequence[Experiment] = (),
     given: Given = WHOLE,
+    warn: bool = False,
 ) -> Backtest:
     """Return the backtest of some forecasts, evaluated step by step.
 
@@ -127,16 +132,19 @@ def evaluated(
     ----------
     made : the walk-forward forecasts that they come from, for the request, the fits that did not
         converge and the variance of the days forecast.
-    forecasts : the forecasts frame to evaluate, with those of a file if one is scored.
+    parts : the forecasts to evaluate, with those of a file if one is scored.
     trained : the run that stood for its model.
     file : the file that is scored.
     earlier : the experiments on these tickers and days before.
     given : what the forecasts give of their distributions, for the verdict.
+    warn : of tickers and forecasts that are not scored.
     """
-    dates, scored = forecasts["date"], metrics.comparable(forecasts)["ticker"]
+    survey = _Survey.of(parts)
+    if warn:
+        survey.warn(made.spec.tickers)
     provenance = Provenance(
-        spec=replace(made.spec, start=dates.min().date(), end=dates.max().date()),
-        scored_tickers=tuple(sorted(scored.unique())),
+        spec=replace(made.spec, start=survey.first, end=survey.last),
+        scored_tickers=tuple(sorted(survey.scored)),
         folds=tuple(made.folds),
         prices=made.prices,
         versions=versions(),
@@ -146,15 +154,22 @@ def evaluated(
     )
     company = others(earlier, provenance.experiments())
     by_step = {
-        step: _evaluation(made, rows, provenance.models[0], company, given, with_seeds=not at)
-        for at, (step, rows) in enumerate(
-            _by_step(forecasts, provenance.models[0], made.spec.steps)
+        step: _evaluation(
+            made, its, parts is made.parts, provenance.models[0], company, given, with_seeds=not at
+        )
+        for at, (step, its) in enumerate(
+            _by_step(
+                parts,
+                survey.steps.get(provenance.models[0], set()),
+                provenance.models[0],
+                made.spec.steps,
+            )
         )
     }
     shortest, *further = by_step
     first = by_step[shortest]
     return Backtest(
-        forecasts=forecasts,
+        parts=parts,
         tables=first.tables | {"fallbacks": made.fallbacks, "reactions": made.reactions},
         verdict=together([it.verdict for it in by_step.values()]),
         provenance=replace(provenance, tried=company.experiments),
@@ -163,13 +178,17 @@ def evaluated(
 
 
 def _by_step(
-    forecasts: pd.DataFrame, model: str, steps: Sequence[int]
-) -> list[tuple[int, pd.DataFrame]]:
-    """The forecasts of each step, ascending, but for steps of whose outcomes none is known."""
+    parts: Parts, scored: Collection[int], model: str, steps: Sequence[int]
+) -> list[tuple[int, Parts]]:
+    """The forecasts of each step, ascending, but for steps of whose outcomes none is known.
+
+    Parameters
+    ----------
+    scored : the steps of which an outcome of the model is known.
+    """
     if len(steps) == 1:
-        return [(steps[0], forecasts)]
-    mine = forecasts[forecasts["log_return"].notna() & (forecasts["model"] == model)]
-    known = [step for step in steps if (mine["step"] == step).any()]
+        return [(steps[0], parts)]
+    known = [step for step in steps if step in scored]
     if missing := [str(step) for step in steps if step not in known]:
         log.warning(
             "no outcome is known of the forecasts of %s %s sessions ahead, so nothing is said of them",
@@ -180,12 +199,13 @@ def _by_step(
         raise HistoryError(
             f"expected forecasts of {model} whose outcome is known, came none; score a longer span"
         )
-    return [(step, forecasts[forecasts["step"] == step]) for step in known]
+    return [(step, parts.of_step(step)) for step in known]
 
 
 def _evaluation(
     made: WalkForwardForecasts,
-    forecasts: pd.DataFrame,
+    parts: Parts,
+    is_whole: bool,
     model: str,
     company: Company,
     given: Given,
@@ -194,8 +214,8 @@ def _evaluation(
 ) -> Evaluation:
     """The evaluation of the forecasts of one step; the seeds are of the shortest alone."""
     return evaluate(
-        forecasts,
-        made.variance,
+        parts,
+        made.variance if is_whole else made.variance.whole(),
         model=model,
         seeds=made.seeds if with_seeds else None,
         reactions=made.reactions,
@@ -215,24 +235,55 @@ def experiments(backtest: Backtest) -> list[Experiment]:
     return [replace(it, sharpes=by_model[it.model]) for it in backtest.provenance.experiments()]
 
 
-def _warn_of_unscored(tickers: Sequence[str], forecasts: pd.DataFrame) -> None:
-    """Warn of the tickers and forecasts that are not scored, as not every model has them."""
-    known = metrics.known(forecasts)[["ticker", "model", "cutoff", "date"]]
-    common = metrics.common(known)
-    missing = sorted(set(tickers) - set(common["ticker"]))
-    if missing:
-        log.warning(
-            "%d of %d tickers are not scored, because a model has no forecast of them: %s",
-            len(missing),
-            len(tickers),
-            first_few(missing),
-        )
-    rows = known[~known["ticker"].isin(missing)]
-    left_out = len(rows) - len(common)
-    if left_out:
-        log.warning(
-            "%d of %d forecasts of the other tickers are not scored, because not every model has "
-            "one for that ticker and session",
-            left_out,
-            len(rows),
-        )
+@dataclass
+class _Survey:
+    """What there is of forecasts, and what of it is scored, as every model has it."""
+
+    first: date
+    last: date
+    scored: set[str]
+    """Tickers"""
+    steps: dict[str, set[int]]
+    """Steps of each model of whose outcomes some are known"""
+    rows: int = 0
+    """Forecasts of the tickers that are scored"""
+    common: int = 0
+    """Those of them that are scored"""
+
+    @classmethod
+    def of(cls, parts: Parts) -> "_Survey":
+        columns = ["ticker", "model", "cutoff", "date", "step", "log_return"]
+        days, steps = [], {}
+        for rows in parts.columns(columns):
+            days += [rows["date"].min(), rows["date"].max()]
+            its = metrics.known(rows)[["model", "step"]].drop_duplicates()
+            for model, step in zip(its["model"], its["step"], strict=True):
+                steps.setdefault(model, set()).add(step)
+        days = [day for day in days if day == day]
+        survey = cls(min(days).date(), max(days).date(), set(), steps)
+        for rows in parts.columns(columns):
+            known = metrics.known(rows)
+            common = metrics.common(known, len(steps))
+            its = set(common["ticker"].unique())
+            survey.scored |= its
+            survey.rows += int(known["ticker"].isin(its).sum())
+            survey.common += len(common)
+        return survey
+
+    def warn(self, tickers: Sequence[str]) -> None:
+        """Warn of the tickers and forecasts that are not scored, as not every model has them."""
+        missing = sorted(set(tickers) - self.scored)
+        if missing:
+            log.warning(
+                "%d of %d tickers are not scored, because a model has no forecast of them: %s",
+                len(missing),
+                len(tickers),
+                first_few(missing),
+            )
+        if left_out := self.rows - self.common:
+            log.warning(
+                "%d of %d forecasts of the other tickers are not scored, because not every model has "
+                "one for that ticker and session",
+                left_out,
+                self.rows,
+            )

@@ -24,7 +24,9 @@ from forecaster.backtesting.spec import BacktestSpec
 from forecaster.backtesting.walk_forward import forecast_history
 from forecaster.config import COST_BP, REFERENCES, RecurrentConfig
 from forecaster.distributions import forecasts, horizons, quantile_grid
+from forecaster.distributions.parts import Parts
 from forecaster.errors import ForecastError, HistoryError, UnknownTickerError, UsageError, first_few
+from forecaster.evaluation import metrics
 from forecaster.evaluation.experiment_log import Experiment
 from forecaster.evaluation.verdict import WHOLE, Given
 from forecaster.models.protocol import Progress, silent
@@ -96,7 +98,7 @@ def score(
     made = forecast_history(frame, spec, events=events, companions=companions, progress=progress)
     clash = rows["model"].isin(models)
     rows["model"] = rows["model"].where(~clash, rows["model"] + " (file)")
-    ours = _beside(made.forecasts[made.forecasts["log_return"].notna()], rows)
+    ours = _beside(metrics.known(made.forecasts), rows)
     both = beside_naive(rows, ours)
     if both.empty:
         raise HistoryError(
@@ -111,7 +113,8 @@ def score(
     table = forecasts.concat([completed(both, external), as_the_file_gives(ours, external)])
     names = tuple(dict.fromkeys(rows["model"]))
     file = ForecastFile(external.file, external.sha256, names)
-    return evaluated(made, table, file=file, earlier=earlier, given=_given(external))
+    parts = Parts.of(table)
+    return evaluated(made, parts, file=file, earlier=earlier, given=_given(external))
 
 
 def _beside(ours: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from forecaster.backtesting.provenance import Provenance
 from forecaster.data import filenames
 from forecaster.errors import ForecastError, StoreError, one_line
 
+FORECASTS = "forecasts.parquet"
+
 UNFINISHED = "unfinished"
 """In a backtest's folder, what one that was interrupted has left there."""
 
@@ -108,7 +110,7 @@ def check_replaceable(folder: Path) -> None:
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds a backtest, finished or not, or nothing."""
-    finished = all((folder / name).is_file() for name in ("config.json", "forecasts.parquet"))
+    finished = all((folder / name).is_file() for name in ("config.json", FORECASTS))
     return finished or all(path.name == UNFINISHED for path in folder.iterdir())
 
 

@@ -7,19 +7,23 @@ once a fold, so its part has them all; one that is fitted ticker by ticker has a
 ``CHUNK`` of them. A part is written to disk as it is finished, so that little is in memory at once
 and a backtest that was interrupted goes on from what is there. Neither the parts nor their forecasts
 depend on who works, on how many, or on who is done first.
+
+All that is finished is then put together in one file of :mod:`forecaster.distributions.parts`, so that
+no more than the forecasts of some tickers are in memory at any time.
 """
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from forecaster import atomic
 from forecaster.backtesting.provenance import PriceSpan
@@ -29,13 +33,15 @@ from forecaster.data import companions as indices
 from forecaster.data import prices
 from forecaster.data.calendars import LONGEST_CLOSURE
 from forecaster.data.events import digest
+from forecaster.dataset import bars_file
 from forecaster.dataset.bars import Bars, every
 from forecaster.dataset.panel import Panel, bars_of
 from forecaster.dataset.reactions import reactions_of
-from forecaster.distributions import forecasts, quantile_grid
+from forecaster.distributions import forecasts, parts, quantile_grid, recalibration
+from forecaster.distributions.parts import Parts
 from forecaster.errors import HistoryError, ResumeError, StoreError, UsageError
 from forecaster.identity import Identity
-from forecaster.leftovers import temporary_folder
+from forecaster.leftovers import TemporaryFolder
 from forecaster.model_selection.splits import Fold, walk_forward_folds
 from forecaster.models import average
 from forecaster.models.garch import SESSIONS_TO_FIT
@@ -51,14 +57,16 @@ CHUNK = 50
 DEFAULT_YEARS = 3
 """Last years that are forecast without a start and without a run, or half of a short history."""
 
-_IDENTITY, _FALLBACKS, _SEEDS = "walk.json", "fallbacks", "seeds"
+_IDENTITY, _FALLBACKS, _SEEDS = "walk.json", "fallbacks", "crps"
+_BARS, _FORECASTS, _VARIANCE = "bars", "forecasts.parquet", "variance.parquet"
 
 
 @dataclass(frozen=True)
 class WalkForwardForecasts:
     """What models forecast, fold by fold through history, not yet evaluated."""
 
-    forecasts: pd.DataFrame
+    parts: Parts
+    """The forecasts; those of each part are of the same tickers as that part of the ``variance``."""
     spec: BacktestSpec
     """The request, with the tickers and dates that it left open."""
     folds: list[Fold]
@@ -67,11 +75,16 @@ class WalkForwardForecasts:
     seeds: pd.DataFrame
     """model, seed, crps (mean, in percent) and ratio (to the average) of each network alone, where
     several are averaged"""
-    variance: pd.DataFrame
+    variance: Parts
     """:func:`forecaster.dataset.features.realised_variance` of the sessions forecast"""
     prices: PriceSpan
     reactions: pd.DataFrame
     """:func:`forecaster.dataset.reactions.reactions_of` the tickers, between the dates forecast"""
+
+    @property
+    def forecasts(self) -> pd.DataFrame:
+        """The forecasts frame of all parts."""
+        return self.parts.whole()
 
 
 @dataclass(frozen=True)
@@ -154,7 +167,8 @@ def forecast_history(
         )
     _require_horizon(trained, spec)
     reading = prices.Reading(frames)
-    bars = bars_of(reading)
+    work = _work_folder(folder)
+    bars = _bars(reading, work, engine)
     tickers = sorted(spec.tickers or bars)
     sessions = every(bars[ticker].dates for ticker in tickers)
     first, last = _span(sessions, spec, trained)
@@ -165,28 +179,80 @@ def forecast_history(
     folds[0] = _early_enough(folds[0], [bars[ticker].dates for ticker in tickers], last)
     averages = _averages(spec.models, trained)
     span = PriceSpan(str(reading.first), str(reading.last), reading.digest, digest(events))
-    parts = _parts([it for it in spec.models if it not in averages], folds, len(tickers), trained)
-    with ExitStack() as stack:
-        if folder is None:
-            folder = stack.enter_context(temporary_folder())
-        identity = _identity(spec, trained, span, indices.digest(companions))
-        paths = _part_paths(folder, parts, identity, resume=resume)
-        variance = _variance({ticker: bars[ticker] for ticker in tickers}, first, last)
-        inputs = _worker_inputs(bars, events, companions, parts, spec, trained)
-        panel = inputs.panel if inputs.panel.histories else inputs.run_panel
-        reactions = reactions_of(panel.histories if span.events_sha256 else (), first, last)
-        unfitted = _make_missing(parts, paths, inputs, engine, progress)
-        del bars, inputs, panel  # forecasts take their place in memory
-        malloc.return_freed()
-        made = {paths[at]: part for at, part in enumerate(parts) if at not in unfitted}
-        forecast, fallbacks, seeds = _gathered(made)
-        forecast = _with_averages(forecast, spec.models, averages)
-        malloc.return_freed()
-    # Where calendars differ, a ticker's next session may lie beyond the end.
-    inside = forecast["date"].between(pd.Timestamp(first), pd.Timestamp(last))
-    forecast = forecast if inside.all() else forecast[inside]
-    _require_all(forecast, spec.models)
-    return WalkForwardForecasts(forecast, spec, folds, fallbacks, seeds, variance, span, reactions)
+    planned = _planned(
+        [it for it in spec.models if it not in averages], folds, len(tickers), trained
+    )
+    folder = folder or work.path / "parts"
+    identity = _identity(spec, trained, span, indices.digest(companions))
+    paths = _part_paths(folder, planned, identity, resume=resume)
+    inputs = _worker_inputs(bars, events, companions, planned, spec, trained)
+    panel = inputs.panel if inputs.panel.histories else inputs.run_panel
+    reactions = reactions_of(panel.histories if span.events_sha256 else (), first, last)
+    unfitted = _make_missing(planned, paths, inputs, engine, progress)
+    del inputs, panel  # forecasts take their place in memory
+    malloc.return_freed()
+    made = {paths[at]: part for at, part in enumerate(planned) if at not in unfitted}
+    fallbacks, seeds = _beside_forecasts(made)
+    whole, days = (work.path / name for name in (_FORECASTS, _VARIANCE))
+    scored = {ticker: bars[ticker] for ticker in tickers}
+    spans = _groups(scored, first, last, len(spec.models) * len(spec.steps))
+    parts.write(_together(made, spec, averages, tickers, spans), whole)
+    parts.write((_variance(scored, tickers[it.start : it.stop], first, last) for it in spans), days)
+    made_parts = Parts.of_file(whole, owner=work)
+    _require_all(made_parts, spec.models)
+    return WalkForwardForecasts(
+        made_parts, spec, folds, fallbacks, seeds, Parts.of_file(days, owner=work), span, reactions
+    )
+
+
+def _work_folder(folder: Path | None) -> TemporaryFolder:
+    """Return a folder for what is too large for memory, beside the parts."""
+    if folder is not None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return TemporaryFolder(folder and folder.parent)
+
+
+def _bars(reading: prices.Reading, work: TemporaryFolder, engine: jobs.Engine) -> dict[str, Bars]:
+    """Return the bars of each ticker: on disk, but in memory for workers that cannot read it."""
+    if engine.name == "local":
+        return bars_file.stored(reading, work.path / _BARS)
+    return bars_of(reading)
+
+
+def _groups(
+    bars: Mapping[str, Bars], first: np.datetime64, last: np.datetime64, forecasts_a_session: int
+) -> list[range]:
+    """Return the places of the tickers whose forecasts are a part of the whole."""
+    sessions = [np.diff(np.searchsorted(it.dates, [first, last + 1]))[0] for it in bars.values()]
+    return parts.groups(forecasts_a_session * np.array(sessions))
+
+
+def _together(
+    made: Mapping[Path, Part],
+    spec: BacktestSpec,
+    averages: Sequence[str],
+    tickers: Sequence[str],
+    spans: Sequence[range],
+) -> Iterator[pd.DataFrame]:
+    """Yield the forecasts of some tickers after the other by all models, in the order of these."""
+    first, last = (pd.Timestamp(day) for day in (spec.start, spec.end))
+    for span in spans:
+        frames = [
+            pd.read_parquet(path, filters=_within(tickers[span.start], tickers[span.stop - 1]))
+            for path, part in made.items()
+            if set(span) & set(range(len(tickers))[part.tickers])
+        ]
+        frame = _with_averages(forecasts.concat(frames), spec.models, averages)
+        frame.attrs = {}
+        # Where calendars differ, a ticker's next session may lie beyond the end.
+        inside = frame["date"].between(first, last)
+        frame = frame if inside.all() else frame[inside]
+        yield recalibration.recalibrate(frame) if spec.calibrate else frame
+
+
+def _within(first: str, last: str) -> list[tuple[str, str, str]]:
+    """The rows of tickers from the one to the other, as parquet is asked for them."""
+    return [("ticker", ">=", first), ("ticker", "<=", last)]
 
 
 def _early_enough(fold: Fold, calendars: Sequence[np.ndarray], last: np.datetime64) -> Fold:
@@ -254,7 +320,7 @@ def _with_averages(
     return forecasts.concat(frames[name] for name in models if name in frames)
 
 
-def _parts(
+def _planned(
     models: Sequence[str], folds: list[Fold], tickers: int, trained: Run | None
 ) -> list[Part]:
     """Return the parts of a backtest, in the order of its forecasts."""
@@ -272,19 +338,17 @@ def _parts(
     return parts
 
 
-def _variance(bars: dict[str, Bars], first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+def _variance(
+    bars: Mapping[str, Bars], tickers: Sequence[str], first: np.datetime64, last: np.datetime64
+) -> pd.DataFrame:
     """Return ticker, date, variance of the ranges of the sessions from ``first`` to ``last``."""
-    spans = {
-        ticker: slice(*np.searchsorted(it.dates, [first, last + 1])) for ticker, it in bars.items()
-    }
-    counts = [len(bars[ticker].dates[span]) for ticker, span in spans.items()]
-    return pd.DataFrame(
-        {
-            "ticker": np.repeat(np.array(list(bars), dtype=object), counts),
-            "date": np.concatenate([bars[it].dates[span] for it, span in spans.items()]),
-            "variance": np.concatenate([bars[it].variance[span] for it, span in spans.items()]),
-        }
-    ).astype({"ticker": "str", "date": "datetime64[us]"})
+    frames = []
+    for ticker in tickers:
+        its = bars[ticker]
+        span = slice(*np.searchsorted(its.dates, [first, last + 1]))
+        columns = {"ticker": ticker, "date": its.dates[span], "variance": its.variance[span]}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True).astype({"ticker": "str", "date": "datetime64[us]"})
 
 
 def _worker_inputs(
@@ -390,9 +454,10 @@ def _make(part: Part, inputs: WorkerInputs) -> pd.DataFrame | HistoryError:
     alone = model.alone() if inputs.steps[0] == 1 else ()  # a network alone has no longer step
     forecast = model.forecast(own, first, last, inputs.steps)
     mine = set(own.tickers)
+    others = [_crps(it.forecast(own, first, last)) for it in alone]
     forecast.attrs = {
         _FALLBACKS: [ticker for ticker in model.fallbacks if ticker in mine],
-        _SEEDS: [_crps(it.forecast(own, first, last)) for it in alone],
+        _SEEDS: [_crps(forecast), *others] if others else [],
     }
     return forecast
 
@@ -404,26 +469,22 @@ def _crps(forecast: pd.DataFrame) -> tuple[float, int]:
     return float(values.sum()), len(rows)
 
 
-def _gathered(parts: dict[Path, Part]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the forecasts of all parts, in their order, what did not converge, and the seeds."""
-    missing = [path for path in parts if not path.exists()]
+def _beside_forecasts(made: Mapping[Path, Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what did not converge in the parts, and their seeds."""
+    missing = [path for path in made if not path.exists()]
     if missing:
         raise StoreError(
-            f"{len(missing)} of {len(parts)} finished parts are no longer in {missing[0].parent}; "
+            f"{len(missing)} of {len(made)} finished parts are no longer in {missing[0].parent}; "
             "somebody removed them"
         )
-    frames, fallbacks, seeds = [], [], []
-    for path, part in parts.items():
-        frame = pd.read_parquet(path)
+    fallbacks, seeds = [], []
+    for path, part in made.items():
+        attributes = json.loads(pq.read_schema(path).metadata[b"PANDAS_ATTRS"])
         until = str(part.fold.until)
-        fallbacks += [(part.model, until, ticker) for ticker in frame.attrs.pop(_FALLBACKS)]
-        alone = frame.attrs.pop(_SEEDS, [])  # an earlier version kept none
-        if alone:
-            alone = [_crps(frame), *alone]
-        seeds += [(part.model, seed, *sums) for seed, sums in enumerate(alone, start=-1)]
-        frames.append(frame)
-    table = pd.DataFrame(fallbacks, columns=["model", "until", "ticker"])
-    return forecasts.concat(frames), table, _of_seeds(seeds)
+        fallbacks += [(part.model, until, ticker) for ticker in attributes[_FALLBACKS]]
+        sums = attributes.get(_SEEDS, [])  # an earlier version wrote none
+        seeds += [(part.model, seed, *its) for seed, its in enumerate(sums, start=-1)]
+    return pd.DataFrame(fallbacks, columns=["model", "until", "ticker"]), _of_seeds(seeds)
 
 
 def _of_seeds(sums: Sequence[tuple[str, int, float, int]]) -> pd.DataFrame:
@@ -466,9 +527,10 @@ def _span(
     return first, last
 
 
-def _require_all(forecast: pd.DataFrame, models: Sequence[str]) -> None:
+def _require_all(made: Parts, models: Sequence[str]) -> None:
+    there = {name for part in made.columns(["model"]) for name in part["model"].unique()}
     for name in models:
-        if name not in set(forecast["model"]):
+        if name not in there:
             raise HistoryError(
                 f"{name} gave no forecast: no ticker it knows has enough history, or no step ends within "
                 "the dates; fetch earlier prices, start later, or give smaller `steps`"

@@ -260,7 +260,7 @@ def _done(
             earlier=_earlier(home, spec),
             progress=progress,
         )
-        results.keep(done, folder, home)
+        done = results.keep(done, folder, home)
     return done, folder
 
 

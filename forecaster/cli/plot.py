@@ -132,7 +132,8 @@ def _of_backtest(
     from forecaster.backtesting import archive
     from forecaster.plots import evaluation
 
-    frame, provenance = archive.read_forecasts(folder)
+    parts, provenance = archive.read_forecasts(folder)
+    frame = parts.whole()
     model, tickers = provenance.models[0], sorted(frame["ticker"].unique())
     if ticker is not None and ticker.upper() in tickers and ticker not in tickers:
         ticker = ticker.upper()

@@ -1,6 +1,6 @@
 """What comes of a backtest or a score: kept in a folder, printed, shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +100,9 @@ def write(done: "Backtest", export: Export, home: Path, *, quiet: bool) -> None:
             )
         output.export(_of_every_step(done, export.table), export.table, export.file, quiet=quiet)
         return
-    currencies = ticker_lists.currencies(Store(home), done.forecasts["ticker"].unique())
-    table = exports.of_forecasts(done.forecasts, currencies=currencies)
+    forecasts = done.forecasts
+    currencies = ticker_lists.currencies(Store(home), forecasts["ticker"].unique())
+    table = exports.of_forecasts(forecasts, currencies=currencies)
     output.export(*exports.laid_out(table, export.layout), export.file, quiet=quiet)
 
 
@@ -117,8 +118,11 @@ def _of_every_step(done: "Backtest", name: str) -> "pd.DataFrame":
     return table[["step", *table.columns.drop("step")]]
 
 
-def keep(done: "Backtest", folder: Path, home: Path) -> None:
-    """Record the experiments, then write the results in place of those that were in the folder."""
+def keep(done: "Backtest", folder: Path, home: Path) -> "Backtest":
+    """Record the experiments, then write the results in place of those that were in the folder.
+
+    Returns the backtest with the forecasts that are there.
+    """
     from forecaster import atomic
     from forecaster.backtesting import archive, backtest
     from forecaster.evaluation import experiment_log
@@ -137,6 +141,7 @@ def keep(done: "Backtest", folder: Path, home: Path) -> None:
             said.text, str(spec.start), str(spec.end), f"{said.headline} {said.advice}".strip()
         )
         bundle.record_verdict(run, home, verdict)
+    return replace(done, parts=archive.read_forecasts(folder)[0])
 
 
 def tell(

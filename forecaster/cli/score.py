@@ -99,7 +99,7 @@ def score(
             progress=progress,
         )
         folder = folder or folders.new_folder(home / "scores", quote(file.stem, safe=" "))
-        results.keep(done, folder, home)
+        done = results.keep(done, folder, home)
     if export:
         results.write(done, export, home, quiet=quiet)
     results.tell(done, folder, export, as_json=as_json, open_=open_)

@@ -46,39 +46,70 @@ def announced(losses: pd.DataFrame, frame: pd.DataFrame, reactions: pd.DataFrame
                               forecasts
     ========================  ==================================================================
     """
-    if reactions.empty:
-        return pd.DataFrame(columns=COLUMNS)
-    with_events = losses["ticker"].isin(reactions["ticker"])
-    rows = metrics.common(losses[with_events])
-    if rows.empty:
-        return pd.DataFrame(columns=COLUMNS)
-    part = _part(rows, reactions)
-    table = pd.DataFrame(
-        {
-            "model": rows["model"],
-            "part": part,
-            "forecasts": 1,
-            "crps": 100 * rows["crps"],
-            "log_score": rows["log_score"],
-            "coverage_80": rows["inside_80"],
-            "coverage_95": rows["inside_95"],
+    added = Announced(reactions)
+    added.add(losses, frame, frame["model"].nunique())
+    return added.table()
+
+
+class Announced:
+    """The table of `announced`, from the forecasts of some tickers after the other."""
+
+    def __init__(self, reactions: pd.DataFrame) -> None:
+        self._reactions = reactions
+        self._sums: pd.DataFrame | None = None
+        self._tests = {
+            part: calibration.uniformity_tests(splits=("all",))
+            for part in PARTS * (not reactions.empty)
         }
-    )
-    how = dict.fromkeys(("crps", "log_score", "coverage_80", "coverage_95"), "mean")
-    groups = table.groupby(["model", "part"], sort=False)
-    scores = groups.agg({"forecasts": "sum", **how})
-    scores.loc[groups["log_score"].count() < scores["forecasts"], "log_score"] = np.nan
-    for name in metrics.BASELINES:
-        if name in scores.index:
-            base = scores["crps"].xs(name)
-            its = base.reindex(scores.index.get_level_values("part"))
-            scores[f"crps/{name}"] = scores["crps"] / its.to_numpy()
-    tests = _uniformity(metrics.comparable(frame), reactions)
-    merged = scores.reset_index().merge(tests, on=["model", "part"], how="left")
-    merged.loc[~(merged[["forecasts", "tested"]].min(axis=1) >= LEAST), "p_value"] = np.nan
-    order = {part: place for place, part in enumerate(PARTS)}
-    merged = merged.sort_values("part", key=lambda it: it.map(order), kind="stable")
-    return merged.reindex(columns=COLUMNS).reset_index(drop=True)
+
+    def add(self, losses: pd.DataFrame, frame: pd.DataFrame, models: int) -> None:
+        """Add the losses of some tickers, and their forecasts; `models` is how many there are."""
+        if self._reactions.empty:
+            return
+        its = self._reactions["ticker"]
+        rows = metrics.common(losses[losses["ticker"].isin(its)], models)
+        if rows.empty:
+            return
+        table = pd.DataFrame(
+            {
+                "model": rows["model"],
+                "part": _part(rows, self._reactions),
+                "forecasts": 1,
+                "crps": 100 * rows["crps"],
+                "log_score": rows["log_score"],
+                "densities": rows["log_score"].notna(),
+                "coverage_80": rows["inside_80"],
+                "coverage_95": rows["inside_95"],
+            }
+        )
+        sums = table.groupby(["model", "part"], sort=False).sum()
+        self._sums = sums if self._sums is None else metrics.added(self._sums, sums)
+        frame = metrics.comparable(frame[frame["ticker"].isin(its)], models)
+        part = _part(frame, self._reactions)
+        for name, tests in self._tests.items():
+            if (part == name).any():
+                tests.add(frame[part == name])
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores of each model and part."""
+        if self._sums is None:
+            return pd.DataFrame(columns=COLUMNS)
+        sums = self._sums
+        scores = sums[["forecasts"]].astype(int)
+        for name in ("crps", "log_score", "coverage_80", "coverage_95"):
+            scores[name] = sums[name] / sums["forecasts"]
+        scores.loc[sums["densities"] < sums["forecasts"], "log_score"] = np.nan
+        for name in metrics.BASELINES:
+            if name in scores.index:
+                base = scores["crps"].xs(name)
+                its = base.reindex(scores.index.get_level_values("part"))
+                scores[f"crps/{name}"] = scores["crps"] / its.to_numpy()
+        tests = [it.table().assign(part=name) for name, it in self._tests.items() if it.has_rows]
+        merged = scores.reset_index().merge(_over_all(tests), on=["model", "part"], how="left")
+        merged.loc[~(merged[["forecasts", "tested"]].min(axis=1) >= LEAST), "p_value"] = np.nan
+        order = {part: place for place, part in enumerate(PARTS)}
+        merged = merged.sort_values("part", key=lambda it: it.map(order), kind="stable")
+        return merged.reindex(columns=COLUMNS).reset_index(drop=True)
 
 
 def reacting(rows: pd.DataFrame, reactions: pd.DataFrame | None) -> np.ndarray:
@@ -110,16 +141,12 @@ def _spanning(rows: pd.DataFrame, reactions: pd.DataFrame) -> np.ndarray:
     return spanning
 
 
-def _uniformity(frame: pd.DataFrame, reactions: pd.DataFrame) -> pd.DataFrame:
+def _over_all(tests: list[pd.DataFrame]) -> pd.DataFrame:
     """Return mean, variance and uniformity of the PIT of each model and part, over all tickers."""
-    frame = frame[frame["ticker"].isin(reactions["ticker"])]
-    part = _part(frame, reactions)
-    tables = [
-        calibration.uniformity(frame[part == name], splits=("all",)).assign(part=name)
-        for name in PARTS
-        if (part == name).any()
-    ]
-    table = pd.concat(tables)
-    table = table[(table["ticker"] == metrics.POOLED) & (table["split"] == "all")]
     names = {"mean": "pit_mean", "variance": "pit_variance", "forecasts": "tested"}
-    return table.rename(columns=names)[["model", "part", *names.values(), "p_value"]]
+    columns = ["model", "part", *names.values(), "p_value"]
+    if not tests:
+        return pd.DataFrame(columns=columns)
+    table = pd.concat(tests)
+    table = table[(table["ticker"] == metrics.POOLED) & (table["split"] == "all")]
+    return table.rename(columns=names)[columns]

@@ -60,35 +60,14 @@ def uniformity(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) 
     American Statistical Association 76(374)) for days as clusters: statistic and df are those of
     Satterthwaite's approximation, from the covariance of the counts of a day. NaN for one day.
     """
-    frame = clusters.known(frame)
-    values = pit(frame)
-    rows = clusters.labelled(frame).assign(mean=values, square=values**2)
-    names = [f"bin{i}" for i in range(BINS)]
-    rows[names] = _bins(values)[:, None] == np.arange(BINS)
-    tables = []
-    for part in clusters.slices(rows, splits):
-        n, mean, square = map(part.total, ("n", "mean", "square"))
-        counts = np.column_stack([part.total(name) for name in names])  # (groups, bins)
-        expected = n / BINS
-        statistic = np.square(counts - expected[:, None]).sum(axis=1) / expected
-        df = np.full(len(n), BINS - 1.0)
-        if part.is_pooled:
-            surplus = np.column_stack([part.surplus(name) for name in names])  # (days, bins)
-            first, second = _spread(surplus, expected, part.group)
-            with np.errstate(divide="ignore", invalid="ignore"):  # NaN with a single day
-                statistic, df = statistic * first / second, first**2 / second
-        tables.append(
-            part.labels.assign(
-                forecasts=n.astype(int),
-                sessions=part.sessions,
-                mean=mean / n,
-                variance=square / n - (mean / n) ** 2,
-                statistic=statistic,
-                df=df,
-                p_value=special.chdtrc(df, statistic),
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+    tests = uniformity_tests(splits)
+    tests.add(clusters.known(frame))
+    return tests.table()
+
+
+def uniformity_tests(splits: Sequence[str] = clusters.SPLITS) -> clusters.Tests:
+    """Return the tests of `uniformity`, to be made of some tickers after the other."""
+    return clusters.Tests(_pit_rows, _uniformity, splits)
 
 
 def coverage(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) -> pd.DataFrame:
@@ -117,21 +96,30 @@ def coverage(frame: pd.DataFrame, *, splits: Sequence[str] = clusters.SPLITS) ->
     HistoryError
         No outcome is known.
     """
-    frame = clusters.known(frame)
-    rows, x = clusters.labelled(frame), frame["log_return"].to_numpy()
-    for nominal in COVERAGES:
-        rows[f"{nominal}"] = metrics.inside(*forecasts.interval(frame, nominal), x)
-    tables = [
-        _coverage(part, nominal) for part in clusters.slices(rows, splits) for nominal in COVERAGES
-    ]
-    return pd.concat(tables, ignore_index=True)
+    tests = coverage_tests(splits)
+    tests.add(clusters.known(frame))
+    return tests.table()
+
+
+def coverage_tests(splits: Sequence[str] = clusters.SPLITS) -> clusters.Tests:
+    """Return the tests of `coverage`, to be made of some tickers after the other."""
+    return clusters.Tests(_inside_rows, _coverages, splits)
 
 
 def coverage_by_thirds(frame: pd.DataFrame, nominal: float) -> pd.DataFrame:
     """Return the rows of `coverage` by volatility, over all tickers, of what all models forecast."""
-    ends = [name for it in COVERAGES for name in forecasts.ends(it)]
-    narrow = frame[["ticker", "model", "cutoff", "date", "volatility", "log_return", *ends]]
-    table = coverage(metrics.comparable(narrow), splits=["volatility"])
+    tests = thirds_tests()
+    tests.add(clusters.known(metrics.comparable(frame)))
+    return pooled_at(tests.table(), nominal)
+
+
+def thirds_tests() -> clusters.Tests:
+    """Return the tests of `coverage_by_thirds`, to be made of some tickers after the other."""
+    return coverage_tests(["volatility"])
+
+
+def pooled_at(table: pd.DataFrame, nominal: float) -> pd.DataFrame:
+    """Return the rows of `coverage` over all tickers at one nominal coverage."""
     return table[(table["ticker"] == metrics.POOLED) & (table["nominal"] == nominal)]
 
 
@@ -148,15 +136,9 @@ def histogram(frame: pd.DataFrame) -> pd.DataFrame:
     share, and low and high: the central 95% of the share if the forecasts are right and all rows
     are independent draws, which those of tickers on one day are not.
     """
-    tables = []
-    for model, rows in frame.groupby("model", sort=False):
-        counts = np.bincount(_bins(pit(rows)), minlength=BINS)
-        low, high = _binomial(len(rows), np.full(BINS, 1 / BINS))
-        table = pd.DataFrame(list(pairwise(np.linspace(0, 1, BINS + 1))), columns=["start", "stop"])
-        share = counts / len(rows)
-        table = table.assign(forecasts=len(rows), share=share, low=low, high=high)
-        tables.append(table.assign(model=model))
-    return pd.concat(tables, ignore_index=True)
+    shares = Shares()
+    shares.add(frame)
+    return shares.histogram()
 
 
 def reliability(frame: pd.DataFrame) -> pd.DataFrame:
@@ -171,13 +153,48 @@ def reliability(frame: pd.DataFrame) -> pd.DataFrame:
     A row for each model and level: model, level, forecasts, share, and low and high as in
     `histogram`.
     """
-    tables = []
-    for model, rows in frame.groupby("model", sort=False):
-        below = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
-        low, high = _binomial(len(rows), _LEVELS)
-        values = {"forecasts": len(rows), "share": below.mean(axis=0), "low": low, "high": high}
-        tables.append(pd.DataFrame({"model": model, "level": _LEVELS, **values}))
-    return pd.concat(tables, ignore_index=True)
+    shares = Shares()
+    shares.add(frame)
+    return shares.reliability()
+
+
+class Shares:
+    """The tables of `histogram` and `reliability`, from the forecasts of some tickers after the other."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        for model, rows in frame.groupby("model", sort=False):
+            n, bins, below = self._counts.get(
+                str(model), (0, np.zeros(BINS), np.zeros(len(_LEVELS)))
+            )
+            inside = np.bincount(_bins(pit(rows)), minlength=BINS)
+            under = rows[["log_return"]].to_numpy() <= rows[forecasts.QUANTILES].to_numpy()
+            self._counts[str(model)] = n + len(rows), bins + inside, below + under.sum(axis=0)
+
+    def forecasts(self, model: str) -> int:
+        """Return how many forecasts of a model were added."""
+        return self._counts[model][0]
+
+    def histogram(self) -> pd.DataFrame:
+        """Return the table of `histogram`."""
+        ends = pd.DataFrame(list(pairwise(np.linspace(0, 1, BINS + 1))), columns=["start", "stop"])
+        tables = []
+        for model, (n, bins, _) in self._counts.items():
+            low, high = _binomial(n, np.full(BINS, 1 / BINS))
+            tables.append(ends.assign(forecasts=n, share=bins / n, low=low, high=high, model=model))
+        return pd.concat(tables, ignore_index=True)
+
+    def reliability(self) -> pd.DataFrame:
+        """Return the table of `reliability`."""
+        tables = []
+        for model, (n, _, below) in self._counts.items():
+            low, high = _binomial(n, _LEVELS)
+            values = {"forecasts": n, "share": below / n, "low": low, "high": high}
+            tables.append(pd.DataFrame({"model": model, "level": _LEVELS, **values}))
+        return pd.concat(tables, ignore_index=True)
 
 
 def surprises(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -203,6 +220,46 @@ def surprises(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 def _bins(values: np.ndarray) -> np.ndarray:
     """Which of `BINS` each PIT lies in."""
     return np.asarray(np.minimum((BINS * values).astype(int), BINS - 1))
+
+
+_BIN_NAMES = [f"bin{i}" for i in range(BINS)]
+
+
+def _pit_rows(labels: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The labels of a forecasts frame with what `_uniformity` adds up."""
+    values = pit(frame)
+    bins = pd.Categorical.from_codes(_bins(values), pd.Index(_BIN_NAMES))
+    return labels.assign(mean=values, square=values**2, bin=bins)
+
+
+def _uniformity(part: clusters.Slice) -> list[pd.DataFrame]:
+    """The rows of `uniformity` of a slice."""
+    n, mean, square = map(part.total, ("n", "mean", "square"))
+    counts = part.counts("bin", _BIN_NAMES)  # (groups, bins)
+    expected = n / BINS
+    statistic = np.square(counts - expected[:, None]).sum(axis=1) / expected
+    df = np.full(len(n), BINS - 1.0)
+    if part.is_pooled:
+        surplus = np.column_stack([part.surplus(name) for name in _BIN_NAMES])  # (days, bins)
+        first, second = _spread(surplus, expected, part.group)
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN with a single day
+            statistic, df = statistic * first / second, first**2 / second
+    tests = {"statistic": statistic, "df": df, "p_value": special.chdtrc(df, statistic)}
+    sizes = {"forecasts": n.astype(int), "sessions": part.sessions}
+    moments = {"mean": mean / n, "variance": square / n - (mean / n) ** 2}
+    return [part.labels.assign(**sizes, **moments, **tests)]
+
+
+def _inside_rows(labels: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The labels of a forecasts frame with what `_coverage` adds up."""
+    x = frame["log_return"].to_numpy()
+    held = {f"{it}": metrics.inside(*forecasts.interval(frame, it), x) for it in COVERAGES}
+    return labels.assign(**held)
+
+
+def _coverages(part: clusters.Slice) -> list[pd.DataFrame]:
+    """The rows of `coverage` of a slice at each nominal coverage."""
+    return [_coverage(part, nominal) for nominal in COVERAGES]
 
 
 def _coverage(part: clusters.Slice, nominal: float) -> pd.DataFrame:

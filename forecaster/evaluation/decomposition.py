@@ -22,12 +22,13 @@ _FLOOR = 1e-12
 """Variances below this, of returns that rest, count as this."""
 
 
-def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
+def decomposition(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.DataFrame:
     """Take apart the losses of P(rise) and of the variance, over all tickers.
 
     Parameters
     ----------
     frame : the forecasts frame, of rows whose return is known.
+    rise : the probability of a rise of each row, if it is known already: (rows,).
 
     Returns
     -------
@@ -36,12 +37,13 @@ def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
     forecasts (their number). Discrimination of the variance is also between tickers.
     """
     rows = []
-    for model, its in frame.groupby("model", sort=False):
-        x = its["log_return"].to_numpy()
-        p, rise = forecasts.probability_of_rise(its), (x > 0).astype(float)
+    probability = forecasts.probability_of_rise(frame) if rise is None else np.asarray(rise)
+    for model, at in frame.groupby("model", sort=False).indices.items():
+        its = frame.iloc[at]
+        x, p = its["log_return"].to_numpy(), probability[at]
         variance = np.maximum(its["volatility"].to_numpy() ** 2, _FLOOR)
         for name, forecast, outcome, score in (
-            ("rise", p, rise, brier),
+            ("rise", p, (x > 0).astype(float), brier),
             ("variance", variance, np.maximum(x**2, _FLOOR), _qlike),
         ):
             value = float(score(forecast, outcome).mean())
@@ -52,12 +54,13 @@ def decomposition(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "forecast", *columns])
 
 
-def reliability(frame: pd.DataFrame) -> pd.DataFrame:
+def reliability(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.DataFrame:
     """Return the reliability diagram of P(rise): how often it rose, by what was forecast.
 
     Parameters
     ----------
     frame : the forecasts frame, of rows whose return is known.
+    rise : the probability of a rise of each row, if it is known already: (rows,).
 
     Returns
     -------
@@ -65,9 +68,11 @@ def reliability(frame: pd.DataFrame) -> pd.DataFrame:
     (forecast), share (of rises) and forecasts (their number in the step).
     """
     tables = []
-    for model, its in frame.groupby("model", sort=False):
-        p, rise = forecasts.probability_of_rise(its), its["log_return"].to_numpy() > 0
-        rows = pd.DataFrame({"probability": p, "share": recalibrated(p, rise)})
+    probability = forecasts.probability_of_rise(frame) if rise is None else np.asarray(rise)
+    rose = frame["log_return"].to_numpy() > 0
+    for model, at in frame.groupby("model", sort=False).indices.items():
+        p = probability[at]
+        rows = pd.DataFrame({"probability": p, "share": recalibrated(p, rose[at])})
         steps = rows.groupby("share")["probability"].agg(["min", "max", "size"])
         ends = steps.melt(["size"], value_name="probability", ignore_index=False).reset_index()
         ends = ends.sort_values(["share", "probability"], kind="stable")
@@ -78,13 +83,13 @@ def reliability(frame: pd.DataFrame) -> pd.DataFrame:
 
 def recalibrated(forecast: ArrayLike, outcome: ArrayLike) -> np.ndarray:
     """Return the isotonic regression of outcomes on forecasts, at each forecast: (rows,)."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     forecast, outcome = np.asarray(forecast, dtype=float), np.asarray(outcome, dtype=float)
     values, at = np.unique(forecast, return_inverse=True)
     counts = np.bincount(at, minlength=len(values))
     means = np.bincount(at, outcome, minlength=len(values)) / counts
-    return np.asarray(isotonic_regression(means, sample_weight=counts))[at]
+    return np.asarray(isotonic_regression(means, weights=counts).x)[at]
 
 
 def brier(probability: np.ndarray, outcome: np.ndarray) -> np.ndarray:

@@ -4,7 +4,9 @@ Engle and Manganelli (2004), CAViaR: conditional autoregressive value at risk by
 Journal of Business & Economic Statistics 22(4).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,17 @@ from forecaster.evaluation import clusters
 from forecaster.evaluation.metrics import POOLED
 from forecaster.evaluation.value_at_risk import RISK_LEVELS, breached
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 LAGS = 4
 """Sessions before whose breaches may foretell one."""
 
 DRAWS = 499
 """Simulated sequences of breaches behind a p-value of one ticker."""
+
+DRAWS_AT_ONCE = 32
+"""Simulated sequences that are added up at once, few enough to stay in the processor's cache."""
 
 _RIDGE = 1e-9
 """Keeps the equations of regressors that do not vary solvable; it moves nothing else."""
@@ -54,35 +62,74 @@ def dynamic_quantile(frame: pd.DataFrame) -> pd.DataFrame:
     HistoryError
         No outcome is known.
     """
-    frame = clusters.known(frame).sort_values(["model", "ticker", "date"], kind="stable")
-    rows = []
-    for level in RISK_LEVELS:
-        p = round(1 - level, 6)
-        surplus = breached(frame, level) - p
-        table = frame[["ticker", "model", "date"]].assign(surplus=surplus, value=frame[f"q{p:g}"])
-        for model, its in table.groupby("model", sort=False):
-            tests = {
-                ticker: _of_ticker(one["surplus"].to_numpy(), one["value"].to_numpy(), p)
-                for ticker, one in its.groupby("ticker", sort=False)
-            }
-            total = _pooled(its) if len(tests) > 1 else next(iter(tests.values()))
-            for ticker, test in (tests | {POOLED: total}).items():
-                rows.append((ticker, model, level, *test))
-    columns = ["ticker", "model", "level", "statistic", "p_value"]
-    return pd.DataFrame(rows, columns=columns)
+    frame = clusters.known(frame)
+    tests = Tests()
+    tests.add(frame)
+    return tests.table(lambda model, level: frame[frame["model"] == model])
 
 
-def _of_ticker(surplus: np.ndarray, value: np.ndarray, p: float) -> tuple[float, float]:
-    """Statistic and simulated p-value of one ticker's surpluses and value at risk, (sessions,) each."""
-    n = len(surplus) - LAGS
-    if n <= LAGS + 2:
-        return np.nan, np.nan
-    value = _standardised(value)[LAGS:]
-    lagged = [surplus[LAGS - k : LAGS - k + n] for k in range(LAGS + 1)]
-    x = np.column_stack([np.ones(n), *lagged[1:], value])
-    products = x.T @ np.column_stack([lagged[0], x])
-    statistic = float(_statistics(products[None], p)[0])
-    return statistic, _among(_statistics(_simulated_products(value, p), p), statistic)
+class Tests:
+    """The table of `dynamic_quantile`, from the forecasts of some tickers after the other."""
+
+    __test__ = False  # pytest takes every Test… for one of its own
+
+    def __init__(self) -> None:
+        self._of_ticker: dict[tuple[str, float], dict[str, tuple[float, float]]] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        for level in RISK_LEVELS:
+            table = _surpluses(frame, level).sort_values(["model", "ticker", "date"], kind="stable")
+            for model, its in table.groupby("model", sort=False):
+                tests = self._of_ticker.setdefault((str(model), level), {})
+                tests |= _of_tickers(its, round(1 - level, 6))
+
+    def table(self, forecasts_of: Callable[[str, float], pd.DataFrame]) -> pd.DataFrame:
+        """Return the tests of each ticker, and over all.
+
+        Parameters
+        ----------
+        forecasts_of : gives the forecasts of a model of all tickers, with the quantile of a level.
+        """
+        rows = []
+        for level in RISK_LEVELS:
+            for model in sorted({name for name, _ in self._of_ticker}):
+                tests = self._of_ticker[model, level]
+                if len(tests) > 1:
+                    total = _pooled(_surpluses(forecasts_of(model, level), level))
+                else:
+                    total = next(iter(tests.values()))
+                for ticker, test in (tests | {POOLED: total}).items():
+                    rows.append((ticker, model, level, *test))
+        columns = ["ticker", "model", "level", "statistic", "p_value"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _surpluses(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Return ticker, model, date, surplus and value (at risk) of each row."""
+    p = round(1 - level, 6)
+    rows = frame[["ticker", "model", "date"]]
+    return rows.assign(surplus=breached(frame, level) - p, value=frame[f"q{p:g}"])
+
+
+def _of_tickers(rows: pd.DataFrame, p: float) -> dict[str, tuple[float, float]]:
+    """Statistic and simulated p-value of each ticker, from rows in order of date."""
+    tests: dict[str, tuple[float, float]] = {}
+    by_length: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for ticker, its in rows.groupby("ticker", sort=False):
+        tests[str(ticker)] = np.nan, np.nan
+        if len(its) > 2 * LAGS + 2:
+            value = _standardised(its["value"].to_numpy())[LAGS:]
+            series = by_length.setdefault(len(value), {})
+            series[str(ticker)] = its["surplus"].to_numpy(), value
+    for n, series in by_length.items():
+        drawn = _simulated_statistics(np.column_stack([it for _, it in series.values()]), p)
+        for column, (ticker, (surplus, value)) in enumerate(series.items()):
+            lagged = [surplus[LAGS - k : LAGS - k + n] for k in range(LAGS + 1)]
+            x = np.column_stack([np.ones(n), *lagged[1:], value])
+            statistic = _statistic(x.T @ np.column_stack([lagged[0], x]), p)
+            tests[ticker] = statistic, _among(drawn[:, column], statistic)
+    return tests
 
 
 def _standardised(value: np.ndarray) -> np.ndarray:
@@ -97,62 +144,84 @@ def _among(drawn: np.ndarray, statistic: float) -> float:
     return float(((above.sum() + len(drawn) - below.sum()) / 2 + 0.5) / (len(drawn) + 1))
 
 
-def _statistics(products: np.ndarray, p: float) -> np.ndarray:
-    """Statistics (draws,) from regressors times surplus and regressors: (draws, 6, 7)."""
-    with_surplus, squares = products[..., 0], products[..., 1:]
-    squares = squares + _RIDGE * np.eye(squares.shape[-1])
-    solved = np.linalg.solve(squares, with_surplus[..., None])[..., 0]
-    return np.asarray((with_surplus * solved).sum(axis=-1) / (p * (1 - p)))
+def _statistic(products: np.ndarray, p: float) -> float:
+    """The statistic from the products of the regressors with the surplus and with each other."""
+    with_surplus, squares = products[:, 0], products[:, 1:]
+    solved = np.linalg.solve(squares + _RIDGE * np.eye(len(squares)), with_surplus[:, None])[:, 0]
+    return float((with_surplus * solved).sum() / (p * (1 - p)))
 
 
-def _simulated_products(value: np.ndarray, p: float) -> np.ndarray:
-    """Regressors times surplus and regressors, (draws, 6, 7), of simulated breaches."""
-    n = len(value)
-    lagged, between = _drawn(n, p)
-    with_value = np.stack([it @ value for it in lagged], axis=1)  # (draws, lags + 1)
-    sums = np.stack([it.sum(axis=1) for it in lagged], axis=1)
-    products = np.empty((DRAWS, LAGS + 2, LAGS + 3))
-    products[:, 0, 0], products[:, 0, 1] = sums[:, 0], n
-    products[:, 0, 2:-1], products[:, 0, -1] = sums[:, 1:], value.sum()
-    products[:, 1:-1, 0] = between[:, 1:, 0]
-    products[:, 1:-1, 1] = sums[:, 1:]
-    products[:, 1:-1, 2:-1] = between[:, 1:, 1:]
-    products[:, 1:-1, -1] = with_value[:, 1:]
-    products[:, -1, 0], products[:, -1, 1] = with_value[:, 0], value.sum()
-    products[:, -1, 2:-1], products[:, -1, -1] = with_value[:, 1:], value @ value
-    return products
+def _simulated_statistics(values: np.ndarray, p: float) -> np.ndarray:
+    """The statistics (draws, tickers) of simulated breaches at values at risk (n, tickers).
+
+    Only the value at risk v differs from ticker to ticker, so the other regressors z are solved for
+    once::
+
+        h'z (z'z)^-1 z'h + (v'h - v'z (z'z)^-1 z'h)^2 / (v'v - v'z (z'z)^-1 z'v)
+    """
+    breaches, products = _drawn(len(values), p)
+    sums = values.sum(axis=0)
+    with_value = np.stack([it @ values - np.float32(p) * sums for it in breaches], axis=1)
+    constant = np.broadcast_to(sums, (DRAWS, 1, values.shape[1]))
+    others = np.concatenate([constant, with_value[:, 1:]], axis=1)  # z'v
+    squares, with_surplus = products[:, 1:, 1:] + _RIDGE * np.eye(LAGS + 1), products[:, 1:, :1]
+    solved = np.linalg.solve(squares, np.concatenate([with_surplus, others], axis=2))
+    own = (with_surplus * solved[:, :, :1]).sum(axis=1)
+    surplus_left = with_value[:, 0] - (others * solved[:, :, :1]).sum(axis=1)
+    value_left = (values**2).sum(axis=0) + _RIDGE - (others * solved[:, :, 1:]).sum(axis=1)
+    return np.asarray((own + surplus_left**2 / value_left) / (p * (1 - p)))
 
 
 @lru_cache(maxsize=8)
-def _drawn(n: int, p: float) -> tuple[list[np.ndarray], np.ndarray]:
-    """Simulated surpluses, as they are and lagged, (draws, n) each, and their products."""
+def _drawn(n: int, p: float) -> "tuple[list[csr_array], np.ndarray]":
+    """Simulated breaches of `n` sessions, those sessions' and those of each lag, and products.
+
+    The breaches are (draws, n) each, the products (draws, lags + 2, lags + 2) are of the surplus, a
+    constant and the surpluses before.
+    """
+    from scipy.sparse import csr_array
+
     drawn = np.random.default_rng(0).random((DRAWS, n + LAGS)) < p
-    surplus = drawn.astype(np.float32) - np.float32(p)
-    lagged = [surplus[:, LAGS - k : LAGS - k + n] for k in range(LAGS + 1)]
-    between = np.empty((DRAWS, LAGS + 1, LAGS + 1))
-    for i, a in enumerate(lagged):
-        for k, b in enumerate(lagged[: i + 1]):
-            between[:, i, k] = between[:, k, i] = np.einsum("ij,ij->i", a, b)
-    return lagged, between
+    lagged = [drawn[:, LAGS - k : LAGS - k + n] for k in range(LAGS + 1)]
+    now, *before = (it.astype(np.float32) - np.float32(p) for it in lagged)
+    regressors = [now, np.ones_like(now), *before]
+    products = np.empty((DRAWS, LAGS + 2, LAGS + 2))
+    for i, a in enumerate(regressors):
+        for k, b in enumerate(regressors[: i + 1]):
+            products[:, i, k] = products[:, k, i] = np.einsum("ij,ij->i", a, b)
+    return [csr_array(it, dtype=float) for it in lagged], products
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[float, float]:
     """Statistic and simulated p-value over all tickers, a day as one observation."""
-    surplus, value = (
-        rows.pivot(index="date", columns="ticker", values=name).to_numpy()
-        for name in ("surplus", "value")
+    (day, dates), (column, tickers) = (
+        pd.factorize(rows[it], sort=True) for it in ("date", "ticker")
     )
+    surplus, value = np.full((2, len(dates), len(tickers)), np.nan)
+    surplus[day, column], value[day, column] = rows["surplus"], rows["value"]
     n = len(surplus) - LAGS
     if n <= LAGS + 2:
         return np.nan, np.nan
     value = np.nan_to_num(_standardised(value))
-    observed = _sums(np.nan_to_num(surplus), value, np.arange(len(surplus))[None])[0]
+    own = np.nan_to_num(surplus)
+    observed = np.array(
+        [
+            own[LAGS:].sum(),
+            *((own[LAGS:] * own[LAGS - k : -k]).sum() for k in range(1, LAGS + 1)),
+            (own[LAGS:] * value[LAGS:]).sum(),
+        ]
+    )
     centred = np.nan_to_num(surplus - np.nanmean(surplus, axis=0))
-    days = np.random.default_rng(0).integers(len(surplus), size=(DRAWS, len(surplus)))
-    drawn = _sums(centred, value, days)
+    drawn = _sums(centred, value, _drawn_days(len(surplus)))
     inverse = np.linalg.pinv(np.cov(drawn.T), hermitian=True)
     statistic = float(observed @ inverse @ observed)
     return statistic, _among(np.einsum("ij,jk,ik->i", drawn, inverse, drawn), statistic)
+
+
+@lru_cache(maxsize=1)
+def _drawn_days(sessions: int) -> np.ndarray:
+    """Days drawn with replacement: (draws, sessions)."""
+    return np.random.default_rng(0).integers(sessions, size=(DRAWS, sessions))
 
 
 def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarray:
@@ -167,12 +236,15 @@ def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarra
     -------
     (draws, LAGS + 2)
     """
+    sessions = days.shape[1]
     with_others, with_value = surplus @ surplus.T, surplus @ value.T  # (sessions, sessions) each
-    now, at = days[:, LAGS:], np.arange(LAGS, days.shape[1])
-    before = [days[:, LAGS - k : days.shape[1] - k] for k in range(1, LAGS + 1)]
-    terms = [
-        surplus.sum(axis=1)[now],
-        *(with_others[now, it] for it in before),
-        with_value[now, at],
-    ]
-    return np.column_stack([it.sum(axis=1) for it in terms])
+    each, at = surplus.sum(axis=1), np.arange(LAGS, sessions)
+    sums = np.empty((len(days), LAGS + 2))
+    for begin in range(0, len(days), DRAWS_AT_ONCE):
+        its = days[begin : begin + DRAWS_AT_ONCE]
+        now, rows = its[:, LAGS:], its[:, LAGS:] * sessions
+        before = (its[:, LAGS - k : sessions - k] for k in range(1, LAGS + 1))
+        terms = (each[now], *(with_others.take(rows + it) for it in before))
+        for column, term in enumerate((*terms, with_value.take(rows + at))):
+            sums[begin : begin + DRAWS_AT_ONCE, column] = term.sum(axis=1)
+    return sums

@@ -11,12 +11,15 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
+from forecaster.evaluation.panel import Panel
 
-_KEYS = ["date", "ticker", "cutoff"]
 _FLOOR = 1e-12
 
 
-def encompassing(frame: pd.DataFrame, model: str, against: Sequence[str]) -> pd.DataFrame:
+COLUMNS = ["model", "against", "weight", "error", "adds_p", "gives_p", "sessions"]
+
+
+def encompassing(frame: pd.DataFrame | Panel, model: str, against: Sequence[str]) -> pd.DataFrame:
     """Test whether the variance of a model encompasses that of others, and they it.
 
     Parameters
@@ -41,36 +44,35 @@ def encompassing(frame: pd.DataFrame, model: str, against: Sequence[str]) -> pd.
     Harvey, Leybourne and Newbold (1998), Tests for forecast encompassing, Journal of Business &
     Economic Statistics 16(2). Patton (2011), Journal of Econometrics 160(1), for QLIKE.
     """
-    wide = frame.pivot(index=_KEYS, columns="model", values="volatility")
-    x = frame.drop_duplicates(_KEYS).set_index(_KEYS)["log_return"].reindex(wide.index)
-    rows = []
+    panel, rows = Panel.of(frame), []
+    volatility, square = panel.values("volatility"), panel.outcome("log_return") ** 2
+    day = panel.keys["date"].factorize()[0]
     for other in against:
-        if other == model or other not in wide:
+        if other == model or other not in panel.models:
             continue
-        pair = wide[[model, other]].assign(square=x**2).dropna()
-        row = {"model": model, "against": other, **_fitted(pair, model, other)}
-        rows.append(row | {"sessions": pair.index.get_level_values("date").nunique()})
-    columns = ["model", "against", "weight", "error", "adds_p", "gives_p", "sessions"]
-    return pd.DataFrame(rows, columns=columns)
+        pair = volatility[:, [panel.column(it) for it in (model, other)]]
+        both = ~np.isnan(pair).any(axis=1)
+        row = {"model": model, "against": other, **_fitted(pair[both], square[both], day[both])}
+        rows.append(row | {"sessions": len(np.unique(day[both]))})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _fitted(pair: pd.DataFrame, model: str, other: str) -> dict[str, float]:
-    """Weight, error and p-values of two models' volatilities and squared returns."""
+def _fitted(pair: np.ndarray, square: np.ndarray, day: np.ndarray) -> dict[str, float]:
+    """Weight, error and p-values of two models' volatilities, (rows, 2), and squared returns."""
     unknown = dict.fromkeys(("weight", "error", "adds_p", "gives_p"), np.nan)
-    a, b = (2 * np.log(pair[name].to_numpy()) for name in (model, other))
-    gap, days = b - a, pair.index.get_level_values("date")
-    if days.nunique() < 3 or gap.std() <= significance.ROUNDING:
+    a, b = 2 * np.log(pair.T)
+    gap, days = b - a, len(np.unique(day))
+    if days < 3 or gap.std() <= significance.ROUNDING:
         return unknown  # of forecasts that are equal but for a factor
     from statsmodels.genmod.families import Gamma
     from statsmodels.genmod.families.links import Log
     from statsmodels.genmod.generalized_linear_model import GLM
 
-    square = np.maximum(pair["square"].to_numpy(), _FLOOR)
+    square = np.maximum(square, _FLOOR)
     regressors = np.column_stack([np.ones(len(gap)), gap])
     fit = GLM(square, regressors, family=Gamma(Log()), offset=a).fit(
-        cov_type="cluster", cov_kwds={"groups": days.factorize()[0]}
+        cov_type="cluster", cov_kwds={"groups": np.unique(day, return_inverse=True)[1]}
     )
     weight, error = float(fit.params[1]), float(fit.bse[1])
-    df = days.nunique() - 1
-    adds, gives = (2 * special.stdtr(df, -abs(weight - it) / error) for it in (0.0, 1.0))
+    adds, gives = (2 * special.stdtr(days - 1, -abs(weight - it) / error) for it in (0.0, 1.0))
     return {"weight": weight, "error": error, "adds_p": float(adds), "gives_p": float(gives)}

@@ -11,14 +11,19 @@ intervals, value at risk, signs, means, encompassing, the alarm) is of cutoffs s
 forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
 from forecaster.config import COST_BP
+from forecaster.distributions.forecasts import probability_of_rise
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation import (
     announced,
     calibration,
+    clusters,
     decomposition,
     dynamic_quantile,
     encompassing,
@@ -32,9 +37,13 @@ from forecaster.evaluation import (
     strategy,
     value_at_risk,
 )
-from forecaster.evaluation.alarm import alarm_of
+from forecaster.evaluation.alarm import Alarm, alarm_of
 from forecaster.evaluation.claims import RIVALS
+from forecaster.evaluation.columns import Columns
+from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
+from forecaster.evaluation.panel import Panel
+from forecaster.evaluation.survey import Survey
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
 
@@ -76,8 +85,8 @@ class Evaluation:
 
 
 def evaluate(
-    frame: pd.DataFrame,
-    variance: pd.DataFrame,
+    forecasts: pd.DataFrame | Parts,
+    variance: pd.DataFrame | Parts,
     *,
     model: str,
     seeds: pd.DataFrame | None = None,
@@ -90,8 +99,9 @@ def evaluate(
 
     Parameters
     ----------
-    frame : the forecasts frame; rows whose return is not known are left out.
-    variance : :func:`forecaster.dataset.features.realised_variance` of the days that came.
+    forecasts : the forecasts frame, or its parts; rows whose return is not known are left out.
+    variance : :func:`forecaster.dataset.features.realised_variance` of the days that came; in parts, of
+        the tickers of those of the forecasts.
     model : whom the verdict is on.
     seeds : model, seed, crps and ratio (to their average) of networks alone, to be shown.
     reactions : ticker, date and since (sessions since the reaction session) of the sessions around
@@ -100,59 +110,231 @@ def evaluate(
     cost_bp : of a trade, in basis points a side.
     given : what the forecasts give of their distributions, for the verdict.
     """
-    frame = metrics.known(frame)
-    apart, step = metrics.apart(frame), metrics.step_of(frame)
-    losses = metrics.losses(frame, variance)
-    mine = frame["model"].to_numpy() == model
-    own_losses = losses[mine]
-    tables = {
-        "seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds,
-        "scores": metrics.summary(metrics.common(losses)),
-        "significance": _comparison(losses, model),
-        "tickers": significance.per_ticker(losses),
-    }
-    malloc.return_freed()  # of thousands of small tables
-    tables |= {
-        "confidence_set": significance.confidence_set(losses),
-        "superior_ability": significance.superior_ability(losses),
-        "skill": skill.skill(frame, losses),
-        "years": stability.by_year(losses),
-        "stability": stability.stability(losses),
-        "announced": announced.announced(
-            losses, apart, announced.NONE if reactions is None else reactions
-        ),
-    }
-    del losses  # what comes next is as large
-    tables |= {
-        "uniformity": calibration.uniformity(apart),
-        "coverage": calibration.coverage(apart),
-        "value_at_risk": value_at_risk.value_at_risk(apart),
-        "dynamic_quantile": dynamic_quantile.dynamic_quantile(apart),
-        "independence": independence.independence(apart),
-        "decomposition": decomposition.decomposition(apart),
-        "encompassing": encompassing.encompassing(apart, model, RIVALS),
-        "murphy": murphy.murphy(frame),
-        "direction": predictability.sign_test(apart),
-        "information": predictability.information_coefficients(apart),
-        "mean": predictability.mean_test(apart),
-    }
-    if step == 1:
-        days = strategy.daily(metrics.common(frame), cost_bp=cost_bp)
-        tables["strategy"] = strategy.performance(days, cost_bp=cost_bp, company=company)
-    own = apart[apart["model"] == model]
-    alarm = alarm_of(model, own, own_losses.loc[own.index], tables)
-    return Evaluation(tables, judge(model, tables, alarm, given, step=step))
+    parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
+    survey = Survey.of(parts)
+    statistics = _Statistics(survey, model, announced.NONE if reactions is None else reactions)
+    for frame, days in _with_variance(parts, variance):
+        frame = metrics.known(frame)
+        if len(frame):
+            statistics.add(frame, metrics.losses(frame, days))
+            malloc.return_freed()
+    tables = {"seeds": pd.DataFrame(columns=SEEDS) if seeds is None else seeds}
+    tables |= statistics.of_parts() | statistics.of_days(model) | statistics.of_columns(model)
+    if survey.step == 1:
+        tables["strategy"] = statistics.strategy(cost_bp, company)
+    tables = {name: tables[name] for name in _ORDER if name in tables}
+    alarm = statistics.alarm(model, tables)
+    return Evaluation(tables, judge(model, tables, alarm, given, step=survey.step))
 
 
-def _comparison(losses: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return the tests of all models against the baselines, and of one against its other rivals."""
-    rows = losses.assign(error=losses["error"] / losses["last_close"])
-    rivals = [name for name in RIVALS if name not in metrics.BASELINES]
-    own = rows[rows["model"].isin([model, *rivals])]
-    tables = []
-    for metric in LOSSES:
-        tables += [
-            significance.compare(rows, metric=metric),
-            significance.compare(own, models=[model], against=rivals, metric=metric),
+_ORDER = (
+    *("seeds", "scores", "significance", "tickers", "confidence_set", "superior_ability", "skill"),
+    *("years", "stability", "announced", "uniformity", "coverage", "value_at_risk"),
+    *("dynamic_quantile", "independence", "decomposition", "encompassing", "murphy", "direction"),
+    *("information", "mean", "strategy"),
+)
+"""Tables as they follow each other in JSON."""
+
+
+def _with_variance(
+    parts: Parts, variance: pd.DataFrame | Parts
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield the forecasts of some tickers with the variance of their days."""
+    if not isinstance(variance, pd.DataFrame):
+        yield from zip(parts, variance, strict=True)
+    elif len(parts) == 1:
+        yield from ((frame, variance) for frame in parts)
+    else:
+        for frame in parts:
+            yield frame, variance[variance["ticker"].isin(frame["ticker"].unique())]
+
+
+_PAIRED = [f"q{1 - level:g}" for level in value_at_risk.RISK_LEVELS]
+"""Quantiles that are read of all tickers together."""
+
+
+class _Statistics:
+    """All statistics, from the forecasts of some tickers after the other.
+
+    What is of one ticker is made at once. What is of all tickers is read from the mean losses of each
+    day, or from columns on disk.
+    """
+
+    def __init__(self, survey: Survey, model: str, reactions: pd.DataFrame) -> None:
+        self._survey = survey
+        self._pairs = [
+            (it, other)
+            for it in survey.models
+            for other in metrics.BASELINES
+            if other in survey.models and other != it
         ]
-    return pd.concat([it for it in tables if len(it)] or tables[:1], ignore_index=True)
+        self._rivals = [it for it in RIVALS if it in survey.models and it != model]
+        compared = [*self._pairs, *((model, it) for it in self._rivals)]
+        self._daily = DailyLosses(survey.models, LOSSES, compared)
+        self._columns = Columns(survey.models)
+        self._scores = metrics.Scores()
+        self._tickers: list[pd.DataFrame] = []
+        self._announced = announced.Announced(reactions)
+        self._of_calibration = {
+            "uniformity": [calibration.uniformity_tests()],
+            "coverage": [calibration.coverage_tests()],
+            "value_at_risk": value_at_risk.tests_of_levels(),
+        }
+        self._quantiles = dynamic_quantile.Tests()
+        self._independence = independence.Tests()
+        self._signs = predictability.SignTests()
+
+    def add(self, frame: pd.DataFrame, losses: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known, and their losses."""
+        models = len(self._survey.models)
+        panel = Panel.of(losses)
+        shared = panel.common(models)
+        is_apart = frame["cutoff"].isin(self._survey.apart).to_numpy()
+        apart = frame if is_apart.all() else frame[is_apart]
+        relative = losses.assign(error=losses["error"] / losses["last_close"])
+        self._scores.add(shared)
+        self._tickers.append(significance.per_ticker(panel))
+        self._daily.add(replace(panel, losses=relative))
+        self._announced.add(losses, apart, models)
+        self._columns.add(
+            skill.compared(frame, losses).assign(
+                is_shared=frame.index.isin(shared.index),
+                is_apart=is_apart,
+                rise=probability_of_rise(frame),
+                naive_error=losses["naive_error"] / losses["last_close"],
+                **{name: frame[name] for name in ("log_return", "mean", "volatility", "q0.5")},
+                **{name: frame[name] for name in _PAIRED},
+            )
+        )
+        if apart.empty:
+            return
+        labels = clusters.labelled(apart)
+        for tests in self._of_calibration.values():
+            for test in tests:
+                test.add(apart, labels)
+        self._quantiles.add(apart)
+        self._independence.add(apart)
+        self._signs.add(apart)
+
+    def of_parts(self) -> dict[str, pd.DataFrame]:
+        """Return the tables that were made of each part."""
+        tickers = pd.concat(self._tickers, ignore_index=True)
+        tests = {
+            name: pd.concat([it.table() for it in tests], ignore_index=True)
+            for name, tests in self._of_calibration.items()
+        }
+        return {
+            "scores": self._scores.table(),
+            "tickers": significance.corrected(tickers, ["model", "against"]),
+            "announced": self._announced.table(),
+            **tests,
+            "independence": self._independence.table(),
+            "direction": self._signs.table(),
+        }
+
+    def of_days(self, model: str) -> dict[str, pd.DataFrame]:
+        """Return the tables that are read from the mean losses of each day."""
+        every = Panel.of(self._daily.losses(self._survey.models, ["crps"]))
+        of_pair = {pair: Panel.of(self._daily.losses(pair, ["crps"])) for pair in self._pairs}
+        years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
+        windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
+        order = ["model", "against", "year"]
+        return {
+            "significance": self._comparison(model),
+            "confidence_set": significance.confidence_set(every),
+            "superior_ability": significance.superior_ability(every),
+            "years": together(years, stability.by_year(every, against=[])).sort_values(
+                order, kind="stable", ignore_index=True
+            ),
+            "stability": together(windows, stability.stability(every, against=[])),
+        }
+
+    def _comparison(self, model: str) -> pd.DataFrame:
+        """Return the tests of all models against the baselines, and of one against its other rivals."""
+        own = [(model, it) for it in self._rivals if it not in metrics.BASELINES]
+        of_pair = {pair: Panel.of(self._daily.losses(pair)) for pair in [*self._pairs, *own]}
+        tables = [
+            significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
+            for metric in LOSSES
+            for pair in of_pair
+        ]
+        return together(tables, significance.compare(self._daily.losses([model]), against=[]))
+
+    def of_columns(self, model: str) -> dict[str, pd.DataFrame]:
+        """Return the tables that are of the forecasts of all tickers at once."""
+        models, read = self._survey.models, self._columns
+        compared = [*skill.RATIOS, *significance.LOGARITHMS, *skill.PINBALL]
+        daily = {pair: self._daily.means("crps", pair) for pair in self._pairs}
+        drift = [predictability.HISTORICAL_MEAN]
+        beside = [it for it in models if it not in drift] if drift[0] in models else []
+        return {
+            "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
+            # One model or pair after the other, as those of a market are large.
+            "encompassing": _each(
+                lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
+                self._rivals,
+                encompassing.COLUMNS,
+            ),
+            "murphy": _each(
+                lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
+                self._pairs,
+                murphy.COLUMNS,
+            ),
+            "information": _each(
+                lambda it: predictability.information_coefficients(self._means([it])), models
+            ),
+            "dynamic_quantile": self._quantiles.table(
+                lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
+            ),
+            "decomposition": _each(self._decomposition, models),
+            "mean": _each(
+                lambda it: predictability.mean_test(self._means([it, *drift])),
+                beside,
+                predictability.MEAN_COLUMNS,
+            ),
+        }
+
+    def _variances(self, models: Sequence[str], *, every: bool = False) -> pd.DataFrame:
+        """Return what is read of the variances of some models, of those that overlap too if of every."""
+        names = ["log_return", "volatility"]
+        rows = self._columns.whole(names, models) if every else self._apart(names, models)
+        return rows.assign(step=self._survey.step)
+
+    def _means(self, models: Sequence[str]) -> pd.DataFrame:
+        """Return what is read of the means of some models."""
+        return self._apart(["log_return", "mean"], models)
+
+    def _decomposition(self, model: str) -> pd.DataFrame:
+        """Return the parts of the losses of a model."""
+        rows = self._apart(["log_return", "volatility", "rise"], [model])
+        return decomposition.decomposition(rows, rows["rise"])
+
+    def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
+        """Return what plain rules would have earned."""
+        tables: list[pd.DataFrame] = []
+        for model in self._survey.models:
+            rows = self._columns.whole(["log_return", "rise", "is_shared"], [model])
+            rows = rows[rows["is_shared"]]
+            rise, with_market = rows["rise"].to_numpy(), not tables  # the same whoever forecasts it
+            its = strategy.daily(rows, cost_bp=cost_bp, rise=rise, with_market=with_market)
+            tables.append(its)
+        days = pd.concat(tables, ignore_index=True)
+        return strategy.performance(days, cost_bp=cost_bp, company=company)
+
+    def alarm(self, model: str, tables: dict[str, pd.DataFrame]) -> Alarm | None:
+        """Return the alarm that a model raises, if any."""
+        names = ["log_return", "q0.5", "error", "naive_error"]
+        own = self._apart(names, [model]).assign(step=self._survey.step, last_close=1.0)
+        return alarm_of(model, own, own, tables)
+
+    def _apart(self, names: Sequence[str], models: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return columns of the forecasts that do not overlap."""
+        rows = self._columns.whole([*names, "is_apart"], models)
+        return rows if rows["is_apart"].all() else rows[rows["is_apart"]]
+
+
+def _each(
+    table: Callable[[Any], pd.DataFrame], items: Sequence[Any], columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the tables of models or pairs as one; one without rows if there are none."""
+    return together([table(it) for it in items], pd.DataFrame(columns=[*columns]))

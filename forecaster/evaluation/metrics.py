@@ -8,6 +8,9 @@ The CRPS of every model is that of its 23 quantiles, of those with a density too
 is compared by one rule, whichever others are beside them.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -118,7 +121,10 @@ def design_effect(
 
 def totals(values: ArrayLike, group: np.ndarray) -> np.ndarray:
     """Return the sum of the values of each group: (groups,) from (days,) and (days,)."""
-    return np.bincount(group, weights=np.asarray(values, dtype=float))
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return np.bincount(group[values], minlength=group.max(initial=-1) + 1).astype(float)
+    return np.bincount(group, weights=values.astype(float, copy=False))
 
 
 def known(frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,21 +188,28 @@ def apart(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["cutoff"].isin(chosen)]
 
 
-def common(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a (ticker, cutoff, date) that every model of the frame has.
+def common(frame: pd.DataFrame, models: int | None = None) -> pd.DataFrame:
+    """Return the rows of a (ticker, cutoff, date) that every model has.
 
     The frame holds forecasts or losses. A table that shows all models side by side is of these rows;
     a test of two models is of the rows that both have.
+
+    Parameters
+    ----------
+    models : how many models there are; by default those of the frame, which may be a part of more.
     """
-    models = frame.groupby(_KEYS)["model"].transform("nunique")
-    shared = models == frame["model"].nunique()
+    cell = frame.groupby(_KEYS, sort=False).ngroup().to_numpy()
+    code, names = pd.factorize(frame["model"])
+    width = max(len(names), 1)
+    each = np.unique(cell * width + code) // width
+    shared = np.bincount(each, minlength=1)[cell] == (len(names) if models is None else models)
     return frame if shared.all() else frame[shared]
 
 
-def comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are both `known` and `common`, copied at most once."""
+def comparable(frame: pd.DataFrame, models: int | None = None) -> pd.DataFrame:
+    """Return the rows that are both `known` and `common`, copied at most once; `models` as there."""
     keys = frame[[*_KEYS, "model", "log_return"]].reset_index(drop=True)
-    rows = common(known(keys)).index
+    rows = common(known(keys), models).index
     return frame if len(rows) == len(frame) else frame.iloc[rows]
 
 
@@ -238,6 +251,13 @@ def losses(frame: pd.DataFrame, variance: pd.DataFrame | None = None) -> pd.Data
         proxy = _realised(frame, variance)
         table["qlike_range"] = qlike(np.sqrt(proxy), frame["volatility"].to_numpy())
     return table
+
+
+def crps_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return ticker, model, cutoff, date, step and the crps of `losses`, of rows whose return is known."""
+    x, quantiles = frame["log_return"].to_numpy(), frame[forecasts.QUANTILES].to_numpy()
+    rows = frame[["ticker", "model", "cutoff", "date", "step"]]
+    return rows.assign(crps=quantile_grid.crps(x, quantiles))
 
 
 def _realised(frame: pd.DataFrame, variance: pd.DataFrame) -> np.ndarray:
@@ -321,10 +341,35 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `scores` from the `losses` of rows that all models have."""
-    pooled = _summary(rows.assign(ticker=POOLED))
-    if rows["ticker"].nunique() > 1:
-        pooled["mae"] = np.nan
-    return pd.concat([_summary(rows), pooled], ignore_index=True)
+    added = Scores()
+    added.add(rows)
+    return added.table()
+
+
+class Scores:
+    """The table of `scores`, from the losses of some tickers after the other."""
+
+    def __init__(self) -> None:
+        self._tables: list[pd.DataFrame] = []
+        self._pooled: _Sums | None = None
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Add the `losses` of some tickers, of rows that all models have."""
+        if rows.empty:
+            return
+        rows = _in_percent(rows)
+        self._tables.append(_Sums.of(rows, ["ticker", "model"]).table)
+        own = _Sums.of(rows.assign(ticker=POOLED), ["ticker", "model"])
+        self._pooled = own if self._pooled is None else self._pooled.plus(own)
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores of each ticker and model, and then of each model over all tickers."""
+        if self._pooled is None:
+            return pd.DataFrame(columns=["ticker", "model", *SCORES])
+        pooled = self._pooled.table
+        if sum(it["ticker"].nunique() for it in self._tables) > 1:
+            pooled["mae"] = np.nan
+        return pd.concat([by_model(self._tables), pooled], ignore_index=True)
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
@@ -341,9 +386,9 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _summary(rows: pd.DataFrame) -> pd.DataFrame:
-    group = ["ticker", "model"]
-    rows = rows.assign(
+def _in_percent(rows: pd.DataFrame) -> pd.DataFrame:
+    """Losses under the names of `SCORES`."""
+    return rows.assign(
         crps=100 * rows["crps"],
         mae=rows["error"],
         mae_percent=100 * rows["error"] / rows["last_close"],
@@ -351,23 +396,64 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
         **{f"coverage_{percent}": rows[f"inside_{percent}"] for percent in COVERAGES},
         hit_rate=rows["hit"],
     )
-    groups = rows.groupby(group, sort=False)
-    table = groups[[name for name in [*SCORES, "naive_percent"] if name in rows]].mean()
-    low, high = wilson(table["hit_rate"].to_numpy(), _effective_hits(rows, group, table.index))
-    return table.assign(
-        sessions=groups["date"].nunique(),
-        rel_mae=table["mae_percent"] / table["naive_percent"],
-        hit_low=low,
-        hit_high=high,
-    )[SCORES].reset_index()
 
 
-def _effective_hits(rows: pd.DataFrame, group: list[str], index: pd.Index) -> np.ndarray:
-    """Independent hits that would tell as much as those of each group, dates as clusters."""
-    hits = rows.dropna(subset="hit").groupby([*group, "date"], sort=False)["hit"]
-    days = hits.agg(["sum", "count"])
-    which = days.groupby(group, sort=False).ngroup().to_numpy()
-    effect, _ = design_effect(days["sum"], days["count"], which)
-    effective = totals(days["count"], which) / effect
-    first = days.reset_index("date").index.drop_duplicates()
-    return pd.Series(effective, first).reindex(index).to_numpy()
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of losses by ticker and model."""
+
+    sums: pd.DataFrame
+    counts: pd.DataFrame
+    hits: pd.DataFrame
+    """Rows and hits of each day, and of both together"""
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, group: list[str]) -> "_Sums":
+        groups = rows.groupby(group, sort=False)
+        names = [name for name in [*SCORES, "naive_percent"] if name in rows]
+        days = rows.groupby([*group, "date"], sort=False)["hit"].agg(["size", "sum", "count"])
+        return cls(groups[names].sum(), groups[names].count(), days)
+
+    def plus(self, other: "_Sums") -> "_Sums":
+        """Return both together."""
+        return _Sums(
+            added(self.sums, other.sums),
+            added(self.counts, other.counts),
+            added(self.hits, other.hits),
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The scores."""
+        table = self.sums / self.counts
+        low, high = wilson(table["hit_rate"].to_numpy(), self._effective_hits())
+        sessions = self.hits.groupby(level=["ticker", "model"], sort=False).size()
+        return table.assign(
+            sessions=sessions.reindex(table.index),
+            rel_mae=table["mae_percent"] / table["naive_percent"],
+            hit_low=low,
+            hit_high=high,
+        )[SCORES].reset_index()
+
+    def _effective_hits(self) -> np.ndarray:
+        """Independent hits that would tell as much as those of each group, dates as clusters."""
+        days = self.hits[self.hits["count"] > 0]
+        groups = days.groupby(level=["ticker", "model"], sort=False)
+        which = groups.ngroup().to_numpy()
+        effect, _ = design_effect(days["sum"], days["count"], which)
+        effective = totals(days["count"], which) / effect
+        first = days.index.droplevel("date").drop_duplicates()
+        return pd.Series(effective, first).reindex(self.sums.index).to_numpy()
+
+
+def by_model(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of different tickers as one, a model after the other."""
+    whole = pd.concat(tables, ignore_index=True)
+    order = np.argsort(pd.factorize(whole["model"])[0], kind="stable")
+    return whole.iloc[order].reset_index(drop=True)
+
+
+def added(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Return the sums of two frames by their labels, those of the one first."""
+    total = one.add(other, fill_value=0)
+    return total.reindex(one.index.append(other.index.difference(one.index, sort=False)))

@@ -20,6 +20,9 @@ MIN_TICKERS = 5
 """Fewer tickers on a day have no cross-section to speak of."""
 
 
+MEAN_COLUMNS = ["model", "against", "r2", "statistic", "p_value", "sessions"]
+
+
 def sign_test(frame: pd.DataFrame) -> pd.DataFrame:
     """Test after Pesaran and Timmermann whether signs of the median are right beyond chance.
 
@@ -43,15 +46,55 @@ def sign_test(frame: pd.DataFrame) -> pd.DataFrame:
     over the tickers of each day, with the errors of
     :func:`forecaster.evaluation.significance.diebold_mariano`.
     """
+    tests = SignTests()
+    tests.add(frame)
+    return tests.table()
+
+
+class SignTests:
+    """The table of `sign_test`, from the forecasts of some tickers after the other."""
+
+    def __init__(self) -> None:
+        self._tables: list[pd.DataFrame] = []
+        self._days: pd.DataFrame | None = None
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known."""
+        rows = _signs(frame)
+        self._tables.append(_of_signs(rows))
+        days = rows.groupby(["model", "date"], sort=False).agg(
+            rows=("hit", "size"), hits=("hit", "sum"), surplus=("surplus", "sum")
+        )
+        self._days = days if self._days is None else metrics.added(self._days, days)
+
+    def table(self) -> pd.DataFrame:
+        """Return the tests of each ticker, and over all."""
+        assert self._days is not None
+        tables = significance.corrected(metrics.by_model(self._tables), ["model"])
+        models = self._days.groupby(level="model", sort=False)
+        pooled = pd.DataFrame([_pooled(model, days.droplevel("model")) for model, days in models])
+        columns = ["ticker", "model", "forecasts", "hit_rate", "expected", "statistic", "p_value"]
+        whole = pd.concat(
+            [tables, pooled.reindex(columns=[*columns, "q_value"])], ignore_index=True
+        )
+        return whole[[*columns, "q_value"]]
+
+
+def _signs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return ticker, model, date, up, call (of a rise), hit and surplus of the rows that have signs."""
     x, median = frame["log_return"].to_numpy(), frame["q0.5"].to_numpy()
     rows = frame[["ticker", "model", "date"]].assign(up=x > 0, call=median > 0)
     rows = rows[(x != 0) & (median != 0)]
-    keys = ["ticker", "model"]
-    groups = rows.groupby(keys, sort=False)
+    groups = rows.groupby(["ticker", "model"], sort=False)
     up, call = (groups[name].transform("mean") for name in ("up", "call"))
     rows["hit"] = rows["up"] == rows["call"]
     rows["surplus"] = 2 * (rows["up"] - up) * (rows["call"] - call)
-    table = rows.groupby(keys, sort=False).agg(
+    return rows
+
+
+def _of_signs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `sign_test` of each ticker and model, not yet corrected."""
+    table = rows.groupby(["ticker", "model"], sort=False).agg(
         forecasts=("hit", "size"),
         hit_rate=("hit", "mean"),
         up=("up", "mean"),
@@ -66,13 +109,9 @@ def sign_test(frame: pd.DataFrame) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (table["hit_rate"].to_numpy() - expected) / np.sqrt(of_hits - of_chance)
     statistic = np.where(changes, statistic, np.nan)
-    table = table.assign(
+    return table.assign(
         expected=expected, statistic=statistic, p_value=special.ndtr(-statistic)
     ).reset_index()
-    table = significance.corrected(table, ["model"])
-    pooled = [_pooled(model, its) for model, its in rows.groupby("model", sort=False)]
-    columns = [*keys, "forecasts", "hit_rate", "expected", "statistic", "p_value", "q_value"]
-    return pd.concat([table, pd.DataFrame(pooled, columns=columns)], ignore_index=True)[columns]
 
 
 def information_coefficients(frame: pd.DataFrame) -> pd.DataFrame:
@@ -158,8 +197,7 @@ def mean_test(frame: pd.DataFrame) -> pd.DataFrame:
         r2 = 1 - ((x - b) ** 2).sum() / ((x - a) ** 2).sum()
         row = {"model": model, "against": HISTORICAL_MEAN, "r2": r2, "statistic": test.statistic}
         rows.append(row | {"p_value": test.p_higher, "sessions": test.sessions})
-    columns = ["model", "against", "r2", "statistic", "p_value", "sessions"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=MEAN_COLUMNS)
 
 
 def lead_test(frame: pd.DataFrame) -> pd.DataFrame:
@@ -220,12 +258,18 @@ def _standardised(values: pd.Series, ticker: pd.Series) -> pd.Series:
     return centred / unit.where(unit > 1e-12)
 
 
-def _pooled(model: object, rows: pd.DataFrame) -> dict[str, object]:
-    """The row of `sign_test` over all tickers."""
-    hit_rate, surplus = rows["hit"].mean(), rows["surplus"].mean()
-    row = {"ticker": metrics.POOLED, "model": model, "forecasts": len(rows), "hit_rate": hit_rate}
-    row["expected"] = hit_rate - surplus
-    daily = rows.groupby("date")["surplus"].mean().to_numpy()
+def _pooled(model: object, days: pd.DataFrame) -> dict[str, object]:
+    """The row of `sign_test` over all tickers, from the sums of each date."""
+    days = days.sort_index()
+    rows, hits, surplus = (days[name].sum() for name in ("rows", "hits", "surplus"))
+    row = {
+        "ticker": metrics.POOLED,
+        "model": model,
+        "forecasts": int(rows),
+        "hit_rate": hits / rows,
+    }
+    row["expected"] = row["hit_rate"] - surplus / rows
+    daily = (days["surplus"] / days["rows"]).to_numpy()
     if len(daily) > 1 and daily.any():
         test = significance.diebold_mariano(daily, np.zeros(len(daily)))
         row["statistic"] = test.statistic

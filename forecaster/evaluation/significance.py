@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special
 
-from forecaster.errors import ForecastError, HistoryError, UsageError
-from forecaster.evaluation.metrics import BASELINES, overlap, step_of
+from forecaster.errors import ForecastError, HistoryError
+from forecaster.evaluation.metrics import BASELINES
+from forecaster.evaluation.panel import Panel
 
 LEVEL = 0.05
 ROUNDING = 1e-9
@@ -198,20 +199,19 @@ def long_run_covariance(series: np.ndarray, count: int | None = None) -> np.ndar
 
 
 def by_day(
-    losses: pd.DataFrame, a: str, b: str, metric: str = "crps"
+    losses: pd.DataFrame | Panel, a: str, b: str, metric: str = "crps"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Daily mean losses of two models, over the rows that both have, in order of date.
 
-    `losses` is the frame of `metrics.losses`. The mean over tickers comes first because what
-    happens to them on one day is one piece of evidence, not many. Raises UsageError for a model
-    or metric that is not in the frame.
+    `losses` is the frame of `metrics.losses`. Raises UsageError for a model or metric that is not in
+    the frame. See :meth:`forecaster.evaluation.panel.Panel.daily`.
     """
-    daily = daily_pair(by_model(losses, metric), a, b).to_numpy()  # (sessions, 2)
+    daily = Panel.of(losses).daily(metric, a, b).to_numpy()  # (sessions, 2)
     return daily[:, 0], daily[:, 1]
 
 
 def compare(
-    losses: pd.DataFrame,
+    losses: pd.DataFrame | Panel,
     *,
     models: Sequence[str] | None = None,
     against: Sequence[str] = BASELINES,
@@ -227,39 +227,33 @@ def compare(
     statistic, p_value and sessions of `diebold_mariano`. Of forecasts of several sessions ahead, all
     rows of one step, df as well: the degrees of freedom of the statistic.
     """
-    overlapping = overlap(losses)
-    columns = _COLUMNS if step_of(losses) == 1 else [*_COLUMNS, "df"]
-    there = list(losses["model"].unique())
+    panel, rows = Panel.of(losses), []
+    there = panel.models
     pairs = [(m, b) for m in models or there for b in against if b != m and b in there]
-    if not pairs:
-        return pd.DataFrame(columns=columns)
-    wide, rows = by_model(losses, metric), []
     for model, baseline in pairs:
-        ours, theirs = daily_pair(wide, model, baseline).to_numpy().T
+        ours, theirs = by_day(panel, model, baseline, metric)
         if len(ours) < 2:
             continue
-        test = diebold_mariano(ours, theirs, overlapping)
+        test = diebold_mariano(ours, theirs, panel.overlap)
         ratio = np.nan if metric in LOGARITHMS else ours.mean() / theirs.mean()
         row = {"model": model, "against": baseline, "metric": metric, "ratio": ratio}
         rows.append({**row, **asdict(test), "df": test.df})
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=_COLUMNS if panel.step == 1 else [*_COLUMNS, "df"])
 
 
 def per_ticker(
-    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+    losses: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES, metric: str = "crps"
 ) -> pd.DataFrame:
     """Test every model against the baselines, ticker by ticker.
 
     The columns of `compare`, after ticker, and q_value: the p-value corrected for the tickers
     tested of one model and baseline, so that of the tickers with a q_value below 5% at most 5% are
     expected to be false (Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B
-    57(1), by `scipy.stats.false_discovery_control`).
+    57(1)).
     """
-    # To go through the tickers takes a copy, and there are many other columns.
-    read = losses.filter(["ticker", "model", "cutoff", "date", "step", metric])
     tables = [
-        compare(rows, against=against, metric=metric).assign(ticker=str(ticker))
-        for ticker, rows in read.groupby("ticker", sort=False)
+        compare(its, against=against, metric=metric).assign(ticker=str(ticker))
+        for ticker, its in Panel.of(losses).by("ticker")
     ]
     table = corrected(pd.concat(tables, ignore_index=True), ["model", "against"])
     return table[["ticker", *tables[0].columns.drop("ticker"), "q_value"]]
@@ -296,16 +290,30 @@ def wins(tests: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """Add q_value: Benjamini and Hochberg's p-values within each family; NaN stays NaN."""
-    from scipy.stats import false_discovery_control
-
     table = table.assign(q_value=np.nan)
     known = table[table["p_value"].notna()]
     for _, rows in known.groupby(family, sort=False):
-        table.loc[rows.index, "q_value"] = false_discovery_control(rows["p_value"])
+        table.loc[rows.index, "q_value"] = false_discovery(rows["p_value"].to_numpy())
     return table
 
 
-def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0) -> pd.DataFrame:
+def false_discovery(p_values: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for their number: those below a share expect no more false ones.
+
+    That of the k-th smallest of n is the least n / i times the i-th over i from k on, 1 at the most
+    (Benjamini and Hochberg 1995). `scipy.stats.false_discovery_control` is the same, and half a
+    second to import.
+    """
+    order, n = p_values.argsort(), len(p_values)
+    scaled = p_values[order] * (n / np.arange(1, n + 1))
+    values = np.empty(n)
+    values[order] = np.minimum.accumulate(scaled[::-1])[::-1].clip(max=1.0)
+    return values
+
+
+def confidence_set(
+    losses: pd.DataFrame | Panel, *, metric: str = "crps", seed: int = 0
+) -> pd.DataFrame:
     """Which models may be the best? The model confidence set at `LEVEL`, by daily mean losses.
 
     Hansen, Lunde and Nason (2011), The model confidence set, Econometrica 79(2), by
@@ -313,8 +321,8 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
     whether it is included. Fewer than two models are all included, and models of the same losses
     are one. All are where the sessions are too few for a bootstrap (`can_bootstrap`).
     """
-    overlapping = overlap(losses)
-    every = _daily(losses, metric)
+    panel = Panel.of(losses)
+    every, overlapping = panel.daily(metric, *panel.models), panel.overlap
     twin = _twins(every)
     daily = every[list(dict.fromkeys(twin.values()))]
     if daily.shape[1] < 2 or not can_bootstrap(len(daily), overlapping):
@@ -336,7 +344,7 @@ def confidence_set(losses: pd.DataFrame, *, metric: str = "crps", seed: int = 0)
 
 
 def superior_ability(
-    losses: pd.DataFrame,
+    losses: pd.DataFrame | Panel,
     *,
     against: Sequence[str] = BASELINES,
     metric: str = "crps",
@@ -361,7 +369,8 @@ def superior_ability(
     Hansen (2005), A test for superior predictive ability, Journal of Business & Economic Statistics
     23(4).
     """
-    daily, overlapping = _daily(losses, metric), overlap(losses)
+    panel = Panel.of(losses)
+    daily, overlapping = panel.daily(metric, *panel.models), panel.overlap
     twin, rows = _twins(daily), []
     for baseline in against:
         others = [model for model in daily if twin[str(model)] != twin.get(baseline)]
@@ -433,29 +442,3 @@ def block_length(daily: pd.DataFrame, overlapping: int = 1) -> int:
     with np.errstate(divide="ignore", invalid="ignore"):  # of a series that hardly varies
         longest = optimal_block_length(differences)["stationary"].max()
     return max(least, round(longest)) if np.isfinite(longest) else least
-
-
-def _daily(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean losses of each date (sessions, models) over the rows that all models have."""
-    return by_model(losses, metric).dropna().groupby(level="date").mean()[losses["model"].unique()]
-
-
-def by_model(losses: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the losses with a column for each model, a row for each date, ticker and cutoff."""
-    if metric not in losses:
-        raise UsageError(
-            f"expected a metric that was scored, came {metric!r}; choose one of "
-            f"{', '.join(losses.select_dtypes('number').columns)}"
-        )
-    return losses.pivot(index=["date", "ticker", "cutoff"], columns="model", values=metric)
-
-
-def daily_pair(wide: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Return the daily means of two models (sessions, 2) over the rows that both have."""
-    unknown = [name for name in (a, b) if name not in wide]
-    if unknown:
-        raise UsageError(
-            f"expected a model that was scored, came {unknown[0]!r}; choose one of "
-            f"{', '.join(wide.columns)}"
-        )
-    return wide[[a, b]].dropna().groupby(level="date").mean()

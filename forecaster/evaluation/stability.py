@@ -12,7 +12,8 @@ import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
-from forecaster.evaluation.metrics import BASELINES, overlap
+from forecaster.evaluation.metrics import BASELINES
+from forecaster.evaluation.panel import Panel
 
 WINDOW = 0.3
 """Share of the sessions in the moving window of the fluctuation test."""
@@ -25,7 +26,7 @@ _PATHS, _STEPS = 10_000, 1000
 
 
 def by_year(
-    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+    losses: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES, metric: str = "crps"
 ) -> pd.DataFrame:
     """Test every model against the baselines in each calendar year.
 
@@ -34,13 +35,12 @@ def by_year(
     year, then the columns of :func:`forecaster.evaluation.significance.compare`. Each test stands
     alone: of 20 years of equals one is expected below 5%.
     """
-    read = losses.filter(["ticker", "model", "cutoff", "date", "step", metric])
-    years = read.groupby(read["date"].dt.year, sort=True)
+    panel = Panel.of(losses)
     tables = [
-        significance.compare(rows, against=against, metric=metric).assign(year=year)
-        for year, rows in years
+        significance.compare(its, against=against, metric=metric).assign(year=year)
+        for year, its in panel.by("year")
     ]
-    columns = significance.compare(read.iloc[:0], metric=metric).columns
+    columns = significance.compare(panel, against=[], metric=metric).columns
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     return table.reindex(columns=["year", *columns]).sort_values(
         ["model", "against", "year"], kind="stable", ignore_index=True
@@ -48,7 +48,7 @@ def by_year(
 
 
 def stability(
-    losses: pd.DataFrame, *, against: Sequence[str] = BASELINES, metric: str = "crps"
+    losses: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES, metric: str = "crps"
 ) -> pd.DataFrame:
     """Test whether the difference between two models is foreseeable, and whether it changes.
 
@@ -87,13 +87,13 @@ def stability(
     Giacomini and Rossi (2010), Forecast comparisons in unstable environments, Journal of Applied
     Econometrics 25(4).
     """
-    there, overlapping = list(losses["model"].unique()), overlap(losses)
-    wide, rows = significance.by_model(losses, metric), []
+    panel, rows = Panel.of(losses), []
+    there, overlapping = panel.models, panel.overlap
     for model in there:
         for baseline in against:
             if baseline == model or baseline not in there:
                 continue
-            daily = significance.daily_pair(wide, model, baseline)
+            daily = panel.daily(metric, model, baseline)
             if len(daily) < _LEAST * overlapping:
                 continue
             row = {"model": model, "against": baseline, "metric": metric, "sessions": len(daily)}
@@ -106,10 +106,13 @@ def stability(
     return pd.DataFrame(rows, columns=columns)
 
 
-def moving(losses: pd.DataFrame, model: str, against: str, metric: str = "crps") -> pd.Series:
+def moving(
+    losses: pd.DataFrame | Panel, model: str, against: str, metric: str = "crps"
+) -> pd.Series:
     """Return the t statistics of `fluctuation` of two models, by the last session of each window."""
-    daily = significance.daily_pair(significance.by_model(losses, metric), model, against)
-    values = fluctuation((daily[model] - daily[against]).to_numpy(), overlap(losses))
+    panel = Panel.of(losses)
+    daily = panel.daily(metric, model, against)
+    values = fluctuation((daily[model] - daily[against]).to_numpy(), panel.overlap)
     return pd.Series(values, daily.index[len(daily) - len(values) :])
 
 

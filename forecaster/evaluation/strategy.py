@@ -21,13 +21,21 @@ FEW_TRIALS = 10
 _EULER = 0.5772156649015329
 
 
-def daily(shared: pd.DataFrame, *, cost_bp: float) -> pd.DataFrame:
+def daily(
+    shared: pd.DataFrame,
+    *,
+    cost_bp: float,
+    rise: np.ndarray | None = None,
+    with_market: bool = True,
+) -> pd.DataFrame:
     """Return what each model and rule earned day by day, and buying and holding.
 
     Parameters
     ----------
     shared : the forecasts frame, of rows whose return is known.
     cost_bp : of buying or selling, in basis points of what is traded, a side.
+    rise : the probability of a rise of each row, if it is known already: (rows,).
+    with_market : whether buying and holding is wanted, which is the same whoever forecasts.
 
     Returns
     -------
@@ -44,15 +52,16 @@ def daily(shared: pd.DataFrame, *, cost_bp: float) -> pd.DataFrame:
     There is a row for every date on which any ticker trades. Where a ticker's market is closed, it
     stays in the book as it is, and what trades meanwhile gets no more than is left.
     """
+    rise = forecasts.probability_of_rise(shared) if rise is None else rise
     rows = shared[["ticker", "model", "cutoff", "date"]].assign(
-        up=np.sign(forecasts.probability_of_rise(shared) - 0.5),
+        up=np.sign(rise - 0.5),
         earned=np.expm1(shared["log_return"].to_numpy()),
     )
     tables: list[pd.DataFrame] = []
     for model, its in rows.groupby("model", sort=False):
         up = its["up"].to_numpy()
         wanted = dict(zip(RULES, (np.maximum(up, 0.0), up), strict=True))
-        if not tables:
+        if with_market and not tables:
             tables.append(_book(its, {HOLD: np.ones(len(up))}, cost_bp).assign(model=MARKET))
         tables.append(_book(its, wanted, cost_bp).assign(model=str(model)))
     names = ["model", "rule", "date", "gross", "net", "turnover"]
@@ -212,7 +221,7 @@ def luck(sharpes: list[float], sessions: int, *, unknown: int = 0) -> float:
 def _book(rows: pd.DataFrame, wanted: Mapping[str, np.ndarray], cost_bp: float) -> pd.DataFrame:
     """What positions `wanted` by each rule, 1, 0 or -1 in each row, earned day by day."""
     dates, end = np.unique(rows["date"].to_numpy(), return_inverse=True)
-    tickers, column = np.unique(rows["ticker"].to_numpy(str), return_inverse=True)
+    column, tickers = pd.factorize(rows["ticker"], sort=True)
     start = np.searchsorted(dates, rows["cutoff"].to_numpy(), side="right")  # first day held
     shape = (len(dates), len(tickers))
     steps, earned = np.zeros((shape[0] + 1, shape[1])), np.zeros(shape)

@@ -67,7 +67,8 @@ def ordinary(past: Past) -> Past:
     if past.announcements is None:
         return past
     returns = past.log_returns / past.announcements.discount
-    bars = replace(past.bars, log_returns=returns, volatility=volatility(returns))
+    held = past.bars.first(len(past.dates))  # in memory, whatever file they lie in
+    bars = replace(held, log_returns=returns, volatility=volatility(returns))
     return Past(past.ticker, bars)
 
 

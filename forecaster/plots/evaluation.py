@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from forecaster.distributions import forecasts
+from forecaster.distributions.parts import Parts
 from forecaster.errors import ForecastError, HistoryError, first_few
 from forecaster.evaluation import announced, metrics
-from forecaster.evaluation.calibration import coverage, coverage_by_thirds, histogram, reliability
-from forecaster.evaluation.skill import running
+from forecaster.evaluation.calibration import coverage
+from forecaster.evaluation.drawn import Drawn
 from forecaster.plots import outliers, style
 from forecaster.plots.style import GREY, INK, PALE, Look
 
@@ -161,22 +162,26 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
     HistoryError
         No outcome of a model's forecasts is known yet.
     """
-    frame = metrics.apart(_shortest(frame))
+    rows = _shortest(frame)
     names = list(_rows(frame)["model"].unique() if models is None else models)
     if not names:
         raise ForecastError("expected next-day forecasts by one model or more, got none; add some")
-    bins, shares = [], []
-    for model in names:  # one after the other, as the forecasts of thousands of tickers are large
-        rows = _known(_rows(frame, model=model))
-        bins.append(histogram(rows))
-        shares.append(reliability(rows))
-    rows = _shortest(frame)
-    rows = rows if models is None else rows[rows["model"].isin(names)]
+    for model in names:
+        _known(_rows(frame, model=model))
+    rows = metrics.known(rows if models is None else rows[rows["model"].isin(names)])
+    return _calibration(Drawn(Parts.of(rows), names[0]), names, style.looks(frame))
+
+
+def _calibration(drawn: Drawn, names: Sequence[str], looks: Mapping[str, Look]) -> "Figure":
+    """Draw `calibration` of some models."""
+    bins, shares = (
+        [table[table["model"] == model] for model in names]
+        for table in (drawn.histogram, drawn.reliability)
+    )
     across = min(3, len(names))
     down = -(-len(names) // across)
     figure = style.sheet(2.0 * down + 3.4)
     above, below = figure.subfigures(2, 1, height_ratios=(2.0 * down, 2.8), squeeze=False).flat
-    looks = style.looks(frame)
     panels = list(above.subplots(down, across, squeeze=False, sharey=True).flat)
     for axes, model, its in zip(panels, names, bins, strict=False):
         _histogram(axes, its, color=looks[model]["color"])
@@ -189,8 +194,9 @@ def calibration(frame: pd.DataFrame, models: Sequence[str] | None = None) -> "Fi
         axes.set_ylabel("forecasts (%)")
     levels, thirds = below.subplots(1, 2)
     _reliability(levels, shares, looks)
-    _thirds(thirds, coverage_by_thirds(rows, 0.8), looks)
-    dates = _span(metrics.known(rows[["date", "log_return"]]))
+    _thirds(thirds, drawn.thirds, looks)
+    first, last = drawn.known_days
+    dates = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     figure.suptitle(f"Do outcomes fall where forecasts said? {dates}", fontsize=12)
     style.legend(figure, panels[0], thirds, columns=4)
     return figure
@@ -220,12 +226,21 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
         if name not in there:
             _rows(frame, model=name)  # which says what there is
     rows = rows if there == set(names) else rows[rows["model"].isin(names)]
-    losses = metrics.losses(rows)
-    totals = running(losses, model, names[1:])
+    if metrics.known(rows).empty:
+        raise HistoryError(
+            f"expected days with known outcomes and forecasts by both {model} and {names[1]}, came none; "
+            "draw this once a session forecast has closed"
+        )
+    return _skill(Drawn(Parts.of(rows), model), names, style.looks(frame))
+
+
+def _skill(drawn: Drawn, names: Sequence[str], looks: Mapping[str, Look]) -> "Figure":
+    """Draw `skill` of the first of some models against the others."""
+    model = names[0]
+    totals = drawn.running(names[1:])
     figure = style.canvas()
     (axes,) = figure.axes
     axes.axhline(0, color=GREY, linewidth=1)
-    looks = style.looks(frame)
     ends = []
     for baseline in names[1:]:
         its = totals[totals["against"] == baseline]
@@ -238,11 +253,10 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
     style.annotate(axes, ends)
     unit = f"(basis points of log return; above 0: {model} is better)"
     axes.set_ylabel(style.plain(f"CRPS saved, added up\n{unit}"))
-    tickers = rows["ticker"].nunique()
-    of = "1 ticker" if tickers == 1 else f"mean of {tickers} tickers"
-    title = f"{model} against its baselines · {of}, {_span(rows)}"
-    mine = losses[losses["model"] == model]
-    if dominant := outliers.dominance(mine.groupby("ticker")["crps"].sum()):
+    of = "1 ticker" if drawn.tickers == 1 else f"mean of {drawn.tickers} tickers"
+    first, last = drawn.days
+    title = f"{model} against its baselines · {of}, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    if dominant := outliers.dominance(drawn.crps_by_ticker):
         title += f"\n{dominant}: see its prices"
     axes.set_title(style.plain(title))
     style.dates(axes)
@@ -250,27 +264,41 @@ def skill(frame: pd.DataFrame, model: str, against: Sequence[str] = metrics.BASE
 
 
 def of_backtest(
-    frame: pd.DataFrame, model: str, reactions: pd.DataFrame | None = None
+    made: pd.DataFrame | Parts,
+    model: str,
+    reactions: pd.DataFrame | None = None,
+    drawn: Drawn | None = None,
 ) -> Iterator[tuple[str, "Figure"]]:
     """Yield the figures of a backtest, each with a name that is safe as a file's stem.
 
     ``forecast-TICKER`` and ``volatility-TICKER`` for the first two of the model's tickers only,
-    then ``calibration``, and ``skill`` against those of gjr and naive that the frame has. ``reactions``
-    is the table of the backtest.
+    then ``calibration``, and ``skill`` against those of gjr and naive that the forecasts have.
+
+    Parameters
+    ----------
+    made : the forecasts frame, or its parts.
+    model : whose figures they are.
+    reactions : table of the backtest.
+    drawn : what there is to show of the forecasts of the shortest step, if it is gathered already.
 
     Raises
     ------
     ForecastError
-        The model has no next-day forecasts in the frame.
+        The model has no next-day forecasts among them.
     HistoryError
         No outcome is known yet.
     """
-    for ticker in _rows(frame, model=model)["ticker"].unique()[:MOST_TICKERS]:
-        yield f"forecast-{_stem(ticker)}", forecast(frame, ticker, model, reactions=reactions)
-        yield f"volatility-{_stem(ticker)}", volatility(frame, ticker)
-    yield "calibration", calibration(frame)
-    if against := baselines(frame, model):
-        yield "skill", skill(frame, model, against)
+    parts = Parts.of(made) if isinstance(made, pd.DataFrame) else made
+    parts, looks = parts.of_step(parts.shortest), style.looks(parts)
+    few = next((it for it in parts if (it["model"] == model).any()), None)
+    few = next(iter(parts)) if few is None else few
+    for ticker in _rows(few, model=model)["ticker"].unique()[:MOST_TICKERS]:
+        yield f"forecast-{_stem(ticker)}", forecast(few, ticker, model, reactions=reactions)
+        yield f"volatility-{_stem(ticker)}", volatility(few, ticker)
+    drawn = drawn or Drawn(parts, model)
+    yield "calibration", _calibration(drawn, drawn.models, looks)
+    if against := [it for it in metrics.BASELINES if it in drawn.models and it != model]:
+        yield "skill", _skill(drawn, [model, *against], looks)
 
 
 def baselines(frame: pd.DataFrame, model: str) -> list[str]:

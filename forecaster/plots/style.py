@@ -16,6 +16,7 @@ from zlib import crc32
 import pandas as pd
 
 from forecaster.display import printable
+from forecaster.distributions.parts import Parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,13 +146,15 @@ def look(model: str) -> Look:
     return _LOOKS.get(model) or _OTHERS[crc32(model.encode()) % len(_OTHERS)]
 
 
-def looks(frame: pd.DataFrame) -> dict[str, Look]:
-    """Return the look of each model, the first first.
+def looks(forecasts: pd.DataFrame | Parts) -> dict[str, Look]:
+    """Return the look of each model of some forecasts, the first first.
 
     Of two models from elsewhere that would look the same, the later by name gets the next look that is
     free, if there is one.
     """
-    names = [str(name) for name in frame["model"].unique()]
+    parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
+    rows = (name for part in parts.columns(["model"]) for name in part["model"].unique())
+    names = [str(name) for name in dict.fromkeys(rows)]
     chosen = {name: _LOOKS[name] for name in names if name in _LOOKS}
     for name in sorted(set(names) - set(chosen)):
         first = _OTHERS.index(look(name))

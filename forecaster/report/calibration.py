@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 
 from forecaster.evaluation import calibration, decomposition, metrics
+from forecaster.evaluation.drawn import Drawn
 from forecaster.plots.style import Look
 from forecaster.report import charts
 from forecaster.report.markup import chance, folded, pivoted, table, texts
 
-SURPRISES, LISTED = 300, 20
-"""The least expected days that are drawn, and those of them that are in the table."""
+LISTED = 20
+"""The least expected days that are in the table."""
 
 PARTS = {"low": "calm third", "high": "rough third"}
 
 
 def of_calibration(
-    frame: pd.DataFrame,
+    drawn: Drawn,
     tables: Mapping[str, pd.DataFrame],
     looks: Mapping[str, Look],
     *,
@@ -29,20 +30,23 @@ def of_calibration(
 
     Parameters
     ----------
-    frame : the forecasts frame, of rows whose return is known and that do not overlap.
+    drawn : what there is to show of the forecasts.
     tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : of each model, the first model first.
     """
-    yield _pit(calibration.histogram(frame), tables["uniformity"], looks)
-    yield _reliability(calibration.reliability(frame), looks)
+    yield _pit(drawn.histogram, tables["uniformity"], looks)
+    yield _reliability(drawn.reliability, looks)
     if briefly:
         yield _coverage(tables["coverage"], looks)
         return
     if "decomposition" in tables:  # an earlier version made none
-        yield _rises(decomposition.reliability(frame), tables["decomposition"], looks)
+        steps = []
+        for name in drawn.models:
+            rows = drawn.rows(["log_return", "rise"], [name])
+            steps.append(decomposition.reliability(rows, rows["rise"]))
+        yield _rises(pd.concat(steps, ignore_index=True), tables["decomposition"], looks)
     yield _coverage(tables["coverage"], looks)
-    model = next(iter(looks))
-    yield _surprises(frame[frame["model"] == model], model)
+    yield _surprises(drawn.surprises, drawn.forecasts, next(iter(looks)))
 
 
 def _pit(bins: pd.DataFrame, tests: pd.DataFrame, looks: Mapping[str, Look]) -> charts.Chart:
@@ -245,8 +249,7 @@ def _coverage(table: pd.DataFrame, looks: Mapping[str, Look]) -> charts.Chart:
     )
 
 
-def _surprises(frame: pd.DataFrame, model: str) -> charts.Chart:
-    rows = calibration.surprises(frame, SURPRISES)
+def _surprises(rows: pd.DataFrame, of: int, model: str) -> charts.Chart:
     canvas = charts.Canvas("expected once in so many days", y_axis_type="log")
     marks = []
     for name, side, color, marker in (
@@ -291,7 +294,7 @@ def _surprises(frame: pd.DataFrame, model: str) -> charts.Chart:
         "Surprises: the days least expected",
         alternative=f"the {len(rows)} returns that {model} expected least; the least of all was "
         f"{worst['ticker']} on {worst['date']:%Y-%m-%d}. The table below has the first {len(top)}.",
-        caption=f"The {len(rows)} of {len(frame):,} returns that {model} expected least, by how "
+        caption=f"The {len(rows)} of {of:,} returns that {model} expected least, by how "
         "rare it called a move so far out on either side. Among so many, "
         f"{worst['expected']:.2g} moves as rare as the rarest are to be expected.",
         table=folded(

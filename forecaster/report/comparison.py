@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from forecaster.errors import first_few
-from forecaster.evaluation import metrics, significance, skill, stability, strategy
+from forecaster.evaluation import metrics, significance, stability, strategy
+from forecaster.evaluation.drawn import Drawn
 from forecaster.plots import outliers
 from forecaster.plots.style import Look
 from forecaster.report import charts
@@ -21,33 +22,33 @@ RULE_LOOKS = ((charts.INK, "solid"), (charts.BLUE, "solid"), (charts.VERMILION, 
 
 
 def of_skill(
-    losses: pd.DataFrame, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
+    drawn: Drawn, tables: Mapping[str, pd.DataFrame], looks: Mapping[str, Look]
 ) -> Iterator[charts.Chart]:
     """Yield the charts of the first model's skill against its baselines, if it has any.
 
     Parameters
     ----------
-    losses : of :func:`forecaster.evaluation.metrics.losses`.
+    drawn : what there is to show of the forecasts.
     tables : of :class:`forecaster.backtesting.backtest.Backtest`.
     looks : of each model, the first model first.
     """
     model = next(iter(looks))
     if baselines := [it for it in metrics.BASELINES if it in looks and it != model]:
-        yield _skill(losses, model, baselines, looks)
+        yield _skill(drawn, model, baselines, looks)
         rows = tables["skill"]
         rows = rows[(rows["metric"] == "crps") & (rows["model"] == model)]
         rows = rows[rows["ticker"] != metrics.POOLED]
         yield _tickers(rows, tables["tickers"], model, baselines, looks)
         if "stability" in tables and len(tables["stability"]):  # an earlier version made none
-            yield _over_time(losses, tables["stability"], model, baselines, looks)
+            yield _over_time(drawn, tables["stability"], model, baselines, looks)
         if "murphy" in tables and len(tables["murphy"]):
             yield _murphy(tables["murphy"], model, baselines, looks)
 
 
 def _skill(
-    losses: pd.DataFrame, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
+    drawn: Drawn, model: str, baselines: Sequence[str], looks: Mapping[str, Look]
 ) -> charts.Chart:
-    running = skill.running(losses, model, baselines)
+    running = drawn.running(baselines)
     canvas = charts.Canvas("CRPS saved, added up (bp; up is better)")
     canvas.level(0)
     totals = -1e4 * running.pivot(index="date", columns="against", values="total")[baselines]
@@ -61,9 +62,7 @@ def _skill(
         canvas.add_entry(f"against {name}", color, dash, lines[-1])
     fields = [(f"against {name}", f"@total_{i}{{+0.0}} bp") for i, name in enumerate(baselines)]
     canvas.hover(lines[:1], [charts.DATE, *fields])
-    compared = losses[losses["model"].isin([model, *baselines])]
-    years = stability.by_year(compared, against=baselines)
-    years = years[years["model"] == model].pivot(index="year", columns="against")
+    years = drawn.years(baselines).pivot(index="year", columns="against")
     every = [(column, name) for column in ("difference", "sessions", "ratio") for name in baselines]
     years = years.reindex(columns=pd.MultiIndex.from_tuples(every)).astype(float)
     columns = []
@@ -90,7 +89,7 @@ def _skill(
 
 
 def _over_time(
-    losses: pd.DataFrame,
+    drawn: Drawn,
     tests: pd.DataFrame,
     model: str,
     baselines: Sequence[str],
@@ -103,7 +102,7 @@ def _over_time(
         canvas.level(at)
     lines = []
     for i, name in enumerate(baselines):
-        its = -stability.moving(losses, model, name)
+        its = -stability.moving(drawn.pair(name), model, name)
         source = charts.source(date=charts.milliseconds(its.index), value=its)
         color, dash = looks[name]["color"], charts.dash(looks[name])
         data = {"x": "date", "y": "value", "source": source}
@@ -288,16 +287,18 @@ def _ticker_canvas(names: Sequence[str]) -> charts.Canvas:
     return canvas
 
 
-def of_strategy(mine: pd.DataFrame, performance: pd.DataFrame) -> Iterator[charts.Chart]:
+def of_strategy(drawn: Drawn, model: str, performance: pd.DataFrame) -> Iterator[charts.Chart]:
     """Yield growth and drawdown of the rules of :mod:`forecaster.evaluation.strategy`, after costs.
 
     Parameters
     ----------
-    mine : the forecasts frame of one model, of rows whose return is known.
+    drawn : what there is to show of the forecasts.
+    model : whose rules they are.
     performance : :func:`forecaster.evaluation.strategy.performance`, for the cost.
     """
-    cost, model = float(performance["cost_bp"].iloc[0]), mine["model"].iloc[0]
-    curves = strategy.curves(strategy.daily(mine, cost_bp=cost))
+    cost = float(performance["cost_bp"].iloc[0])
+    mine = drawn.columns.whole(["log_return", "rise"], [model])
+    curves = strategy.curves(strategy.daily(mine, cost_bp=cost, rise=mine["rise"].to_numpy()))
     years = strategy.by_year(curves)
     equity = charts.Canvas("growth of 1, after costs")
     fall = charts.Canvas("drawdown (%)", x_range=equity.figure.x_range)

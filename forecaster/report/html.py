@@ -7,15 +7,19 @@ from follow.
 """
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecaster.backtesting.backtest import Backtest
+from forecaster.distributions.parts import Parts
+from forecaster.evaluation.drawn import Drawn
 from forecaster.evaluation.evaluate import Evaluation
 from forecaster.plots import evaluation, style
 from forecaster.report import charts, earnings, sessions, tables
@@ -33,9 +37,11 @@ def write(backtest: Backtest, folder: Path) -> list[Path]:
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     paths = [folder / "report.html"]
-    paths[0].write_text(page(backtest), encoding="utf-8")
+    drawn = _drawn(backtest)
+    paths[0].write_text(_page(backtest, drawn), encoding="utf-8")
     model, reactions = backtest.provenance.models[0], backtest.tables.get("reactions")
-    for name, figure in evaluation.of_backtest(backtest.forecasts, model, reactions):
+    shortest = drawn[backtest.verdict.step]
+    for name, figure in evaluation.of_backtest(backtest.parts, model, reactions, shortest):
         paths.append(folder / "plots" / f"{name}.png")
         figure.savefig(paths[-1], dpi=DPI)
     return paths
@@ -48,24 +54,35 @@ def page(backtest: Backtest) -> str:
     ------
     HistoryError : no outcome is known yet.
     """
+    return _page(backtest, _drawn(backtest))
+
+
+def _drawn(backtest: Backtest) -> dict[int, Drawn]:
+    """What there is to show of the forecasts of each step."""
+    model = backtest.provenance.models[0]
+    steps = (backtest.verdict.step, *backtest.ahead)
+    return {step: Drawn(backtest.parts.of_step(step), model) for step in steps}
+
+
+def _page(backtest: Backtest, drawn_of: Mapping[int, Drawn]) -> str:
     provenance, statistics, verdict = backtest.provenance, backtest.tables, backtest.verdict
-    model, looks = provenance.models[0], style.looks(backtest.forecasts)
+    model, looks = provenance.models[0], style.looks(backtest.parts)
     evaluated = {verdict.step: Evaluation(statistics, verdict)} | backtest.ahead
     steps = list(evaluated)
-    frame = _of(backtest.forecasts, steps[0])
-    packed = [_packed(backtest, step, its) for step, its in evaluated.items()]
+    packed = [_packed(backtest, step, its, list(looks)) for step, its in evaluated.items()]
     packed[0] |= (
         {"further": dict(zip(map(str, steps[1:]), packed[1:], strict=True))} if steps[1:] else {}
     )
     held = json_text(packed.pop(0))  # first, as it takes much memory meanwhile
     del packed
     parts = {
-        step: steps_of.part(_of(backtest.forecasts, step), its, looks, provenance, briefly=at > 0)
+        step: steps_of.part(drawn_of[step], its, looks, provenance, briefly=at > 0)
         for at, (step, its) in enumerate(evaluated.items())
     }
+    days = _days(backtest.parts.of_step(steps[0]))
     next_day = steps == [1]
     of_ticker = sessions.of_ticker(
-        frame, with_earnings=sessions.has_earnings(statistics), next_day=next_day
+        looks, with_earnings=sessions.has_earnings(statistics), next_day=next_day
     )
     around = earnings.of_earnings(statistics, looks)
     drawn = [chart for part in parts.values() for chart in part.charts]
@@ -75,14 +92,14 @@ def page(backtest: Backtest) -> str:
         style=charts.variables(sessions.colors(looks[model])) + _file("page.css"),
         model=escape(model),
         what="next-day forecasts" if next_day else f"forecasts {steps_of.listed(steps)} ahead",
-        first=f"{frame['date'].min():%Y-%m-%d}",
-        last=f"{frame['date'].max():%Y-%m-%d}",
+        first=f"{days.min():%Y-%m-%d}",
+        last=f"{days.max():%Y-%m-%d}",
         prices_to=escape(provenance.prices.last),
         headline=escape(verdict.headline or verdict.text),
         advice=escape(verdict.advice),
         spoken=steps_of.spoken(verdict),
         stepper=steps_of.stepper(steps),
-        tiles=tables.tiles(backtest.scores, provenance, frame["date"].nunique()),
+        tiles=tables.tiles(backtest.scores, provenance, len(days)),
         verdict=steps_of.together({step: it.verdict for step, it in parts.items()}),
         scores=steps_of.together({step: it.scores for step, it in parts.items()}),
         meanings=definitions(tables.MEANINGS),
@@ -101,17 +118,19 @@ def page(backtest: Backtest) -> str:
     )
 
 
-def _of(frame: pd.DataFrame, step: int) -> pd.DataFrame:
-    """The rows of a step; the frame itself if it has no others."""
-    its = frame["step"] == step
-    return frame if its.all() else frame[its]
+def _days(parts: Parts) -> pd.DatetimeIndex:
+    """The dates forecast."""
+    return pd.DatetimeIndex(
+        np.unique([day for it in parts.columns(["date"]) for day in it["date"].unique()])
+    )
 
 
-def _packed(backtest: Backtest, step: int, evaluation: Evaluation) -> dict[str, Any]:
+def _packed(
+    backtest: Backtest, step: int, evaluation: Evaluation, models: Sequence[str]
+) -> dict[str, Any]:
     """The sessions of a step for the script of the page."""
     reactions = {it: backtest.tables[it] for it in ("reactions",) if it in backtest.tables}
-    frame = backtest.forecasts
-    return sessions.packed(_of(frame, step), evaluation.tables | reactions, frame)
+    return sessions.packed(backtest.parts, step, evaluation.tables | reactions, models)
 
 
 def _file(name: str) -> str:

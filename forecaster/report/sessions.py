@@ -4,13 +4,14 @@ The figures are empty: the page holds the numbers of every ticker packed (:mod:`
 ``page.js`` fills in those of the one that is picked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster.distributions import forecasts
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation import announced, metrics
 from forecaster.evaluation.value_at_risk import breached
 from forecaster.plots import style
@@ -62,8 +63,12 @@ def colors(look: style.Look) -> dict[str, tuple[str, str]]:
     return names | {charts.MEDIAN: (color, style.tint(color, 0.12))}
 
 
+MOST = 4_000_000
+"""Sessions of all tickers that a page holds: some 100 megabytes. Of more, the latest of each ticker."""
+
+
 def packed(
-    frame: pd.DataFrame, tables: Mapping[str, pd.DataFrame], daily: pd.DataFrame
+    parts: Parts, step: int, tables: Mapping[str, pd.DataFrame], models: Sequence[str]
 ) -> dict[str, Any]:
     """Return the first model's sessions of every ticker, packed by :func:`.packing.pack`.
 
@@ -71,9 +76,11 @@ def packed(
 
     Parameters
     ----------
-    frame : the forecasts frame of one step.
+    parts : the forecasts of all steps; of several sessions the volatility is realised from the
+        next-session returns.
+    step : whose sessions are packed.
     tables : of that step, and ``reactions``.
-    daily : the same with all steps, from whose next-session returns the volatility is realised.
+    models : all of them, in order.
 
     ==============  ===========================================================================
     date            days since 1970
@@ -94,26 +101,63 @@ def packed(
     Each ticker also has a ``note``: how its intervals and its value at risk have held. Of several
     sessions ``step`` is their number.
     """
-    models, step = list(daily["model"].unique()), metrics.step_of(frame)
-    realised = _realised(daily, models[0]) if step > 1 else None
-    frame = metrics.apart(frame)
-    wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
+    chosen, counts = _chosen(parts.of_step(step), models[0])
+    latest = MOST // len(counts) if counts.sum() > MOST else None
     notes = _notes(tables, models[0])
+    if latest is not None:
+        cut = f" Its last {latest:,} sessions are shown."
+        notes = {ticker: note + cut * (counts[ticker] > latest) for ticker, note in notes.items()}
     own = [REACTION] if has_earnings(tables) else []
+    tickers: dict[str, Any] = {}
+    for whole in parts:
+        tickers |= _packed(
+            whole, step, chosen, tables["reactions"] if own else None, models, latest
+        )
+    names = [*PACKED, *own, *(f"volatility_{i}" for i in range(len(models)))]
+    several = {"step": step} if step > 1 else {}
+    noted = {ticker: {"note": notes.get(ticker, ""), **its} for ticker, its in tickers.items()}
+    return {"columns": names, "models": [*models], "tickers": noted, **several}
+
+
+def _chosen(parts: Parts, model: str) -> tuple[np.ndarray, pd.Series]:
+    """The cutoffs that do not overlap, and how many sessions of each ticker the model has of them."""
+    spans, rows = [], []
+    for part in parts.columns(["ticker", "model", "cutoff", "date", "step"]):
+        spans.append(part[["cutoff", "date", "step"]].drop_duplicates())
+        mine = part[part["model"] == model]
+        rows.append(mine.groupby(["ticker", "cutoff"], sort=False).size())
+    chosen = metrics.apart(pd.concat(spans).drop_duplicates())["cutoff"].unique()
+    counts = pd.concat(rows).reset_index("cutoff", name="n")
+    counts = counts.loc[counts["cutoff"].isin(chosen), "n"]
+    return chosen, counts.groupby(level="ticker", sort=False).sum()
+
+
+def _packed(
+    whole: pd.DataFrame,
+    step: int,
+    chosen: np.ndarray,
+    reactions: pd.DataFrame | None,
+    models: Sequence[str],
+    latest: int | None,
+) -> dict[str, Any]:
+    """The packed sessions of each ticker of a part, the latest so many of them if there is a number."""
+    realised = _realised(whole, models[0]) if step > 1 else None
+    frame = whole[(whole["step"] == step) & whole["cutoff"].isin(chosen)]
+    wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
     tickers = {}
     for ticker, rows in frame[frame["model"] == models[0]].groupby("ticker", sort=False):
         rows = rows.sort_values("date")
-        volatility = wide.loc[ticker].reindex(rows["date"]).reindex(columns=models).to_numpy()
-        reacts = announced.reacting(rows, tables["reactions"]).astype(float) if own else None
         hindsight = metrics.realised_volatility(rows["log_return"])
         if realised is not None:
             at = pd.MultiIndex.from_frame(rows[["ticker", "date"]])
             hindsight = realised.reindex(at) * np.sqrt(step)
-        numbers = packing.pack(_columns(rows, volatility, hindsight.to_numpy(), reacts))
-        tickers[str(ticker)] = {"note": notes.get(str(ticker), ""), **numbers}
-    names = [*PACKED, *own, *(f"volatility_{i}" for i in range(len(models)))]
-    several = {"step": step} if step > 1 else {}
-    return {"columns": names, "models": models, "tickers": tickers, **several}
+        known = hindsight.to_numpy()
+        if latest is not None:
+            rows, known = rows.tail(latest), known[-latest:]
+        volatility = wide.loc[ticker].reindex(rows["date"]).reindex(columns=models).to_numpy()
+        reacts = None if reactions is None else announced.reacting(rows, reactions).astype(float)
+        tickers[str(ticker)] = packing.pack(_columns(rows, volatility, known, reacts))
+    return tickers
 
 
 def _realised(frame: pd.DataFrame, model: str) -> pd.Series:
@@ -130,12 +174,11 @@ def has_earnings(tables: Mapping[str, pd.DataFrame]) -> bool:
 
 
 def of_ticker(
-    frame: pd.DataFrame, *, with_earnings: bool = False, next_day: bool = True
+    looks: Mapping[str, style.Look], *, with_earnings: bool = False, next_day: bool = True
 ) -> list[charts.Chart]:
     """Return price with bands, volatility and value at risk, on one span of dates."""
     from bokeh.models import ColumnDataSource, Range1d
 
-    looks = style.looks(frame)
     source = ColumnDataSource(name="sessions")
     own = [REACTION, "earnings"] if with_earnings else []
     for name in [*DRAWN, *own, *(f"volatility_{i}" for i in range(len(looks)))]:

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import pandas as pd
-
 from forecaster.backtesting.provenance import Provenance
-from forecaster.evaluation import metrics
 from forecaster.evaluation.claims import listed as in_words
+from forecaster.evaluation.drawn import Drawn
 from forecaster.evaluation.evaluate import Evaluation
 from forecaster.evaluation.verdict import Verdict
 from forecaster.plots.style import Look
@@ -35,7 +33,7 @@ class Part:
 
 
 def part(
-    frame: pd.DataFrame,
+    drawn: Drawn,
     evaluation: Evaluation,
     looks: Mapping[str, Look],
     provenance: Provenance,
@@ -46,29 +44,28 @@ def part(
 
     Parameters
     ----------
-    frame : its forecasts.
+    drawn : what there is to show of its forecasts.
     evaluation : its statistics.
     looks : of each model of the page, the first model first.
     provenance : where the backtest comes from.
     briefly : draw skill and calibration alone, as of every step but the first.
     """
-    known, model, own = metrics.known(frame), provenance.models[0], evaluation.tables
-    losses = metrics.losses(known)[["ticker", "model", "cutoff", "date", "step", "crps"]]
-    there = {name: look for name, look in looks.items() if (known["model"] == name).any()}
-    skill = of_skill(losses, own, there)
-    drawn = [
+    model, own = provenance.models[0], evaluation.tables
+    there = {name: look for name, look in looks.items() if name in drawn.models}
+    skill = of_skill(drawn, own, there)
+    figures = [
         *(islice(skill, 1) if briefly else skill),
-        *of_calibration(metrics.apart(known), own, there, briefly=briefly),
+        *of_calibration(drawn, own, there, briefly=briefly),
     ]
     if "strategy" in own:
-        drawn += of_strategy(known[known["model"] == model], own["strategy"])
+        figures += of_strategy(drawn, model, own["strategy"])
     step = evaluation.verdict.step
     return Part(
         tables.verdict(evaluation.verdict),
-        f"{tables.pooled(own['scores'])}\n{tables.against(losses, model)}",
+        f"{tables.pooled(own['scores'])}\n{tables.against(drawn.tests(), model)}",
         tables.tickers(own["scores"]),
         "\n".join([tables.tests(own["significance"], model), *tables.statistics(own)]),
-        [charts.of_step(it, step) for it in drawn] if briefly else drawn,
+        [charts.of_step(it, step) for it in figures] if briefly else figures,
     )
 
 

@@ -198,11 +198,9 @@ def pooled(scores: pd.DataFrame) -> str:
     return table(caption, ["Model", *columns], _rows(rows.index, columns))
 
 
-def against(losses: pd.DataFrame, model: str) -> str:
+def against(tests: pd.DataFrame, model: str) -> str:
     """Return the CRPS of a model against that of every other, with intervals and tests."""
-    others = [it for it in losses["model"].unique() if it != model]
-    rows = significance.compare(losses, against=others)
-    rows = _corrected(rows[rows["model"] == model])
+    rows = _corrected(tests)
     ends = zip(*significance.ratio_interval(rows), strict=True)
     columns = {
         "Ratio of CRPS": texts(rows["ratio"], ".4f"),

@@ -29,7 +29,7 @@ def home(world, tmp_path_factory):
 
 
 def forecasts_of(home, name):
-    return archive.read_forecasts(home / "backtests" / name)[0]
+    return archive.read_forecasts(home / "backtests" / name)[0].whole()
 
 
 def test_a_second_backtest_of_the_same_models_leaves_the_first(forecast, home):

@@ -30,13 +30,41 @@ def test_the_statistic_is_that_of_a_regression():
     assert table.set_index(["ticker", "level"]).loc[(POOLED, 0.95), "p_value"] == row["p_value"]
 
 
-def test_simulated_products_are_those_of_the_series():
-    value = np.random.default_rng(1).normal(size=50)
-    products = dynamic_quantile._simulated_products(value, 0.05)
-    drawn = np.random.default_rng(0).random((dynamic_quantile.DRAWS, 54)) < 0.05
-    h = drawn[3] - 0.05
-    x = np.column_stack([np.ones(50), *(h[4 - k : 54 - k] for k in range(1, 5)), value])
-    np.testing.assert_allclose(products[3], x.T @ np.column_stack([h[4:], x]), atol=1e-4)
+@pytest.mark.parametrize("p", [0.05, 0.01])
+def test_simulated_statistics_are_those_of_regressions(p):
+    values = np.random.default_rng(1).normal(size=(300, 3))
+    statistics = dynamic_quantile._simulated_statistics(values, p)
+    drawn = np.random.default_rng(0).random((dynamic_quantile.DRAWS, 304)) < p
+    for draw, breaches in enumerate(drawn[:100]):
+        h = breaches - float(np.float32(p))
+        lagged = [h[4 - k : 304 - k] for k in range(5)]
+        for ticker, value in enumerate(values.T):
+            x = np.column_stack([np.ones(300), *lagged[1:], value])
+            fitted = x @ np.linalg.lstsq(x, lagged[0], rcond=None)[0]
+            expected = fitted @ fitted / (p * (1 - p))
+            assert statistics[draw, ticker] == pytest.approx(expected, rel=1e-4)
+
+
+def test_sums_over_tickers_and_days_are_those_of_the_series():
+    rng = np.random.default_rng(5)
+    surplus, value = rng.normal(size=(2, 40, 3))
+    days = rng.integers(40, size=(dynamic_quantile.DRAWS_AT_ONCE + 3, 40))
+    sums = dynamic_quantile._sums(surplus, value, days)
+    for drawn, its in zip(days, sums, strict=True):
+        h = surplus[drawn]
+        lagged = [(h[4:] * h[4 - k : 40 - k]).sum() for k in range(1, 5)]
+        np.testing.assert_allclose(its, [h[4:].sum(), *lagged, (h[4:] * value[4:]).sum()])
+
+
+def test_a_ticker_is_tested_alike_alone_and_among_others():
+    frame = simulated(models=2, tickers=3, sessions=200, shared=0.5, seed=3)
+    frame = frame.drop(frame[frame["ticker"] == frame["ticker"].iloc[0]].index[:50])
+    whole = dynamic_quantile.dynamic_quantile(frame)
+    for ticker, its in frame.groupby("ticker"):
+        alone = dynamic_quantile.dynamic_quantile(its)
+        among = whole[whole["ticker"] == ticker].reset_index(drop=True)
+        alone = alone[alone["ticker"] == ticker].reset_index(drop=True)
+        pd.testing.assert_frame_equal(among, alone, check_exact=True)
 
 
 def test_breaches_that_follow_breaches_are_foreseen():

@@ -67,12 +67,11 @@ def test_forecasts_that_are_equal_but_for_a_factor_have_no_weight():
 @pytest.mark.parametrize(("forecast", "outcome"), [(0.5, 2.0), (2.0, 0.5), (1.0, 1.0)])
 def test_elementary_scores_add_up_to_half_the_squared_error(forecast, outcome):
     thresholds = np.linspace(0, 3, 30_001)
-    scores = [
-        murphy.elementary(np.array([forecast]), np.array([outcome]), it).item() for it in thresholds
-    ]
-    assert np.trapezoid(scores, thresholds) == pytest.approx(
-        (forecast - outcome) ** 2 / 2, abs=1e-3
-    )
+    forecasts, outcomes = np.array([forecast, 1.0]), np.array([outcome, 1.0])
+    scores = murphy.elementary(forecasts, outcomes, thresholds, np.array([1, 0]))
+    assert not scores[:, 0].any()
+    expected = (forecast - outcome) ** 2 / 2
+    assert np.trapezoid(scores[:, 1], thresholds) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_better_variance_is_better_at_every_threshold():

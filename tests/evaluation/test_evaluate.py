@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from repetitions import blind
 
-from forecaster.distributions import forecasts
+from forecaster.distributions import forecasts, parts
 from forecaster.evaluation.evaluate import evaluate
 
 TICKERS, SESSIONS = 3, 60
@@ -99,3 +99,18 @@ def test_side_by_side_stand_the_rows_that_all_have(together):
     rows = coverage.groupby("model")["forecasts"].first()
     assert rows["lstm"] == TICKERS * SESSIONS
     assert rows["har"] == (TICKERS - 1) * SESSIONS
+
+
+def test_parts_of_the_tickers_add_up_to_the_whole(frame, variance, together, monkeypatch):
+    monkeypatch.setattr(parts, "ROWS", 1)
+    assert len(parts.Parts.of(frame)) == TICKERS
+    added = evaluate(frame, variance, model="lstm")
+    assert list(added.tables) == list(together.tables)
+    for name, table in together.tables.items():
+        found, keys = added.tables[name], [it for it in table if table[it].dtype == "str"]
+        one, other = (
+            it.sort_values(keys, kind="stable", ignore_index=True) for it in (found, table)
+        )
+        pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-9, atol=1e-13)
+    assert added.verdict.headline == together.verdict.headline
+    assert [row.words for row in added.verdict.rows] == [row.words for row in together.verdict.rows]

@@ -9,6 +9,7 @@ from scipy import signal, stats
 from forecaster.errors import ForecastError
 from forecaster.evaluation import announced, metrics, murphy, significance, skill, stability
 from forecaster.evaluation.evaluate import evaluate
+from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.verdict import Verdict, together
 
 
@@ -173,7 +174,7 @@ def test_few_sessions_give_no_answer_and_no_error(sessions):
 
 def test_blocks_hold_two_forecasts(world):
     losses = metrics.losses(*of_step(world, 21))
-    daily = significance.by_model(losses, "crps").groupby("date").mean()
+    daily = Panel.of(losses).daily("crps", *losses["model"].unique())
     assert significance.block_length(daily, 21) >= 42
     # The interval of means that overlap is wider than one that takes days for independent.
     frame, _ = of_step(world, 21)

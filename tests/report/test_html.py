@@ -16,6 +16,7 @@ from forecaster.backtesting import archive
 from forecaster.distributions import forecasts
 from forecaster.errors import StoreError
 from forecaster.evaluation import calibration, metrics, significance
+from forecaster.evaluation.drawn import Drawn
 from forecaster.plots import evaluation, style
 from forecaster.report import comparison, html, tables
 from forecaster.report.packing import pack
@@ -343,10 +344,10 @@ def test_a_damaged_folder_is_refused(small, tmp_path, damage):
 def test_a_ticker_out_of_all_proportion_is_named_and_leaves_the_scale_to_the_others():
     names = [f"T{i}" for i in range(8)]
     backtest = simulated(names, {"lstm": 0.009, "naive": 0.016})
-    losses, looks = metrics.losses(backtest.forecasts), style.looks(backtest.forecasts)
+    drawn, looks = Drawn(backtest.parts, "lstm"), style.looks(backtest.parts)
 
     def tickers(skill):
-        return list(comparison.of_skill(losses, backtest.tables | {"skill": skill}, looks))[1]
+        return list(comparison.of_skill(drawn, backtest.tables | {"skill": skill}, looks))[1]
 
     skill, scores = backtest.tables["skill"].copy(), backtest.scores.copy()
     rows = (skill["metric"] == "crps") & (skill["model"] == "lstm") & skill["ticker"].isin(names)

@@ -11,6 +11,7 @@ from overlapping import SCALES, overlapping
 from report_page import Page, scripts, unpacked
 from simulated import simulated
 
+from forecaster.distributions.parts import Parts
 from forecaster.evaluation import metrics
 from forecaster.evaluation.evaluate import evaluate
 from forecaster.evaluation.verdict import together
@@ -28,7 +29,7 @@ def backtest_of(steps, sessions=460):
     own = {name: alone.tables[name] for name in ("fallbacks", "reactions")}
     return replace(
         alone,
-        forecasts=frame,
+        parts=Parts.of(frame),
         tables=done[first].tables | own,
         verdict=together([it.verdict for it in done.values()]),
         ahead={it: done[it] for it in further},

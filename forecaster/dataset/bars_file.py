@@ -1,0 +1,91 @@
+"""Bars of many tickers in a file: those of a market are larger than all else that a backtest holds."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.data import prices
+from forecaster.dataset.bars import Bars
+
+CACHED_ARRAYS = 512
+"""Arrays that stay in memory for the next request."""
+
+_NAMES = tuple(field.name for field in fields(Bars))
+_DTYPES = dict.fromkeys(_NAMES, np.dtype(np.float64)) | {"dates": np.dtype("datetime64[D]")}
+_ITEM = 8
+"""Bytes of a value of each array."""
+
+
+class BarsFile:
+    """An open file of arrays, which another process opens anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.path,)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            os.close(self._handle)
+
+    def read(self, begin: int, dtype: np.dtype[Any], count: int) -> np.ndarray:
+        """Return the array of some values from a byte on."""
+        values = np.empty(count, dtype)
+        with open(self._handle, "rb", buffering=0, closefd=False) as file:
+            file.seek(begin)
+            if file.readinto(values.view(np.uint8)) != values.nbytes:
+                raise OSError(f"{self.path.name} ends before its bars do")
+        values.flags.writeable = False
+        return values
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> BarsFile:
+    """The file of the bars that a process works on, opened once."""
+    return BarsFile(path)
+
+
+class StoredBars(Bars):
+    """Bars whose arrays lie one after the other in a file, and are read when they are asked for."""
+
+    def __init__(self, file: BarsFile, begin: int, sessions: int) -> None:
+        vars(self).update(_file=file, _begin=begin, _sessions=sessions)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name not in _DTYPES:
+            raise AttributeError(name)
+        return _array(self, name)
+
+
+@lru_cache(maxsize=CACHED_ARRAYS)
+def _array(bars: StoredBars, name: str) -> np.ndarray:
+    file, begin, sessions = (vars(bars)[it] for it in ("_file", "_begin", "_sessions"))
+    place = _NAMES.index(name) * sessions * _ITEM
+    return file.read(begin + place, _DTYPES[name], sessions)
+
+
+def stored(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> dict[str, Bars]:
+    """Write the bars of each ticker to a file, and return them as they lie there.
+
+    Parameters
+    ----------
+    frames : a prices frame, or one for each ticker, none of which stays in memory.
+    path : the file, which is replaced; it must stay there as long as the bars are used.
+    """
+    places = {}
+    with open(path, "wb") as file:
+        for frame in prices.by_ticker(frames):
+            bars = Bars.of(frame)
+            places[str(frame["ticker"].iloc[0])] = file.tell(), len(bars.dates)
+            for name in _NAMES:
+                file.write(np.asarray(getattr(bars, name), _DTYPES[name]).tobytes())
+    opened = BarsFile(path)
+    return {ticker: StoredBars(opened, *place) for ticker, place in places.items()}
