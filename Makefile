@@ -24,6 +24,8 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1)
 
 # The tests start some eighty processes, none of which need compile the package anew.
 test: export PYTHONDONTWRITEBYTECODE =
+# A second thread of linear algebra waits for work without rest, and takes the core of another process.
+test: export OMP_NUM_THREADS = 1
 test: .venv/dev
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 

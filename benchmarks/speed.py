@@ -6,8 +6,10 @@ machine that does something else at the time.
 
 - train-neuralforecast: `forecast train` on W1's training span, prices stored before, against the tuned
   LSTM of neuralforecast; its forecasting is taken off, its imports are not.
+- train-from-neuralforecast: the same of `forecast train --from`, the base of `from_base.py`.
 - train-from: `forecast train --from`, the base of `from_base.py`, against `forecast train`, both on W1.
 - train-tutorial: the same against the LSTM of the tutorials.
+- training-step: a step of training against its matrix products alone, which is the least it can take.
 - per-target: training per target, dense against one window per target; no whole processes, but seconds.
 - predict: `forecast predict` of 20 tickers against `python -c "import tensorflow"`.
 - help: `forecast --help` against `python -c "import typer"`.
@@ -65,24 +67,34 @@ def train_command() -> list[str]:
     return referee.train(work, common.stocked(common.CACHE / "w1-home", work.prices), 0)
 
 
+def from_command() -> list[str]:
+    """`forecast train` on W1, from the weights of a run of other tickers."""
+    command, run_of_others = train_command(), from_base.base_without(common.w1())
+    bundle.save(run_of_others, common.CACHE / "w1-home")
+    return [*command, "--from", run_of_others.name]
+
+
+def neuralforecast() -> common.Cost:
+    """The tuned LSTM of neuralforecast, less its forecasting."""
+    _, told, _ = referee.theirs("neuralforecast-lstm")
+    spent = told["predict_seconds"]
+    return common.Cost(told["wall"] - spent, told["cpu"] - spent, told["peak"])
+
+
 def train_neuralforecast() -> None:
-    """Ours against the tuned LSTM of neuralforecast, less its forecasting."""
+    """Ours against neuralforecast's."""
+    pairs("train-neuralforecast", 3, run(train_command()), neuralforecast)
 
-    def other() -> common.Cost:
-        _, told, _ = referee.theirs("neuralforecast-lstm")
-        spent = told["predict_seconds"]
-        return common.Cost(told["wall"] - spent, told["cpu"] - spent, told["peak"])
 
-    pairs("train-neuralforecast", 3, run(train_command()), other)
+def train_from_neuralforecast() -> None:
+    """Ours from the weights of a run against neuralforecast's."""
+    pairs("train-from-neuralforecast", 3, run(from_command()), neuralforecast)
 
 
 def train_from() -> None:
     """From the weights of a run against afresh."""
-    work = common.w1()
-    afresh = train_command()
-    run_of_others = from_base.base_without(work)
-    bundle.save(run_of_others, common.CACHE / "w1-home")
-    pairs("train-from", 1, run([*afresh, "--from", run_of_others.name]), run(afresh))
+    further = from_command()
+    pairs("train-from", 1, run(further), run(further[: further.index("--from")]))
 
 
 def train_tutorial() -> None:
@@ -90,23 +102,32 @@ def train_tutorial() -> None:
     pairs("train-tutorial", 1, run(train_command()), run(referee.command("tutorial-lstm")))
 
 
+def training_step() -> None:
+    """A step against its matrix products; each process measures both."""
+    in_process("training_step", 3, "step", "products")
+
+
 def per_target() -> None:
     """Dense targets against one window per target; each process measures both."""
-    out = common.CACHE / "per_target.json"
-    found = []
-    for _ in range(3):
-        used = common.cost([sys.executable, str(common.HERE / "per_target.py"), str(out)])
+    in_process("per_target", 3, "dense", "one_window")
+
+
+def in_process(script: str, times: int, ours: str, other: str) -> None:
+    """Lets a script measure two things so many times, on one core, and writes a row."""
+    out = common.CACHE / f"{script}.json"
+    costs = []
+    for _ in range(times):
+        used = common.cost([sys.executable, str(common.HERE / f"{script}.py"), str(out)])
         told = json.loads(out.read_text(encoding="utf-8"))
-        found.append((told["dense"], told["one_window"], used.peak))
-    dense, one_window, peak = (statistics.median(values) for values in zip(*found, strict=True))
+        costs.append((told[ours], told[other], used.peak))
     common.row(
         "speed",
-        {"measure": "per-target"},
-        pairs=len(found),
-        seconds=dense,
-        other_seconds=one_window,
-        ratio=statistics.median(mine / theirs for mine, theirs, _ in found),
-        peak=peak,
+        {"measure": script.replace("_", "-")},
+        pairs=times,
+        seconds=statistics.median(mine for mine, _, _ in costs),
+        other_seconds=statistics.median(theirs for _, theirs, _ in costs),
+        ratio=statistics.median(mine / theirs for mine, theirs, _ in costs),
+        peak=statistics.median(peak for _, _, peak in costs),
     )
 
 
@@ -153,8 +174,10 @@ def backtest_gjr() -> None:
 
 MEASURES = {
     "train-neuralforecast": train_neuralforecast,
+    "train-from-neuralforecast": train_from_neuralforecast,
     "train-from": train_from,
     "train-tutorial": train_tutorial,
+    "training-step": training_step,
     "per-target": per_target,
     "predict": predict,
     "help": show_help,

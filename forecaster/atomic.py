@@ -5,7 +5,6 @@ renamed into place. What a killed command leaves behind is hidden (a dot before 
 removed by the next command; see :mod:`forecaster.leftovers`.
 """
 
-import glob
 import os
 import re
 import secrets
@@ -62,9 +61,11 @@ def locked(path: Path) -> Iterator[None]:
     StoreError
         The disk is read-only, or the folder cannot be made.
     """
+    is_new = not _lock(path).exists()  # nobody wrote it before: a large folder is not searched
     with _acquired(path):
-        for leftover in path.parent.glob(f".{glob.escape(path.name[:_LONGEST])}.*{_TEMPORARY}"):
-            leftover.unlink(missing_ok=True)
+        for name in () if is_new else os.listdir(path.parent):
+            if name.startswith(f".{path.name[:_LONGEST]}.") and name.endswith(_TEMPORARY):
+                path.with_name(name).unlink(missing_ok=True)
         yield
 
 

@@ -17,10 +17,13 @@ from forecaster.config import RecurrentConfig
 from forecaster.data import prices
 from forecaster.data.calendars import next_session
 from forecaster.models import boosting
+from forecaster.plots import evaluation
 from forecaster.report import html
 from forecaster.runs import training
 
 SESSIONS = 700
+
+MOST_TICKERS = evaluation.MOST_TICKERS
 
 # A shell's background jobs do not hear of interrupts, nor do their children, unless somebody listens.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -136,10 +139,19 @@ def few_trees():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_pixels():
-    """Plots beside a report in few pixels, which are drawn sooner."""
+def few_plots():
+    """Plots of one ticker beside a report, not of two, and in few pixels, which are drawn sooner."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html, "DPI", 40)
+        patch.setattr(evaluation, "MOST_TICKERS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_plots():
+    """Plots of as many tickers beside a report as a user has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "MOST_TICKERS", MOST_TICKERS)
         yield
 
 

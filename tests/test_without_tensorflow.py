@@ -56,7 +56,17 @@ def test_all_else_works(forecast, home, words, monkeypatch):
 def test_a_file_of_forecasts_is_scored(forecast, home, tmp_path):
     file = tmp_path / "forecasts.csv"
     for words in (
-        ("backtest", "--models", "lstm,naive", "--run", "small", "--out", file),
+        (
+            "backtest",
+            "--models",
+            "lstm,naive",
+            "--run",
+            "small",
+            "--start",
+            "2018-02-01",
+            "--out",
+            file,
+        ),
         ("score", file),
     ):
         result = forecast(*words, "--home", home, "--quiet")

@@ -1,20 +1,21 @@
 """``forecast data``: what is stored."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecaster.cli import options, output, ticker_lists
-from forecaster.data import capitals
+from forecaster.data import capitals, clock, filenames
 from forecaster.errors import ForecastError, StoreError, UsageError, did_you_mean, first_few
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecaster.data.event_store import EventState, EventStore
-    from forecaster.data.store import Store, TickerState
+    from forecaster.data.event_store import EventStore
+    from forecaster.data.footers import EventsFooter, PricesFooter
+    from forecaster.data.store import Store
 
 PICTURED = 40
 """Closes that a sparkline of a whole history shows."""
@@ -34,20 +35,20 @@ def listing(
 
     Example: forecast data list --json
     """
-    from forecaster.data.event_store import EventStore
-    from forecaster.data.store import Store
+    from forecaster.data import footers  # no store, whose pandas takes longer than all of a list
 
     output.start(quiet=quiet, verbose=verbose)
-    store, event_store = Store(home), EventStore(home)
+    prices, events = home / "prices", home / "events"
     rows, failed = [], []
-    for ticker in store.tickers():
+    for ticker in filenames.tickers(prices):
+        name = filenames.filename(ticker)
         try:
-            if state := store.state(ticker):  # else another command has just removed it
-                rows.append(_summary(state))
-                rows[-1] |= _coming(event_store.state(ticker))
+            if footer := footers.of_prices(prices / name, ticker):  # else it has just been removed
+                rows.append(_summary(ticker, footer))
+                rows[-1] |= _coming(footers.of_events(events / name, ticker))
         except ForecastError as error:
             failed.append(error)
-    alone = sorted(set(event_store.tickers()) - set(store.tickers()))
+    alone = sorted(set(filenames.tickers(events)) - set(filenames.tickers(prices)))
     if as_json:
         output.dump("data", {"tickers": rows, "events_alone": alone})
     elif rows:
@@ -73,29 +74,28 @@ def _listed(row: dict[str, Any], name: str) -> str:
     return str(value or "–") if name in ("earnings", "next") else str(value)
 
 
-def _coming(state: "EventState | None") -> dict[str, Any]:
+def _coming(footer: "EventsFooter | None") -> dict[str, Any]:
     """Return how many events are stored of a ticker, and the first that is to come."""
-    coming = state.next if state else None
+    days, today = footer.days if footer else [], clock.now().date()
+    coming = next((day for day in days if day.date() >= today), None)
     return {
-        "events": state.rows if state else 0,
+        "events": len(days),
         "next_event": f"{coming:%Y-%m-%d}" if coming is not None else None,
     }
 
 
-def _summary(state: "TickerState") -> dict[str, Any]:
-    from forecaster.data import calendars
-
-    age = calendars.now() - state.fetched_at
+def _summary(ticker: str, footer: "PricesFooter") -> dict[str, Any]:
+    age = clock.now() - datetime.fromisoformat(footer.fetched_at)
     return {
-        "ticker": state.ticker,
-        "source": state.source,
-        "first": str(state.first.date()),
-        "last": str(state.last.date()),
-        "rows": state.rows,
-        "fetched_at": f"{state.fetched_at:%Y-%m-%dT%H:%M:%SZ}",
+        "ticker": ticker,
+        "source": footer.source,
+        "first": str(footer.first.date()),
+        "last": str(footer.last.date()),
+        "rows": footer.rows,
+        "fetched_at": footer.fetched_at,
         "age_days": round(age.total_seconds() / 86_400, 2),
         **_coming(None),
-        **state.notes,
+        **footer.notes,
     }
 
 

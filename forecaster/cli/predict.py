@@ -11,8 +11,9 @@ from forecaster.display import announcement, number, price
 from forecaster.errors import ForecastError, HistoryError, StoreError, UsageError, first_few
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    import numpy as np
     import pandas as pd
 
     from forecaster.data.store import Store
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from forecaster.runs.choice import Choice
     from forecaster.runs.run import Run
 
-RECENT = 60
-"""Sessions whose closes a sparkline shows."""
-
 _WIDTH = "The day's mean return is close to unpredictable: read the intervals, not the median."
 """What to make of a forecast without a verdict, which has advice of its own."""
 
@@ -32,9 +30,6 @@ _WIDTH_AHEAD = (
     "The mean return is close to unpredictable, and over a month little but the drift of the past: read "
     "the intervals, not the median."
 )
-
-RECENT_DAYS = 200
-"""Days before a forecast whose sessions tell the weekdays of an unknown exchange."""
 
 
 def predict(
@@ -88,6 +83,7 @@ def predict(
     Example: forecast predict AAPL --horizon 10
     """
     from forecaster import exports
+    from forecaster.cli.closes import Closes
     from forecaster.data import companions
     from forecaster.data.event_store import EventStore
     from forecaster.data.store import Store
@@ -102,10 +98,12 @@ def predict(
     stored = supply.tickers(store, tickers, quiet=quiet)
     needed = ticker_lists.with_universe(trained, store, stored)
     events = EventStore(home).read(needed)
-    digests: dict[str, str] = {}
+    digests = dict[str, str]()
+    notes = dict[str, "Mapping[str, str]"]()
+    noted = Closes(store.each(needed, notes), stored, as_of)
     frame, failures, announced, implied = forecasting.predict_each(
         trained,
-        _noted(store.each(needed), digests) if record else store.each(needed),
+        _noted(noted, digests) if record else noted,
         tickers=stored,
         events=events,
         companions=companions.read(home, stored),
@@ -113,8 +111,9 @@ def predict(
         calibrate=calibrate,
         steps=wanted,
     )
+    last = max((noted.dates[it][-1].item() for it in frame["ticker"].unique()), default=date.min)
     in_steps = horizon is not None or steps is not None or annualised
-    rows, histories = _described(frame, store, announced, implied, ahead=in_steps)
+    rows = _described(frame, noted.dates, announced, implied, ahead=in_steps)
     failed: list[ForecastError] = list(failures.values())
     if max_age is not None and (old := [it for it in rows if it["sessions_behind"] > max_age]):
         failed.append(_too_old(_heads(old), max_age))
@@ -122,12 +121,13 @@ def predict(
         frame = frame[frame["ticker"].isin([row["ticker"] for row in rows])]
     recorded = None
     if record:
-        recorded = _recorded(home, frame, trained, rows, digests, histories, failed, quiet=quiet)
-    _add_currencies(store, rows)
-    _mark_guesses(rows, histories)
+        recorded = _recorded(home, frame, trained, rows, digests, noted.dates, failed, quiet=quiet)
+    for row in rows:
+        row["currency"] = notes[row["ticker"]].get("currency")
+    _mark_guesses(rows, noted.dates)
     if as_of is None:
         _warn_of_stale(_heads(rows))
-    _warn_of_motionless(store, rows)
+    _warn_of_motionless(rows, noted.motion)
     verdict = bundle.last_verdict(trained, home)
     if out is not None:
         table = _exported(frame, rows, announced)
@@ -148,11 +148,10 @@ def predict(
         )
     elif rows:
         if wanted == (1,):
-            _print(rows, _recent(store, rows), with_age=as_of is None, annualised=annualised)
+            _print(rows, noted.recent, with_age=as_of is None, annualised=annualised)
         else:
             _print_ahead(rows, with_age=as_of is None, annualised=annualised)
-        _say_implied(rows, histories)
-        last = max(dates.iloc[-1].date() for dates in histories.values())
+        _say_implied(rows, noted.dates)
         for text in _worth(chosen, verdict, rows, store, last, wanted[-1]):
             output.say(text)
     output.end(failed)
@@ -191,7 +190,7 @@ def _recorded(
     trained: "Run",
     rows: list[dict[str, Any]],
     digests: dict[str, str],
-    histories: "dict[str, pd.Series]",
+    histories: "Mapping[str, np.ndarray]",
     failed: list[ForecastError],
     *,
     quiet: bool,
@@ -240,20 +239,23 @@ def _recorded(
 
 def _described(
     frame: "pd.DataFrame",
-    store: "Store",
+    histories: "Mapping[str, np.ndarray]",
     announced: "dict[str, NextEvent]",
     implied: "dict[str, Level]",
     *,
     ahead: bool,
-) -> "tuple[list[dict[str, Any]], dict[str, pd.Series]]":
-    """Return the forecasts as JSON has them, and the last stored dates of their tickers.
+) -> list[dict[str, Any]]:
+    """Return the forecasts as JSON has them.
 
     Those of the next session alone lack what is to be said of steps, unless it is asked for.
+
+    Parameters
+    ----------
+    histories : the last stored dates of each ticker.
     """
     from forecaster.distributions import forecasts
 
     rows = forecasts.summary(frame)
-    histories = _recent_dates(store, rows)
     _count_sessions_behind(rows, histories)
     if ahead:
         _spread_over_time(rows, histories)
@@ -264,13 +266,7 @@ def _described(
         level = implied.get(row["ticker"])
         row["implied_volatility"] = level.volatility if level else None
         row["implied_by"] = level.name if level else None
-    return rows, histories
-
-
-def _add_currencies(store: "Store", rows: list[dict[str, Any]]) -> None:
-    currencies = ticker_lists.currencies(store, [row["ticker"] for row in _heads(rows)])
-    for row in rows:
-        row["currency"] = currencies[row["ticker"]]
+    return rows
 
 
 def _exported(
@@ -293,13 +289,15 @@ def _heads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({row["ticker"]: row for row in reversed(rows)}.values())[::-1]
 
 
-def _spread_over_time(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+def _spread_over_time(rows: list[dict[str, Any]], histories: "Mapping[str, np.ndarray]") -> None:
     """Add each volatility a day and a year: that of all steps over the root of their number."""
     from math import sqrt
 
+    import pandas as pd
+
     from forecaster.evaluation.strategy import sessions_a_year
 
-    years = {ticker: sessions_a_year(dates) for ticker, dates in histories.items()}
+    years = {ticker: sessions_a_year(pd.Series(dates)) for ticker, dates in histories.items()}
     for row in rows:
         year = years[row["ticker"]]
         row["volatility_per_day"] = row["volatility"] / sqrt(row["step"])
@@ -307,16 +305,18 @@ def _spread_over_time(rows: list[dict[str, Any]], histories: "dict[str, pd.Serie
         row["sessions_a_year"] = year
 
 
-def _say_implied(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+def _say_implied(rows: list[dict[str, Any]], histories: "Mapping[str, np.ndarray]") -> None:
     """Say what each index of implied volatility says, beside the forecasts, both a year."""
     from math import sqrt
+
+    import pandas as pd
 
     from forecaster.evaluation.strategy import sessions_a_year
 
     forecast: dict[tuple[str, float], list[str]] = {}
     for row in _heads(rows):
         if row["implied_by"]:
-            year = sessions_a_year(histories[row["ticker"]])
+            year = sessions_a_year(pd.Series(histories[row["ticker"]]))
             spread = row["volatility"] * sqrt(year / row.get("step", 1))
             key = row["implied_by"], row["implied_volatility"]
             forecast.setdefault(key, []).append(
@@ -418,40 +418,15 @@ def _without_backtest(
     return text
 
 
-def _recent_dates(store: "Store", rows: list[dict[str, Any]]) -> "dict[str, pd.Series]":
-    """Return the last stored dates of each ticker that is forecast."""
-    import pandas as pd
-
-    if not rows:
-        return {}
-    cutoff = min(pd.Timestamp(row["cutoff"]) for row in rows)
-    start = (cutoff - pd.Timedelta(days=RECENT_DAYS)).date()
-    tickers = [row["ticker"] for row in rows]
-    frame = store.read(tickers, columns=["ticker", "date"], start=start)
-    return {str(ticker): dates for ticker, dates in frame.groupby("ticker")["date"]}
-
-
-def _warn_of_motionless(store: Any, rows: list[dict[str, Any]]) -> None:
+def _warn_of_motionless(rows: list[dict[str, Any]], motion: "Mapping[str, str]") -> None:
     """Warn of forecasts of prices that hardly move, whose intervals mean little."""
-    import logging
-
-    import pandas as pd
-
-    from forecaster.data import quality
-
-    cutoffs = {row["ticker"]: pd.Timestamp(row["cutoff"]) for row in rows}
-    if not cutoffs:
-        return
-    start = (min(cutoffs.values()) - pd.Timedelta(days=2 * quality.YEAR)).date()
-    frame = store.read(list(cutoffs), columns=["ticker", "date", "adj_close"], start=start)
-    for ticker, history in frame.groupby("ticker"):
-        motion = quality.motion(history[history["date"] <= cutoffs[str(ticker)]])
-        if motion:
-            logging.getLogger(__name__).warning("%s: %s", ticker, motion)
+    for ticker in sorted({row["ticker"] for row in rows} & set(motion)):
+        logging.getLogger(__name__).warning("%s: %s", ticker, motion[ticker])
 
 
-def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+def _mark_guesses(rows: list[dict[str, Any]], histories: "Mapping[str, np.ndarray]") -> None:
     """Mark the forecasts whose date no calendar knows, and warn of them."""
+    import numpy as np
     import pandas as pd
 
     from forecaster.data import calendars
@@ -461,7 +436,7 @@ def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]")
     for row in rows:
         ticker, cutoff, step = row["ticker"], pd.Timestamp(row["cutoff"]), row.get("step", 1)
         dates = histories[ticker]
-        known = (dates == pd.Timestamp(row["date"])).any()
+        known = (dates == np.datetime64(row["date"])).any()
         certain = known or calendars.next_sessions(ticker, cutoff, step, dates)[-1].certain
         row["date_is_guess"] = not certain
         if row["date_is_guess"]:
@@ -479,7 +454,9 @@ def _mark_guesses(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]")
         )
 
 
-def _count_sessions_behind(rows: list[dict[str, Any]], histories: "dict[str, pd.Series]") -> None:
+def _count_sessions_behind(
+    rows: list[dict[str, Any]], histories: "Mapping[str, np.ndarray]"
+) -> None:
     """Add the last finished session of each ticker's exchange, and how many came since the cutoff."""
     import pandas as pd
 
@@ -536,6 +513,7 @@ def _print(
     with_age: bool,
     annualised: bool,
 ) -> None:
+    from forecaster.cli import closes
     from forecaster.data import units
 
     with_currency = any(row["currency"] for row in rows)
@@ -546,7 +524,7 @@ def _print(
         [
             *("ticker", "last close", *["in"] * with_currency, "of", *["behind"] * with_age),
             *("forecast of", "median", "80% interval", "95% interval", "volatility"),
-            *("P(rise)", "95% VaR", *["reports"] * with_events, f"last {RECENT} sessions"),
+            *("P(rise)", "95% VaR", *["reports"] * with_events, f"last {closes.RECENT} sessions"),
         ],
         [
             [
@@ -606,13 +584,3 @@ def _year(rows: list[dict[str, Any]]) -> str:
     if len(years) == 1:
         return f"A year is {next(iter(years)):g} sessions."
     return f"A year is {', '.join(f'{year:g} sessions of {first_few(its)}' for year, its in years.items())}."
-
-
-def _recent(store: "Store", rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return the closes of the last sessions up to each forecast's cutoff, by ticker."""
-    cutoffs = {row["ticker"]: row["cutoff"] for row in rows}
-    frame = store.read(list(cutoffs), columns=("ticker", "date", "close"))
-    return {
-        str(ticker): its.loc[its["date"] <= cutoffs[str(ticker)], "close"].tail(RECENT).tolist()
-        for ticker, its in frame.groupby("ticker")
-    }

@@ -60,9 +60,9 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     usual = choice.default(home)
     for name in bundle.names(home):
         try:
-            run = bundle.load(home, name)
-            rows.append({**run.summary, "packaged": False, "default": name == usual})
-            losses.append(_losses(getattr(run.model, "training", [])))
+            summary, settings = bundle.summary(home, name)
+            rows.append({**summary, "packaged": False, "default": name == usual})
+            losses.append(_losses(settings.get("training", [])))
         except BundleError as error:
             broken.append(error)
     document = base.document()

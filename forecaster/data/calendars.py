@@ -6,10 +6,12 @@ is not, the weekdays of the ticker's own history do, and the answer is a guess.
 
 from dataclasses import dataclass
 from datetime import date as Date
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
+from forecaster.data import clock
 from forecaster.data.exchanges import CRYPTO, exchange, has_calendar, is_assumed
 from forecaster.data.trading_days import LAST, TradingDays, guessed, trading_days, week
 from forecaster.errors import HistoryError
@@ -31,8 +33,8 @@ class NextSession:
 
 
 def now() -> pd.Timestamp:
-    """Return this instant, in UTC: the one clock by which anything is finished, due or stale."""
-    return pd.Timestamp.now("UTC")
+    """Return this instant, in UTC, by :mod:`forecaster.data.clock`."""
+    return pd.Timestamp(clock.now())
 
 
 def next_session(ticker: str, date: Date, history: Dates | None = None) -> NextSession:
@@ -57,34 +59,58 @@ def next_sessions(
 
     Parameters and errors are those of :func:`next_session`.
     """
-    day = pd.Timestamp(date)
-    past = _days(history)
-    known = _trading_days(ticker, past[: np.searchsorted(past, day.to_datetime64(), side="right")])
-    sessions = known.closes.index
-    after = int(sessions.searchsorted(day, side="right"))
-    if after + count > len(sessions):
+    day, past = pd.Timestamp(date), _days(history)
+    past = past[: np.searchsorted(past, day.to_datetime64(), side="right")]
+    if is_guessed(ticker, past):
+        following = _following(guessed(past), day, count)
+    else:
+        following = _of_calendar(trading_days(exchange(ticker)), day, count)
+    if len(following) < count:
         raise HistoryError(
             f"{ticker}: no trading calendar reaches beyond {day:%Y-%m-%d}; "
             f"expected a date before {LAST:%Y-%m-%d}"
         )
+    return list(following)
+
+
+@lru_cache(maxsize=2**12)  # the tickers of an exchange ask for the same
+def _of_calendar(known: TradingDays, day: pd.Timestamp, count: int) -> tuple[NextSession, ...]:
+    return _following(known, day, count)
+
+
+def _following(known: TradingDays, day: pd.Timestamp, count: int) -> tuple[NextSession, ...]:
+    """Return the first sessions after a day, fewer where no more are known."""
+    sessions = known.closes.index
+    after = int(sessions.searchsorted(day, side="right"))
     begun = known.since <= day
-    return [
+    return tuple(
         NextSession(session, bool(begun and session <= known.until))
         for session in sessions[after : after + count]
-    ]
+    )
 
 
 def last_finished(ticker: str, now: pd.Timestamp, history: Dates | None = None) -> pd.Timestamp:
     """Return the last session that has closed at ``now``, which has a time zone."""
-    closes = _trading_days(ticker, history).closes
-    sessions = pd.DatetimeIndex(closes.index)
-    return sessions[int(closes.searchsorted(now.tz_convert("UTC"), side="right")) - 1]
+    if is_guessed(ticker, history):
+        return _last_finished(guessed(_days(history)), now)
+    return _last_of_calendar(trading_days(exchange(ticker)), now)
+
+
+@lru_cache  # the tickers of an exchange ask for the same
+def _last_of_calendar(known: TradingDays, now: pd.Timestamp) -> pd.Timestamp:
+    return _last_finished(known, now)
+
+
+def _last_finished(known: TradingDays, now: pd.Timestamp) -> pd.Timestamp:
+    sessions = pd.DatetimeIndex(known.closes.index)
+    return sessions[int(known.closes.searchsorted(now.tz_convert("UTC"), side="right")) - 1]
 
 
 def sessions_after(ticker: str, date: Date, until: Date, history: Dates | None = None) -> int:
     """Return how many sessions come after ``date`` and not after ``until``."""
-    sessions = _trading_days(ticker, history).closes.index
-    first, last = sessions.searchsorted([pd.Timestamp(date), pd.Timestamp(until)], side="right")
+    sessions = _trading_days(ticker, history).closes.index.to_numpy()
+    ends = np.array([pd.Timestamp(date), pd.Timestamp(until)], "datetime64[us]")
+    first, last = np.searchsorted(sessions, ends, side="right")
     return max(0, int(last - first))
 
 

@@ -11,7 +11,8 @@ UNSEALED = b"forecaster.crc32:00000000"
 """What a file says of its checksum until :func:`sealed` fills it in; the last thing of that kind."""
 
 _BLANK = b"00000000"
-_SEAL = re.compile(rb"forecaster\.crc32:([0-9a-f]{8})")
+_NAME = UNSEALED[: -len(_BLANK)]
+_SEAL = re.compile(re.escape(_NAME) + rb"([0-9a-f]{8})")
 
 
 def sealed(content: bytes) -> bytes:
@@ -22,12 +23,20 @@ def sealed(content: bytes) -> bytes:
 
 def is_sealed(content: bytes) -> bool:
     """Return whether a file has a checksum of its bytes; ValueError where it is another one."""
-    seals = list(_SEAL.finditer(content))
-    if not seals:
+    seal = _last_seal(content)
+    if seal is None:
         return False
-    begin, end = seals[-1].span(1)
+    begin, end = seal.span(1)
     rest = memoryview(content)[end:]
     actual = crc32(rest, crc32(_BLANK, crc32(memoryview(content)[:begin])))
-    if seals[-1][1] != b"%08x" % actual:
+    if seal[1] != b"%08x" % actual:
         raise ValueError("its bytes are not those that were written (the checksum differs)")
     return True
+
+
+def _last_seal(content: bytes) -> re.Match[bytes] | None:
+    """Return the last checksum in a file, looked for from its end, where it is."""
+    seal, end = None, len(content)
+    while seal is None and (end := content.rfind(_NAME, 0, end)) >= 0:
+        seal = _SEAL.match(content, end)
+    return seal

@@ -66,10 +66,10 @@ def clean(
     if tidy is None:
         return untouched
     drafts = []
-    for ticker, group in tidy.sort_values(["ticker", "date"], kind="stable").groupby(
-        "ticker", sort=False
-    ):
-        drafts.append(Draft(group.reset_index(drop=True), str(ticker)))
+    if not (prices.is_alone(tidy["ticker"]) and tidy["date"].is_monotonic_increasing):
+        tidy = tidy.sort_values(["ticker", "date"], kind="stable")
+    for group in prices.by_ticker(tidy):
+        drafts.append(Draft(group.reset_index(drop=True), str(group["ticker"].iloc[0])))
         _clean(drafts[-1], currency, instrument, raw)
     return Cleaned(
         _together([draft.frame for draft in drafts]),
@@ -90,8 +90,7 @@ def _numeric(frame: pd.DataFrame) -> pd.DataFrame | None:
         frame.empty
         or not {"ticker", "date"} <= set(frame)
         or not {"close", "adj_close"} & set(frame)
-        or frame["ticker"].isna().any()
-        or (frame["ticker"].astype("str").str.strip() == "").any()
+        or any(pd.isna(it) or not str(it).strip() for it in frame["ticker"].unique())
     ):
         return None
     days = prices.dates(frame["date"])
@@ -185,7 +184,8 @@ def _reject_strays(draft: Draft) -> None:
 def _name_leaps(draft: Draft) -> None:
     price = draft.values(draft.basis)
     moves = np.abs(leaps.returns(price))
-    split = (np.abs(moves[:, None] - _SPLITS) < _SPLIT_NEAR).any(axis=1)
+    split = moves > _SPLITS[0] / 2  # few are, and to compare them all takes long
+    split[split] = (np.abs(moves[split, None] - _SPLITS) < _SPLIT_NEAR).any(axis=1)
     draft.note(split, "split-like leap")
     draft.note(leaps.leaps(price) & ~split, "leap")
 

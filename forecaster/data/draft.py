@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.data import prices
-from forecaster.data.mends import FINDINGS, MENDS, no_mends
+from forecaster.data.mends import FINDINGS, MENDS, no_findings, no_mends
 from forecaster.data.rules import RULES
 
 
@@ -122,6 +122,8 @@ class Draft:
     @property
     def findings(self) -> pd.DataFrame:
         """A table of :data:`forecaster.data.mends.FINDINGS`, in the order of the rules."""
+        if not self._findings:
+            return no_findings()
         return pd.DataFrame(self._findings, columns=list(FINDINGS))
 
     @property

@@ -14,10 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from forecaster import atomic
-from forecaster.data import calendars, events, filenames, sealed
+from forecaster.data import calendars, events, filenames, footers, sealed
 from forecaster.errors import StoreError
 
-_FORMAT = 1
 _SCHEMA = pa.schema(
     [
         ("ticker", pa.string()),
@@ -127,19 +126,19 @@ class EventStore:
         StoreError
             The file is damaged.
         """
-        if not self._path(ticker).exists():
+        footer = footers.of_events(self._path(ticker), ticker)
+        if footer is None:
             return None
-        table, note = self._opened(ticker)
-        days = table.column("date").to_pandas()
-        asked_at = pd.Timestamp(note["asked_at"]) if note["asked_at"] else None
+        days = pd.Series(footer.days, dtype="datetime64[us]")
+        asked_at = pd.Timestamp(footer.asked_at) if footer.asked_at else None
         return EventState(
             ticker,
             rows=len(days),
             first=days.iloc[0] if len(days) else None,
             last=days.iloc[-1] if len(days) else None,
             next=_first_from(days, calendars.now()),
-            source=note["source"],
-            fetched_at=pd.Timestamp(note["fetched_at"]),
+            source=footer.source,
+            fetched_at=pd.Timestamp(footer.fetched_at),
             asked_at=asked_at,
             awaited=_first_from(days, asked_at) if asked_at else None,
         )
@@ -155,7 +154,7 @@ class EventStore:
         return self.folder / filenames.filename(ticker)
 
     def _opened(self, ticker: str) -> tuple[pa.Table, dict[str, Any]]:
-        with sealed.opened(self._path(ticker), ticker, _FORMAT) as (file, note):
+        with sealed.opened(self._path(ticker), ticker, footers.EVENTS) as (file, note):
             return file.read(use_threads=False).cast(_SCHEMA), note
 
     def _write(
@@ -168,7 +167,7 @@ class EventStore:
             seen = _seen(new, now, pd.Timestamp(since) if since else None)
             rows = joined(old, seen, now)
             note |= {
-                "format": _FORMAT,
+                "format": footers.EVENTS,
                 "ticker": ticker,
                 "source": source,
                 "fetched_at": sealed.stamp(now),

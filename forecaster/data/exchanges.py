@@ -7,6 +7,7 @@ name without any of them is of the United States. Other sources write pairs as `
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 NEW_YORK = "XNYS"
 CRYPTO = "24/7"
@@ -157,6 +158,7 @@ _CALENDAR_OF_SUFFIX = {name: it for it, names in _SUFFIXES.items() for name in n
 _CALENDAR_OF_INDEX = {name: it for it, names in _INDICES.items() for name in names.split()}
 
 
+@lru_cache(maxsize=2**15)
 def exchange(ticker: str) -> str:
     """Return the exchange of a ticker, by the name that its calendar has in ``exchange_calendars``.
 
@@ -213,6 +215,7 @@ def has_calendar(exchange: str) -> bool:
     return not exchange.startswith(_UNKNOWN)
 
 
+@lru_cache(maxsize=2**15)
 def is_assumed(ticker: str) -> bool:
     """Return whether nothing but a bare name, or the look of a pair, says where a ticker trades.
 

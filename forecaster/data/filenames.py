@@ -1,6 +1,8 @@
 """Tickers as the names of files, which no file system takes for something else."""
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -33,8 +35,15 @@ def tickers(folder: Path) -> list[str]:
     """The tickers that have a file in a folder, sorted; none if there is no such folder."""
     if not folder.is_dir():
         return []
-    names = [path.name for path in folder.iterdir() if path.name[0] != "."]
-    return sorted(ticker_of(name) for name in names if filename(ticker_of(name)) == name)
+    named = (_named(name) for name in os.listdir(folder) if name[0] != ".")
+    return sorted(ticker for ticker in named if ticker is not None)
+
+
+@lru_cache(maxsize=2**15)  # a command lists its folder a dozen times
+def _named(name: str) -> str | None:
+    """The ticker whose file has a name; None if it is no ticker's."""
+    ticker = ticker_of(name)
+    return ticker if filename(ticker) == name else None
 
 
 def first_fetch(home: Path) -> str:

@@ -48,14 +48,17 @@ def leaps(price: np.ndarray) -> np.ndarray:
     A return is a leap beyond ``VOLATILITIES`` daily volatilities, those of the whole history or
     those of the sessions around it, whichever are larger: a crisis is not a string of leaps.
     """
-    moves = np.abs(np.nan_to_num(returns(price)))
+    moves, whole = np.abs(np.nan_to_num(returns(price))), volatility(price)
+    beyond = _are_beyond(moves, whole)
+    if not beyond.any():  # of most histories none is, and to look around takes long
+        return beyond
     around = np.zeros(len(moves))
     moving = moves > 0
-    if moving.any():
-        local = (
-            pd.Series(moves[moving]).rolling(_NEIGHBOURS, center=True, min_periods=_FEW).median()
-        )
-        around[moving] = NORMAL * local.fillna(0.0).to_numpy()
-    usual = np.maximum(around, volatility(price))
+    local = pd.Series(moves[moving]).rolling(_NEIGHBOURS, center=True, min_periods=_FEW).median()
+    around[moving] = NORMAL * local.fillna(0.0).to_numpy()
+    return _are_beyond(moves, np.maximum(around, whole))
+
+
+def _are_beyond(moves: np.ndarray, usual: np.ndarray | float) -> np.ndarray:
     beyond: np.ndarray = moves > np.clip(VOLATILITIES * usual, SMALLEST, LARGEST)
     return beyond

@@ -25,8 +25,9 @@ FINDINGS = ("ticker", "rule", "action", "first", "last", "rows")
 MENDS = ("ticker", "date", "column", "before", "after", "rule")
 
 
+@functools.cache
 def no_findings() -> pd.DataFrame:
-    """Return a table of findings without rows."""
+    """Return the one table of findings without rows."""
     return pd.DataFrame(columns=list(FINDINGS))
 
 

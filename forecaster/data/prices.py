@@ -81,7 +81,7 @@ def check(frame: pd.DataFrame, *, actions: bool = False, today: date | None = No
     )
     if not _is_sorted(tidy):
         tidy = tidy.sort_values(["ticker", "date"], kind="stable", ignore_index=True)
-    if tidy[["close", "adj_close"]].isna().to_numpy().any():
+    if any(np.isnan(tidy[name].to_numpy()).any() for name in ("close", "adj_close")):
         tidy["close"], tidy["adj_close"] = _filled(tidy, "close", "adj_close")
     _check_rules(tidy, last_day(today))
     return tidy
@@ -101,8 +101,13 @@ def dates(values: pd.Series) -> pd.Series:
         text = text.str.replace(r"[T ]\d{1,2}:\d{2}.*$", "", regex=True)
         text = text.where(text.str.fullmatch(r"\d{4}([-/]?)\d{2}\1\d{2}"))
         stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", errors="coerce")
-    days: pd.Series = stamps.dt.normalize().astype("datetime64[us]")
-    return days
+    return midnights(stamps)
+
+
+def midnights(stamps: pd.Series) -> pd.Series:
+    """Return the days (n,) of stamps (n,) without a time zone, as datetime64[us]; null where they are."""
+    days = stamps.to_numpy().astype("datetime64[D]")  # pandas looks for a frequency first
+    return pd.Series(days.astype("datetime64[us]"), stamps.index, name=stamps.name)
 
 
 def floats(cells: pd.Series) -> np.ndarray:
@@ -137,7 +142,9 @@ def between(frame: pd.DataFrame, start: date | None, end: date | None) -> pd.Dat
 
 def by_ticker(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The prices of each ticker, of a prices frame or as they come."""
-    if isinstance(frames, pd.DataFrame):
+    if isinstance(frames, pd.DataFrame) and is_alone(frames["ticker"]):
+        yield frames
+    elif isinstance(frames, pd.DataFrame):
         yield from (group for _, group in frames.groupby("ticker", sort=True))
     else:
         yield from frames
@@ -295,14 +302,26 @@ def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     return values
 
 
+def is_alone(tickers: pd.Series) -> bool:
+    """Return whether all rows (n,) are of one ticker, as those of a fetch mostly are."""
+    return tickers.nunique(dropna=False) == 1
+
+
 def _is_sorted(tidy: pd.DataFrame) -> bool:
-    tickers, days = tidy["ticker"].to_numpy(object), tidy["date"].to_numpy()
+    days = tidy["date"].to_numpy()
+    later = days[1:] >= days[:-1]
+    if is_alone(tidy["ticker"]):
+        return bool(later.all())
+    tickers = tidy["ticker"].to_numpy(object)
     same, next_ticker = tickers[1:] == tickers[:-1], tickers[1:] > tickers[:-1]
-    return bool((next_ticker | same & (days[1:] >= days[:-1])).all())
+    return bool((next_ticker | same & later).all())
 
 
 def _filled(tidy: pd.DataFrame, first: str, second: str) -> tuple[pd.Series, pd.Series]:
     """Two columns, each taken from the other for the tickers that have none of it."""
+    if is_alone(tidy["ticker"]):
+        one, other = tidy[first], tidy[second]
+        return (one, other if other.notna().any() else one) if one.notna().any() else (other, other)
     known = tidy[[first, second]].notna().groupby(tidy["ticker"]).transform("any")
     return (
         tidy[first].where(known[first], tidy[second]),
@@ -312,9 +331,12 @@ def _filled(tidy: pd.DataFrame, first: str, second: str) -> tuple[pd.Series, pd.
 
 def _check_rules(tidy: pd.DataFrame, last_day: pd.Timestamp) -> None:
     """Raises at the first rule that a row of a sorted frame breaks; in numpy, as fetching waits."""
-    tickers, days = tidy["ticker"].to_numpy(object), tidy["date"].to_numpy()
+    days = tidy["date"].to_numpy()
     again = np.zeros(len(tidy), dtype=bool)
-    again[1:] = (tickers[1:] == tickers[:-1]) & (days[1:] == days[:-1])
+    again[1:] = days[1:] == days[:-1]
+    if not is_alone(tidy["ticker"]):
+        tickers = tidy["ticker"].to_numpy(object)
+        again[1:] &= tickers[1:] == tickers[:-1]
     _require(tidy, ~again, ["close"], "a date may come only once for a ticker")
     _require(
         tidy,

@@ -6,10 +6,10 @@ A file carries a note of the store, in JSON, and a checksum of all its bytes.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,7 +27,11 @@ _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def write(
-    path: Path, table: pa.Table, note: Mapping[str, Any], more: Mapping[bytes, bytes] = {}
+    path: Path,
+    table: pa.Table,
+    note: Mapping[str, Any],
+    more: Mapping[bytes, bytes] = {},
+    encodings: Mapping[str, str] = {},
 ) -> None:
     """Write a table with its note to a file, which then is the new one or still the old one.
 
@@ -35,6 +39,7 @@ def write(
     ----------
     note : ``format``, ``ticker`` and what else is to be known of the table.
     more : other metadata of the file, by name.
+    encodings : Parquet's, of columns whose values hardly come twice; the others have a dictionary.
 
     Raises
     ------
@@ -43,7 +48,13 @@ def write(
     """
     metadata = {_NOTE: json.dumps(note), **more, _CHECKSUM: checksum.UNSEALED}
     content = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        content,
+        compression="lz4",  # to read it takes half the time of zstd
+        use_dictionary=[name for name in table.column_names if name not in encodings],
+        column_encoding=dict(encodings),
+    )
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(checksum.sealed(content.getvalue().to_pybytes()))
 
@@ -85,7 +96,7 @@ def opened(
             yield file, note
 
 
-def stamp(instant: pd.Timestamp) -> str:
+def stamp(instant: datetime) -> str:
     """Return an instant in UTC as a note has it, to the second."""
     return instant.strftime(_INSTANT)
 

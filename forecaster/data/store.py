@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from forecaster import atomic
-from forecaster.data import filenames, mends, prices, sealed, splicing
+from forecaster.data import filenames, footers, mends, prices, sealed, splicing
 from forecaster.data.filenames import filename
 from forecaster.errors import StoreError, did_you_mean, first_few
 
@@ -22,15 +22,17 @@ AHEAD = 64
 """Tickers that are read at once."""
 
 _MENDS = b"forecaster.mends"
-_FORMAT = 3
-_UNSEALED_FORMATS = (1, 2)
-"""Those of files without a checksum."""
 _SCHEMA = pa.schema(
     [("ticker", pa.string()), ("date", pa.timestamp("us"))]
     + [(column, pa.float64()) for column in prices.COLUMNS[2:-1]]
     + [("volume", pa.int64())]
     + [(column, pa.float64()) for column in prices.ACTIONS]
 )
+_ENCODINGS = {
+    "date": "DELTA_BINARY_PACKED",
+    **dict.fromkeys(prices.COLUMNS[2:-1], "BYTE_STREAM_SPLIT"),
+    "volume": "DELTA_BINARY_PACKED",
+}
 # In memory volumes are null where unknown, which numpy has for floats alone.
 _READ = _SCHEMA.set(_SCHEMA.get_field_index("volume"), pa.field("volume", pa.float64()))
 
@@ -121,20 +123,13 @@ class Store:
             The whole history is suspiciously shorter than the stored one, or the folder cannot be
             written. The ticker is then stored as before.
         """
-        groups = prices.check(frame, actions=True).groupby("ticker", sort=False)
         record = mends.no_mends() if mended is None else mended
-        return [
-            self._write(
-                str(ticker),
-                new,
-                record[record["ticker"] == ticker],
-                source,
-                refresh,
-                whole,
-                dict(notes or {}),
-            )
-            for ticker, new in groups
-        ]
+        saved = []
+        for new in prices.by_ticker(prices.check(frame, actions=True)):
+            ticker = str(new["ticker"].iloc[0])
+            its = record[record["ticker"] == ticker] if len(record) else record
+            saved.append(self._write(ticker, new, its, source, refresh, whole, dict(notes or {})))
+        return saved
 
     def read(
         self,
@@ -174,17 +169,29 @@ class Store:
             ).to_pandas(split_blocks=True, self_destruct=True)
             return frame
 
-    def each(self, tickers: Sequence[str]) -> Iterator[pd.DataFrame]:
+    def each(
+        self, tickers: Sequence[str], notes: dict[str, Mapping[str, str]] | None = None
+    ) -> Iterator[pd.DataFrame]:
         """The prices frame of one ticker after the other, sorted, so that few are in memory at a time.
 
-        Raises what :meth:`read` does.
+        Parameters
+        ----------
+        notes
+            Gets what the source said of each, as :attr:`TickerState.notes` has it.
+
+        Raises
+        ------
+        StoreError
+            As :meth:`read` does.
         """
         self.require(tickers)
         wanted = sorted(set(tickers))
         with ThreadPoolExecutor() as pool:
             for begin in range(0, len(wanted), AHEAD):
                 some = wanted[begin : begin + AHEAD]
-                tables = list(pool.map(lambda it: self._table(it, prices.COLUMNS), some))
+                tables = list(
+                    pool.map(lambda it: self._table(it, prices.COLUMNS, notes=notes), some)
+                )
                 ends = np.cumsum([len(table) for table in tables])
                 frame = pa.concat_tables(tables).to_pandas(split_blocks=True)
                 yield from (
@@ -200,23 +207,16 @@ class Store:
         StoreError
             The file is damaged.
         """
-        path = self._path(ticker)
-        if not path.exists():
-            return None
-        with sealed.opened(path, ticker, _FORMAT, _UNSEALED_FORMATS) as (file, note):
-            footer = file.metadata
-            column = prices.COLUMNS.index("date")
-            return TickerState(
-                ticker,
-                first=pd.Timestamp(footer.row_group(0).column(column).statistics.min),
-                last=pd.Timestamp(
-                    footer.row_group(footer.num_row_groups - 1).column(column).statistics.max
-                ),
-                rows=footer.num_rows,
-                source=note["source"],
-                fetched_at=pd.Timestamp(note["fetched_at"]),
-                notes=note.get("notes", {}),
-            )
+        footer = footers.of_prices(self._path(ticker), ticker)
+        return footer and TickerState(
+            ticker,
+            first=pd.Timestamp(footer.first),
+            last=pd.Timestamp(footer.last),
+            rows=footer.rows,
+            source=footer.source,
+            fetched_at=pd.Timestamp(footer.fetched_at),
+            notes=footer.notes,
+        )
 
     def mends(self, ticker: str) -> pd.DataFrame:
         """Return what cleaning changed in the stored prices of a ticker, a row for each value.
@@ -233,7 +233,7 @@ class Store:
         """
         self.require([ticker])
         path = self._path(ticker)
-        with sealed.opened(path, ticker, _FORMAT, _UNSEALED_FORMATS) as (file, _):
+        with sealed.opened(path, ticker, footers.PRICES, footers.UNSEALED_PRICES) as (file, _):
             letters = file.metadata.metadata.get(_MENDS)
             return mends.unpacked(letters, ticker) if letters else mends.no_mends()
 
@@ -275,11 +275,11 @@ class Store:
         notes: dict[str, str],
     ) -> Saved:
         path = self._path(ticker)
-        new = new.reindex(columns=_SCHEMA.names)
         with atomic.locked(path):
-            known, merged, replaced = pd.Series(dtype="datetime64[us]"), new, False
+            known, merged, replaced = None, new, False
             state = None if refresh else self.state(ticker)
             if state:
+                new = new.reindex(columns=_SCHEMA.names)
                 old = prices.check(self._table(ticker, _SCHEMA.names).to_pandas(), actions=True)
                 known = old["date"]
                 merged, replaced = splicing.joined(old, new, state.notes, notes, whole)
@@ -290,11 +290,11 @@ class Store:
         return Saved(
             ticker,
             rows=len(merged),
-            new_rows=int((~merged["date"].isin(known)).sum()),
+            new_rows=len(merged) if known is None else int((~merged["date"].isin(known)).sum()),
             first=merged["date"].iloc[0],
             last=merged["date"].iloc[-1],
             replaced=replaced,
-            recent=merged[["date", "adj_close"]].tail(RECENT),
+            recent=merged.iloc[-RECENT:][["date", "adj_close"]],
         )
 
     def _put(
@@ -307,16 +307,15 @@ class Store:
         notes: dict[str, str],
     ) -> None:
         note = {
-            "format": _FORMAT,
+            "format": footers.PRICES,
             "ticker": ticker,
             "source": source,
             "fetched_at": sealed.stamp(pd.Timestamp.now("UTC")),
             "notes": notes,
         }
-        counted = frame.assign(volume=frame["volume"].round().astype("Int64"))
-        # One thread: to start a pool of them takes longer than ten columns do.
-        table = pa.Table.from_pandas(counted, schema=_SCHEMA, preserve_index=False, nthreads=1)
-        sealed.write(path, table, note, {_MENDS: mends.packed(mended)} if len(mended) else {})
+        table = pa.table([_stored(frame, column) for column in _SCHEMA], schema=_SCHEMA)
+        more = {_MENDS: mends.packed(mended)} if len(mended) else {}
+        sealed.write(path, table, note, more, _ENCODINGS)
 
     def _table(
         self,
@@ -324,8 +323,12 @@ class Store:
         columns: Sequence[str],
         start: date | None = None,
         end: date | None = None,
+        notes: dict[str, Mapping[str, str]] | None = None,
     ) -> pa.Table:
-        with sealed.opened(self._path(ticker), ticker, _FORMAT, _UNSEALED_FORMATS) as (file, note):
+        path, formats = self._path(ticker), (footers.PRICES, footers.UNSEALED_PRICES)
+        with sealed.opened(path, ticker, *formats) as (file, note):
+            if notes is not None:
+                notes[ticker] = note.get("notes", {})
             table = file.read(columns=[*columns, "date"], use_threads=False)
             if note["format"] == 1:  # it had no actions
                 for name in set(columns) - set(table.column_names):
@@ -333,6 +336,19 @@ class Store:
             table = _between(table, start, end).select(list(columns))
             schema = pa.schema([_READ.field(column) for column in columns])
             return table.cast(schema, safe=False)
+
+
+def _stored(frame: pd.DataFrame, column: pa.Field) -> pa.Array:
+    """A column (n,) as a file has it: null where it is NaN or missing, volumes in whole numbers."""
+    if column.name not in frame:
+        return pa.nulls(len(frame), column.type)
+    if column.name == "ticker":
+        return pa.array(frame["ticker"], column.type)
+    values = frame[column.name].to_numpy()
+    if column.name != "volume":
+        return pa.array(values, column.type, from_pandas=True)
+    unknown = np.isnan(values)
+    return pa.array(np.where(unknown, 0, values).round().astype(np.int64), mask=unknown)
 
 
 def _not_stored(missing: Sequence[str], stored: Sequence[str]) -> str:

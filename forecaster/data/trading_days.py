@@ -58,7 +58,7 @@ its releases.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TradingDays:
     """The sessions of an exchange from ``FIRST`` to ``LAST``."""
 

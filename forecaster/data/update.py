@@ -1,25 +1,27 @@
 """Fetching: what is due of each ticker is asked for, and joins what is stored.
 
-A pool of threads asks Yahoo for what is new and an overlap. Trouble that may pass (too many
-requests, a broken connection, an answer without sense) is met by asking again, each time later, and
-one refusal slows all.
+A pool of threads asks Yahoo for what is new and an overlap, while answers that have come are cleaned
+and stored. Trouble that may pass (too many requests, a broken connection, an answer without sense) is
+met by asking again, each time later, and one refusal slows all.
 """
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.pool import ThreadPool  # its threads do not keep a process that is to end
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 import tenacity
 
-from forecaster.data import calendars, cleaning, mends, quality
+from forecaster.data import calendars, mends, quality
 from forecaster.data.exchanges import exchange, has_calendar
 from forecaster.data.sources import loading
-from forecaster.data.sources.yahoo import Gate, Yahoo
+from forecaster.data.sources.yahoo import Answer, Gate, Yahoo
 from forecaster.data.store import Saved, Store, TickerState
 from forecaster.errors import (
     ForecastError,
@@ -44,6 +46,12 @@ OVERLAP = 15
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
 """Seconds before the second try, doubled before each one after that, and their bound."""
+
+AHEAD = 2
+"""Tickers, for each request in flight, that are asked for or being stored."""
+
+STORING = 2
+"""Threads that clean and store: one works while the disk of the other does."""
 
 HOPELESS = 16
 """Tickers in trouble one after the other, and none without, after which the others are not asked."""
@@ -112,6 +120,8 @@ class PriceRequest:
     """Whether it is the whole history, rather than its end."""
     beginning: date | None
     """The first date of the whole history as the user wants it; None is all that there is."""
+    reason: str | None = None
+    """Why the stored history is to be replaced, where its end did not go on from it."""
 
 
 def from_yahoo(
@@ -160,13 +170,8 @@ def from_yahoo(
     if not requests:
         return
     announce("connect to Yahoo")
-    asker = Asker(patience, announce)
-    fetcher = _Fetcher(store, refresh, raw, asker)
-    with ThreadPool(min(concurrency, len(requests))) as pool:
-        try:
-            yield from pool.imap_unordered(fetcher.fetch, requests)
-        finally:
-            asker.gate.abandoned.set()
+    fetcher = _Fetcher(store, refresh, raw, Asker(patience, announce))
+    yield from fetcher.fetch(requests, concurrency)
 
 
 def _dates(store: Store, ticker: str) -> pd.Series | None:
@@ -201,26 +206,24 @@ def from_source(
     raw: bool = False,
 ) -> Iterator[FetchResult]:
     """Store the prices of a file or of the sample; yield each ticker as it is done."""
-    each: list[cleaning.Cleaned] = []
-    outcomes = loading.load(source, tickers, start=start, end=end, cleaned=each, form=form, raw=raw)
-    cleaned = {str(it.frame["ticker"].iloc[0]): it for it in each}
-    for ticker, outcome in outcomes:
-        if isinstance(outcome, ForecastError):
-            yield FetchResult(ticker, "failed", error=outcome)
-            continue
-        clean = cleaned[ticker]
+    for ticker, outcome in loading.offered(source, tickers, start=start, end=end, form=form):
         try:
+            if isinstance(outcome, ForecastError):
+                raise outcome
+            clean = loading.usable(ticker, outcome, raw=raw)
             stored = None if refresh else store.state(ticker)
             (saved,) = store.write(
-                outcome,
+                clean.frame,
                 source=source,
                 refresh=refresh,
                 notes={"raw": "yes"} if raw else {},
                 mended=clean.mends,
             )
             yield _done(saved, stored, clean.findings)
-        except ForecastError as error:
+        except StoreError as error:
             yield FetchResult(ticker, "failed", findings=clean.findings, error=error)
+        except ForecastError as error:
+            yield FetchResult(ticker, "failed", error=error)
 
 
 def request(
@@ -349,29 +352,70 @@ class Asker:
 
 
 class _Fetcher:
-    """What the threads that fetch prices share."""
+    """Asks for prices in some threads, and stores them in others."""
 
     def __init__(self, store: Store, refresh: bool, raw: bool, asker: Asker):
         self._store, self._refresh, self._raw, self._asker = store, refresh, raw, asker
 
-    def fetch(self, due: PriceRequest) -> FetchResult:
-        """Fetch one ticker, from the question to the file."""
-        try:
+    def fetch(self, requests: Sequence[PriceRequest], concurrency: int) -> Iterator[FetchResult]:
+        """Yield each ticker once it is stored.
+
+        Some threads ask and others store, so that no request waits for an answer to be stored; a few
+        answers at most wait in turn.
+        """
+        waiting, asked = deque(requests), 0
+        done = SimpleQueue[FetchResult | PriceRequest | BaseException]()
+        # The pool that hands over to the other ends first.
+        with ThreadPool(STORING) as storing, ThreadPool(min(concurrency, len(requests))) as asking:
+
+            def store(given: tuple[PriceRequest, Answer | ForecastError]) -> None:
+                storing.apply_async(self._result, given, {}, done.put, done.put)
+
             try:
-                return self._stored(due)
-            except HistoryChangedError as changed:
-                whole = replace(due, start=due.beginning, end=None, whole=True)
-                return self._stored(whole, str(changed).partition(";")[0])
-            except NoPricesError:
-                if due.whole:
-                    raise
-                return _up_to_date(due.ticker, due.stored)
+                while waiting or asked:
+                    while waiting and asked < AHEAD * concurrency:
+                        asking.apply_async(self._ask, [waiting.popleft()], {}, store, done.put)
+                        asked += 1
+                    result = done.get()
+                    asked -= 1
+                    if isinstance(result, BaseException):
+                        raise result
+                    if isinstance(result, FetchResult):
+                        yield result
+                    else:
+                        waiting.appendleft(result)
+            finally:
+                self._asker.gate.abandoned.set()
+
+    def _ask(self, due: PriceRequest) -> tuple[PriceRequest, Answer | ForecastError]:
+        """Ask Yahoo for one ticker."""
+        try:
+            return due, self._asker.ask(self._asker.yahoo.answer, due.ticker, due.start, due.end)
+        except ForecastError as error:
+            return due, error
+
+    def _result(
+        self, due: PriceRequest, answer: Answer | ForecastError
+    ) -> FetchResult | PriceRequest:
+        """What became of a ticker; or the request for its whole history, if it changed."""
+        try:
+            if isinstance(answer, ForecastError):
+                raise answer
+            return self._stored(due, answer)
+        except HistoryChangedError as changed:
+            if not due.reason:
+                why = str(changed).partition(";")[0]
+                return replace(due, start=due.beginning, end=None, whole=True, reason=why)
+            return FetchResult(due.ticker, "failed", error=changed)
+        except NoPricesError as error:
+            if due.whole:
+                return FetchResult(due.ticker, "failed", error=error)
+            return _up_to_date(due.ticker, due.stored)
         except ForecastError as error:
             return FetchResult(due.ticker, "failed", error=error)
 
-    def _stored(self, due: PriceRequest, reason: str | None = None) -> FetchResult:
-        """Ask Yahoo and write what it gives to the store."""
-        answer = self._asker.ask(self._asker.yahoo.answer, due.ticker, due.start, due.end)
+    def _stored(self, due: PriceRequest, answer: Answer) -> FetchResult:
+        """Write what Yahoo gave to the store."""
         raw = self._raw or bool(due.stored and due.stored.notes.get("raw"))
         clean = loading.usable(due.ticker, answer.frame, answer.notes, raw=raw)
         notes = answer.notes | {
@@ -388,7 +432,7 @@ class _Fetcher:
             refresh=self._refresh,
             whole=due.whole,
         )
-        return _done(saved, due.stored, clean.findings, reason)
+        return _done(saved, due.stored, clean.findings, due.reason)
 
 
 def _holes(ticker: str, frame: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas._libs.window import aggregations  # type: ignore[attr-defined]  # stubs lack it
 
 from forecaster.data.prices import log_returns
 
@@ -25,7 +26,7 @@ def ewma(values: np.ndarray, decay: float) -> Floats:
 
     Parameters
     ----------
-    values : (sessions,) or (sessions, series). NaN counts for nothing.
+    values : (sessions,) or (sessions, series). What is not finite counts for nothing.
     decay : weight of the past, between 0 and 1.
 
     Returns
@@ -36,9 +37,17 @@ def ewma(values: np.ndarray, decay: float) -> Floats:
     -----
     ``sum_k decay**k x[t-k] / sum_k decay**k`` over the values that are there, the bias-corrected
     form of the RiskMetrics recursion (J.P. Morgan, 1996).
+
+    This is the compiled loop of ``pandas.Series.ewm(alpha=1 - decay).mean()``, bit for bit. Every
+    history of a market is averaged a dozen times, and around the loop pandas takes twice its time.
     """
-    table = pd.Series(values) if np.ndim(values) == 1 else pd.DataFrame(values)  # half the time
-    averages: Floats = table.ewm(alpha=1 - decay, adjust=True).mean().to_numpy()
+    if np.ndim(values) == 2:
+        return np.array([ewma(series, decay) for series in np.transpose(values)]).T
+    infinite = np.isinf(values)
+    known = np.where(infinite, np.nan, values) if infinite.any() else values
+    series, ends = np.ascontiguousarray(known, float), (np.array([0]), np.array([len(known)]))
+    alpha = 1 - decay
+    averages: Floats = aggregations.ewm(series, *ends, 1, (1 - alpha) / alpha, True, False)
     return averages
 
 

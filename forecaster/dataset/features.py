@@ -7,6 +7,8 @@ tickers that traded on it. A feature that the data lack (no open, high and low, 
 which a model's scaler replaces by the mean of its training span.
 """
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 
@@ -91,64 +93,103 @@ def compute(
     market: Market,
     announcements: Announcements | None = None,
     implied: Implied | None = None,
+    first: int = 0,
 ) -> np.ndarray:
-    """Return the features of one ticker: (sessions, len(FEATURES)), float32, NaN where unknown."""
-    r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
-    overnight = bars.overnight
-    volume = np.where(bars.volume > 0, bars.volume, np.nan)
-    # One call for all averages of a decay takes half the time.
-    fast, range_fast = ewma(np.column_stack([r**2, bars.range_variance]), FAST).T
-    downside, trend, range_slow, parkinson, overnight_variance, usual_volume = ewma(
-        np.column_stack(
-            [
-                np.where(r < 0, r**2, 0 * r),
-                *(r, bars.range_variance, bars.parkinson, overnight**2, volume),
-            ]
-        ),
-        DECAY,
-    ).T
-    surprise = np.abs(r) / lagged(sigma)
+    """Return the features of one ticker: (sessions - first, len(FEATURES)), float32, NaN where unknown.
+
+    Parameters
+    ----------
+    bars, announcements : of all its sessions, as averages reach back to the beginning.
+    first : the session that the features begin with; they are the same as those of all sessions.
+    """
+    own = _own(bars, first)
+    sessions = len(bars.dates) - first
+    expected = implied.at(bars, first) if implied else np.full((sessions, len(IMPLIED)), np.nan)
+    table = np.empty((sessions, len(FEATURES)), np.float32)
+    columns = [own[name] for name in CLOSE + RANGE + VOLUME + CALENDAR]
+    groups = (market.on(bars.dates[first:]), _scheduled(announcements, sessions), expected)
+    for at, column in enumerate(chain(columns, *(group.T for group in groups))):
+        table[:, at] = column
+    return table
+
+
+def _own(bars: Bars, first: int) -> dict[str, Floats]:
+    """Return the features of a ticker's own prices, from a session on: (sessions - first,) each."""
+    averages = _averages(bars, first)
+    surprise = np.abs(bars.log_returns) / lagged(bars.volatility)
     around = _around(surprise)
-    gap = np.diff(bars.dates, prepend=bars.dates[:1]).astype(float)
+    since_outlier = _sessions_since(surprise > OUTLIER)[first:]
+    gap = np.diff(bars.dates, prepend=bars.dates[:1])[first:].astype(float)
+    bars = bars.since(first)
+    r, sigma, variance = bars.log_returns, bars.volatility, bars.volatility**2
     weekday = (bars.dates.astype(int) + 3) % 7  # 1970-01-01 was a Thursday
     own = {
         "return": r / sigma,
         "abs_return": np.abs(r) / sigma,
         "log_abs_return": np.log(np.abs(r) / sigma + 0.05),
-        "fast_volatility": log_ratio(fast, variance),
-        "slow_volatility": log_ratio(ewma(r**2, SLOW), variance),
-        "slowest_volatility": log_ratio(ewma(r**2, SLOWEST), variance),
-        "mean_abs_fast": _log_share(ewma(np.abs(r), 0.9), sigma),
-        "mean_abs_slow": _log_share(ewma(np.abs(r), 0.98), sigma),
-        "downside_share": downside / variance - 0.5,
-        "trend": trend / sigma,
-        "since_outlier": _sessions_since(surprise > OUTLIER) / OUTLIER_MEMORY,
-        "quarter_ago": _echo(around, QUARTER),
-        "half_year_ago": _echo(around, HALF_YEAR),
-        "year_ago": _echo(around, YEAR),
+        "fast_volatility": log_ratio(averages["fast"], variance),
+        "slow_volatility": log_ratio(averages["slow"], variance),
+        "slowest_volatility": log_ratio(averages["slowest"], variance),
+        "mean_abs_fast": _log_share(averages["abs_fast"], sigma),
+        "mean_abs_slow": _log_share(averages["abs_slow"], sigma),
+        "downside_share": averages["downside"] / variance - 0.5,
+        "trend": averages["trend"] / sigma,
+        "since_outlier": since_outlier / OUTLIER_MEMORY,
+        "quarter_ago": _echo(around, QUARTER)[first:],
+        "half_year_ago": _echo(around, HALF_YEAR)[first:],
+        "year_ago": _echo(around, YEAR)[first:],
         "range_today": log_ratio(bars.range_variance, variance),
-        "range_fast": log_ratio(range_fast, variance),
-        "range_slow": log_ratio(range_slow, variance),
-        "parkinson": log_ratio(parkinson, variance),
-        "overnight": overnight / sigma,
-        "overnight_share": log_ratio(overnight_variance, variance),
+        "range_fast": log_ratio(averages["range_fast"], variance),
+        "range_slow": log_ratio(averages["range_slow"], variance),
+        "parkinson": log_ratio(averages["parkinson"], variance),
+        "overnight": bars.overnight / sigma,
+        "overnight_share": log_ratio(averages["overnight"], variance),
         "close_in_range": bars.close_in_range,
-        "volume_surprise": np.log(volume / usual_volume),
+        "volume_surprise": np.log(_traded(bars) / averages["volume"]),
         "days_since_session": np.log1p(np.maximum(gap - 1, 0)),
     }
-    own |= {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}
-    columns = [own[name] for name in CLOSE + RANGE + VOLUME + CALENDAR]
-    sessions = len(bars.dates)
-    scheduled = _scheduled(announcements, sessions)
-    expected = implied.at(bars) if implied else np.full((sessions, len(IMPLIED)), np.nan)
-    table = np.column_stack([*columns, market.on(bars.dates), scheduled, expected])
-    return table.astype(np.float32)
+    return own | {name: (weekday == day).astype(float) for day, name in enumerate(CALENDAR[1:])}
+
+
+def _averages(bars: Bars, first: int) -> dict[str, Floats]:
+    """Return the averages over all sessions up to each from ``first`` on: (sessions - first,) each."""
+    r, traded = bars.log_returns, _traded(bars)
+    squares, sizes = r**2, np.abs(r)
+    series = {
+        "fast": (squares, FAST),
+        "slow": (squares, SLOW),
+        "slowest": (squares, SLOWEST),
+        "abs_fast": (sizes, 0.9),
+        "abs_slow": (sizes, 0.98),
+        "downside": (np.where(r < 0, squares, 0 * r), DECAY),
+        "trend": (r, DECAY),
+        "range_fast": (bars.range_variance, FAST),
+        "range_slow": (bars.range_variance, DECAY),
+        "parkinson": (bars.parkinson, DECAY),
+        "overnight": (bars.overnight**2, DECAY),
+        "volume": (traded, DECAY),
+    }
+    return {name: ewma(values, decay)[first:] for name, (values, decay) in series.items()}
+
+
+def _traded(bars: Bars) -> Floats:
+    """Return the volume of each session, NaN where it is unknown or there was none."""
+    return np.where(bars.volume > 0, bars.volume, np.nan)
 
 
 def _scheduled(known: Announcements | None, sessions: int) -> Floats:
-    """Return the features of a ticker's announcements: (sessions, len(EVENTS)), NaN before the first."""
+    """Return the features of the last sessions of a ticker's announcements, NaN before the first.
+
+    Returns
+    -------
+    (sessions, len(EVENTS))
+    """
     if known is None:
         return np.full((sessions, len(EVENTS)), np.nan)
+    # Before the first announcement in sight, nothing says that the ticker will ever have one.
+    seen = np.maximum.accumulate(np.isfinite(known.until) | np.isfinite(known.since))
+    first = len(seen) - sessions
+    known = known.since_session(first)
     since = np.nan_to_num(known.since, nan=np.inf)
     features = {
         "reaction_chance": known.chance,
@@ -158,9 +199,7 @@ def _scheduled(known: Announcements | None, sessions: int) -> Floats:
         "last_reaction": np.log1p(np.nan_to_num(known.last)) * np.exp(-since / 10),
     }
     table = np.column_stack([features[name] for name in EVENTS])
-    # Before the first announcement in sight, nothing says that the ticker will ever have one.
-    seen = np.maximum.accumulate(np.isfinite(known.until) | np.isfinite(known.since))
-    table[~seen] = np.nan
+    table[~seen[first:]] = np.nan
     return table
 
 
@@ -171,14 +210,18 @@ def _sessions_since(event: np.ndarray) -> Floats:
     return np.minimum(now - last, OUTLIER_MEMORY).astype(float)
 
 
-def _around(surprise: Floats) -> "pd.Series[float]":
+def _around(surprise: Floats) -> Floats:
     """Return the largest surprise of each session and the four before it."""
-    return pd.Series(np.minimum(surprise, 6.0)).rolling(5, min_periods=1).max()
+    bounded = np.minimum(surprise, 6.0)
+    largest = bounded.copy()
+    for lag in range(1, min(5, len(bounded))):
+        np.fmax(largest[lag:], bounded[:-lag], out=largest[lag:])
+    return largest
 
 
-def _echo(around: "pd.Series[float]", lag: int) -> Floats:
+def _echo(around: Floats, lag: int) -> Floats:
     """Return the largest surprise within two sessions of ``lag`` sessions before the next one."""
-    return around.shift(lag - 3).to_numpy()
+    return np.append(np.full(lag - 3, np.nan), around)[: len(around)]
 
 
 def _log_share(value: Floats, base: Floats) -> Floats:

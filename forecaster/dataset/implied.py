@@ -66,27 +66,29 @@ class Implied:
         moves = [level - np.log(ewma(bars.close, SLOW)), _change(level, 1), _change(level, WEEK)]
         return cls(name, dates, bars.close / 100, np.column_stack(moves))
 
-    def _rows(self, dates: np.ndarray) -> np.ndarray:
-        """Return the row that is known on each date, -1 where there is none or it is stale."""
-        row = np.searchsorted(self.dates, dates, side="right") - 1
-        since = np.searchsorted(dates, self.dates[np.maximum(row, 0)])  # its first session with it
-        return np.where((row >= 0) & (np.arange(len(dates)) - since <= STALE), row, -1)
-
-    def levels(self, dates: np.ndarray) -> Floats:
-        """Return the level known at the closes of a ticker's sessions, a fraction a year; or NaN."""
-        row = self._rows(dates)
-        return np.where(row >= 0, self.level[row], np.nan)
+    def _rows(self, dates: np.ndarray, first: int) -> np.ndarray:
+        """Return the row known at each session from ``first`` on, -1 where there is none or it is stale."""
+        row = np.searchsorted(self.dates, dates[first:], side="right") - 1
+        before = np.arange(first, len(dates)) - STALE - 1  # by then it must not have been known
+        fresh = (before < 0) | (dates[np.maximum(before, 0)] < self.dates[np.maximum(row, 0)])
+        return np.where((row >= 0) & fresh, row, -1)
 
     def known(self, dates: np.ndarray, session: int) -> Level | None:
         """Return what is known at the close of one of a ticker's sessions; None if nothing is."""
-        level = float(self.levels(dates[: session + 1])[session])
-        return Level(self.name, level) if np.isfinite(level) else None
+        row = int(self._rows(dates[: session + 1], session)[0])
+        level = float(self.level[row])
+        return Level(self.name, level) if row >= 0 and np.isfinite(level) else None
 
-    def at(self, bars: Bars) -> Floats:
-        """Return the features of a ticker's sessions: (sessions, len(IMPLIED)), NaN where unknown."""
-        row = self._rows(bars.dates)
+    def at(self, bars: Bars, first: int = 0) -> Floats:
+        """Return the features of a ticker's sessions from ``first`` on, NaN where unknown.
+
+        Returns
+        -------
+        (sessions - first, len(IMPLIED))
+        """
+        row = self._rows(bars.dates, first)
         daily = self.level[row] / np.sqrt(SESSIONS_A_YEAR)
-        table = np.column_stack([np.log(daily / bars.volatility), self.moves[row]])
+        table = np.column_stack([np.log(daily / bars.volatility[first:]), self.moves[row]])
         return np.where(row[:, None] >= 0, table, np.nan)
 
 

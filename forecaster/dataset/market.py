@@ -33,6 +33,8 @@ MARKET = (
     "market_range",
 )
 
+Rows = slice | np.ndarray
+"""Of a ticker's sessions among the dates of a market."""
 
 FEW = 5
 """With fewer peers the index of their exchange is the market, or peers elsewhere if it is not stored."""
@@ -118,7 +120,7 @@ class Market:
         if not members:
             return cls(every([]), np.empty((0, len(MARKET))))
         dates = every(public)
-        rows = [np.searchsorted(dates, it).astype(np.int32) for it in public]
+        rows = [_rows(dates, it) for it in public]
         belongs = _belonging(len(dates), rows, members)
 
         def surprises() -> Iterable[np.ndarray]:
@@ -170,14 +172,21 @@ class Market:
         return np.where(known[:, None], self.features[latest], np.nan)
 
 
+def _rows(dates: np.ndarray, public: np.ndarray) -> Rows:
+    """Return where some of the dates of a market are among them."""
+    begin = int(np.searchsorted(dates, public[0]))
+    whole = slice(begin, begin + len(public))
+    if np.array_equal(dates[whole], public):  # a ticker that trades on every day of its market
+        return whole
+    return np.searchsorted(dates, public).astype(np.int32)
+
+
 def _surprise(bars: Bars) -> Floats:
     """Return the returns in volatilities of the day before: (sessions,), NaN where unknown."""
     return np.clip(bars.log_returns / lagged(bars.volatility), -WILDEST, WILDEST)
 
 
-def _belonging(
-    size: int, rows: Sequence[np.ndarray], members: Sequence[Bars]
-) -> list[np.ndarray | None]:
+def _belonging(size: int, rows: Sequence[Rows], members: Sequence[Bars]) -> list[np.ndarray | None]:
     """Return whether each ticker belongs to the market at each of its sessions: (sessions,) each.
 
     None stands for all sessions, which nearly every ticker has: those arrays would be large together. One
@@ -189,7 +198,7 @@ def _belonging(
     for row, own in zip(rows, map(_surprise, members), strict=True):
         known = np.nan_to_num(own)
         others = count[row] - np.isfinite(own)
-        rest = np.divide(total[row] - known, others, where=others > 0, out=np.zeros(len(row)))
+        rest = np.divide(total[row] - known, others, where=others > 0, out=np.zeros(len(own)))
         product = known * rest
         sums = np.cumsum(product)
         against = sums < AGAINST * np.sqrt(np.cumsum(product**2))
@@ -197,17 +206,13 @@ def _belonging(
     return belongs
 
 
-def _means(
-    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _means(size: int, columns: Iterable[tuple[Rows, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the means over tickers by date, NaN where none is known, and their counts: (dates,) each."""
     total, count = _sums(size, columns)
     return np.divide(total, count, out=np.full(size, np.nan), where=count > 0), count
 
 
-def _sums(
-    size: int, columns: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _sums(size: int, columns: Iterable[tuple[Rows, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums over tickers by date, and how many values they have: (dates,) each.
 
     They grow a ticker at a time, from the rows of its sessions and its values there: a table of
@@ -217,6 +222,10 @@ def _sums(
     total, count = np.zeros(size), np.zeros(size)
     for rows, values in columns:
         known = np.isfinite(values)
-        total[rows[known]] += values[known]
-        count[rows[known]] += 1
+        if isinstance(rows, slice):
+            np.add(total[rows], values, out=total[rows], where=known)
+            count[rows] += known
+        else:
+            total[rows[known]] += values[known]
+            count[rows[known]] += 1
     return total, count

@@ -147,7 +147,8 @@ class History(Past):
     next_dates: np.ndarray
     """(sessions,), datetime64[D]: the session after each; at the ``gaps``, the next of the exchange's
     calendar"""
-    compute_features: Callable[[], np.ndarray]
+    compute_features: Callable[[int], np.ndarray]
+    """From the first session that they are wanted of"""
     implied: Implied | None = field(default=None, kw_only=True)
     """The implied volatility that fits it; None if none is known."""
     followed: dict[np.datetime64, np.ndarray] = field(default_factory=dict, kw_only=True)
@@ -181,7 +182,7 @@ class History(Past):
     @property
     def features(self) -> np.ndarray:
         """(sessions, features), NaN where unknown; not to be changed."""
-        return self.compute_features()
+        return self.compute_features(0)
 
     def count_public(self, date: np.datetime64) -> int:
         """Return the number of sessions that are over at the close of ``date`` on every exchange.
@@ -202,12 +203,12 @@ class History(Past):
             announcements=known.since_session(first) if known else None,
             public=self.public[first:],
             next_dates=self.next_dates[first:],
-            compute_features=lambda: self.features[first:],
+            compute_features=lambda at: self.compute_features(first + at),
         )
 
     def with_features(self, features: np.ndarray) -> "History":
         """Return the same history with other features."""
-        return replace(self, compute_features=partial(np.asarray, features))
+        return replace(self, compute_features=lambda first: features[first:])
 
 
 class StudentT(NamedTuple):

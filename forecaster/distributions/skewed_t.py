@@ -157,7 +157,8 @@ def expected_shortfall(
 
     As :func:`forecaster.distributions.student_t.expected_shortfall`.
     """
-    loss: Array = -np.expm1(quantile(location, scale, df, skew, level * TAIL_NODES)) @ TAIL_WEIGHTS
+    tail = quantile(location, scale, df, skew, level * TAIL_NODES)  # (..., nodes)
+    loss: Array = np.einsum("...n,n->...", -np.expm1(tail), TAIL_WEIGHTS)
     return loss
 
 

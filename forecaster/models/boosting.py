@@ -36,6 +36,7 @@ from forecaster.models.protocol import (
     silent,
     too_short,
 )
+from forecaster.parallel import threads
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -190,11 +191,9 @@ def _unit(history: History, step: int, *, announced: bool) -> Floats:
 def _fitted(x: np.ndarray, y: Floats, level: float) -> "HistGradientBoostingRegressor":
     """Return the ensemble of a level."""
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
 
     ensemble = HistGradientBoostingRegressor(loss="quantile", quantile=level, **SETTINGS)
-    # One thread adds in one order, and so to the same bits on every machine.
-    with threadpool_limits(1):
+    with threads.one():
         return ensemble.fit(x, y)
 
 

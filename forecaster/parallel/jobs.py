@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
-from forecaster.parallel import engines, shared_memory
+from forecaster.parallel import engines, shared_memory, threads
 from forecaster.parallel.engines import LOCAL, Engine
 
 __all__ = ["LEAST", "LOCAL", "Engine", "completed", "ordered"]
@@ -178,11 +178,9 @@ def _log_again(records: list[logging.LogRecord]) -> None:
 
 def _call(function: Callable[..., Result], item: Any, shared: Any, *, serial: bool) -> Result:
     """Call the function on one thread: linear algebra on several adds up in another order."""
-    from threadpoolctl import threadpool_limits
-
     before = _serial.set(serial)
     try:
-        with threadpool_limits(1):
+        with threads.one():
             return function(item) if shared is None else function(item, shared)
     finally:
         _serial.reset(before)

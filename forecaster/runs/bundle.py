@@ -9,9 +9,12 @@ can be run, so a bundle from a stranger can be refused but not feared.
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -21,7 +24,6 @@ from forecaster import atomic
 from forecaster.data import filenames
 from forecaster.errors import BundleError, ForecastError, did_you_mean, one_line
 from forecaster.models import recurrent
-from forecaster.models.protocol import ModelState
 from forecaster.models.registry import REGISTRY, create
 from forecaster.runs.run import (
     BASE,
@@ -32,7 +34,11 @@ from forecaster.runs.run import (
     checkpoint_path,
     is_name,
     start_of,
+    summary_of,
 )
+
+if TYPE_CHECKING:
+    from forecaster.models.protocol import ModelState
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +77,7 @@ def weights_sha256(run: Run) -> str:
     return hashlib.sha256(_weights(run.model.state())).hexdigest()
 
 
-def _weights(state: ModelState) -> bytes:
+def _weights(state: "ModelState") -> bytes:
     arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
     content: bytes = safetensors.save(arrays)
     return content
@@ -190,27 +196,47 @@ def read(folder: Path) -> Run:
     BundleError
         A file is missing, damaged, too large, or not what a bundle of this version holds.
     """
-    try:
-        settings, weights = atomic.read_folder(folder, _files)
-        document = json.loads(settings)
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']!r} instead of {FORMAT}")
-        if document["model"] not in REGISTRY:
-            raise ValueError(f"unknown model {document['model']!r}")
+    from forecaster.models.protocol import ModelState  # whose pandas a list of runs does without
+
+    with _explained(folder):
+        document, arrays = atomic.read_folder(folder, _content)
         model = create(document["model"])
-        model.restore(ModelState(_arrays(weights), document["settings"]))
+        model.restore(ModelState(arrays, document["settings"]))
         return Run(
-            name=folder.name,
+            name=document["name"],
             model=model,
-            tickers=[_printable(ticker) for ticker in document["tickers"]],
+            tickers=document["tickers"],
             first=date.fromisoformat(document["first"]),
             until=date.fromisoformat(document["until"]),
-            prices_sha256=str(document["prices_sha256"]),
-            events_sha256=_sha256(document.get("events_sha256")),
+            prices_sha256=document["prices_sha256"],
+            events_sha256=document["events_sha256"],
             start=start_of(document),
-            created=datetime.fromisoformat(document["created"]).isoformat(),
-            versions={str(k): str(v) for k, v in document["versions"].items()},
+            created=document["created"],
+            versions=document["versions"],
         )
+
+
+def summary(home: Path, name: str) -> tuple[RunSummary, dict[str, Any]]:
+    """Return where an own run comes from and its settings, as ``run.json`` has them.
+
+    Whether its weights are those of such a model shows when it is loaded.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, damaged or too large.
+    """
+    folder = home / "runs" / name
+    with _explained(folder):
+        document, _ = atomic.read_folder(folder, _content)
+        return summary_of(document), dict(document["settings"])
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Names the folder and the way out where a bundle cannot be read."""
+    try:
+        yield
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
         *(SafetensorError, ForecastError),
@@ -253,8 +279,24 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def _files(folder: Path) -> tuple[bytes, bytes]:
-    return read_bytes(folder / "run.json"), read_bytes(folder / "weights.safetensors")
+def _content(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a bundle holds, each part of the type that it is to be."""
+    settings, weights = (read_bytes(folder / it) for it in ("run.json", "weights.safetensors"))
+    document = json.loads(settings)
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']!r} instead of {FORMAT}")
+    if document["model"] not in REGISTRY:
+        raise ValueError(f"unknown model {document['model']!r}")
+    typed = {
+        "name": folder.name,
+        "tickers": [_printable(ticker) for ticker in document["tickers"]],
+        **{it: date.fromisoformat(document[it]).isoformat() for it in ("first", "until")},
+        "prices_sha256": str(document["prices_sha256"]),
+        "events_sha256": _sha256(document.get("events_sha256")),
+        "created": datetime.fromisoformat(document["created"]).isoformat(),
+        "versions": {str(k): str(v) for k, v in document["versions"].items()},
+    }
+    return document | typed, _arrays(weights)
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from forecaster.runs.run import Run
 MOST = 100
 """Tickers of an exchange that stand in for a market whose index is not stored."""
 
-BATCH = 64
+BATCH = 256
 """Tickers whose histories are in memory at a time, as they are forecast."""
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from forecaster import __version__
 from forecaster.errors import UsageError
-from forecaster.models.protocol import Model
+
+if TYPE_CHECKING:
+    from forecaster.models.protocol import Model
 
 FORMAT = 1
 
@@ -49,7 +51,7 @@ class Run:
     """A fitted model and where it comes from."""
 
     name: str
-    model: Model
+    model: "Model"
     tickers: list[str]
     """The universe it was trained on, whose average stays its market."""
     first: date

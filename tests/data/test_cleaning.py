@@ -713,10 +713,10 @@ def test_every_rule_is_tested_here():
 def test_a_source_tells_what_it_cleaned(sound, tmp_path, caplog):
     sound.loc[10, "close"] = 0.0
     sound.to_csv(tmp_path / "messy.csv", index=False)
-    clean = []
-    ((ticker, frame),) = loading.load(str(tmp_path / "messy.csv"), cleaned=clean)
-    assert (ticker, len(frame)) == ("AAA", SESSIONS - 1)
-    assert clean[0].findings["rule"].tolist() == ["close not positive"]
+    ((ticker, outcome),) = loading.offered(str(tmp_path / "messy.csv"))
+    clean = loading.usable(ticker, outcome)
+    assert (ticker, len(clean.frame)) == ("AAA", SESSIONS - 1)
+    assert clean.findings["rule"].tolist() == ["close not positive"]
     assert caplog.text == ""
     loading.load(str(tmp_path / "messy.csv"))
     assert "AAA: 1 rows rejected (close not positive 1 from 2020-01-16)" in caplog.text

@@ -53,6 +53,16 @@ def test_ewma_equals_the_sum_it_stands_for(decay):
     np.testing.assert_array_equal(both, np.column_stack([found, -found]))
 
 
+@given(seed=st.integers(0, 2**32 - 1), decay=st.sampled_from([0.5, 0.75, 0.94, 0.997]))
+def test_ewma_is_that_of_pandas_bit_for_bit(seed, decay):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=rng.integers(1, 200)) * 10.0 ** rng.integers(-150, 150)
+    for odd, share in ((np.nan, 0.2), (np.inf, 0.05), (0.0, 0.1)):
+        values[rng.random(len(values)) < share] = odd
+    expected = pd.Series(values).ewm(alpha=1 - decay).mean().to_numpy()
+    assert ewma(values, decay).tobytes() == expected.tobytes()
+
+
 def test_ewma_by_hand():
     np.testing.assert_allclose(ewma(np.array([np.nan, 1, 2]), 0.5), [np.nan, 1, 2.5 / 1.5])
 

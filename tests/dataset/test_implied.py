@@ -112,8 +112,8 @@ def test_levels_of_another_time_zone_count_from_the_first_close_after_they_are_p
         "XTKS": monday,
     }
     for observer, last in known.items():
-        levels = Implied.of("^VIX", bars, observer).levels(np.array([monday, tuesday, wednesday]))
-        assert levels[1] == pytest.approx(bars.close[days == last].item() / 100), observer
+        level = Implied.of("^VIX", bars, observer).known(np.array([monday, tuesday, wednesday]), 1)
+        assert level.volatility == pytest.approx(bars.close[days == last].item() / 100), observer
 
 
 def test_a_fund_of_its_own_index_takes_the_general_one_where_that_is_missing():
@@ -151,7 +151,8 @@ def test_a_companion_is_known_once_it_has_closed_wherever_it_is_looked_at(ticker
         bars = Bars.of(frame)
         seen = Implied.of(name, bars, exchange(ticker))
         market = Market.of({name: bars}, exchange(ticker)).on(days)[:, :1]
-        tables.append(np.column_stack([seen.levels(days), market]))
+        levels = [seen.known(days, session).volatility for session in range(len(days))]
+        tables.append(np.column_stack([levels, market]))
     changed = ~np.isclose(*tables, equal_nan=True)
     first = TUESDAY if BESIDE[name] <= CLOSES[ticker] else TUESDAY + 1
     assert days[changed.any(axis=1)][0] == first

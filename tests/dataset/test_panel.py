@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.data import prices
+from forecaster.data import events, prices
 from forecaster.dataset.features import FEATURES
 from forecaster.dataset.panel import Panel, StudentT, TickerForecasts, forecasts_of
 from forecaster.distributions import forecasts
@@ -168,3 +168,15 @@ def test_the_past_until_a_date_is_that_of_prices_that_end_there(world):
             past = past.until(cutoff.to_datetime64())
             for name in ("dates", "log_returns", "next_returns", "volatility", "variance"):
                 np.testing.assert_array_equal(getattr(past, name), getattr(expected, name))
+
+
+def test_the_last_sessions_have_the_features_of_the_whole_history(world):
+    days = world.loc[world["ticker"] == "AAA", ["ticker", "date"]].iloc[30::63]
+    announced = events.check(days.assign(time=None, kind=events.EARNINGS, first_seen=None))
+    index = world[world["ticker"] == "BBB"].iloc[:500].assign(ticker="^VIX")  # it ends before
+    for history in Panel.of(world, events=announced, companions=index).histories:
+        whole = history.features
+        for first in (1, 3, 40, 499, 503, len(whole) - 1):
+            found = history.since(first).features
+            np.testing.assert_array_equal(found, whole[first:], strict=True)
+            np.testing.assert_array_equal(history.since(first).since(0).features, found)

@@ -107,3 +107,14 @@ def test_hansen_s_is_the_same_family(eta, lambda_):
     )
     mean, spread = skewed_t.moments(location, scale, eta, lambda_)
     assert (mean, spread) == (pytest.approx(0.3), pytest.approx(2.0))
+
+
+@pytest.mark.parametrize("family", [student_t, skewed_t])
+def test_a_shortfall_is_the_same_alone_and_among_others(family):
+    rng = np.random.default_rng(0)
+    location, scale, df = rng.normal(0, 0.01, 100), rng.uniform(0.01, 0.1, 100), 5 + np.arange(100)
+    columns = [location, scale, df, rng.uniform(-0.5, 0.5, 100)][: 3 + (family is skewed_t)]
+    together = family.expected_shortfall(*columns, 0.05)
+    for rows in (slice(0, 1), slice(3, 6), slice(90, 92)):
+        alone = family.expected_shortfall(*(it[rows] for it in columns), 0.05)
+        np.testing.assert_array_equal(alone, together[rows])

@@ -15,6 +15,8 @@ from forecaster.errors import ForecastError, HistoryError
 from forecaster.evaluation import metrics
 from forecaster.plots import evaluation, style
 
+pytestmark = pytest.mark.usefixtures("all_plots")
+
 
 @pytest.fixture(scope="module")
 def frame():

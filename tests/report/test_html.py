@@ -23,7 +23,7 @@ from forecaster.report.packing import pack
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(all_plots, tmp_path_factory):
     folder = tmp_path_factory.mktemp("backtest") / "new"
     backtest = simulated()
     paths = html.write(backtest, folder)

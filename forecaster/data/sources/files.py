@@ -14,16 +14,17 @@ tables that have a column for each ticker they are padding, and are dropped.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
 from forecaster.data import capitals, prices
-from forecaster.data.sources import dates, layout, numbers, sessions, tables
+from forecaster.data.sources import dates, layout, numbers, row_groups, sessions, tables
 from forecaster.data.sources.layout import Columns
 from forecaster.data.sources.loading import Outcome
+from forecaster.data.sources.row_groups import RowGroups
 from forecaster.data.sources.tables import Format, Table
 from forecaster.display import cell_texts
 from forecaster.errors import (
@@ -55,8 +56,12 @@ def load(
     start: date | None = None,
     end: date | None = None,
     form: Format | None = None,
-) -> list[Outcome]:
-    """Return the not yet checked prices of some tickers, or of all that a file has.
+) -> Iterator[Outcome]:
+    """Yield the not yet checked prices of some tickers, or of all that a file has.
+
+    Of a large Parquet file few tickers are in memory at a time
+    (:mod:`~forecaster.data.sources.row_groups`). What is wrong with a file as a whole is said before
+    the first of them.
 
     Parameters
     ----------
@@ -73,25 +78,66 @@ def load(
         ``form`` does not fit the file.
     """
     path, form = Path(path), form or Format()
+    groups = row_groups.scan(path, tickers, form)
+    known, parts = _parts(groups, tickers, form) if groups else _whole(path, tickers, form)
+    for names, histories in parts:
+        for ticker in names:
+            if ticker in histories:
+                yield ticker, _outcome(ticker, histories[ticker], start, end)
+            else:
+                yield ticker, _unknown(path, ticker, known)
+
+
+Parts = Iterable[tuple[Sequence[str], dict[str, pd.DataFrame]]]
+"""Tickers wanted, and the rows of each that is there."""
+
+
+def _whole(path: Path, tickers: Sequence[str] | None, form: Format) -> tuple[list[str], Parts]:
+    """All tickers of a file, and what is wanted of it in one part."""
     table = tables.read(path)
     columns = layout.assign(table, tickers, form)
-    rows = _read(table, columns, form)
+    rows = _read(table, columns, form, say=True)
     if columns.is_wide:
         histories = _by_column(rows, columns)
     else:
         rows["ticker"] = _tickers(table, columns, tickers)
         _require_one_row_a_day(table, columns, rows)
-        histories = {str(ticker): its for ticker, its in rows.groupby("ticker", sort=False)}
-    return [
-        (ticker, _outcome(ticker, histories[ticker], start, end))
-        if ticker in histories
-        else (ticker, _unknown(path, ticker, list(histories)))
-        for ticker in (capitals.matched(tickers, histories) if tickers else histories)
-    ]
+        histories = _by_ticker(rows)
+    known = list(histories)
+    return known, [(capitals.matched(tickers, known) if tickers else known, histories)]
 
 
-def _read(table: Table, columns: Columns, form: Format) -> pd.DataFrame:
-    """The numbers of a table, by field or, if it is wide, by place; and ``date``, ``wall``, ``instant``."""
+def _parts(
+    groups: RowGroups, tickers: Sequence[str] | None, form: Format
+) -> tuple[list[str], Parts]:
+    """All tickers of a file, and what is wanted of it part by part."""
+    known = groups.tickers
+    wanted = capitals.matched(tickers, known) if tickers else known
+
+    def parts() -> Parts:
+        _read(groups.head, groups.columns, form, say=True)
+        for names in groups.parts(wanted):
+            table = groups.read(names)
+            if table is None:
+                yield names, {}
+                continue
+            rows = _read(table, groups.columns, form)
+            rows["ticker"] = _tickers(table, groups.columns, tickers)
+            yield names, _by_ticker(rows)
+
+    return known, parts()
+
+
+def _by_ticker(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each ticker of a table that names them, in the order in which they first come."""
+    return {str(ticker): its for ticker, its in rows.groupby("ticker", sort=False)}
+
+
+def _read(table: Table, columns: Columns, form: Format, *, say: bool = False) -> pd.DataFrame:
+    """The numbers of a table, by field or, if it is wide, by place; and ``date``, ``wall``, ``instant``.
+
+    With ``say``, what its columns are taken for is logged.
+    """
     cells = table.cells
     pairs = [(place, name) for fields in columns.series.values() for name, place in fields.items()]
     prices_at = [place for place, name in pairs if name in _PRICES]
@@ -105,7 +151,8 @@ def _read(table: Table, columns: Columns, form: Format) -> pd.DataFrame:
         mark = numbers.MARKS[form.decimal]
     else:
         mark = numbers.decimal_mark(cells[prices_at], cells[others_at], table.delimiter, table.path)
-    _say(table, columns, mark)
+    if say:
+        _say(table, columns, mark)
     rows = numbers.parse(cells[prices_at + others_at], mark)
     if not columns.is_wide:
         rows = rows.rename(columns=dict(pairs))

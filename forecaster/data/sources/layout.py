@@ -33,6 +33,8 @@ KNOWN = ("date", "time", "ticker", *FIELDS)
 """What a column can be said to be."""
 
 _SAMPLE = 50
+LOOKED_AT = 4 * _SAMPLE
+"""The first rows, among which those are that show what a column of a table of many tickers is."""
 _ENOUGH = 10
 """Rows that show which column is which."""
 _CLOSE_BY = 1.5
@@ -192,7 +194,7 @@ def _date_column(table: Table, names: list[str]) -> int:
 
 def _sample(cells: pd.Series) -> list[str]:
     """Some cells that are not blank."""
-    texts = [str(cell) for cell in cells[: 4 * _SAMPLE] if not pd.isna(cell)]
+    texts = [str(cell) for cell in cells[:LOOKED_AT] if not pd.isna(cell)]
     return [text for text in texts if text not in numbers.MISSING][:_SAMPLE]
 
 

@@ -1,7 +1,7 @@
 """Where prices come from: ``yahoo``, the ``sample`` that comes with the program, or a file."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,10 @@ def load(
     *,
     start: date | None = None,
     end: date | None = None,
-    cleaned: list[cleaning.Cleaned] | None = None,
     form: "Format | None" = None,
     raw: bool = False,
 ) -> list[Outcome]:
-    """Loads the prices of some tickers, or of all that the source has.
+    """Loads the prices of some tickers, or of all that the source has; what is mended is a warning.
 
     Parameters
     ----------
@@ -39,9 +38,6 @@ def load(
         What to load; Yahoo has too many to load them all.
     start, end
         The first and the last date wanted.
-    cleaned
-        What :func:`forecaster.data.cleaning.clean` gives is appended for each ticker; without a
-        list its findings are logged as a warning.
     form
         What a file leaves open: the meaning of its columns, the order of its dates, its decimal mark.
     raw
@@ -61,18 +57,24 @@ def load(
         No tickers for a source that needs them, or a ``form`` that does not fit.
     """
     return [
-        (ticker, _checked(ticker, outcome, cleaned, raw))
-        for ticker, outcome in _load(source, tickers, start, end, form)
+        (ticker, _checked(ticker, outcome, raw))
+        for ticker, outcome in offered(source, tickers, start=start, end=end, form=form)
     ]
 
 
-def _load(
+def offered(
     source: str,
-    tickers: Sequence[str] | None,
-    start: date | None,
-    end: date | None,
-    form: "Format | None",
-) -> list[Outcome]:
+    tickers: Sequence[str] | None = None,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    form: "Format | None" = None,
+) -> Iterable[Outcome]:
+    """Return what a source has of some tickers, or of all, as it has it, for :func:`usable`.
+
+    Parameters and errors are those of :func:`load`. A ticker of a large file is read when it is come
+    to; what is wrong with the source as a whole is raised before the first one.
+    """
     if form is not None and source in ("yahoo", "sample"):
         raise UsageError(
             f"`columns`, `dates` and `decimal` say how a file is to be read, and {source} is none"
@@ -93,7 +95,6 @@ def _load(
 def _checked(
     ticker: str,
     outcome: pd.DataFrame | ForecastError,
-    cleaned: list[cleaning.Cleaned] | None,
     raw: bool,
 ) -> pd.DataFrame | ForecastError:
     if isinstance(outcome, ForecastError):
@@ -103,9 +104,7 @@ def _checked(
         frame = prices.check(clean.frame, actions=True)
     except ForecastError as error:
         return error
-    if cleaned is not None:
-        cleaned.append(clean)
-    elif len(clean.findings):
+    if len(clean.findings):
         log.warning("%s: %s", ticker, mends.words(clean.findings))
     return frame
 

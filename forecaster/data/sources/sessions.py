@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecaster.data import calendars, exchanges
+from forecaster.data import calendars, exchanges, prices
 from forecaster.errors import PricesError
 
 log = logging.getLogger(__name__)
@@ -97,22 +97,22 @@ def daily(ticker: str, rows: pd.DataFrame) -> pd.DataFrame:
     _require_daily(ticker, days.dropna())
     if days.isna().any():
         days = days.dt.strftime("%Y-%m-%d").astype(object).where(days.notna(), rows["date"])
-    return rows.drop(columns=["wall", "instant"]).assign(date=days)
+    return rows[[it for it in rows if it not in ("wall", "instant")]].assign(date=days)
 
 
 def _is_intraday(wall: pd.Series) -> bool:
-    days = wall.dt.normalize()
+    days = prices.midnights(wall)
     return not wall.equals(days) and 2 * wall.nunique() >= 3 * days.nunique()
 
 
 def _days(ticker: str, wall: pd.Series, instant: pd.Series) -> pd.Series:
     """The dates (n,) of the exchange, of stamps (n,)."""
-    days: pd.Series = wall.dt.normalize()
+    days = prices.midnights(wall)
     known = days.dropna()
-    counts = np.bincount(known.dt.day_of_week, minlength=7)
+    counts = np.bincount((known.to_numpy("datetime64[D]").astype(int) + 3) % 7, minlength=7)
     fridays, saturdays, sundays = counts[4:] / max(1, len(known))
     rests = saturdays + sundays > _STRAY and min(saturdays, sundays) <= _WEEKEND
-    if known.nunique() < _FEW or not rests:
+    if not rests or known.nunique() < _FEW:
         return days
     timed = bool((wall.dropna() != known).any())
     instant = instant.where(instant.notna() | (not timed), wall)

@@ -14,11 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from forecaster.data.sources import dates, encoding, headings, numbers
 from forecaster.errors import SourceError, UsageError, first_few, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +154,18 @@ def _read_parquet(path: Path, raw: bytes) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frame = pq.read_table(pa.BufferReader(raw), page_checksum_verification=True).to_pandas()
+    return of_arrow(path, pq.read_table(pa.BufferReader(raw), page_checksum_verification=True))
+
+
+def of_arrow(path: Path, table: "pa.Table") -> Table:
+    """Return the table that some rows of a Parquet file are."""
+    import pyarrow as pa
+
+    for at, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):  # a list or a record is no number, date or ticker
+            texts = [None if it is None else str(it) for it in table.column(at).to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    frame = table.to_pandas()
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if isinstance(frame.columns, pd.MultiIndex):

@@ -27,13 +27,16 @@ differentiates the same steps.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-CHUNK = 32
-"""Series advanced together, always this many, padded with zeros: matrix products of one shape round
-in one way, so a ticker's forecast is the same alone and among others."""
+LANES = 16
+"""Series in a matrix product, always this many, padded with zeros. They lie in the lanes of the
+processor's vectors, which all do the same: a ticker's forecast is the same alone and among others."""
+
+CHUNK = 4 * LANES
+"""Series advanced together."""
 
 CellState = tuple[np.ndarray, np.ndarray]
 """Hidden state and cell state, each (series, units); a cell without the latter returns it as it was."""
@@ -47,7 +50,7 @@ class Weights:
     """Weights of a cell, in Keras's layout: its gates side by side, for the LSTM in the order i, f, g, o.
 
     An LSTM has 4 gates, a GRU 3 and a plain cell 1, counting the candidate. In a stack of networks
-    (:meth:`stack`) each array has one more axis, of networks.
+    (:meth:`stack`) each array has two more axes, of networks and of groups of series.
     """
 
     kernel: np.ndarray
@@ -64,11 +67,11 @@ class Weights:
 
     @classmethod
     def stack(cls, weights: Sequence["Weights"]) -> "Weights":
-        """Return cells of one shape as one, whose states are (networks, series, units)."""
+        """Return cells of one shape as one, whose states are (networks, groups, series, units)."""
         return cls(
-            np.stack([w.kernel for w in weights]),
-            np.stack([w.recurrent for w in weights]),
-            np.stack([w.bias for w in weights], axis=-2)[..., None, :],
+            np.stack([w.kernel for w in weights])[:, None],
+            np.stack([w.recurrent for w in weights])[:, None],
+            np.stack([w.bias for w in weights], axis=-2)[..., None, None, :],
         )
 
 
@@ -93,11 +96,15 @@ def step(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) 
     x : (series, features), those of the session.
     hidden, cell : (series, units), the state after the session before.
     """
-    gates = x @ weights.kernel + hidden @ weights.recurrent + weights.bias  # (series, 4 * units)
-    i, f, g, o = _parts(gates, 4)  # each (series, units)
-    input_gate, forget_gate, output_gate = sigmoid(i), sigmoid(f), sigmoid(o)
-    candidate = np.tanh(g)
-    cell = forget_gate * cell + input_gate * candidate
+    gates = _product(x, weights.kernel)  # (series, 4 * units)
+    gates += _product(hidden, weights.recurrent)
+    gates += weights.bias
+    i_f, g_o = _parts(gates, 2)  # each (series, 2 * units)
+    g, o = _parts(g_o, 2)  # each (series, units)
+    input_gate, forget_gate = _parts(sigmoid(i_f), 2)
+    candidate, output_gate = np.tanh(g), sigmoid(o)
+    cell = forget_gate * cell
+    cell += input_gate * candidate
     hidden = output_gate * np.tanh(cell)
     return Step(input_gate, forget_gate, candidate, output_gate, cell, hidden)
 
@@ -128,8 +135,8 @@ def gru_step(weights: Weights, x: np.ndarray, hidden: np.ndarray) -> GruStep:
         g = tanh   (W_g x + r * (U_g h))        candidate
         h = z * h + (1 - z) * g                 hidden state and memory in one
     """
-    z, r, g = _parts(x @ weights.kernel + weights.bias[0], 3)  # each (series, units)
-    z_h, r_h, g_h = _parts(hidden @ weights.recurrent + weights.bias[1], 3)
+    z, r, g = _parts(_product(x, weights.kernel) + weights.bias[0], 3)  # each (series, units)
+    z_h, r_h, g_h = _parts(_product(hidden, weights.recurrent) + weights.bias[1], 3)
     update, reset = sigmoid(z + z_h), sigmoid(r + r_h)
     candidate = np.tanh(g + reset * g_h)
     return GruStep(update, reset, candidate, update * hidden + (1 - update) * candidate)
@@ -142,7 +149,8 @@ def gru(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -
 
 def plain(weights: Weights, x: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> CellState:
     """Advance the cell of Elman (1990), ``h = tanh(W x + U h + b)``: its memory is all new each session."""
-    return np.tanh(x @ weights.kernel + hidden @ weights.recurrent + weights.bias), cell
+    new, recalled = _product(x, weights.kernel), _product(hidden, weights.recurrent)
+    return np.tanh(new + recalled + weights.bias), cell
 
 
 def hidden_states(
@@ -161,19 +169,43 @@ def hidden_states(
     (sessions, units) for each series, float32; of a stack (sessions, networks, units).
     """
     states: list[np.ndarray] = []
+    weights = replace(weights, bias=_of_lanes(weights))
     for start in range(0, len(inputs), CHUNK):
         chunk = inputs[start : start + CHUNK]
-        longest = max(len(series) for series in chunk)
-        x = np.zeros((longest, CHUNK, weights.kernel.shape[-2]), np.float32)
-        for row, series in enumerate(chunk):
-            x[: len(series), row] = series
-        hidden = cell = np.zeros((*weights.kernel.shape[:-2], CHUNK, weights.units), np.float32)
-        out = np.empty((longest, *hidden.shape), np.float32)  # (sessions, …, series, units)
+        longest, groups = max(len(series) for series in chunk), -(-len(chunk) // LANES)
+        x = np.zeros((longest, groups, LANES, weights.kernel.shape[-2]), np.float32)
+        for place, series in enumerate(chunk):
+            x[: len(series), place // LANES, place % LANES] = series
+        networks = weights.kernel.shape[:-3]
+        # The lanes of a unit lie side by side in memory.
+        out = np.empty((longest, *networks, groups, weights.units, LANES), np.float32).swapaxes(
+            -1, -2
+        )
+        hidden = cell = np.zeros_like(out[0])  # (…, groups, LANES, units)
         for t in range(longest):
             hidden, cell = advance(weights, x[t], hidden, cell)
             out[t] = hidden
-        states += [out[: len(series), ..., row, :] for row, series in enumerate(chunk)]
+        states += [
+            out[: len(series), ..., place // LANES, place % LANES, :]
+            for place, series in enumerate(chunk)
+        ]
     return states
+
+
+def _of_lanes(weights: Weights) -> np.ndarray:
+    """Return the bias of every lane, in memory side by side as the gates are: (…, LANES, gates * units)."""
+    bias = weights.bias if weights.kernel.ndim > 2 else weights.bias[..., None, :]
+    return np.repeat(bias.swapaxes(-1, -2), LANES, axis=-1).swapaxes(-1, -2)
+
+
+def _product(series: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return ``series @ matrix``, computed the other way round: (…, series, n) -> (…, series, m).
+
+    A matrix product rounds what lies in the lanes of a vector in one way. Row by row it may not: on
+    some processors the first six rows are summed in another order than the next six.
+    """
+    product: np.ndarray = matrix.swapaxes(-1, -2) @ series.swapaxes(-1, -2)
+    return product.swapaxes(-1, -2)
 
 
 def _parts(gates: np.ndarray, count: int) -> list[np.ndarray]:
@@ -185,7 +217,7 @@ def _parts(gates: np.ndarray, count: int) -> list[np.ndarray]:
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)), through tanh, which cannot overflow."""
     half = x.dtype.type(0.5)
-    result = np.asarray(half * x)
+    result: np.ndarray = half * x
     np.tanh(result, out=result)
     result *= half
     result += half

@@ -41,6 +41,9 @@ from forecaster.models.recurrent.training import CELLS, Training, Windowed, netw
 CONTEXT = 512
 """Sessions that a forecast reads at least, if the history has them; see :func:`spans_of`."""
 
+SPANS = 8 * cell.CHUNK
+"""Spans whose inputs are in memory at a time: 25 MB."""
+
 CONSTANT = 1e-6
 """A feature of a smaller standard deviation varies by rounding alone."""
 
@@ -303,15 +306,30 @@ class Recurrent(Model):
         """
         spans = [span for history, index in cutoffs for span in spans_of(history, index)]
         outputs: dict[int, list[Floats]] = {step: [] for step in knots}
-        for begin in range(0, len(spans), cell.CHUNK):  # the states of all together would be large
-            chunk = spans[begin : begin + cell.CHUNK]
-            inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in chunk]
-            rows = [span.index - span.begin for span in chunk]
-            for step, output in self.outputs_of(inputs, rows, knots).items():
-                outputs[step].append(output)
+        for begin in range(0, len(spans), SPANS):
+            for step, its in self._outputs_of_spans(spans[begin : begin + SPANS], knots).items():
+                outputs[step] += its
         ends = np.cumsum([len(index) for _, index in cutoffs])[:-1]
         split = {step: np.split(np.concatenate(its), ends) for step, its in outputs.items()}
         return [{step: its[at] for step, its in split.items()} for at in range(len(cutoffs))]
+
+    def _outputs_of_spans(
+        self, spans: Sequence["Span"], knots: Sequence[int]
+    ) -> dict[int, list[Floats]]:
+        """Return the head's raw outputs at the cutoffs of each span: by step, (cutoffs, OUTPUTS) each."""
+        inputs = [self.inputs(span.history, slice(span.begin, span.end)) for span in spans]
+        rows = [span.index - span.begin for span in spans]
+        outputs = {step: [np.empty(0)] * len(spans) for step in knots}
+        # Those of a length together: the cell goes on until the longest of a chunk is at its end.
+        order = sorted(range(len(spans)), key=lambda at: len(inputs[at]))
+        for begin in range(0, len(order), cell.CHUNK):
+            chunk = order[begin : begin + cell.CHUNK]
+            its = self.outputs_of([inputs[at] for at in chunk], [rows[at] for at in chunk], knots)
+            ends = np.cumsum([len(rows[at]) for at in chunk])[:-1]
+            for step, output in its.items():
+                for at, own in zip(chunk, np.split(output, ends), strict=True):
+                    outputs[step][at] = own
+        return outputs
 
     def states(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the hidden states of scaled inputs, (sessions, networks, units) for each series."""

@@ -23,6 +23,7 @@ import numpy as np
 from forecaster.dataset.bars import Floats
 from forecaster.distributions import student_t
 from forecaster.models.recurrent import head
+from forecaster.parallel import threads
 
 RIDGE = 0.1
 """Penalty on the squares of the kernel."""
@@ -76,9 +77,7 @@ class Term:
     @classmethod
     def fit(cls, examples: Examples, steps: Sequence[int], kind: str) -> "Term":
         """Return the distributions of some steps, for a head of some kind."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):  # linear algebra on several threads adds up in another order
+        with threads.one():
             fits = [_fit(examples, at, kind) for at in range(len(steps))]
         kernel, bias = (np.stack(it) for it in zip(*fits, strict=True))
         wide = _width(cls(kernel, bias), examples, steps)

@@ -23,7 +23,7 @@ from forecaster.dataset.bars import Floats
 from forecaster.dataset.panel import History
 from forecaster.distributions import horizons
 from forecaster.models.protocol import ModelState
-from forecaster.models.recurrent import balance, cell, head, term
+from forecaster.models.recurrent import balance, cell, head, recurrence, term
 from forecaster.models.registry import require_fittable
 
 
@@ -382,6 +382,8 @@ class Graph:
             if len(names) > 1
             else tf.distribute.get_strategy()
         )
+        # GPUs have kernels of their own for Keras's layer.
+        self._compiles = name == "lstm" and not names
         with self._strategy.scope():
             self.model = network_of(name, features, config)
             self.optimizer = keras.optimizers.AdamW(
@@ -424,8 +426,18 @@ class Graph:
 
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            loss = head.negative_log_likelihood(y, self.model(x, training=True), scored)
+            output = _compiled(x, *variables) if self._compiles else self.model(x, training=True)
+            loss = head.negative_log_likelihood(y, output, scored)
         return [loss, *tape.gradient(loss, variables)]
+
+
+def _compiled(x: Any, kernel: Any, recurrent: Any, bias: Any, last: Any, last_bias: Any) -> Any:
+    """Return what :func:`network_of` an LSTM does, of weights in its order: (batch, window, OUTPUTS)."""
+    import tensorflow as tf
+
+    inputs = tf.transpose(x, (1, 0, 2))  # (window, batch, features)
+    hidden = recurrence.lstm(tf.tensordot(inputs, kernel, 1) + bias, recurrent)
+    return tf.transpose(tf.tensordot(hidden, last, 1) + last_bias, (1, 0, 2))
 
 
 def devices() -> list[str]:

@@ -98,6 +98,13 @@ def test_parquet(tmp_path):
     assert_same(good(tmp_path / "indexed.pq"), good_long())
 
 
+def test_lists_in_parquet_are_no_dates(tmp_path):
+    table = long_table().rename(columns={"date": "when"})
+    table.insert(0, "tags", [[], *[["a"]] * (len(table) - 2), None])
+    table.to_parquet(tmp_path / "tagged.parquet")
+    assert_same(good(tmp_path / "tagged.parquet"), good_long())
+
+
 def test_the_ticker_of_a_file_without_one_is_asked_for_or_its_name(write):
     apple = good_long()["AAPL"]
     assert_same(good(write(ONE, "AAPL.csv")), {"AAPL": apple})

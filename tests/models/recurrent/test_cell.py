@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -110,11 +114,31 @@ def test_memory_and_its_gradient_live_as_long_as_the_forget_gate_lets_them(forge
 
 def test_a_series_is_the_same_alone_and_among_others():
     lengths = np.random.default_rng(2).integers(1, 50, 100)
-    weights, series = random_weights(3, 5), random_series(lengths, 3)
+    weights, series = random_weights(45, 32), random_series(lengths, 45)
     together = cell.hidden_states(weights, series)
-    for i in (0, 31, 63, 64, 99):
+    for i in range(100):
         (alone,) = cell.hidden_states(weights, [series[i]])
         np.testing.assert_array_equal(alone, together[i])
+
+
+PLACES = """
+import numpy as np
+from forecaster.models.recurrent import cell
+rng = np.random.default_rng(0)
+arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 45, 128), (3, 32, 128), (3, 128))]
+weights = cell.Weights.stack([cell.Weights(*it) for it in zip(*arrays)])
+series = rng.normal(size=(6, 45)).astype(np.float32)
+print(len(np.unique(np.stack(cell.hidden_states(weights, [series] * 77)), axis=0)))
+"""
+
+
+@pytest.mark.parametrize("processor", ["Haswell", "Nehalem"])
+def test_a_series_is_the_same_in_every_place_on_other_processors(processor):
+    """OpenBLAS has kernels for each kind of processor, and takes those that this variable names."""
+    environment = {**os.environ, "OPENBLAS_CORETYPE": processor}
+    command = [sys.executable, "-c", PLACES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 @pytest.mark.parametrize(
