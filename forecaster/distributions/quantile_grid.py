@@ -64,6 +64,9 @@ _INVERSE_DFS = np.linspace(1 / TAIL_DF_BOUNDS[1], 1 / TAIL_DF_BOUNDS[0], 512)
 _SPREADS = np.diff(student_t.quantile(0.0, 1.0, 1 / _INVERSE_DFS, [0.01, 0.05, 0.25]))
 _SPACINGS: Array = _SPREADS[:, 0] / _SPREADS[:, 1]
 
+ROWS_AT_ONCE = 4096
+"""Forecasts that are scored at once, few enough to stay in the processor's cache."""
+
 _ROUNDING = 1e-12
 """A completed log return smaller than this is zero, and has no sign."""
 
@@ -116,12 +119,19 @@ def weighted_crps(
 
     Source: Gneiting and Ranjan (2011), section 2.
     """
-    quantiles = np.asarray(quantiles, dtype=float)
-    held = np.concatenate([quantiles[..., :1], quantiles, quantiles[..., -1:]], axis=-1)
-    losses = pinball(np.asarray(x, dtype=float)[..., None], held, _ENDS)
-    return tuple(
-        np.asarray(2 * np.trapezoid(weight(_ENDS) * losses, _ENDS, axis=-1)) for weight in weights
-    )
+    x, quantiles = np.asarray(x, dtype=float), np.asarray(quantiles, dtype=float)
+    shape = np.broadcast_shapes(x.shape, quantiles.shape[:-1])
+    outcomes = np.broadcast_to(x, shape).ravel()
+    grids = np.broadcast_to(quantiles, (*shape, len(LEVELS))).reshape(-1, len(LEVELS))
+    scores: Array = np.empty((len(weights), len(outcomes)))
+    factors = [weight(_ENDS) for weight in weights]
+    for begin in range(0, len(outcomes), ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        held = np.concatenate([grids[rows, :1], grids[rows], grids[rows, -1:]], axis=1)
+        losses = pinball(outcomes[rows, None], held, _ENDS)
+        for values, factor in zip(scores[:, rows], factors, strict=True):
+            values[:] = 2 * np.trapezoid(factor * losses, _ENDS, axis=-1)
+    return tuple(it.reshape(shape) for it in scores)
 
 
 def largest_crps_difference(quantiles: ArrayLike, others: ArrayLike) -> Array:

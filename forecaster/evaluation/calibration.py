@@ -228,15 +228,14 @@ _BIN_NAMES = [f"bin{i}" for i in range(BINS)]
 def _pit_rows(labels: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """The labels of a forecasts frame with what `_uniformity` adds up."""
     values = pit(frame)
-    rows = labels.assign(mean=values, square=values**2)
-    rows[_BIN_NAMES] = _bins(values)[:, None] == np.arange(BINS)
-    return rows
+    bins = pd.Categorical.from_codes(_bins(values), pd.Index(_BIN_NAMES))
+    return labels.assign(mean=values, square=values**2, bin=bins)
 
 
 def _uniformity(part: clusters.Slice) -> list[pd.DataFrame]:
     """The rows of `uniformity` of a slice."""
     n, mean, square = map(part.total, ("n", "mean", "square"))
-    counts = np.column_stack([part.total(name) for name in _BIN_NAMES])  # (groups, bins)
+    counts = part.counts("bin", _BIN_NAMES)  # (groups, bins)
     expected = n / BINS
     statistic = np.square(counts - expected[:, None]).sum(axis=1) / expected
     df = np.full(len(n), BINS - 1.0)

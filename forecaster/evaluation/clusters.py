@@ -27,7 +27,9 @@ a hundred on 250 days (by chi-square 8 or 9), and 9 times on 60 days (by chi-squ
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,7 @@ from forecaster.evaluation.metrics import POOLED, design_effect, totals
 DECAY = 0.94
 SPLITS = ("all", "volatility", "year")
 
+_SPLIT_BY = ["volatility", "year"]
 _PARTS = pd.Index(["low", "middle", "high"])
 
 
@@ -53,20 +56,31 @@ class Slice:
     """(days,) the row of `labels` that each day belongs to."""
     days: pd.DataFrame
     """(days,) sums of what the rows hold, ``n`` the number of rows among them."""
+    sessions: np.ndarray
+    """(groups,) the number of different dates of each group."""
 
     def total(self, name: str) -> np.ndarray:
         """Return the sum of a column in each group, (groups,)."""
         return totals(self.days[name], self.group)
 
-    @property
-    def sessions(self) -> np.ndarray:
-        """The number of different dates of each group, (groups,)."""
-        return self.days["date"].groupby(self.group).nunique().to_numpy()
+    def counts(self, name: str, categories: Sequence[str]) -> np.ndarray:
+        """Return how many rows of each group are of each category, (groups, categories)."""
+        if name not in self.days:  # counted day by day
+            return np.column_stack([self.total(it) for it in categories])
+        width = len(categories)
+        cell = self.group * width + self.days[name].cat.codes.to_numpy()
+        counts = np.bincount(cell, minlength=len(self.labels) * width)
+        return counts.reshape(-1, width).astype(float)
 
     @property
     def is_pooled(self) -> bool:
         """Whether all tickers are pooled."""
         return bool(self.labels["ticker"].eq(POOLED).all())
+
+    @cached_property
+    def has_single_rows(self) -> bool:
+        """Whether every day has one row, so that days as clusters are nothing else than rows."""
+        return bool((self.days["n"] == 1).all())
 
     def surplus(self, hits: str, n: str = "n") -> np.ndarray:
         """Return each day's hits less those its group's share would have given it, (days,)."""
@@ -76,6 +90,8 @@ class Slice:
 
     def design_effect(self, hits: str) -> tuple[np.ndarray, np.ndarray]:
         """Return :func:`.metrics.design_effect` of the share of a column of hits."""
+        if self.has_single_rows:
+            return np.ones(len(self.labels)), np.full(len(self.labels), np.inf)
         return design_effect(self.days[hits], self.days["n"], self.group)
 
     def difference_effect(self, first: tuple[str, str], other: tuple[str, str]) -> np.ndarray:
@@ -84,6 +100,8 @@ class Slice:
         Each share is given as its hits and the rows that could be one. 1 with a row a day, and
         where there is no difference.
         """
+        if self.has_single_rows:
+            return np.ones(len(self.labels))
         surplus, binomial = np.zeros(len(self.days)), np.zeros(len(self.labels))
         with np.errstate(divide="ignore", invalid="ignore"):
             for sign, (hits, n) in ((1, first), (-1, other)):
@@ -123,19 +141,89 @@ def known(frame: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def labelled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels of the rows: ticker, model and date, the parts of each, and n = 1."""
+@dataclass(frozen=True)
+class Labelled:
+    """The labels of the rows of a forecasts frame, and how each split groups them."""
+
+    rows: pd.DataFrame
+    """(rows,) ticker, model and date, the part of each split, and n = 1"""
+
+    @cached_property
+    def _groupings(self) -> "dict[str, Grouping]":
+        return {}
+
+    def grouping(self, split: str) -> "Grouping":
+        """Return how a split groups the rows; found once."""
+        if split not in self._groupings:
+            self._groupings[split] = Grouping.of(self.rows, split)
+        return self._groupings[split]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which rows a split has, and the groups they are of."""
+
+    known: np.ndarray
+    """(rows,), whether a row lies in a part; what follows is of those that do"""
+    labels: pd.DataFrame
+    """(groups,) ticker, model, split and part"""
+    group: np.ndarray
+    """(rows,), which of `labels`"""
+    sessions: np.ndarray
+    """(groups,) different dates"""
+    days: pd.MultiIndex
+    """(days,) model, part and date, over all tickers"""
+    day: np.ndarray
+    """(rows,), which of `days`"""
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, split: str) -> "Grouping":
+        """Return how a split groups rows."""
+        part = _part(rows, split)
+        known = np.asarray(part.codes >= 0)
+        its = rows[["ticker", "model", "date"]]
+        its, part = (its, part) if known.all() else (its[known], part[known])
+        date, dates = pd.factorize(its["date"], sort=True)
+        ticker, model = its["ticker"].array, its["model"].array
+        group, codes = _numbered(ticker.codes, model.codes, part.codes)
+        names = [key.categories[it] for key, it in zip((ticker, model, part), codes, strict=True)]
+        labels = pd.DataFrame(dict(zip(("ticker", "model", "part"), names, strict=True)))
+        labels.insert(2, "split", split)
+        occurs = np.zeros((len(labels), len(dates)), dtype=bool)
+        occurs[group, date] = True
+        day, (of_model, of_part, of_date) = _numbered(model.codes, part.codes, date)
+        days = pd.MultiIndex.from_arrays(
+            [model.categories[of_model], part.categories[of_part], dates[of_date]],
+            names=["model", "part", "date"],
+        )
+        return cls(known, labels.astype(str), group, occurs.sum(axis=1), days, day)
+
+
+def _numbered(*keys: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The number of each row's combination of keys that occurs, (rows,), and those combinations."""
+    shape = tuple(int(it.max(initial=0)) + 1 for it in keys)
+    cell = np.ravel_multi_index(keys, shape)
+    occurs = np.zeros(np.prod(shape), dtype=bool)
+    occurs[cell] = True
+    number = np.cumsum(occurs) - 1
+    return number[cell], np.unravel_index(np.flatnonzero(occurs), shape)
+
+
+def labelled(frame: pd.DataFrame) -> Labelled:
+    """Return the labels of the rows of a forecasts frame."""
     third = _thirds(frame)
-    return pd.DataFrame(
-        {
-            # In the order in which they come, as in the table of `metrics.scores`.
-            "ticker": _categories(frame["ticker"]),
-            "model": _categories(frame["model"]),
-            "date": frame["date"].to_numpy(),
-            "volatility": pd.Categorical.from_codes(third, _PARTS),
-            "year": _categories(frame["date"].dt.year, sort=True),
-            "n": 1,
-        }
+    return Labelled(
+        pd.DataFrame(
+            {
+                # In the order in which they come, as in the table of `metrics.scores`.
+                "ticker": _categories(frame["ticker"]),
+                "model": _categories(frame["model"]),
+                "date": frame["date"].to_numpy(),
+                "volatility": pd.Categorical.from_codes(third, _PARTS),
+                "year": _categories(frame["date"].dt.year, sort=True),
+                "n": 1,
+            }
+        )
     )
 
 
@@ -144,7 +232,8 @@ class Tests:
 
     Parameters
     ----------
-    label : adds columns of numbers to be summed to the rows of `labelled` of a forecasts frame.
+    label : adds columns to the rows of `labelled` of a forecasts frame: numbers to be summed, or
+        categories to be counted.
     test : makes the tables of a `Slice`, whose rows come one table after the other.
     splits : some of `SPLITS`.
     """
@@ -166,13 +255,17 @@ class Tests:
         """Whether anything was added."""
         return bool(self._days)
 
-    def add(self, frame: pd.DataFrame, labels: pd.DataFrame | None = None) -> None:
-        """Add the forecasts of some tickers, all of whose outcomes are known, and the `labelled` rows."""
-        rows = self._label(labelled(frame) if labels is None else labels, frame)
+    def add(self, frame: pd.DataFrame, labels: Labelled | None = None) -> None:
+        """Add the forecasts of some tickers, all of whose outcomes are known, and their labels."""
+        labels = labelled(frame) if labels is None else labels
+        rows = self._label(labels.rows, frame).drop(columns=["ticker", "model", "date", *_SPLIT_BY])
         for split in self._splits:
+            grouping = labels.grouping(split)
+            its = rows if grouping.known.all() else rows[grouping.known]
             if split != "year":
-                self._tables[split].append(self._test(_each_ticker(rows, split)))
-            days = _pooled_days(rows, split)
+                each = Slice(grouping.labels, grouping.group, its, grouping.sessions)
+                self._tables[split].append(self._test(each))
+            days = _pooled_days(its, grouping)
             before = self._days.get(split)
             self._days[split] = days if before is None else metrics.added(before, days)
 
@@ -185,40 +278,19 @@ class Tests:
         return pd.concat(tables, ignore_index=True)
 
 
-def _each_ticker(rows: pd.DataFrame, split: str) -> Slice:
-    """The rows as days of the parts of each ticker and model."""
-    part = _part(rows, split)
-    its, part = _known(rows, part)
-    keys = (its["ticker"].array, its["model"].array, part)
-    shape = tuple(len(key.categories) for key in keys)
-    of_row = np.ravel_multi_index([key.codes for key in keys], shape)
-    present, group = np.unique(of_row, return_inverse=True)
-    names = [
-        key.categories[codes]
-        for key, codes in zip(keys, np.unravel_index(present, shape), strict=True)
-    ]
-    labels = pd.DataFrame(dict(zip(("ticker", "model", "part"), names, strict=True)))
-    labels.insert(2, "split", split)
-    return Slice(labels.astype(str), group, its)
-
-
-def _pooled_days(rows: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Sums by model, part and date, over all tickers."""
-    values = rows.columns.difference(["ticker", "model", "date", "volatility", "year"], sort=False)
-    its, part = _known(rows, _part(rows, split))
-    day, dates = pd.factorize(its["date"], sort=True)
-    keys = (its["model"].array, part)
-    shape = (*(len(key.categories) for key in keys), len(dates))
-    cell = np.ravel_multi_index([*(key.codes for key in keys), day], shape)
-    present, at = np.unique(cell, return_inverse=True)
-    model, of_part, date = np.unravel_index(present, shape)
-    index = pd.MultiIndex.from_arrays(
-        [keys[0].categories[model], keys[1].categories[of_part], dates[date]],
-        names=["model", "part", "date"],
-    )
-    # One by one, as what is added up takes eight times its memory meanwhile.
-    sums = {name: its[name].groupby(at).sum().to_numpy() for name in values}
-    return pd.DataFrame(sums, index)
+def _pooled_days(rows: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:
+    """Sums by model, part and date, over all tickers; of categories, how many rows are of each."""
+    sums: dict[str, np.ndarray] = {}
+    size = len(grouping.days)
+    for name, values in rows.items():
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            categories = values.cat.categories
+            cell = grouping.day * len(categories) + values.cat.codes.to_numpy()
+            counts = np.bincount(cell, minlength=size * len(categories)).reshape(size, -1)
+            sums |= dict(zip(categories, counts.T.astype(float), strict=True))
+        else:
+            sums[str(name)] = totals(values, grouping.day)
+    return pd.DataFrame(sums, grouping.days)
 
 
 def _all_tickers(days: pd.DataFrame, split: str) -> Slice:
@@ -233,20 +305,15 @@ def _all_tickers(days: pd.DataFrame, split: str) -> Slice:
     labels = days.index[first].to_frame(index=False)[["model", "part"]]
     labels.insert(0, "ticker", POOLED)
     labels.insert(2, "split", split)
-    return Slice(labels.astype(str), group, days.reset_index("date").reset_index(drop=True))
+    sessions = np.bincount(group)  # a row a date
+    return Slice(labels.astype(str), group, days.reset_index(drop=True), sessions)
 
 
-def _part(rows: pd.DataFrame, split: str) -> pd.Categorical:
-    """Which part of a split each row lies in."""
+def _part(rows: pd.DataFrame, split: str) -> Any:
+    """Which part of a split each row lies in: a Categorical."""
     if split == "all":
         return pd.Categorical.from_codes(np.zeros(len(rows), dtype=int), pd.Index(["all"]))
-    return rows[split].array  # type: ignore[return-value]
-
-
-def _known(rows: pd.DataFrame, part: pd.Categorical) -> tuple[pd.DataFrame, pd.Categorical]:
-    """The rows that lie in a part, and in which."""
-    known = part.codes >= 0
-    return (rows, part) if known.all() else (rows[known], part[known])
+    return rows[split].array
 
 
 def _thirds(frame: pd.DataFrame) -> np.ndarray:

@@ -31,8 +31,10 @@ class Columns:
         codes, tickers = pd.factorize(rows["ticker"])
         rows = rows.assign(ticker=(codes + len(self._tickers)).astype(np.int32))
         self._tickers += map(str, tickers)
-        for at, model in enumerate(self._models):
-            its = rows[rows["model"] == model].drop(columns="model")
+        model, rows = rows["model"].to_numpy(), rows.drop(columns="model")
+        code = pd.Index(self._models).get_indexer(pd.Index(model))
+        for at in range(len(self._models)):
+            its = rows[code == at]
             feather.write_feather(its, self._path(self._parts, at), compression="uncompressed")
         self._parts += 1
 

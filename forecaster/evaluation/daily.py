@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.evaluation.metrics import POOLED, added
-
-_KEYS = ["date", "ticker", "cutoff"]
+from forecaster.evaluation.panel import Panel
 
 
 class DailyLosses:
@@ -34,19 +33,18 @@ class DailyLosses:
         self._sums: dict[tuple[str, frozenset[str]], pd.DataFrame] = {}
         self._spans = pd.DataFrame(columns=["cutoff", "date", "step"])
 
-    def add(self, losses: pd.DataFrame) -> None:
-        """Add the losses of some tickers, a frame of :func:`forecaster.evaluation.metrics.losses`."""
+    def add(self, losses: pd.DataFrame | Panel) -> None:
+        """Add the losses of some tickers, of :func:`forecaster.evaluation.metrics.losses`."""
+        panel = Panel.of(losses)
+        losses = panel.losses
         if losses.empty:
             return
-        cell = losses.groupby(_KEYS).ngroup().to_numpy()  # by date, then by ticker
-        model = pd.Index(self.models).get_indexer(losses["model"])
-        date = np.empty(cell.max() + 1, dtype="datetime64[us]")
-        date[cell] = losses["date"].to_numpy()
-        for metric in self._metrics:
-            if metric in losses:
-                wide = np.full((len(date), len(self.models)), np.nan)
-                wide[cell, model] = losses[metric].to_numpy()
-                self._add(metric, wide, date)
+        column = pd.Index(self.models).get_indexer(pd.Index(panel.names))
+        date = panel.keys["date"].to_numpy("datetime64[us]")
+        for metric in (it for it in self._metrics if it in losses):
+            wide = np.full((len(date), len(self.models)), np.nan)
+            wide[:, column] = panel.values(metric)
+            self._add(metric, wide, date)
         spans = losses[["cutoff", "date", "step"]].drop_duplicates()
         self._spans = (
             pd.concat([self._spans, spans]).drop_duplicates() if len(self._spans) else spans

@@ -83,13 +83,13 @@ def reliability(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.DataFr
 
 def recalibrated(forecast: ArrayLike, outcome: ArrayLike) -> np.ndarray:
     """Return the isotonic regression of outcomes on forecasts, at each forecast: (rows,)."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     forecast, outcome = np.asarray(forecast, dtype=float), np.asarray(outcome, dtype=float)
     values, at = np.unique(forecast, return_inverse=True)
     counts = np.bincount(at, minlength=len(values))
     means = np.bincount(at, outcome, minlength=len(values)) / counts
-    return np.asarray(isotonic_regression(means, sample_weight=counts))[at]
+    return np.asarray(isotonic_regression(means, weights=counts).x)[at]
 
 
 def brier(probability: np.ndarray, outcome: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ forecasts overlap (:func:`forecaster.evaluation.metrics.apart`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -42,6 +42,7 @@ from forecaster.evaluation.claims import RIVALS
 from forecaster.evaluation.columns import Columns
 from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
+from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.survey import Survey
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
@@ -144,7 +145,8 @@ def _with_variance(
     elif len(parts) == 1:
         yield from ((frame, variance) for frame in parts)
     else:
-        yield from ((it, variance[variance["ticker"].isin(it["ticker"])]) for it in parts)
+        for frame in parts:
+            yield frame, variance[variance["ticker"].isin(frame["ticker"].unique())]
 
 
 _PAIRED = [f"q{1 - level:g}" for level in value_at_risk.RISK_LEVELS]
@@ -185,13 +187,14 @@ class _Statistics:
     def add(self, frame: pd.DataFrame, losses: pd.DataFrame) -> None:
         """Add the forecasts of some tickers, all of whose outcomes are known, and their losses."""
         models = len(self._survey.models)
-        shared = metrics.common(losses, models)
+        panel = Panel.of(losses)
+        shared = panel.common(models)
         is_apart = frame["cutoff"].isin(self._survey.apart).to_numpy()
         apart = frame if is_apart.all() else frame[is_apart]
         relative = losses.assign(error=losses["error"] / losses["last_close"])
         self._scores.add(shared)
-        self._tickers.append(significance.per_ticker(losses))
-        self._daily.add(relative)
+        self._tickers.append(significance.per_ticker(panel))
+        self._daily.add(replace(panel, losses=relative))
         self._announced.add(losses, apart, models)
         self._columns.add(
             skill.compared(frame, losses).assign(
@@ -231,8 +234,8 @@ class _Statistics:
 
     def of_days(self, model: str) -> dict[str, pd.DataFrame]:
         """Return the tables that are read from the mean losses of each day."""
-        every = self._daily.losses(self._survey.models, ["crps"])
-        of_pair = {pair: self._daily.losses(pair, ["crps"]) for pair in self._pairs}
+        every = Panel.of(self._daily.losses(self._survey.models, ["crps"]))
+        of_pair = {pair: Panel.of(self._daily.losses(pair, ["crps"])) for pair in self._pairs}
         years = [stability.by_year(its, against=[pair[1]]) for pair, its in of_pair.items()]
         windows = [stability.stability(its, against=[pair[1]]) for pair, its in of_pair.items()]
         order = ["model", "against", "year"]
@@ -249,7 +252,7 @@ class _Statistics:
     def _comparison(self, model: str) -> pd.DataFrame:
         """Return the tests of all models against the baselines, and of one against its other rivals."""
         own = [(model, it) for it in self._rivals if it not in metrics.BASELINES]
-        of_pair = {pair: self._daily.losses(pair) for pair in [*self._pairs, *own]}
+        of_pair = {pair: Panel.of(self._daily.losses(pair)) for pair in [*self._pairs, *own]}
         tables = [
             significance.compare(of_pair[pair], models=[pair[0]], against=[pair[1]], metric=metric)
             for metric in LOSSES

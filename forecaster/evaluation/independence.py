@@ -85,8 +85,11 @@ class Tests:
         """Add the forecasts of some tickers, all of whose outcomes are known."""
         for model, its in _normal_scores(frame).groupby("model", sort=False):
             tests = self._of_ticker.setdefault(str(model), {})
-            for ticker, one in its.groupby("ticker", sort=False):
-                tests[str(ticker)] = _of_series(one) if len(one) >= _LEAST else {}
+            ticker, names = pd.factorize(its["ticker"])  # which come one after the other
+            begins = np.searchsorted(ticker, np.arange(1, len(names)))
+            values = its[["z", *_MEANS]].to_numpy()
+            for name, series in zip(names, np.split(values, begins), strict=True):
+                tests[str(name)] = _of_series(series) if len(series) >= _LEAST else {}
             days = its.groupby("date")[_MEANS]
             sums = days.sum().join(days.count().add_suffix("_count"))
             before = self._days.get(str(model))
@@ -98,8 +101,9 @@ class Tests:
         for model in sorted(self._of_ticker):
             tests, days = self._of_ticker[model], self._days[model].sort_index()
             if len(tests) > 1:
-                means = {it: days[it] / days[f"{it}_count"] for it in _MEANS}
-                total = _of_series(pd.DataFrame(means)) if len(days) >= _LEAST else {}
+                means = [days[it] / days[f"{it}_count"] for it in _MEANS]
+                series = np.column_stack([np.full(len(days), np.nan), *means])
+                total = _of_series(series) if len(days) >= _LEAST else {}
             else:
                 (total,) = tests.values()
             every = tests | {POOLED: total}
@@ -113,12 +117,11 @@ class Tests:
 
 def _normal_scores(frame: pd.DataFrame) -> pd.DataFrame:
     """Return ticker, model, date, z and what is tested of it and of the PIT, by model, ticker and date."""
-    frame = frame.sort_values(["model", "ticker", "date"], kind="stable")
     u = np.clip(calibration.pit(frame), _EXTREME, 1 - _EXTREME)
-    s, z = np.sqrt(12) * (u - 0.5), special.ndtri(u)
-    rows = frame[["ticker", "model", "date"]].assign(
-        z=z, square=z**2 - 1, **{f"s{k}": s**k - it for k, it in _MOMENTS.items()}
-    )
+    rows = frame[["ticker", "model", "date"]].assign(u=u, z=special.ndtri(u))
+    rows = rows.sort_values(["model", "ticker", "date"], kind="stable")
+    s, z = np.sqrt(12) * (rows["u"].to_numpy() - 0.5), rows["z"].to_numpy()
+    rows = rows.assign(square=z**2 - 1, **{f"s{k}": s**k - it for k, it in _MOMENTS.items()})
     before = rows.groupby(["model", "ticker"], sort=False)[["z", "square"]].shift(1)
     return rows.assign(memory=z * before["z"], scale_memory=rows["square"] * before["square"] / 2)
 
@@ -147,15 +150,18 @@ def knueppel(moments: np.ndarray) -> tuple[float, float]:
     return statistic, float(special.fdtrc(k, df - k + 1, statistic * (df - k + 1) / (df * k)))
 
 
-def _of_series(rows: pd.DataFrame) -> dict[str, float]:
-    """The columns of `independence` of one series of days, but for its names."""
-    values: dict[str, float] = {"sessions": len(rows)}
-    for name in ("memory", "scale_memory"):
-        daily = rows[name].dropna().to_numpy()
+def _of_series(series: np.ndarray) -> dict[str, float]:
+    """The columns of `independence` of one series of days, but for its names.
+
+    `series` holds z, NaN over all tickers, and `_MEANS`: (sessions, 1 + means).
+    """
+    values: dict[str, float] = {"sessions": len(series)}
+    for name, daily in zip(_MEANS[:2], series.T[1:3], strict=True):
+        daily = daily[~np.isnan(daily)]
         test = significance.diebold_mariano(daily, np.zeros(len(daily)))
         values[name], values[f"{name}_p"] = test.difference, test.p_value
-    alone = berkowitz(rows["z"].to_numpy()) if "z" in rows else (np.nan, np.nan)
+    z = series[:, 0]
+    alone = (np.nan, np.nan) if np.isnan(z[0]) else berkowitz(z)
     values["berkowitz"], values["berkowitz_p"] = alone
-    moments = rows[[f"s{k}" for k in _MOMENTS]].to_numpy()
-    values["knueppel"], values["knueppel_p"] = knueppel(moments)
+    values["knueppel"], values["knueppel_p"] = knueppel(series[:, 3:])
     return values

@@ -121,7 +121,10 @@ def design_effect(
 
 def totals(values: ArrayLike, group: np.ndarray) -> np.ndarray:
     """Return the sum of the values of each group: (groups,) from (days,) and (days,)."""
-    return np.bincount(group, weights=np.asarray(values, dtype=float))
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return np.bincount(group[values], minlength=group.max(initial=-1) + 1).astype(float)
+    return np.bincount(group, weights=values.astype(float, copy=False))
 
 
 def known(frame: pd.DataFrame) -> pd.DataFrame:

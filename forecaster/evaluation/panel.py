@@ -95,11 +95,17 @@ class Panel:
         """Return which column a model is."""
         return list(self.names).index(model)
 
+    def common(self, models: int) -> pd.DataFrame:
+        """Return the losses of the rows that as many models have as there are: `metrics.common`."""
+        whole = (self.place >= 0).sum(axis=1) == models
+        if whole.all():
+            return self.losses
+        return self.losses.iloc[np.sort(self.place[whole], axis=None)]
+
     def both(self, one: str, other: str) -> np.ndarray:
         """Return which rows two models have: (rows,)."""
         columns = [self.column(it) for it in (one, other)]
-        rows: np.ndarray = (self.place[:, columns] >= 0).all(axis=1)
-        return rows
+        return np.asarray((self.place[:, columns] >= 0).all(axis=1))
 
     def tickers(self) -> tuple[np.ndarray, pd.Index]:
         """Return the number of each row's ticker, (rows,), and the tickers as they come in the losses."""

@@ -6,7 +6,7 @@ the dependence between days and between tickers. A pair of models is compared on
 have, in blocks as long as the differences between the two ask for, so that no other model has a say.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -96,8 +96,10 @@ def of_pairs(
             resampled[key].pairs.append(pair)
     for rows in parts:
         panel = Panel.of(rows)
+        names = [str(it) for it in rows if it not in ("model", *KEYS)]
+        values = {name: np.ascontiguousarray(panel.values(name).T) for name in names}
         for its in resampled.values():
-            its.add(panel)
+            its.add(panel, values)
     by_pair = {pair: table for its in resampled.values() for pair, table in its.tables()}
     tables = []
     for pair in daily:
@@ -122,46 +124,49 @@ class _Resampled:
         self._tables: dict[tuple[str, str], dict[str, list[pd.DataFrame]]] = {}
         self._totals: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 
-    def add(self, panel: Panel) -> None:
-        """Add the losses of some tickers."""
+    def add(self, panel: Panel, losses: Mapping[str, np.ndarray]) -> None:
+        """Add the losses of some tickers: (models, rows of the panel) by name."""
         counts, (ticker, tickers) = self._counts.astype(float), panel.tickers()
         cell = self._dates.get_indexer(pd.Index(panel.keys["date"])) * len(tickers) + ticker
         shape = len(self._dates), len(tickers)
         pairs = [pair for pair in self.pairs if set(pair) <= set(panel.models)]
-        # A model has many rivals, and most losses are known on the same rows: each sum is drawn once.
-        numbers: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-        for metric in (it for it in panel.losses if it not in ("model", *KEYS)):
-            values = panel.values(str(metric))
-            totals: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
+        if not pairs:
+            return
+        both = {pair: panel.both(*pair) for pair in pairs}
+        # A model has many rivals, and most losses are known on the same rows: each sum is made once.
+        sums: dict[tuple[Hashable, ...], np.ndarray] = {}  # (sessions, tickers) each
+        compared: list[tuple[tuple[str, str], str, list[tuple[Hashable, ...]]]] = []
+        for metric, values in losses.items():
+            finite = np.isfinite(values)
             for pair in pairs:
-                both = panel.both(*pair)
-                sums = []
+                keys: list[tuple[Hashable, ...]] = []
                 for column in map(panel.column, pair):
-                    known = both & np.isfinite(values[:, column])
-                    rows = known.tobytes()
-                    if (column, rows) not in totals:
-                        its = cell[known], values[known, column]
-                        totals[column, rows] = _drawn(
-                            *its, shape, counts, of_each=metric not in PINBALL
-                        )
-                    if rows not in numbers:
-                        numbers[rows] = _drawn(cell[known], None, shape, counts, of_each=True)
-                    sums += [totals[column, rows], numbers[rows]]
-                pooled, of_each = zip(*sums, strict=True)
-                self._keep(pair, str(metric), np.stack(pooled))
-                if metric not in PINBALL:
-                    table = _intervals(of_each, str(metric)).assign(ticker=tickers)
-                    self._tables.setdefault(pair, {}).setdefault(str(metric), []).append(table)
+                    known = both[pair] & finite[column]
+                    which, at = known.tobytes(), slice(None) if known.all() else known
+                    keys += [(metric, column, which), (which,)]
+                    for key, weights in zip(keys[-2:], (values[column, at], None), strict=True):
+                        if key not in sums:
+                            its = np.bincount(cell[at], weights, shape[0] * shape[1])
+                            sums[key] = its.reshape(shape).astype(float, copy=False)
+                compared.append((pair, metric, keys))
+        of_each = {key: it for key, it in sums.items() if key[0] not in PINBALL}
+        drawn = np.split(counts @ np.concatenate([*of_each.values()], axis=1), len(of_each), axis=1)
+        resampled = dict(zip(of_each, drawn, strict=True))
+        for pair, metric, keys in compared:
+            self._keep(pair, metric, np.stack([sums[key].sum(axis=1) for key in keys]))
+            if metric not in PINBALL:  # those are over all tickers only
+                table = _intervals([resampled[key] for key in keys], metric, tickers)
+                self._tables.setdefault(pair, {}).setdefault(metric, []).append(table)
 
     def tables(self) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
         """Yield the intervals of each pair: those of each ticker by each loss, and then over all."""
         counts = self._counts.astype(float)
         for pair, totals in self._totals.items():
             tables = []
-            for metric, sums in totals.items():
+            drawn = counts @ np.concatenate([*totals.values()]).T  # (resamples, metrics x sums)
+            for metric, sums in zip(totals, np.split(drawn, len(totals), axis=1), strict=True):
                 tables += self._tables.get(pair, {}).get(metric, [])
-                of_all = [counts @ it[:, None] for it in sums]
-                tables.append(_intervals(of_all, metric).assign(ticker=POOLED))
+                tables.append(_intervals(sums.T[..., None], metric, [POOLED]))
             yield pair, pd.concat(tables, ignore_index=True)
 
     def _keep(self, pair: tuple[str, str], metric: str, sums: np.ndarray) -> None:
@@ -216,35 +221,20 @@ def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
     at = np.arange(sessions)
     begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)  # where the block began
     first = np.take_along_axis(rng.integers(sessions, size=shape), begun, axis=1)
-    drawn = (first + at - begun) % sessions
+    drawn = first + at - begun
+    drawn[drawn >= sessions] -= sessions
     cells = (drawn + sessions * np.arange(resamples)[:, None]).ravel()
     counts = np.bincount(cells, minlength=resamples * sessions).reshape(shape)
     return np.vstack([np.ones(sessions, dtype=int), counts]).astype(np.uint16)
 
 
-def _drawn(
-    cell: np.ndarray,
-    values: np.ndarray | None,
-    shape: tuple[int, int],
-    counts: np.ndarray,
-    *,
-    of_each: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of values, or their number, of each session, and of each ticker in each resample.
+def _intervals(
+    sums: Sequence[np.ndarray] | np.ndarray, metric: str, tickers: Sequence[str] | pd.Index
+) -> pd.DataFrame:
+    """The columns of `skill` but for the models, from sums and numbers of ours and of theirs.
 
-    Parameters
-    ----------
-    cell : (rows,), session times tickers plus ticker.
-    shape : sessions and tickers.
-    counts : (1 + resamples, sessions).
-    of_each : whether those of each ticker are wanted; else they are empty.
+    These are (1 + resamples, tickers) each.
     """
-    sums = np.bincount(cell, values, shape[0] * shape[1]).reshape(shape).astype(float)
-    return sums.sum(axis=1), counts @ sums if of_each else np.empty(0)
-
-
-def _intervals(sums: Sequence[np.ndarray], metric: str) -> pd.DataFrame:
-    """Kind, value, low and high of sums and numbers of ours and theirs, (1 + resamples, columns) each."""
     kind = "difference" if metric in significance.LOGARITHMS else "ratio"
     total, n, other_total, other_n = sums
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -253,8 +243,9 @@ def _intervals(sums: Sequence[np.ndarray], metric: str) -> pd.DataFrame:
         skills[~np.isfinite(skills)] = np.nan
     unknown = np.isnan(skills).any(axis=0)
     low, high = np.percentile(np.where(unknown, 0.0, skills[1:]), [2.5, 97.5], axis=0)
-    values = np.where(unknown, np.nan, np.stack([skills[0], low, high]))
-    return pd.DataFrame(values.T, columns=["value", "low", "high"]).assign(metric=metric, kind=kind)
+    ends = np.where(unknown, np.nan, np.stack([skills[0], low, high]))
+    named = dict(zip(("value", "low", "high"), ends, strict=True))
+    return pd.DataFrame({"ticker": tickers, "metric": metric, "kind": kind, **named})
 
 
 def _pinball(frame: pd.DataFrame, level: str) -> np.ndarray:

@@ -64,7 +64,7 @@ def test_coverage_by_hand():
 
 def test_parts_are_thirds_of_the_ewma_of_the_squared_returns_before():
     frame = simulated(tickers=2, sessions=301)
-    labels = clusters.labelled(frame)
+    labels = clusters.labelled(frame).rows
     # A second route: pandas' own average, which corrects the weights of a short past too.
     squares = frame["log_return"] ** 2
     past = squares.groupby(frame["ticker"]).transform(lambda x: x.ewm(alpha=0.06).mean().shift(1))
@@ -79,7 +79,7 @@ def test_parts_are_thirds_of_the_ewma_of_the_squared_returns_before():
 def test_the_part_of_a_day_does_not_depend_on_what_came_of_it():
     frame = simulated(sessions=200)
     crash = frame.assign(log_return=[*frame["log_return"][:-1], -0.9])
-    one, other = (clusters.labelled(it)["volatility"].tolist() for it in (frame, crash))
+    one, other = (clusters.labelled(it).rows["volatility"].tolist() for it in (frame, crash))
     assert one == other
 
 
@@ -87,8 +87,8 @@ def test_parts_do_not_depend_on_other_models():
     frame = simulated(models=3, tickers=2, sessions=120)
     frame = frame.assign(log_return=frame["log_return"].where(frame["model"] != "m1", 0.01))
     alone = frame[frame["model"] == "m0"]
-    together = clusters.labelled(frame)[frame["model"].to_numpy() == "m0"]
-    assert clusters.labelled(alone)["volatility"].tolist() == together["volatility"].tolist()
+    together = clusters.labelled(frame).rows[frame["model"].to_numpy() == "m0"]
+    assert clusters.labelled(alone).rows["volatility"].tolist() == together["volatility"].tolist()
 
 
 @pytest.mark.parametrize("statistic", TABLES)

@@ -339,3 +339,12 @@ def test_losses_that_differ_by_rounding_are_equal():
     assert (test.difference, test.statistic, test.p_value) == (0.0, 0.0, 1.0)
     # A difference that is small and real is one.
     assert significance.diebold_mariano(a, a * (1 + 1e-6)).p_value < 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_false_discovery_is_that_of_scipy(n):
+    p_values = np.random.default_rng(n).random(n) ** 3
+    p_values[: n // 3] = p_values[0]
+    np.testing.assert_array_equal(
+        significance.false_discovery(p_values), stats.false_discovery_control(p_values)
+    )
