@@ -253,7 +253,8 @@ class _Survey:
     @classmethod
     def of(cls, parts: Parts) -> "_Survey":
         columns = ["ticker", "model", "cutoff", "date", "step", "log_return"]
-        days, steps = [], {}
+        days: list[pd.Timestamp] = []
+        steps: dict[str, set[int]] = {}
         for rows in parts.columns(columns):
             days += [rows["date"].min(), rows["date"].max()]
             its = metrics.known(rows)[["model", "step"]].drop_duplicates()
@@ -264,9 +265,9 @@ class _Survey:
         for rows in parts.columns(columns):
             known = metrics.known(rows)
             common = metrics.common(known, len(steps))
-            its = set(common["ticker"].unique())
-            survey.scored |= its
-            survey.rows += int(known["ticker"].isin(its).sum())
+            tickers = set(common["ticker"].unique())
+            survey.scored |= tickers
+            survey.rows += int(known["ticker"].isin(tickers).sum())
             survey.common += len(common)
         return survey
 

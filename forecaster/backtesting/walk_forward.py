@@ -235,7 +235,7 @@ def _together(
     spans: Sequence[range],
 ) -> Iterator[pd.DataFrame]:
     """Yield the forecasts of some tickers after the other by all models, in the order of these."""
-    first, last = (pd.Timestamp(day) for day in (spec.start, spec.end))
+    first, last = (pd.Timestamp(str(day)) for day in (spec.start, spec.end))
     for span in spans:
         frames = [
             pd.read_parquet(path, filters=_within(tickers[span.start], tickers[span.stop - 1]))

@@ -41,7 +41,7 @@ class BarsFile:
         values = np.empty(count, dtype)
         with open(self._handle, "rb", buffering=0, closefd=False) as file:
             file.seek(begin)
-            if file.readinto(values.view(np.uint8)) != values.nbytes:
+            if file.readinto(values.view(np.uint8).data) != values.nbytes:
                 raise OSError(f"{self.path.name} ends before its bars do")
         values.flags.writeable = False
         return values
@@ -62,14 +62,16 @@ class StoredBars(Bars):
     def __getattr__(self, name: str) -> np.ndarray:
         if name not in _DTYPES:
             raise AttributeError(name)
-        return _array(self, name)
+        values: np.ndarray = _array(self, name)
+        return values
 
 
 @lru_cache(maxsize=CACHED_ARRAYS)
 def _array(bars: StoredBars, name: str) -> np.ndarray:
     file, begin, sessions = (vars(bars)[it] for it in ("_file", "_begin", "_sessions"))
     place = _NAMES.index(name) * sessions * _ITEM
-    return file.read(begin + place, _DTYPES[name], sessions)
+    values: np.ndarray = file.read(begin + place, _DTYPES[name], sessions)
+    return values
 
 
 def stored(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> dict[str, Bars]:

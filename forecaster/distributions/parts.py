@@ -71,7 +71,8 @@ class Parts:
         def read(at: int, columns: Sequence[str] | None) -> pd.DataFrame:
             with pq.ParquetFile(path) as file:
                 table = file.read_row_group(at, columns=None if columns is None else [*columns])
-            return table.to_pandas()
+            rows: pd.DataFrame = table.to_pandas()
+            return rows
 
         return cls(count, read, owner, path)
 

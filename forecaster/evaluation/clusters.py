@@ -275,7 +275,8 @@ class Tests:
         for split, days in self._days.items():
             tables += [its for each in zip(*self._tables[split], strict=True) for its in each]
             tables += self._test(_all_tickers(days, split))
-        return pd.concat(tables, ignore_index=True)
+        table: pd.DataFrame = pd.concat(tables, ignore_index=True)
+        return table
 
 
 def _pooled_days(rows: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:

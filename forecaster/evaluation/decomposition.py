@@ -76,7 +76,7 @@ def reliability(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.DataFr
         steps = rows.groupby("share")["probability"].agg(["min", "max", "size"])
         ends = steps.melt(["size"], value_name="probability", ignore_index=False).reset_index()
         ends = ends.sort_values(["share", "probability"], kind="stable")
-        tables.append(ends.rename(columns={"size": "forecasts"}).assign(model=model))
+        tables.append(ends.rename(columns={"size": "forecasts"}).assign(model=str(model)))
     columns = ["model", "probability", "share", "forecasts"]
     return pd.concat(tables, ignore_index=True)[columns]
 

@@ -105,7 +105,8 @@ class Drawn:
     @property
     def crps_by_ticker(self) -> pd.Series:
         """The sum of the CRPS of the model by ticker."""
-        return pd.concat(self._crps)
+        sums: pd.Series = pd.concat(self._crps)
+        return sums
 
     def running(self, against: Sequence[str]) -> pd.DataFrame:
         """Return :func:`.skill.running` of the model against others."""

@@ -442,7 +442,7 @@ class _Sums:
         which = groups.ngroup().to_numpy()
         effect, _ = design_effect(days["sum"], days["count"], which)
         effective = totals(days["count"], which) / effect
-        first = days.index.droplevel("date").drop_duplicates()
+        first = days.reset_index("date").index.drop_duplicates()
         return pd.Series(effective, first).reindex(self.sums.index).to_numpy()
 
 

@@ -77,7 +77,8 @@ class SignTests:
         whole = pd.concat(
             [tables, pooled.reindex(columns=[*columns, "q_value"])], ignore_index=True
         )
-        return whole[[*columns, "q_value"]]
+        table: pd.DataFrame = whole[[*columns, "q_value"]]
+        return table
 
 
 def _signs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -262,13 +263,8 @@ def _pooled(model: object, days: pd.DataFrame) -> dict[str, object]:
     """The row of `sign_test` over all tickers, from the sums of each date."""
     days = days.sort_index()
     rows, hits, surplus = (days[name].sum() for name in ("rows", "hits", "surplus"))
-    row = {
-        "ticker": metrics.POOLED,
-        "model": model,
-        "forecasts": int(rows),
-        "hit_rate": hits / rows,
-    }
-    row["expected"] = row["hit_rate"] - surplus / rows
+    row: dict[str, object] = {"ticker": metrics.POOLED, "model": model, "forecasts": int(rows)}
+    row |= {"hit_rate": hits / rows, "expected": hits / rows - surplus / rows}
     daily = (days["surplus"] / days["rows"]).to_numpy()
     if len(daily) > 1 and daily.any():
         test = significance.diebold_mariano(daily, np.zeros(len(daily)))

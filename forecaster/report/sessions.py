@@ -127,8 +127,8 @@ def _chosen(parts: Parts, model: str) -> tuple[np.ndarray, pd.Series]:
         mine = part[part["model"] == model]
         rows.append(mine.groupby(["ticker", "cutoff"], sort=False).size())
     chosen = metrics.apart(pd.concat(spans).drop_duplicates())["cutoff"].unique()
-    counts = pd.concat(rows).reset_index("cutoff", name="n")
-    counts = counts.loc[counts["cutoff"].isin(chosen), "n"]
+    sizes = pd.concat(rows).reset_index("cutoff", name="n")
+    counts: pd.Series = sizes.loc[sizes["cutoff"].isin(chosen), "n"]
     return chosen, counts.groupby(level="ticker", sort=False).sum()
 
 
@@ -154,7 +154,8 @@ def _packed(
         known = hindsight.to_numpy()
         if latest is not None:
             rows, known = rows.tail(latest), known[-latest:]
-        volatility = wide.loc[ticker].reindex(rows["date"]).reindex(columns=models).to_numpy()
+        its: pd.DataFrame = wide.loc[ticker]
+        volatility = its.reindex(rows["date"]).reindex(columns=[*models]).to_numpy()
         reacts = None if reactions is None else announced.reacting(rows, reactions).astype(float)
         tickers[str(ticker)] = packing.pack(_columns(rows, volatility, known, reacts))
     return tickers
