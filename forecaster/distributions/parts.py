@@ -116,6 +116,16 @@ class Parts:
         return next(iter(self)) if self._count == 1 else forecasts.concat(self)
 
 
+def together(names: Iterable[Sequence[str] | np.ndarray]) -> list[str]:
+    """Return the models of all parts from those of each, in the order of the part that has most of them.
+
+    In the first part a model may be missing, of whose tickers it has no forecast.
+    """
+    each = [list(its) for its in names]
+    most = max(each, key=len, default=[])
+    return [str(name) for name in dict.fromkeys(name for its in (most, *each) for name in its)]
+
+
 def groups(rows: Sequence[int] | np.ndarray) -> list[range]:
     """Return the places of the tickers of each part, from the rows of each ticker, in their order."""
     spans, begin, total = [], 0, 0

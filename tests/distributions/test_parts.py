@@ -4,6 +4,8 @@ import pytest
 
 from forecaster.distributions import forecasts, parts
 from forecaster.distributions.parts import Parts
+from forecaster.evaluation.survey import Survey
+from forecaster.plots import style
 
 DATES = pd.bdate_range("2018-01-01", periods=8)
 
@@ -87,3 +89,12 @@ def test_the_parts_of_a_step_have_no_other():
     assert made.shortest == 1
     assert [set(it["step"]) for it in made.of_step(2)] == [{2}]
     assert [list(it) for it in made.of_step(2).columns(["date"])] == [["date"]]
+
+
+def test_a_model_that_the_first_part_lacks_keeps_its_place(monkeypatch, frame):
+    monkeypatch.setattr(parts, "ROWS", 6)
+    rows = frame[(frame["ticker"] != "A") | (frame["model"] == "naive")]
+    first, *_ = made = Parts.of(rows)
+    assert set(first["model"]) == {"naive"}
+    assert list(style.looks(made)) == ["lstm", "naive"]
+    assert Survey.of(made).models == ("lstm", "naive")
