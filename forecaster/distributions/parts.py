@@ -7,6 +7,7 @@ depends on the forecasts alone, so sums over the parts are the same whoever fore
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,9 @@ class Parts:
             return rows
 
         return cls(count, read, owner, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parts.of, (self.whole(),)  # a copy does without the file, which may go
 
     def __len__(self) -> int:
         return self._count

@@ -1,3 +1,7 @@
+import copy
+import gc
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +9,7 @@ import pytest
 from forecaster.distributions import forecasts, parts
 from forecaster.distributions.parts import Parts
 from forecaster.evaluation.survey import Survey
+from forecaster.leftovers import TemporaryFolder
 from forecaster.plots import style
 
 DATES = pd.bdate_range("2018-01-01", periods=8)
@@ -98,3 +103,14 @@ def test_a_model_that_the_first_part_lacks_keeps_its_place(monkeypatch, frame):
     assert set(first["model"]) == {"naive"}
     assert list(style.looks(made)) == ["lstm", "naive"]
     assert Survey.of(made).models == ("lstm", "naive")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_outlives_the_file_of_the_parts(frame, copied):
+    owner = TemporaryFolder()
+    parts.write([frame], owner.path / "forecasts.parquet")
+    made = Parts.of_file(owner.path / "forecasts.parquet", owner=owner)
+    again = copied(made)
+    del owner, made
+    gc.collect()
+    pd.testing.assert_frame_equal(again.whole(), frame)
