@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster.distributions import forecasts
+from forecaster.leftovers import TemporaryFolder
 
 ROWS = 150_000
 """Forecasts in a part, but where a single ticker has more."""
@@ -89,6 +90,13 @@ class Parts:
     def columns(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Yield some columns of each part."""
         return (self._read(at, names) for at in range(self._count))
+
+    @property
+    def folder(self) -> Path | None:
+        """The temporary folder that the parts are in, which has room for what is made of them."""
+        if isinstance(self._owner, Parts):
+            return self._owner.folder
+        return self._owner.path if isinstance(self._owner, TemporaryFolder) else None
 
     @property
     def shortest(self) -> int:
