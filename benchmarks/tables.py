@@ -641,16 +641,6 @@ def goals() -> str:
             largest["cpu"].get("backtest", np.nan),
             110,
         ),
-        (
-            "29 years of 8,000 tickers in one backtest: peak MiB, by the largest that ran",
-            whole_of(read("decades"), "peak"),
-            4096,
-        ),
-        (
-            "the same: exponent of processor seconds",
-            exponent(read("decades").sort_values("tickers").tail(2), "cpu"),
-            1.05,
-        ),
         ("`forecast fetch`, 5,000 tickers: peak MiB", largest["peak"].get("fetch", np.nan), 1024),
         ("the same: processor s, one core", largest["cpu"].get("fetch", np.nan), 70),
         (

@@ -180,7 +180,7 @@ FAULTS = [
 def checked_prices(path, case):
     """The errors of a file of prices. Every third goes on through cleaning, to prices that are checked."""
     try:
-        outcomes = loading.load(str(path)) if case % 3 == 0 else files.load(path)
+        outcomes = list(loading.load(str(path)) if case % 3 == 0 else files.load(path))
     except ForecastError as refusal:
         return str(refusal)
     frames = {ticker: it for ticker, it in outcomes if not isinstance(it, ForecastError)}

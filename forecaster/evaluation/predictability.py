@@ -84,7 +84,7 @@ class SignTests:
 def _signs(frame: pd.DataFrame) -> pd.DataFrame:
     """Return ticker, model, date, up, call (of a rise), hit and surplus of the rows that have signs."""
     x, median = frame["log_return"].to_numpy(), frame["q0.5"].to_numpy()
-    rows = frame[["ticker", "model", "date"]].assign(up=x > 0, call=median > 0)
+    rows: pd.DataFrame = frame[["ticker", "model", "date"]].assign(up=x > 0, call=median > 0)
     rows = rows[(x != 0) & (median != 0)]
     groups = rows.groupby(["ticker", "model"], sort=False)
     up, call = (groups[name].transform("mean") for name in ("up", "call"))

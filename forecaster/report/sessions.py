@@ -154,7 +154,7 @@ def _packed(
         known = hindsight.to_numpy()
         if latest is not None:
             rows, known = rows.tail(latest), known[-latest:]
-        its: pd.DataFrame = wide.loc[ticker]
+        its = wide.loc[[ticker]].droplevel("ticker")
         volatility = its.reindex(rows["date"]).reindex(columns=[*models]).to_numpy()
         reacts = None if reactions is None else announced.reacting(rows, reactions).astype(float)
         tickers[str(ticker)] = packing.pack(_columns(rows, volatility, known, reacts))

@@ -274,10 +274,10 @@ def test_prices_may_come_a_ticker_at_a_time(world, start, tmp_path):
 
 def test_the_variance_of_a_walk_is_that_of_the_days_forecast(world, start):
     made = forecast_history(world, BacktestSpec(("naive",), start=start))
-    result = made.forecasts[["ticker", "date"]]
-    both = result.merge(made.variance.whole(), on=["ticker", "date"]).merge(
+    result, variance = made.forecasts[["ticker", "date"]], made.variance.whole()
+    both = result.merge(variance, on=["ticker", "date"]).merge(
         realised_variance(world), on=["ticker", "date"], suffixes=("", "_of_prices")
     )
     assert len(both) == len(result)
-    assert set(made.variance["date"]) == set(result["date"])
+    assert set(variance["date"]) == set(result["date"])
     np.testing.assert_array_equal(both["variance"], both["variance_of_prices"])

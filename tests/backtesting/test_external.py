@@ -33,9 +33,9 @@ def har(ours):
 class Deferred:
     """What is scored, evaluated once somebody asks for more than the forecasts."""
 
-    def __init__(self, made, table, **others):
-        self.forecasts = table
-        self._evaluate = lambda: backtest.evaluated(made, table, **others)
+    def __init__(self, made, parts, **others):
+        self.forecasts = parts.whole()
+        self._evaluate = lambda: backtest.evaluated(made, parts, **others)
 
     @cached_property
     def _whole(self):
