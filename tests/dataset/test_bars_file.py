@@ -21,9 +21,9 @@ def stored(tmp_path, frames):
     return bars_file.stored(frames, tmp_path / "bars")
 
 
-def assert_same(found, wanted):
+def assert_same(bars, wanted):
     for field in fields(Bars):
-        one, other = (getattr(it, field.name) for it in (found, wanted))
+        one, other = (getattr(it, field.name) for it in (bars, wanted))
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 
