@@ -1,6 +1,7 @@
 """Bars of many tickers in a file: those of a market are larger than all else that a backtest holds."""
 
 import os
+import weakref
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache, partial
@@ -27,16 +28,13 @@ class BarsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, handle)
         # Of this file alone: one for all would hold files open, and their space, that nobody needs.
-        self.read = lru_cache(maxsize=CACHED_ARRAYS)(partial(_read, self._handle, path.name))
+        self.read = lru_cache(maxsize=CACHED_ARRAYS)(partial(_read, handle, path.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.path,)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            os.close(self._handle)
 
 
 def _read(handle: int, name: str, begin: int, dtype: np.dtype[Any], count: int) -> np.ndarray:
