@@ -28,10 +28,10 @@ class BarsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, handle)
+        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._handle)
         # Of this file alone: one for all would hold files open, and their space, that nobody needs.
-        self.read = lru_cache(maxsize=CACHED_ARRAYS)(partial(_read, handle, path.name))
+        self.read = lru_cache(maxsize=CACHED_ARRAYS)(partial(_read, self._handle, path.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.path,)
