@@ -24,8 +24,8 @@ LAGS = 4
 DRAWS = 499
 """Simulated sequences of breaches behind a p-value of one ticker."""
 
-DRAWS_AT_ONCE = 32
-"""Simulated sequences that are added up at once, few enough to stay in the processor's cache."""
+DAYS_AT_ONCE = 256
+"""Days whose products with all others are held at once: those of decades have a gigabyte of them."""
 
 _RIDGE = 1e-9
 """Keeps the equations of regressors that do not vary solvable; it moves nothing else."""
@@ -236,15 +236,17 @@ def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarra
     -------
     (draws, LAGS + 2)
     """
-    sessions = days.shape[1]
-    with_others, with_value = surplus @ surplus.T, surplus @ value.T  # (sessions, sessions) each
-    each, at = surplus.sum(axis=1), np.arange(LAGS, sessions)
-    sums = np.empty((len(days), LAGS + 2))
-    for begin in range(0, len(days), DRAWS_AT_ONCE):
-        its = days[begin : begin + DRAWS_AT_ONCE]
-        now, rows = its[:, LAGS:], its[:, LAGS:] * sessions
-        before = (its[:, LAGS - k : sessions - k] for k in range(1, LAGS + 1))
-        terms = (each[now], *(with_others.take(rows + it) for it in before))
-        for column, term in enumerate((*terms, with_value.take(rows + at))):
-            sums[begin : begin + DRAWS_AT_ONCE, column] = term.sum(axis=1)
+    draws, sessions = days.shape
+    each, sums = surplus.sum(axis=1), np.zeros((draws, LAGS + 2))
+    sums[:, 0] = each[days[:, LAGS:]].sum(axis=1)
+    block = days[:, LAGS:] // DAYS_AT_ONCE
+    for begin in range(0, sessions, DAYS_AT_ONCE):
+        its = surplus[begin : begin + DAYS_AT_ONCE]
+        with_others, with_value = its @ surplus.T, its @ value.T  # (days at once, sessions) each
+        draw, at = np.nonzero(block == begin // DAYS_AT_ONCE)  # where one of these days was drawn
+        at += LAGS
+        rows = (days[draw, at] - begin) * sessions
+        lagged = (with_others.take(rows + days[draw, at - k]) for k in range(1, LAGS + 1))
+        for column, terms in enumerate((*lagged, with_value.take(rows + at)), start=1):
+            sums[:, column] += np.bincount(draw, terms, draws)
     return sums
