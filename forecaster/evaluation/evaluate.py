@@ -44,6 +44,7 @@ from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
 from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.survey import Survey
+from forecaster.evaluation.variances import Variances
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
 from forecaster.parallel import malloc
 
@@ -271,12 +272,12 @@ class _Statistics:
             "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
             # One model or pair after the other, as those of a market are large.
             "encompassing": _each(
-                lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
+                lambda it: encompassing.of_pair(self._variances(model, it), model, it),
                 self._rivals,
                 encompassing.COLUMNS,
             ),
             "murphy": _each(
-                lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
+                lambda pair: murphy.of_pair(self._variances(*pair, every=True), *pair),
                 self._pairs,
                 murphy.COLUMNS,
             ),
@@ -294,11 +295,13 @@ class _Statistics:
             ),
         }
 
-    def _variances(self, models: Sequence[str], *, every: bool = False) -> pd.DataFrame:
-        """Return what is read of the variances of some models, of those that overlap too if of every."""
-        names = ["log_return", "volatility"]
-        rows = self._columns.whole(names, models) if every else self._apart(names, models)
-        return rows.assign(step=self._survey.step)
+    def _variances(self, model: str, other: str, *, every: bool = False) -> Variances:
+        """Return the variances of two models, of forecasts that overlap too if of every."""
+        names = ["log_return", "volatility", "is_apart"]
+        parts = self._columns.parts(names, [model, other])
+        step = self._survey.step
+        its = (rows if every else rows[rows["is_apart"]] for rows in parts)
+        return Variances.of((rows.assign(step=step) for rows in its), model, other)
 
     def _means(self, models: Sequence[str]) -> pd.DataFrame:
         """Return what is read of the means of some models."""
