@@ -24,7 +24,7 @@ LAGS = 4
 DRAWS = 499
 """Simulated sequences of breaches behind a p-value of one ticker."""
 
-DAYS_AT_ONCE = 256
+DAYS_AT_ONCE = 512
 """Days whose products with all others are held at once: those of decades have a gigabyte of them."""
 
 _RIDGE = 1e-9
@@ -237,16 +237,21 @@ def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarra
     (draws, LAGS + 2)
     """
     draws, sessions = days.shape
-    each, sums = surplus.sum(axis=1), np.zeros((draws, LAGS + 2))
-    sums[:, 0] = each[days[:, LAGS:]].sum(axis=1)
-    block = days[:, LAGS:] // DAYS_AT_ONCE
-    for begin in range(0, sessions, DAYS_AT_ONCE):
-        its = surplus[begin : begin + DAYS_AT_ONCE]
-        with_others, with_value = its @ surplus.T, its @ value.T  # (days at once, sessions) each
-        draw, at = np.nonzero(block == begin // DAYS_AT_ONCE)  # where one of these days was drawn
+    sums = np.zeros((draws, LAGS + 2))
+    sums[:, 0] = surplus.sum(axis=1)[days[:, LAGS:]].sum(axis=1)
+    block = (days[:, LAGS:] // DAYS_AT_ONCE).ravel()
+    order = np.argsort(block.astype(np.uint16), kind="stable")
+    places = np.split(
+        order, np.bincount(block).cumsum()[:-1]
+    )  # where a day of each block was drawn
+    for begin, its in zip(range(0, sessions, DAYS_AT_ONCE), places, strict=False):
+        rows = surplus[begin : begin + DAYS_AT_ONCE]
+        with_others, with_value = rows @ surplus.T, rows @ value.T  # (days at once, sessions) each
+        draw, at = np.divmod(its, sessions - LAGS)
         at += LAGS
-        rows = (days[draw, at] - begin) * sessions
-        lagged = (with_others.take(rows + days[draw, at - k]) for k in range(1, LAGS + 1))
-        for column, terms in enumerate((*lagged, with_value.take(rows + at)), start=1):
-            sums[:, column] += np.bincount(draw, terms, draws)
+        row = (days[draw, at] - begin) * sessions
+        for k in range(1, LAGS + 1):
+            terms = with_others.take(row + days[draw, at - k])
+            sums[:, k] += np.bincount(draw, terms, draws)
+        sums[:, -1] += np.bincount(draw, with_value.take(row + at), draws)
     return sums
