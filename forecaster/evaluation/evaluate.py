@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecaster.config import COST_BP
@@ -46,6 +47,7 @@ from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.survey import Survey
 from forecaster.evaluation.variances import Variances
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
+from forecaster.evaluation.wide import wide
 from forecaster.parallel import malloc
 
 SEEDS = ["model", "seed", "crps", "ratio"]
@@ -282,11 +284,12 @@ class _Statistics:
                 murphy.COLUMNS,
             ),
             "information": _each(
-                lambda it: predictability.information_coefficients(self._means([it])), models
+                lambda it: predictability.information_of(
+                    it, self._wide(it, ["mean", "log_return"])
+                ),
+                models,
             ),
-            "dynamic_quantile": self._quantiles.table(
-                lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
-            ),
+            "dynamic_quantile": self._quantiles.table(self._wide),
             "decomposition": _each(self._decomposition, models),
             "mean": _each(
                 lambda it: predictability.mean_test(self._means([it, *drift])),
@@ -297,11 +300,19 @@ class _Statistics:
 
     def _variances(self, model: str, other: str, *, every: bool = False) -> Variances:
         """Return the variances of two models, of forecasts that overlap too if of every."""
-        names = ["log_return", "volatility", "is_apart"]
-        parts = self._columns.parts(names, [model, other])
+        names, models = ["log_return", "volatility"], [model, other]
+        parts = self._columns.parts(names, models) if every else self._parts_apart(names, models)
         step = self._survey.step
-        its = (rows if every else rows[rows["is_apart"]] for rows in parts)
-        return Variances.of((rows.assign(step=step) for rows in its), model, other)
+        return Variances.of((rows.assign(step=step) for rows in parts), model, other)
+
+    def _wide(self, model: str, names: Sequence[str]) -> list[np.ndarray]:
+        """Return columns of the forecasts of a model by date and ticker, of those that do not overlap."""
+        return wide(self._parts_apart(names, [model]), names)
+
+    def _parts_apart(self, names: Sequence[str], models: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Yield columns of the forecasts that do not overlap, part by part."""
+        for rows in self._columns.parts([*names, "is_apart"], models):
+            yield rows[rows["is_apart"]]
 
     def _means(self, models: Sequence[str]) -> pd.DataFrame:
         """Return what is read of the means of some models."""
