@@ -320,8 +320,10 @@ class _Statistics:
 
     def _decomposition(self, model: str) -> pd.DataFrame:
         """Return the parts of the losses of a model."""
-        rows = self._apart(["log_return", "volatility", "rise"], [model])
-        return decomposition.decomposition(rows, rows["rise"])
+        is_apart = self._columns.values("is_apart", model)
+        names = ("log_return", "rise", "volatility")
+        columns = (self._columns.values(name, model)[is_apart] for name in names)
+        return decomposition.of_model(model, *columns)
 
     def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
         """Return what plain rules would have earned."""
