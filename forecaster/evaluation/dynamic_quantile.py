@@ -98,7 +98,8 @@ class Tests:
                 tests = self._of_ticker[model, level]
                 if len(tests) > 1:
                     p = round(1 - level, 6)
-                    total = _pooled(*wide_of(model, ["log_return", f"q{p:g}"]), p)
+                    x, value = wide_of(model, ["log_return", f"q{p:g}"])
+                    total = _pooled(x, value, p)
                 else:
                     total = next(iter(tests.values()))
                 for ticker, test in (tests | {POOLED: total}).items():

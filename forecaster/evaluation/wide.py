@@ -25,8 +25,8 @@ def wide(parts: Iterable[pd.DataFrame], names: Sequence[str]) -> list[np.ndarray
     day, days = pd.factorize(np.concatenate(dates), sort=True)
     cell = day * tickers + np.concatenate(columns)
     tables = []
-    for its in zip(*values, strict=True):
+    for each in zip(*values, strict=True):
         table = np.full(len(days) * tickers, np.nan)
-        table[cell] = np.concatenate(its)
+        table[cell] = np.concatenate(each)
         tables.append(table.reshape(len(days), tickers))
     return tables
