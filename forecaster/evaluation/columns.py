@@ -65,8 +65,8 @@ class Columns:
         )
 
     def _column(self, path: Path, name: str) -> np.ndarray:
-        values: np.ndarray = feather.read_table(path, [name], memory_map=False)[name].to_numpy()
-        return values
+        # Mapped, as a read is of the whole file, and copied, as a view would hold all of it.
+        return np.array(feather.read_table(path, [name], memory_map=True)[name].to_numpy())
 
     def _read(self, part: int, names: Sequence[str], models: Sequence[str]) -> pd.DataFrame:
         frames = []
