@@ -241,8 +241,8 @@ def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarra
     draws, sessions = days.shape
     sums = np.zeros((draws, LAGS + 2))
     sums[:, 0] = surplus.sum(axis=1)[days[:, LAGS:]].sum(axis=1)
-    block = (days[:, LAGS:] // DAYS_AT_ONCE).ravel()
-    order = np.argsort(block.astype(np.uint16), kind="stable")
+    block = (days[:, LAGS:] // DAYS_AT_ONCE).astype(np.uint16).ravel()
+    order = np.argsort(block, kind="stable")
     places = np.split(
         order, np.bincount(block).cumsum()[:-1]
     )  # where a day of each block was drawn
