@@ -11,7 +11,7 @@
 The prices frame has a row for each ticker and session, in the columns of
 :data:`forecaster.data.prices.COLUMNS`; the forecasts frame one for each ticker, model, cutoff and step,
 which is how many sessions ahead it looks (see :mod:`forecaster.distributions.forecasts`). Nothing is
-written to disk, and importing this module loads nothing heavy. Dates are :class:`datetime.date` or
+left on disk, and importing this module loads nothing heavy. Dates are :class:`datetime.date` or
 text, ``"2012-12-31"``. An error that can be mended is a :class:`forecaster.errors.ForecastError` whose
 message says how.
 """

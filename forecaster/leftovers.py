@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
@@ -49,10 +49,13 @@ class TemporaryFolder:
 
     Parameters
     ----------
-    parent : where it is made; by default the system's temporary folder.
+    parent : where it is made, in place of what killed processes left there; by default the system's
+        temporary folder.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
+        if parent is not None:  # no command looks for leftovers in any folder
+            _remove(path for path in _listed(parent, FOLDER) if _is_left(path.name))
         self.path = Path(tempfile.mkdtemp(prefix=FOLDER + owner(), dir=parent))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
@@ -64,9 +67,16 @@ def sweep(home: Path) -> None:
     """
     places = (home, *(home / name for name in ("prices", "events", "runs", "backtests", "scores")))
     left = [path for folder in places for path in _listed(folder, ".") if _is_left(path.name)]
-    temporary = Path(tempfile.gettempdir())
-    left += [path for path in _listed(temporary, FOLDER) if _is_left(path.name)]
+    own = (
+        Path(tempfile.gettempdir()),
+        *(it / "unfinished" for it in _listed(home / "backtests", "")),
+    )
+    left += [path for folder in own for path in _listed(folder, FOLDER) if _is_left(path.name)]
     left += [path for path in _listed(_SHARED_MEMORY, "") if _is_left_by_joblib(path.name)]
+    _remove(left)
+
+
+def _remove(left: Iterable[Path]) -> None:
     for path in left:
         with suppress(OSError):
             if not _is_ours(path):

@@ -126,3 +126,31 @@ def test_writing_never_changes_the_umask(tmp_path, monkeypatch):
     finally:
         monkeypatch.undo()
         os.umask(before)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from forecaster import leftovers
+folder = leftovers.TemporaryFolder(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_what_a_killed_backtest_worked_on_goes_and_its_parts_stay(places, is_resumed):
+    unfinished = places[0] / "backtests" / "lstm" / "unfinished"
+    (unfinished / "parts").mkdir(parents=True)
+    command = [sys.executable, "-c", WORKER, str(unfinished)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        leftovers.sweep(places[0])
+        assert len(list(unfinished.iterdir())) == 2
+        process.kill()
+    if is_resumed:
+        folder = leftovers.TemporaryFolder(unfinished)
+        assert sorted(unfinished.iterdir()) == [folder.path, unfinished / "parts"]
+    else:
+        leftovers.sweep(places[0])
+        assert list(unfinished.iterdir()) == [unfinished / "parts"]

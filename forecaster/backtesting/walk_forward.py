@@ -167,8 +167,8 @@ def forecast_history(
         )
     _require_horizon(trained, spec)
     reading = prices.Reading(frames)
-    work = _work_folder(folder)
-    bars = _bars(reading, work, engine)
+    work, scratch = _work_folder(folder), _work_folder(folder)  # the latter goes when this is done
+    bars = _bars(reading, scratch, engine)
     tickers = sorted(spec.tickers or bars)
     sessions = every(bars[ticker].dates for ticker in tickers)
     first, last = _span(sessions, spec, trained)
@@ -182,7 +182,7 @@ def forecast_history(
     planned = _planned(
         [it for it in spec.models if it not in averages], folds, len(tickers), trained
     )
-    folder = folder or work.path / "parts"
+    folder = folder or scratch.path / "parts"
     identity = _identity(spec, trained, span, indices.digest(companions))
     paths = _part_paths(folder, planned, identity, resume=resume)
     inputs = _worker_inputs(bars, events, companions, planned, spec, trained)

@@ -60,15 +60,15 @@ def _list(home: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     usual = choice.default(home)
     for name in bundle.names(home):
         try:
-            summary, settings = bundle.summary(home, name)
+            summary, its = bundle.summary(home, name)
             rows.append({**summary, "packaged": False, "default": name == usual})
-            losses.append(_losses(settings.get("training", [])))
+            losses.append(its)
         except BundleError as error:
             broken.append(error)
     document = base.document()
     settings = document.pop("settings")
     rows.append(document | {"packaged": True, "default": usual == BASE})
-    losses.append(_losses(settings["training"]))
+    losses.append(bundle.losses(settings))
     if as_json:
         output.dump("runs", {"runs": rows})
     else:
@@ -228,11 +228,6 @@ def remove(
     output.say("\n".join(f"removed run {name}" for name in removed))
     if cleared:
         output.say(f"{cleared} was the default run, and there is none now")
-
-
-def _losses(epochs: list[dict[str, float]]) -> list[float]:
-    """Return the validation losses of a run's first network by epoch; none if it is no network."""
-    return [float(it["validation_loss"]) for it in epochs if it["seed"] == epochs[0]["seed"]]
 
 
 def _facts(run: "Run") -> list[list[str]]:

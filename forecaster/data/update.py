@@ -48,7 +48,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
 """Seconds before the second try, doubled before each one after that, and their bound."""
 
 AHEAD = 2
-"""Tickers, for each request in flight, that are asked for or being stored."""
+"""Tickers in flight, from the request to the file, for each request at a time."""
 
 STORING = 2
 """Threads that clean and store: one works while the disk of the other does."""
@@ -363,7 +363,7 @@ class _Fetcher:
         Some threads ask and others store, so that no request waits for an answer to be stored; a few
         answers at most wait in turn.
         """
-        waiting, asked = deque(requests), 0
+        waiting, in_flight = deque(requests), 0
         done = SimpleQueue[FetchResult | PriceRequest | BaseException]()
         # The pool that hands over to the other ends first.
         with ThreadPool(STORING) as storing, ThreadPool(min(concurrency, len(requests))) as asking:
@@ -372,12 +372,12 @@ class _Fetcher:
                 storing.apply_async(self._result, given, {}, done.put, done.put)
 
             try:
-                while waiting or asked:
-                    while waiting and asked < AHEAD * concurrency:
+                while waiting or in_flight:
+                    while waiting and in_flight < AHEAD * concurrency:
                         asking.apply_async(self._ask, [waiting.popleft()], {}, store, done.put)
-                        asked += 1
+                        in_flight += 1
                     result = done.get()
-                    asked -= 1
+                    in_flight -= 1
                     if isinstance(result, BaseException):
                         raise result
                     if isinstance(result, FetchResult):

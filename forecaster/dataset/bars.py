@@ -39,7 +39,8 @@ def ewma(values: np.ndarray, decay: float) -> Floats:
     form of the RiskMetrics recursion (J.P. Morgan, 1996).
 
     This is the compiled loop of ``pandas.Series.ewm(alpha=1 - decay).mean()``, bit for bit. Every
-    history of a market is averaged a dozen times, and around the loop pandas takes twice its time.
+    history of a market is averaged a dozen times, and around the loop pandas takes twice its time. The
+    loop is private to pandas, whose next minor version ``pyproject.toml`` therefore leaves out.
     """
     if np.ndim(values) == 2:
         return np.array([ewma(series, decay) for series in np.transpose(values)]).T

@@ -1,9 +1,10 @@
 """Bars of many tickers in a file: those of a market are larger than all else that a backtest holds."""
 
 import os
+import weakref
 from collections.abc import Iterable
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from forecaster.data import prices
 from forecaster.dataset.bars import Bars
 
 CACHED_ARRAYS = 512
-"""Arrays that stay in memory for the next request."""
+"""Arrays of a file that stay in memory for the next request."""
 
 _NAMES = tuple(field.name for field in fields(Bars))
 _DTYPES = dict.fromkeys(_NAMES, np.dtype(np.float64)) | {"dates": np.dtype("datetime64[D]")}
@@ -27,24 +28,24 @@ class BarsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, handle)
+        # Of this file alone: one for all would hold files open, and their space, that nobody needs.
+        self.read = lru_cache(maxsize=CACHED_ARRAYS)(partial(_read, handle, path.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.path,)
 
-    def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            os.close(self._handle)
 
-    def read(self, begin: int, dtype: np.dtype[Any], count: int) -> np.ndarray:
-        """Return the array of some values from a byte on."""
-        values = np.empty(count, dtype)
-        with open(self._handle, "rb", buffering=0, closefd=False) as file:
-            file.seek(begin)
-            if file.readinto(values.view(np.uint8).data) != values.nbytes:
-                raise OSError(f"{self.path.name} ends before its bars do")
-        values.flags.writeable = False
-        return values
+def _read(handle: int, name: str, begin: int, dtype: np.dtype[Any], count: int) -> np.ndarray:
+    """Return the array of some values from a byte on."""
+    values = np.empty(count, dtype)
+    with open(handle, "rb", buffering=0, closefd=False) as file:
+        file.seek(begin)
+        if file.readinto(values.view(np.uint8).data) != values.nbytes:
+            raise OSError(f"{name} ends before its bars do")
+    values.flags.writeable = False
+    return values
 
 
 @lru_cache(maxsize=1)
@@ -62,16 +63,10 @@ class StoredBars(Bars):
     def __getattr__(self, name: str) -> np.ndarray:
         if name not in _DTYPES:
             raise AttributeError(name)
-        values: np.ndarray = _array(self, name)
+        file, begin, sessions = (vars(self)[it] for it in ("_file", "_begin", "_sessions"))
+        place = _NAMES.index(name) * sessions * _ITEM
+        values: np.ndarray = file.read(begin + place, _DTYPES[name], sessions)
         return values
-
-
-@lru_cache(maxsize=CACHED_ARRAYS)
-def _array(bars: StoredBars, name: str) -> np.ndarray:
-    file, begin, sessions = (vars(bars)[it] for it in ("_file", "_begin", "_sessions"))
-    place = _NAMES.index(name) * sessions * _ITEM
-    values: np.ndarray = file.read(begin + place, _DTYPES[name], sessions)
-    return values
 
 
 def stored(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> dict[str, Bars]:

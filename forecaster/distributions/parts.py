@@ -7,6 +7,7 @@ depends on the forecasts alone, so sums over the parts are the same whoever fore
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster.distributions import forecasts
+from forecaster.leftovers import TemporaryFolder
 
 ROWS = 150_000
 """Forecasts in a part, but where a single ticker has more."""
@@ -76,6 +78,9 @@ class Parts:
 
         return cls(count, read, owner, path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parts.of, (self.whole(),)  # a copy does without the file, which may go
+
     def __len__(self) -> int:
         return self._count
 
@@ -85,6 +90,13 @@ class Parts:
     def columns(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Yield some columns of each part."""
         return (self._read(at, names) for at in range(self._count))
+
+    @property
+    def folder(self) -> Path | None:
+        """The temporary folder that the parts are in, which has room for what is made of them."""
+        if isinstance(self._owner, Parts):
+            return self._owner.folder
+        return self._owner.path if isinstance(self._owner, TemporaryFolder) else None
 
     @property
     def shortest(self) -> int:
@@ -114,6 +126,16 @@ class Parts:
     def whole(self) -> pd.DataFrame:
         """Return all forecasts as one frame."""
         return next(iter(self)) if self._count == 1 else forecasts.concat(self)
+
+
+def together(names: Iterable[Sequence[str] | np.ndarray]) -> list[str]:
+    """Return the models of all parts from those of each, in the order of the part that has most of them.
+
+    In the first part a model may be missing, of whose tickers it has no forecast.
+    """
+    each = [list(its) for its in names]
+    most = max(each, key=len, default=[])
+    return [str(name) for name in dict.fromkeys(name for its in (most, *each) for name in its)]
 
 
 def groups(rows: Sequence[int] | np.ndarray) -> list[range]:

@@ -18,11 +18,13 @@ class Columns:
     Parameters
     ----------
     models : all of them, in order.
+    parent : the folder beside whose files they lie; by default the system's temporary folder, which
+        may be too small for a market.
     """
 
-    def __init__(self, models: Sequence[str]) -> None:
+    def __init__(self, models: Sequence[str], parent: Path | None = None) -> None:
         self._models = list(models)
-        self._folder = TemporaryFolder()
+        self._folder = TemporaryFolder(parent)
         self._tickers: list[str] = []
         self._parts = 0
 

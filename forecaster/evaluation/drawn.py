@@ -31,7 +31,7 @@ class Drawn:
         self.survey = Survey.of(parts)
         self.models = self.survey.models
         self.daily = DailyLosses(self.models, ["crps"], ([model, it] for it in self.models))
-        self.columns = Columns(self.models)
+        self.columns = Columns(self.models, parts.folder)
         """log_return and rise, the probability of one; and is_apart"""
         self._calibration = calibration.Shares()
         self._thirds = calibration.thirds_tests()

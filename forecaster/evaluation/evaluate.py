@@ -115,7 +115,10 @@ def evaluate(
     """
     parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
     survey = Survey.of(parts)
-    statistics = _Statistics(survey, model, announced.NONE if reactions is None else reactions)
+    columns = Columns(survey.models, parts.folder)
+    statistics = _Statistics(
+        survey, columns, model, announced.NONE if reactions is None else reactions
+    )
     for frame, days in _with_variance(parts, variance):
         frame = metrics.known(frame)
         if len(frame):
@@ -163,7 +166,9 @@ class _Statistics:
     day, or from columns on disk.
     """
 
-    def __init__(self, survey: Survey, model: str, reactions: pd.DataFrame) -> None:
+    def __init__(
+        self, survey: Survey, columns: Columns, model: str, reactions: pd.DataFrame
+    ) -> None:
         self._survey = survey
         self._pairs = [
             (it, other)
@@ -174,7 +179,7 @@ class _Statistics:
         self._rivals = [it for it in RIVALS if it in survey.models and it != model]
         compared = [*self._pairs, *((model, it) for it in self._rivals)]
         self._daily = DailyLosses(survey.models, LOSSES, compared)
-        self._columns = Columns(survey.models)
+        self._columns = columns
         self._scores = metrics.Scores()
         self._tickers: list[pd.DataFrame] = []
         self._announced = announced.Announced(reactions)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecaster.distributions.parts import Parts
+from forecaster.distributions.parts import Parts, together
 from forecaster.errors import HistoryError
 from forecaster.evaluation import metrics
 
@@ -15,7 +15,7 @@ class Survey:
     """Models, step and cutoffs of forecasts whose outcomes are known."""
 
     models: tuple[str, ...]
-    """In the order in which they come."""
+    """In the order of :func:`forecaster.distributions.parts.together`."""
     step: int
     """Sessions ahead that all of them are."""
     overlapping: int
@@ -26,11 +26,10 @@ class Survey:
     @classmethod
     def of(cls, parts: Parts) -> "Survey":
         """Return the survey of the parts of a forecasts frame; HistoryError if no outcome is known."""
-        models: dict[str, None] = {}
-        spans = []
+        models, spans = [], []
         for rows in parts.columns(["model", "cutoff", "date", "step", "log_return"]):
             rows = metrics.known(rows)
-            models |= dict.fromkeys(rows["model"].unique())
+            models.append(rows["model"].unique())
             spans.append(rows[["cutoff", "date", "step"]].drop_duplicates())
         every = pd.concat(spans).drop_duplicates()
         if every.empty:
@@ -39,4 +38,4 @@ class Survey:
                 "forecast has closed"
             )
         apart = metrics.apart(every)["cutoff"].unique()
-        return cls(tuple(models), metrics.step_of(every), metrics.overlap(every), apart)
+        return cls(tuple(together(models)), metrics.step_of(every), metrics.overlap(every), apart)

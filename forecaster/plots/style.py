@@ -16,7 +16,7 @@ from zlib import crc32
 import pandas as pd
 
 from forecaster.display import printable
-from forecaster.distributions.parts import Parts
+from forecaster.distributions.parts import Parts, together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,8 +153,7 @@ def looks(forecasts: pd.DataFrame | Parts) -> dict[str, Look]:
     free, if there is one.
     """
     parts = Parts.of(forecasts) if isinstance(forecasts, pd.DataFrame) else forecasts
-    rows = (name for part in parts.columns(["model"]) for name in part["model"].unique())
-    names = [str(name) for name in dict.fromkeys(rows)]
+    names = together(part["model"].unique() for part in parts.columns(["model"]))
     chosen = {name: _LOOKS[name] for name in names if name in _LOOKS}
     for name in sorted(set(names) - set(chosen)):
         first = _OTHERS.index(look(name))

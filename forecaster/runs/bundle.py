@@ -9,7 +9,7 @@ can be run, so a bundle from a stranger can be refused but not feared.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -216,8 +216,8 @@ def read(folder: Path) -> Run:
         )
 
 
-def summary(home: Path, name: str) -> tuple[RunSummary, dict[str, Any]]:
-    """Return where an own run comes from and its settings, as ``run.json`` has them.
+def summary(home: Path, name: str) -> tuple[RunSummary, list[float]]:
+    """Return where an own run comes from and its :func:`losses`, as ``run.json`` has them.
 
     Whether its weights are those of such a model shows when it is loaded.
 
@@ -229,7 +229,13 @@ def summary(home: Path, name: str) -> tuple[RunSummary, dict[str, Any]]:
     folder = home / "runs" / name
     with _explained(folder):
         document, _ = atomic.read_folder(folder, _content)
-        return summary_of(document), dict(document["settings"])
+        return summary_of(document), losses(document["settings"])
+
+
+def losses(settings: Mapping[str, Any]) -> list[float]:
+    """Return the validation losses of a run's first network by epoch; none if it is no network."""
+    epochs = settings.get("training", [])
+    return [float(it["validation_loss"]) for it in epochs if it["seed"] == epochs[0]["seed"]]
 
 
 @contextmanager

@@ -131,7 +131,9 @@ def predict_each(
             forecast(run, Panel(tuple(own)), cutoff, steps) for cutoff, own in cutoffs.items()
         ]
     table = forecasts.concat(parts).set_index("ticker")
-    for ticker in set(tickers) - set(table.index) - set(failed):
+    for ticker in tickers:  # a set would have them in another order each time
+        if ticker in table.index or ticker in failed:
+            continue
         failed[ticker] = HistoryError(
             f"run {run.name} has no {run.model.name} for {ticker}, or not for the sessions stored; "
             "train a run with it"

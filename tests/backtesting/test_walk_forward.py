@@ -49,6 +49,13 @@ def test_an_unfinished_walk_goes_on_to_the_same_bits(world, whole, begun):
     assert [done for done, _, _ in told] == list(range(finished, total + 1))
 
 
+def test_of_what_a_walk_works_on_its_forecasts_alone_stay(world):
+    made = forecast_history(world, SPEC)
+    names = [path.name for path in made.parts.folder.iterdir()]
+    assert sorted(names) == ["forecasts.parquet", "variance.parquet"]
+    assert len(made.forecasts)
+
+
 def test_a_walk_that_begins_anew_takes_nothing_of_another(world, whole, begun):
     folder, _, total = begun
     told = []

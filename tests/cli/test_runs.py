@@ -1,6 +1,7 @@
 """``forecast runs``: list, default, show and remove."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -170,6 +171,18 @@ def test_a_damaged_run_can_be_removed(runs, home):
     assert runs("show", "net").code == 1
     assert runs("remove", "net").code == 0
     assert bundle.names(home) == ["walk"]
+
+
+@pytest.mark.parametrize("epochs", [5, [5], [{"seed": 0}]])
+def test_a_run_whose_epochs_are_damaged_is_said_beside_the_others(runs, home, epochs):
+    path = home / "runs" / "net" / "run.json"
+    document = json.loads(path.read_text())
+    document["settings"]["training"] = epochs
+    path.write_text(json.dumps(document))
+    result = runs("--json")
+    assert result.code == 1
+    assert "runs/net is damaged" in result.err.replace("\\", "/")
+    assert [row["name"] for row in result.json["runs"]] == ["walk", "base"]
 
 
 def test_a_run_may_not_be_called_as_that_of_the_package(home, capsys):

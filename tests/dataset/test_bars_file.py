@@ -1,4 +1,5 @@
 import gc
+import os
 import pickle
 from dataclasses import fields
 
@@ -20,9 +21,9 @@ def stored(tmp_path, frames):
     return bars_file.stored(frames, tmp_path / "bars")
 
 
-def assert_same(found, wanted):
+def assert_same(bars, wanted):
     for field in fields(Bars):
-        one, other = (getattr(it, field.name) for it in (found, wanted))
+        one, other = (getattr(it, field.name) for it in (bars, wanted))
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 
@@ -56,3 +57,11 @@ def test_a_file_that_was_cut_is_refused(tmp_path, frames):
         file.truncate(100)
     with pytest.raises(OSError, match="ends before"):
         _ = stored["SIM00003"].close
+
+
+def test_a_file_is_closed_with_the_last_of_its_bars(stored):
+    handle = stored["SIM00001"]._file._handle
+    assert len(stored["SIM00001"].close)
+    stored.clear()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)

@@ -177,6 +177,6 @@ def test_the_last_sessions_have_the_features_of_the_whole_history(world):
     for history in Panel.of(world, events=announced, companions=index).histories:
         whole = history.features
         for first in (1, 3, 40, 499, 503, len(whole) - 1):
-            found = history.since(first).features
-            np.testing.assert_array_equal(found, whole[first:], strict=True)
-            np.testing.assert_array_equal(history.since(first).since(0).features, found)
+            features = history.since(first).features
+            np.testing.assert_array_equal(features, whole[first:], strict=True)
+            np.testing.assert_array_equal(history.since(first).since(0).features, features)

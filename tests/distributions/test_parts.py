@@ -1,9 +1,16 @@
+import copy
+import gc
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from forecaster.distributions import forecasts, parts
 from forecaster.distributions.parts import Parts
+from forecaster.evaluation.survey import Survey
+from forecaster.leftovers import TemporaryFolder
+from forecaster.plots import style
 
 DATES = pd.bdate_range("2018-01-01", periods=8)
 
@@ -87,3 +94,23 @@ def test_the_parts_of_a_step_have_no_other():
     assert made.shortest == 1
     assert [set(it["step"]) for it in made.of_step(2)] == [{2}]
     assert [list(it) for it in made.of_step(2).columns(["date"])] == [["date"]]
+
+
+def test_a_model_that_the_first_part_lacks_keeps_its_place(monkeypatch, frame):
+    monkeypatch.setattr(parts, "ROWS", 6)
+    rows = frame[(frame["ticker"] != "A") | (frame["model"] == "naive")]
+    first, *_ = made = Parts.of(rows)
+    assert set(first["model"]) == {"naive"}
+    assert list(style.looks(made)) == ["lstm", "naive"]
+    assert Survey.of(made).models == ("lstm", "naive")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_outlives_the_file_of_the_parts(frame, copied):
+    owner = TemporaryFolder()
+    parts.write([frame], owner.path / "forecasts.parquet")
+    made = Parts.of_file(owner.path / "forecasts.parquet", owner=owner)
+    again = copied(made)
+    del owner, made
+    gc.collect()
+    pd.testing.assert_frame_equal(again.whole(), frame)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 
 from forecaster.distributions import skewed_t, student_t
 from forecaster.distributions.quantile_grid import LEVELS
@@ -48,6 +48,27 @@ def test_quantiles_are_the_inverse_of_the_cdf(parameters):
     values = skewed_t.quantile(*parameters, LEVELS)
     np.testing.assert_allclose(skewed_t.cdf(values, *parameters), LEVELS, rtol=1e-9)
     assert (np.diff(values) > 0).all()
+
+
+@given(df=st.floats(1.5, 1000), skew=SKEWS)
+def test_quantiles_are_those_of_scipy_to_rounding(df, skew):
+    """A level that skew brings right of the mode is of what the left half leaves of the probability."""
+    levels = np.array([1e-7, 1e-4, *LEVELS, 0.9999])
+    left = levels <= (1 - skew) / 2
+    of_halves = np.where(left, levels / (1 - skew), 1 - (1 - levels) / (1 + skew))
+    expected = np.where(left, 1 - skew, 1 + skew) * stats.t.ppf(of_halves, df)
+    values = skewed_t.quantile(0.0, 1.0, df, skew, levels)
+    np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_quantile_is_the_same_alone_and_among_others():
+    rng = np.random.default_rng(0)
+    df, skew = rng.uniform(2.05, 250, 60), rng.choice([-0.3, 0.0, 0.1], 60)
+    together = skewed_t.quantile(0.0, 1.0, df, skew, LEVELS)
+    for row in range(60):
+        if skew[row]:
+            alone = skewed_t.quantile(0.0, 1.0, df[row], skew[row], LEVELS)
+            np.testing.assert_array_equal(alone, together[row])
 
 
 @given(PARAMETERS)

@@ -1,10 +1,14 @@
+import tempfile
+
 import numpy as np
 import pandas as pd
 import pytest
 from repetitions import blind
 
 from forecaster.distributions import forecasts, parts
+from forecaster.evaluation.drawn import Drawn
 from forecaster.evaluation.evaluate import evaluate
+from forecaster.leftovers import TemporaryFolder
 
 TICKERS, SESSIONS = 3, 60
 SCALES = {
@@ -114,3 +118,15 @@ def test_parts_of_the_tickers_add_up_to_the_whole(frame, variance, together, mon
         pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-9, atol=1e-13)
     assert added.verdict.headline == together.verdict.headline
     assert [row.words for row in added.verdict.rows] == [row.words for row in together.verdict.rows]
+
+
+def test_what_is_made_of_parts_on_disk_lies_beside_them(
+    frame, variance, together, monkeypatch, tmp_path
+):
+    owner = TemporaryFolder(tmp_path)
+    parts.write([frame], owner.path / "forecasts.parquet")
+    made = parts.Parts.of_file(owner.path / "forecasts.parquet", owner=owner)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    its = evaluate(made.of_step(1), variance, model="lstm")
+    pd.testing.assert_frame_equal(its.tables["scores"], together.tables["scores"])
+    assert list(Drawn(made, "lstm").models) == its.tables["scores"]["model"].unique().tolist()

@@ -545,6 +545,15 @@ def test_a_universe_that_is_not_stored_has_no_market(trained, newcomer):
         forecasting.predict(trained("lstm"), newcomer, tickers=["NEW"])
 
 
+def test_tickers_that_a_run_does_not_know_fail_in_the_order_given(world, trained):
+    strangers = list("ZQXYKJ")
+    own = world[world["ticker"] == "AAA"]
+    prices = pd.concat([world, *(own.assign(ticker=it) for it in strangers)])
+    given = forecasting.predict_each(trained("gjr"), prices, tickers=["AAA", *strangers])
+    assert list(given.failed) == strangers
+    assert list(given.table["ticker"]) == ["AAA"]
+
+
 def test_one_ticker_that_cannot_be_forecast_does_not_hide_the_others(trained, world):
     short = world[
         (world["ticker"] != "CCC") | (world["date"] > world["date"].max() - pd.Timedelta("30D"))

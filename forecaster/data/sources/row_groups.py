@@ -25,7 +25,7 @@ from forecaster.data.sources import headings, layout, tables
 from forecaster.data.sources.layout import Columns
 from forecaster.data.sources.tables import Format, Table
 from forecaster.display import cell_text
-from forecaster.errors import ForecastError, SourceError, one_line
+from forecaster.errors import ForecastError, SourceError, first_few, one_line
 
 ROWS = 1 << 20
 """Rows that are in memory at a time, or those of one ticker if it has more."""
@@ -84,7 +84,7 @@ class RowGroups:
         SourceError
             The file is no longer what it was.
         """
-        spans = [self._spans[ticker] for ticker in tickers if ticker in self._spans]
+        spans = [self._spans[ticker] for ticker in self._spans.keys() & tickers]
         if not spans:
             return None
         first, last = min(it.first for it in spans), max(it.last for it in spans)
@@ -99,7 +99,10 @@ class RowGroups:
                     numbers.append(begin + np.flatnonzero(there) + 1)
                     begin += len(batch)
             table = tables.of_arrow(self.path, pa.Table.from_batches(batches))
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            rows, known = len(table.cells), sum(it.rows for it in spans)
+            if rows != known:
+                raise ValueError(f"{first_few(tickers)} had {known:,} rows, and now {rows:,}")
+        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
             raise SourceError(
                 f"{self.path} changed while it was read ({one_line(error)}); fetch again when it is whole"
             ) from error

@@ -163,7 +163,26 @@ def test_an_interrupted_fetch_keeps_whole_tickers_and_goes_on(market, tmp_path):
     assert statuses == ["up to date"] * 3 + ["new"] * 2
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_refused(market, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda market: market[market["ticker"] == TICKERS[0]],
+        lambda market: pd.concat([market.assign(ticker="NEW")[:SESSIONS], market]),
+        lambda market: market.assign(ticker=market["ticker"].str.lower()),
+        lambda market: market[market["ticker"] != "BBB"],
+    ],
+    ids=["fewer groups", "one more ticker", "other tickers", "one ticker fewer"],
+)
+def test_a_file_that_is_replaced_by_another_while_it_is_read_is_refused(market, tmp_path, change):
+    path = written(tmp_path, market, SESSIONS)
+    outcomes = files.load(path, [*TICKERS, TICKERS[-1]])
+    next(outcomes)
+    written(tmp_path, change(market), SESSIONS)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        list(outcomes)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_refused(market, tmp_path):
     path = written(tmp_path, market, 40)
     outcomes = files.load(path)
     next(outcomes)
