@@ -59,9 +59,16 @@ class Columns:
         model = np.repeat(np.array([at for _, at in files], dtype=np.int8), rows)
         return self._named(pd.DataFrame(columns | {"model": model}, copy=False))
 
+    def values(self, name: str, model: str) -> np.ndarray:
+        """Return a column of a model, in the order of :meth:`whole`: (rows,)."""
+        at = self._models.index(model)
+        return np.concatenate(
+            [self._column(self._path(part, at), name) for part in range(self._parts)]
+        )
+
     def _column(self, path: Path, name: str) -> np.ndarray:
-        values: np.ndarray = feather.read_table(path, [name], memory_map=False)[name].to_numpy()
-        return values
+        # Mapped, as a read is of the whole file, and copied, as a view would hold all of it.
+        return np.array(feather.read_table(path, [name], memory_map=True)[name].to_numpy())
 
     def _read(self, part: int, names: Sequence[str], models: Sequence[str]) -> pd.DataFrame:
         frames = []

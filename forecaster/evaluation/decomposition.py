@@ -11,12 +11,20 @@ Proceedings of the National Academy of Sciences 118(8); for means such as a vari
 Resin (2023), Regression diagnostics meets forecast evaluation, Electronic Journal of Statistics 17(2).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from forecaster.distributions import forecasts
 from forecaster.evaluation import metrics
+from forecaster.evaluation.daily import together
+
+COLUMNS = [
+    *("model", "forecast", "score", "miscalibration", "discrimination", "uncertainty"),
+    "forecasts",
+]
 
 _FLOOR = 1e-12
 """Variances below this, of returns that rest, count as this."""
@@ -36,22 +44,34 @@ def decomposition(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.Data
     score is QLIKE of the squared return), score, miscalibration, discrimination, uncertainty and
     forecasts (their number). Discrimination of the variance is also between tickers.
     """
-    rows = []
     probability = forecasts.probability_of_rise(frame) if rise is None else np.asarray(rise)
-    for model, at in frame.groupby("model", sort=False).indices.items():
-        its = frame.iloc[at]
-        x, p = its["log_return"].to_numpy(), probability[at]
-        variance = np.maximum(its["volatility"].to_numpy() ** 2, _FLOOR)
-        for name, forecast, outcome, score in (
-            ("rise", p, (x > 0).astype(float), brier),
-            ("variance", variance, np.maximum(x**2, _FLOOR), _qlike),
-        ):
-            value = float(score(forecast, outcome).mean())
-            better = float(score(recalibrated(forecast, outcome), outcome).mean())
-            constant = float(score(np.full(len(x), outcome.mean()), outcome).mean())
-            rows.append((model, name, value, value - better, constant - better, constant, len(its)))
-    columns = ["score", "miscalibration", "discrimination", "uncertainty", "forecasts"]
-    return pd.DataFrame(rows, columns=["model", "forecast", *columns])
+    x, volatility = (frame[name].to_numpy() for name in ("log_return", "volatility"))
+    tables = [
+        of_model(str(model), x[at], probability[at], volatility[at])
+        for model, at in frame.groupby("model", sort=False).indices.items()
+    ]
+    return together(tables, pd.DataFrame(columns=COLUMNS))
+
+
+def of_model(model: str, x: np.ndarray, rise: np.ndarray, volatility: np.ndarray) -> pd.DataFrame:
+    """Return the rows of `decomposition` of a model from log returns and its forecasts: (rows,) each."""
+    if not len(x):
+        return pd.DataFrame(columns=COLUMNS)
+    of_rise = _taken_apart(rise, (x > 0).astype(float), brier)
+    variance = np.maximum(volatility**2, _FLOOR)
+    of_variance = _taken_apart(variance, np.maximum(x**2, _FLOOR), _qlike)
+    rows = [(model, "rise", *of_rise, len(x)), (model, "variance", *of_variance, len(x))]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _taken_apart(
+    forecast: np.ndarray, outcome: np.ndarray, score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> tuple[float, float, float, float]:
+    """The score, miscalibration, discrimination and uncertainty of forecasts: (rows,)."""
+    value = float(score(forecast, outcome).mean())
+    better = float(score(recalibrated(forecast, outcome), outcome).mean())
+    constant = float(score(np.full(len(outcome), outcome.mean()), outcome).mean())
+    return value, value - better, constant - better, constant
 
 
 def reliability(frame: pd.DataFrame, rise: ArrayLike | None = None) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Engle and Manganelli (2004), CAViaR: conditional autoregressive value at risk by
 Journal of Business & Economic Statistics 22(4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import pandas as pd
 from forecaster.evaluation import clusters
 from forecaster.evaluation.metrics import POOLED
 from forecaster.evaluation.value_at_risk import RISK_LEVELS, breached
+from forecaster.evaluation.wide import wide
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -24,8 +25,8 @@ LAGS = 4
 DRAWS = 499
 """Simulated sequences of breaches behind a p-value of one ticker."""
 
-DRAWS_AT_ONCE = 32
-"""Simulated sequences that are added up at once, few enough to stay in the processor's cache."""
+DAYS_AT_ONCE = 512
+"""Days whose products with all others are held at once: those of decades have a gigabyte of them."""
 
 _RIDGE = 1e-9
 """Keeps the equations of regressors that do not vary solvable; it moves nothing else."""
@@ -65,7 +66,7 @@ def dynamic_quantile(frame: pd.DataFrame) -> pd.DataFrame:
     frame = clusters.known(frame)
     tests = Tests()
     tests.add(frame)
-    return tests.table(lambda model, level: frame[frame["model"] == model])
+    return tests.table(lambda model, names: wide([frame[frame["model"] == model]], names))
 
 
 class Tests:
@@ -84,19 +85,21 @@ class Tests:
                 tests = self._of_ticker.setdefault((str(model), level), {})
                 tests |= _of_tickers(its, round(1 - level, 6))
 
-    def table(self, forecasts_of: Callable[[str, float], pd.DataFrame]) -> pd.DataFrame:
+    def table(self, wide_of: Callable[[str, Sequence[str]], list[np.ndarray]]) -> pd.DataFrame:
         """Return the tests of each ticker, and over all.
 
         Parameters
         ----------
-        forecasts_of : gives the forecasts of a model of all tickers, with the quantile of a level.
+        wide_of : gives columns of a model's forecasts of all tickers, as :func:`.wide.wide`.
         """
         rows = []
         for level in RISK_LEVELS:
             for model in sorted({name for name, _ in self._of_ticker}):
                 tests = self._of_ticker[model, level]
                 if len(tests) > 1:
-                    total = _pooled(_surpluses(forecasts_of(model, level), level))
+                    p = round(1 - level, 6)
+                    x, value = wide_of(model, ["log_return", f"q{p:g}"])
+                    total = _pooled(x, value, p)
                 else:
                     total = next(iter(tests.values()))
                 for ticker, test in (tests | {POOLED: total}).items():
@@ -192,13 +195,12 @@ def _drawn(n: int, p: float) -> "tuple[list[csr_array], np.ndarray]":
     return [csr_array(it, dtype=float) for it in lagged], products
 
 
-def _pooled(rows: pd.DataFrame) -> tuple[float, float]:
-    """Statistic and simulated p-value over all tickers, a day as one observation."""
-    (day, dates), (column, tickers) = (
-        pd.factorize(rows[it], sort=True) for it in ("date", "ticker")
-    )
-    surplus, value = np.full((2, len(dates), len(tickers)), np.nan)
-    surplus[day, column], value[day, column] = rows["surplus"], rows["value"]
+def _pooled(x: np.ndarray, value: np.ndarray, p: float) -> tuple[float, float]:
+    """Statistic and simulated p-value over all tickers, a day as one observation.
+
+    `x` are log returns and `value` the values at risk, (days, tickers) each, NaN where there are none.
+    """
+    surplus = np.where(np.isnan(x), np.nan, (x < value) - p)
     n = len(surplus) - LAGS
     if n <= LAGS + 2:
         return np.nan, np.nan
@@ -236,15 +238,22 @@ def _sums(surplus: np.ndarray, value: np.ndarray, days: np.ndarray) -> np.ndarra
     -------
     (draws, LAGS + 2)
     """
-    sessions = days.shape[1]
-    with_others, with_value = surplus @ surplus.T, surplus @ value.T  # (sessions, sessions) each
-    each, at = surplus.sum(axis=1), np.arange(LAGS, sessions)
-    sums = np.empty((len(days), LAGS + 2))
-    for begin in range(0, len(days), DRAWS_AT_ONCE):
-        its = days[begin : begin + DRAWS_AT_ONCE]
-        now, rows = its[:, LAGS:], its[:, LAGS:] * sessions
-        before = (its[:, LAGS - k : sessions - k] for k in range(1, LAGS + 1))
-        terms = (each[now], *(with_others.take(rows + it) for it in before))
-        for column, term in enumerate((*terms, with_value.take(rows + at))):
-            sums[begin : begin + DRAWS_AT_ONCE, column] = term.sum(axis=1)
+    draws, sessions = days.shape
+    sums = np.zeros((draws, LAGS + 2))
+    sums[:, 0] = surplus.sum(axis=1)[days[:, LAGS:]].sum(axis=1)
+    block = (days[:, LAGS:] // DAYS_AT_ONCE).astype(np.uint16).ravel()
+    order = np.argsort(block, kind="stable")
+    places = np.split(
+        order, np.bincount(block).cumsum()[:-1]
+    )  # where a day of each block was drawn
+    for begin, its in zip(range(0, sessions, DAYS_AT_ONCE), places, strict=False):
+        rows = surplus[begin : begin + DAYS_AT_ONCE]
+        with_others, with_value = rows @ surplus.T, rows @ value.T  # (days at once, sessions) each
+        draw, at = np.divmod(its, sessions - LAGS)
+        at += LAGS
+        row = (days[draw, at] - begin) * sessions
+        for k in range(1, LAGS + 1):
+            terms = with_others.take(row + days[draw, at - k])
+            sums[:, k] += np.bincount(draw, terms, draws)
+        sums[:, -1] += np.bincount(draw, with_value.take(row + at), draws)
     return sums

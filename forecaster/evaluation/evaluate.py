@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecaster.config import COST_BP
@@ -44,7 +45,9 @@ from forecaster.evaluation.daily import DailyLosses, together
 from forecaster.evaluation.experiment_log import NO_COMPANY, Company
 from forecaster.evaluation.panel import Panel
 from forecaster.evaluation.survey import Survey
+from forecaster.evaluation.variances import Variances
 from forecaster.evaluation.verdict import WHOLE, Given, Verdict, judge
+from forecaster.evaluation.wide import wide
 from forecaster.parallel import malloc
 
 SEEDS = ["model", "seed", "crps", "ratio"]
@@ -276,21 +279,22 @@ class _Statistics:
             "skill": skill.of_pairs(read.parts(compared), daily, self._survey.overlapping),
             # One model or pair after the other, as those of a market are large.
             "encompassing": _each(
-                lambda it: encompassing.encompassing(self._variances([model, it]), model, [it]),
+                lambda it: encompassing.of_pair(self._variances(model, it), model, it),
                 self._rivals,
                 encompassing.COLUMNS,
             ),
             "murphy": _each(
-                lambda pair: murphy.murphy(self._variances(pair, every=True), against=[pair[1]]),
+                lambda pair: murphy.of_pair(self._variances(*pair, every=True), *pair),
                 self._pairs,
                 murphy.COLUMNS,
             ),
             "information": _each(
-                lambda it: predictability.information_coefficients(self._means([it])), models
+                lambda it: predictability.information_of(
+                    it, self._wide(it, ["mean", "log_return"])
+                ),
+                models,
             ),
-            "dynamic_quantile": self._quantiles.table(
-                lambda name, level: self._apart(["log_return", f"q{1 - level:g}"], [name])
-            ),
+            "dynamic_quantile": self._quantiles.table(self._wide),
             "decomposition": _each(self._decomposition, models),
             "mean": _each(
                 lambda it: predictability.mean_test(self._means([it, *drift])),
@@ -299,11 +303,21 @@ class _Statistics:
             ),
         }
 
-    def _variances(self, models: Sequence[str], *, every: bool = False) -> pd.DataFrame:
-        """Return what is read of the variances of some models, of those that overlap too if of every."""
-        names = ["log_return", "volatility"]
-        rows = self._columns.whole(names, models) if every else self._apart(names, models)
-        return rows.assign(step=self._survey.step)
+    def _variances(self, model: str, other: str, *, every: bool = False) -> Variances:
+        """Return the variances of two models, of forecasts that overlap too if of every."""
+        names, models = ["log_return", "volatility"], [model, other]
+        parts = self._columns.parts(names, models) if every else self._parts_apart(names, models)
+        step = self._survey.step
+        return Variances.of((rows.assign(step=step) for rows in parts), model, other)
+
+    def _wide(self, model: str, names: Sequence[str]) -> list[np.ndarray]:
+        """Return columns of the forecasts of a model by date and ticker, of those that do not overlap."""
+        return wide(self._parts_apart(names, [model]), names)
+
+    def _parts_apart(self, names: Sequence[str], models: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Yield columns of the forecasts that do not overlap, part by part."""
+        for rows in self._columns.parts([*names, "is_apart"], models):
+            yield rows[rows["is_apart"]]
 
     def _means(self, models: Sequence[str]) -> pd.DataFrame:
         """Return what is read of the means of some models."""
@@ -311,8 +325,10 @@ class _Statistics:
 
     def _decomposition(self, model: str) -> pd.DataFrame:
         """Return the parts of the losses of a model."""
-        rows = self._apart(["log_return", "volatility", "rise"], [model])
-        return decomposition.decomposition(rows, rows["rise"])
+        is_apart = self._columns.values("is_apart", model)
+        names = ("log_return", "rise", "volatility")
+        columns = (self._columns.values(name, model)[is_apart] for name in names)
+        return decomposition.of_model(model, *columns)
 
     def strategy(self, cost_bp: float, company: Company) -> pd.DataFrame:
         """Return what plain rules would have earned."""

@@ -4,15 +4,17 @@ Ehm, Gneiting, Jordan and Krüger (2016), Of quantiles and expectiles: consisten
 Choquet representations and forecast rankings, Journal of the Royal Statistical Society B 78(3).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import significance
+from forecaster.evaluation.daily import together
 from forecaster.evaluation.metrics import BASELINES
 from forecaster.evaluation.panel import Panel
+from forecaster.evaluation.variances import Variances
 
 LEVELS = np.arange(0.05, 1.0, 0.05)
 """Of the volatilities forecast, at which thresholds lie."""
@@ -58,31 +60,33 @@ def murphy(frame: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES) -
     (:func:`forecaster.evaluation.significance.diebold_mariano`).
     """
     panel = Panel.of(frame)
-    volatility, square = panel.values("volatility"), panel.outcome("log_return") ** 2
-    day, rows = panel.keys["date"].factorize()[0], []
-    for model in panel.models:
-        for other in against:
-            if other == model or other not in panel.models:
-                continue
-            ours, theirs = (volatility[:, panel.column(it)] for it in (model, other))
-            both = ~(np.isnan(ours) | np.isnan(theirs))
-            pair = _of_pair(ours[both], theirs[both], square[both], day[both], panel.overlap)
-            rows += [(model, other, *row) for row in pair]
+    tables = [
+        of_pair(Variances.of([panel], model, other), model, other)
+        for model in panel.models
+        for other in against
+        if other != model and other in panel.models
+    ]
+    return together(tables, pd.DataFrame(columns=COLUMNS))
+
+
+def of_pair(pair: Variances, model: str, other: str) -> pd.DataFrame:
+    """Return the rows of `murphy` of a model and a baseline from the variances of both."""
+    tickers = np.bincount(pair.day)
+    rows = []
+    if len(tickers) > 1:
+        levels = np.quantile(pair.volatility, LEVELS)
+        daily = (
+            elementary(it**2, pair.square, levels**2, pair.day) / tickers for it in pair.volatility
+        )
+        for volatility, own, baseline in zip(levels, *daily, strict=True):
+            rows.append((model, other, volatility, *_share(own, baseline, pair.overlap)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _of_pair(
-    ours: np.ndarray, theirs: np.ndarray, square: np.ndarray, day: np.ndarray, overlapping: int
-) -> Iterator[tuple[float, ...]]:
-    """Yield the numbers of `murphy` of two models' volatilities, (rows,) with the days of the rows."""
-    _, day, tickers = np.unique(day, return_inverse=True, return_counts=True)
-    if len(tickers) < 2:
-        return
-    levels = np.quantile(np.concatenate([ours, theirs]), LEVELS)
-    daily = (elementary(it**2, square, levels**2, day) / tickers for it in (ours, theirs))
-    for volatility, own, baseline in zip(levels, *daily, strict=True):
-        test = significance.diebold_mariano(own, baseline, overlapping)
-        error = abs(test.difference / test.statistic) if test.statistic else 0.0
-        reach = special.stdtrit(float(test.df), 0.975) * error
-        ends = np.array([test.difference, test.difference - reach, test.difference + reach])
-        yield (volatility, *(ends / max(baseline.mean(), 1e-300)))
+def _share(own: np.ndarray, baseline: np.ndarray, overlapping: int) -> np.ndarray:
+    """The share, low and high of `murphy` from the scores of two models of each day."""
+    test = significance.diebold_mariano(own, baseline, overlapping)
+    error = abs(test.difference / test.statistic) if test.statistic else 0.0
+    reach = special.stdtrit(float(test.df), 0.975) * error
+    ends = np.array([test.difference, test.difference - reach, test.difference + reach])
+    return np.asarray(ends / max(baseline.mean(), 1e-300))

@@ -4,17 +4,24 @@ Hits beyond chance, rankings of the tickers, the variance explained beyond the h
 which days the forecast moves with.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from forecaster.evaluation import metrics, significance
+from forecaster.evaluation.daily import together
+from forecaster.evaluation.wide import wide
 
 HISTORICAL_MEAN = "drift"
 """The model whose mean is that of all returns so far."""
 
 AHEAD = 20
 """Sessions after the day forecast whose returns are added up in `lead_test`."""
+
+DAYS_AT_ONCE = 100
+"""Days whose tickers are ranked at once, to bound the memory of what lies between."""
 
 MIN_TICKERS = 5
 """Fewer tickers on a day have no cross-section to speak of."""
@@ -133,24 +140,41 @@ def information_coefficients(frame: pd.DataFrame) -> pd.DataFrame:
     ----------
     Grinold and Kahn (1999), Active portfolio management.
     """
-    rows = []
-    for model, its in frame.groupby("model", sort=False):
-        its = its[its.groupby("date")["ticker"].transform("size") >= MIN_TICKERS]
-        mean, x = (
-            its.pivot(index="date", columns="ticker", values=name)
-            for name in ("mean", "log_return")
-        )
-        row: dict[str, object] = {"model": model, "days": len(mean)}
-        for name, pair in (("ic", (mean, x)), ("rank_ic", (mean.rank(axis=1), x.rank(axis=1)))):
-            daily = _correlation(*(it.to_numpy(float) for it in pair))
-            daily = daily[np.isfinite(daily)]
-            if len(daily) > 1:
-                test = significance.diebold_mariano(daily, np.zeros(len(daily)))
-                row[name] = test.difference
-                row[f"{name}_statistic"], row[f"{name}_p_value"] = test.statistic, test.p_value
-        rows.append(row)
-    columns = [f"{name}{it}" for name in ("ic", "rank_ic") for it in ("", "_statistic", "_p_value")]
-    return pd.DataFrame(rows, columns=["model", "days", *columns])
+    names = ["mean", "log_return"]
+    tables = [
+        information_of(str(model), wide([its], names))
+        for model, its in frame.groupby("model", sort=False)
+    ]
+    return together(tables, information_of("", wide([], names)))
+
+
+def information_of(model: str, pair: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Return the row of `information_coefficients` of a model.
+
+    Parameters
+    ----------
+    pair : its means and the log returns, (days, tickers) each, NaN where there are none.
+    """
+    daily: dict[str, list[np.ndarray]] = {"ic": [], "rank_ic": []}
+    for begin in range(0, len(pair[1]), DAYS_AT_ONCE):
+        x = pair[1][begin : begin + DAYS_AT_ONCE]
+        its = (~np.isnan(x)).sum(axis=1) >= MIN_TICKERS
+        both = [it[begin : begin + DAYS_AT_ONCE][its] for it in pair]
+        daily["ic"].append(_correlation(*both))
+        ranks = (pd.DataFrame(it).rank(axis=1).to_numpy(dtype=float) for it in both)
+        daily["rank_ic"].append(_correlation(*ranks))
+    row: dict[str, object] = {"model": model, "days": sum(map(len, daily["ic"]))}
+    columns = ["model", "days"]
+    for name, blocks in daily.items():
+        values = np.concatenate([*blocks, np.empty(0)])
+        values = values[np.isfinite(values)]
+        columns += [name, f"{name}_statistic", f"{name}_p_value"]
+        if len(values) > 1:
+            test = significance.diebold_mariano(values, np.zeros(len(values)))
+            row |= dict(
+                zip(columns[-3:], (test.difference, test.statistic, test.p_value), strict=True)
+            )
+    return pd.DataFrame([row] if len(pair[1]) else [], columns=columns)
 
 
 def mean_test(frame: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +240,7 @@ def lead_test(frame: pd.DataFrame) -> pd.DataFrame:
     of :func:`forecaster.evaluation.significance.diebold_mariano`) and sessions. Tickers whose median
     never changes are left out.
     """
-    frame = frame.sort_values(["ticker", "date"])
+    frame = frame[["ticker", "date", "log_return", "q0.5"]].sort_values(["ticker", "date"])
     ticker, x = frame["ticker"], frame["log_return"]
     signal = _standardised(frame["q0.5"], ticker)
     returns = _standardised(x, ticker)
@@ -241,7 +265,7 @@ def autocorrelation(frame: pd.DataFrame) -> float:
     ----------
     frame : the forecasts frame of one model, of rows whose return is known.
     """
-    frame = frame.sort_values(["ticker", "date"])
+    frame = frame[["ticker", "date", "log_return"]].sort_values(["ticker", "date"])
     returns = _standardised(frame["log_return"], frame["ticker"])
     return float(np.nan_to_num((returns * returns.groupby(frame["ticker"]).shift(1)).mean()))
 

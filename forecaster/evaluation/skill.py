@@ -23,6 +23,9 @@ RATIOS = ("crps", "error")
 PINBALL = {f"pinball_{level}": level for level in ("0.05", "0.25", "0.5", "0.75", "0.95")}
 """Quantile levels whose pinball loss is shown, by the name of the metric."""
 
+_RESAMPLES_AT_ONCE = 100
+"""Resamples that are drawn at once, to bound the memory of what lies between."""
+
 KEYS = ["ticker", "cutoff", "date"]
 COLUMNS = ["ticker", "model", "against", "metric", "kind", "value", "low", "high"]
 
@@ -214,18 +217,22 @@ def _draws(sessions: int, block: int, resamples: int, seed: int) -> np.ndarray:
 
     A block begins anywhere, has `block` sessions on average, and goes on at the start after the end.
     """
-    rng = np.random.default_rng(seed)
-    shape = (resamples, sessions)
-    begins = rng.random(shape) * block < 1
-    begins[:, 0] = True
-    at = np.arange(sessions)
-    begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)  # where the block began
-    first = np.take_along_axis(rng.integers(sessions, size=shape), begun, axis=1)
-    drawn = first + at - begun
-    drawn[drawn >= sessions] -= sessions
-    cells = (drawn + sessions * np.arange(resamples)[:, None]).ravel()
-    counts = np.bincount(cells, minlength=resamples * sessions).reshape(shape)
-    return np.vstack([np.ones(sessions, dtype=int), counts]).astype(np.uint16)
+    rng, at = np.random.default_rng(seed), np.arange(sessions)
+    sizes = np.diff([*range(0, resamples, _RESAMPLES_AT_ONCE), resamples])
+    begins = [rng.random((size, sessions)) * block < 1 for size in sizes]
+    counts = np.ones((1 + resamples, sessions), dtype=np.uint16)
+    row = 1
+    for begin in begins:
+        begin[:, 0] = True
+        begun = np.maximum.accumulate(np.where(begin, at, 0), axis=1)  # where the block began
+        first = np.take_along_axis(rng.integers(sessions, size=begin.shape), begun, axis=1)
+        drawn = first + at - begun
+        drawn[drawn >= sessions] -= sessions
+        cells = (drawn + sessions * np.arange(len(drawn))[:, None]).ravel()
+        times = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape)
+        counts[row : row + len(drawn)] = times
+        row += len(drawn)
+    return counts
 
 
 def _intervals(

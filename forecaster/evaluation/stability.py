@@ -24,6 +24,9 @@ _LEAST = 20
 _PATHS, _STEPS = 10_000, 1000
 """Simulated Brownian motions behind the p-values of the fluctuation test, and their steps."""
 
+_PATHS_AT_ONCE = 1000
+"""Those that are held at once."""
+
 
 def by_year(
     losses: pd.DataFrame | Panel, *, against: Sequence[str] = BASELINES, metric: str = "crps"
@@ -167,8 +170,10 @@ def _of_differences(differences: pd.Series, overlapping: int) -> dict[str, objec
 @lru_cache(maxsize=1)
 def _largest() -> np.ndarray:
     """The largest absolute moving difference of each simulated Brownian motion, (paths,)."""
-    size = int(WINDOW * _STEPS)
-    steps = np.random.default_rng(0).standard_normal((_PATHS, _STEPS), dtype=np.float32)
-    sums = np.concatenate([np.zeros((_PATHS, 1), np.float32), steps.cumsum(axis=1)], axis=1)
-    largest = np.abs(sums[:, size:] - sums[:, :-size]).max(axis=1)
-    return np.asarray(largest / np.sqrt(size))
+    size, rng, largest = int(WINDOW * _STEPS), np.random.default_rng(0), []
+    for begin in range(0, _PATHS, _PATHS_AT_ONCE):
+        paths = min(_PATHS_AT_ONCE, _PATHS - begin)
+        steps = rng.standard_normal((paths, _STEPS), dtype=np.float32)
+        sums = np.concatenate([np.zeros((paths, 1), np.float32), steps.cumsum(axis=1)], axis=1)
+        largest.append(np.abs(sums[:, size:] - sums[:, :-size]).max(axis=1))
+    return np.asarray(np.concatenate(largest) / np.sqrt(size))

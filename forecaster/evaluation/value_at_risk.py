@@ -19,6 +19,9 @@ RISK_LEVELS = (0.95, 0.99)
 DRAWS = 999
 """Simulated sequences of breaches behind a Monte Carlo p-value."""
 
+_NUMBERS_AT_ONCE = 500_000
+"""Of the sequences simulated, which for the pairs of a market have fifty million."""
+
 _STEP = 1.05
 """Sequences are simulated at lengths that differ by this factor: a p-value hardly depends on it."""
 
@@ -118,16 +121,29 @@ def _among_simulated(
 def _simulated(n: int, level: float) -> dict[str, np.ndarray]:
     """Both ratios of `n` pairs of independent breaches, each sorted: (draws,)."""
     many = int(n * level + 6 * np.sqrt(n * level) + 10)  # more than a sequence ever has
+    rng, at_once = np.random.default_rng(0), max(_NUMBERS_AT_ONCE // many, 1)
+    counts = [
+        _transitions(rng, (min(at_once, DRAWS - begin), many), n, level)
+        for begin in range(0, DRAWS, at_once)
+    ]
+    n01, n10, n11 = np.concatenate(counts, axis=1)
+    independence = christoffersen(n - n01 - n10 - n11, n01, n10, n11)
+    conditional = independence + kupiec(n01 + n11, n, level)
+    return {"independence": np.sort(independence), "conditional": np.sort(conditional)}
+
+
+def _transitions(
+    rng: np.random.Generator, shape: tuple[int, int], n: int, level: float
+) -> np.ndarray:
+    """The n01, n10 and n11 of some sequences of `n` pairs, from more gaps than each has breaches."""
     # Geometric, by inversion: NumPy draws them so too, but takes twice as long.
-    gaps = np.ceil(np.random.default_rng(0).exponential(-1 / np.log1p(-level), (DRAWS, many)))
+    gaps = np.ceil(rng.exponential(-1 / np.log1p(-level), shape))
     at = gaps.cumsum(axis=1)  # sessions with a breach, of n + 1
     here = at <= n + 1
     n11 = (here[:, 1:] & (gaps[:, 1:] == 1)).sum(axis=1)
     n01 = (here & (at > 1)).sum(axis=1) - n11
     n10 = (at <= n).sum(axis=1) - n11
-    independence = christoffersen(n - n01 - n10 - n11, n01, n10, n11)
-    conditional = independence + kupiec(n01 + n11, n, level)
-    return {"independence": np.sort(independence), "conditional": np.sort(conditional)}
+    return np.stack([n01, n10, n11])
 
 
 def breached(frame: pd.DataFrame, level: float) -> np.ndarray:

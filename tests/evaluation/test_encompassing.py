@@ -46,6 +46,25 @@ def test_the_weight_is_that_of_the_least_qlike():
     assert max(row["adds_p"], row["gives_p"]) < 0.001  # neither encompasses the other
 
 
+def test_weight_and_error_are_those_of_statsmodels():
+    from statsmodels.genmod.families import Gamma
+    from statsmodels.genmod.families.links import Log
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    (one, two), z = world(3)
+    table = frame(np.exp(0.3 * one + 0.7 * two) * z, lstm=np.exp(one), gjr=np.exp(two))
+    table["ticker"] = table["ticker"].where(table.index % 3 > 0, "MSFT")
+    table["date"] = table["date"].dt.to_period("M").dt.start_time  # days of many rows
+    (row,) = encompassing.encompassing(table, "lstm", ["gjr"]).to_dict("records")
+    day, regressors = table["date"][: len(z)], np.column_stack([np.ones(len(z)), 2 * (two - one)])
+    square = np.maximum(np.square(table["log_return"][: len(z)]), 1e-12)
+    fit = GLM(square, regressors, family=Gamma(Log()), offset=2 * one).fit(
+        cov_type="cluster", cov_kwds={"groups": day.factorize()[0]}
+    )
+    assert row["weight"] == pytest.approx(fit.params.iloc[1], rel=1e-9)
+    assert row["error"] == pytest.approx(fit.bse.iloc[1], rel=1e-9)
+
+
 def test_the_better_one_encompasses_the_other_one_time_in_twenty_not():
     adds, gives = [], []
     for seed in range(150):

@@ -96,3 +96,11 @@ def test_a_running_sum_needs_days_that_both_forecast():
     losses = pd.concat([crps("lstm", "A", [1.0]), crps("gjr", "A", [1.0], start="2019-02-01")])
     with pytest.raises(HistoryError, match="both lstm and gjr"):
         skill.running(losses, "lstm", ["gjr"])
+
+
+def test_resamples_are_the_same_however_many_are_drawn_at_once(monkeypatch):
+    together = skill._draws(250, 5, 100, 0)
+    monkeypatch.setattr(skill, "_RESAMPLES_AT_ONCE", 7)
+    np.testing.assert_array_equal(skill._draws(250, 5, 100, 0), together)
+    assert (together.sum(axis=1) == 250).all()
+    assert together[1:].max() > 1

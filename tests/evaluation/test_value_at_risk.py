@@ -205,3 +205,12 @@ def pairs(breach):
     before, now = breach[..., :-1, :], breach[..., 1:, :]
     kinds = (~before & ~now, ~before & now, before & ~now, before & now)
     return [kind.sum(axis=(-2, -1)) for kind in kinds]
+
+
+def test_sequences_are_the_same_however_many_are_simulated_at_once(monkeypatch):
+    together = value_at_risk._simulated.__wrapped__(1000, 0.05)
+    monkeypatch.setattr(value_at_risk, "_NUMBERS_AT_ONCE", 1000)
+    apart = value_at_risk._simulated.__wrapped__(1000, 0.05)
+    assert {*together} == {"independence", "conditional"}
+    for name, ratios in together.items():
+        np.testing.assert_array_equal(apart[name], ratios)
