@@ -66,7 +66,7 @@ package: .venv/dev
 	rm -rf dist/empty dist/home
 
 bench: .venv/dev .venv-peers/ready
-	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation anytime ablation speed scaling tickers from_base fits install store ledger market cluster fetching first_minute daily serve listings referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in accuracy horizons events implied base_model mixtures baselines tails calibration evaluation anytime ablation speed scaling tickers from_base fits install store ledger market decades cluster fetching first_minute daily serve listings referee tables; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .venv-peers $(DEMO) dist site

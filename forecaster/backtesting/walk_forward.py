@@ -96,7 +96,7 @@ class Part:
     tickers: slice
     """Of the panel's."""
     of_run: bool
-    """Whether the trained run is asked as it is."""
+    """Whether the trained run forecasts as it is."""
     tickerwise: bool
     """Whether what it costs grows with its tickers alone: a second or so for a chunk."""
 
@@ -251,7 +251,7 @@ def _together(
 
 
 def _within(first: str, last: str) -> list[tuple[str, str, str]]:
-    """The rows of tickers from the one to the other, as parquet is asked for them."""
+    """The rows of tickers from the one to the other, as a filter of Parquet."""
     return [("ticker", ">=", first), ("ticker", "<=", last)]
 
 

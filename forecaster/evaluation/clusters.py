@@ -153,7 +153,7 @@ class Labelled:
         return {}
 
     def grouping(self, split: str) -> "Grouping":
-        """Return how a split groups the rows; found once."""
+        """Return how a split groups the rows, made once."""
         if split not in self._groupings:
             self._groupings[split] = Grouping.of(self.rows, split)
         return self._groupings[split]

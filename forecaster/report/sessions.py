@@ -140,7 +140,7 @@ def _packed(
     models: Sequence[str],
     latest: int | None,
 ) -> dict[str, Any]:
-    """The packed sessions of each ticker of a part, the latest so many of them if there is a number."""
+    """The packed sessions of each ticker of a part; its latest ones alone if `latest` says how many."""
     realised = _realised(whole, models[0]) if step > 1 else None
     frame = whole[(whole["step"] == step) & whole["cutoff"].isin(chosen)]
     wide = frame.pivot(index=["ticker", "date"], columns="model", values="volatility")
