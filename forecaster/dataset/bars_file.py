@@ -84,5 +84,5 @@ def stored(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> dict[st
             places[str(frame["ticker"].iloc[0])] = file.tell(), len(bars.dates)
             for name in _NAMES:
                 file.write(np.asarray(getattr(bars, name), _DTYPES[name]).tobytes())
-    opened = BarsFile(path)
-    return {ticker: StoredBars(opened, *place) for ticker, place in places.items()}
+    whole = BarsFile(path)
+    return {ticker: StoredBars(whole, *place) for ticker, place in places.items()}
